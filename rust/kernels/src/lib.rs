@@ -1,0 +1,16 @@
+//! Arithmetic on many lanes at once. This crate knows numbers only: no keys, no formats, no policy.
+//!
+//! Each kernel exists twice: portable, and for AVX-512 IFMA with eight lanes (SHA-256 by SHA-NI). The twins
+//! agree bit for bit, and [`features`] says which one runs. It is the only crate with `unsafe`.
+
+pub mod ed25519;
+pub mod features;
+pub mod hmac;
+pub mod cmac;
+pub mod p256;
+pub mod sha256;
+pub mod sha512;
+
+/// A message as the concatenation of at most four slices, so that a signed structure is hashed from where
+/// its pieces lie.
+pub type Message<'a> = [&'a [u8]; 4];
