@@ -1,0 +1,70 @@
+# Needs Python 3.11 or newer (with venv), a Rust toolchain and make; pip and cargo fetch the rest.
+# A target's own comment is its line in `make help`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
+PYTHON_CODE := python tests benches scripts
+
+# One interpreter for every build step, so that none undoes another's work.
+export PYO3_PYTHON := $(abspath $(BIN)/python)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help build demo test check bench bench-ci constraints clean
+
+help: # List the commands
+	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: build # Make a route of 10,000 devices, verify and decide it in one call, show the result
+	@$(BIN)/itron-core demo
+
+test: check # Run everything: the checks, the Rust tests, the Python tests on each set of kernels
+	cargo test --workspace --locked --quiet
+	ITRON_CORE_KERNELS=portable $(PYTEST) --quiet
+	ITRON_CORE_KERNELS=auto $(PYTEST) --quiet
+
+check: build # Format, lint, types, and the stub against the built module
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	$(BIN)/ruff check --quiet $(PYTHON_CODE)
+	$(BIN)/ruff format --quiet --check $(PYTHON_CODE)
+	$(BIN)/mypy
+	$(BIN)/stubtest itron_core
+
+bench: build # Measure everything beside its peers; writes benches/results/
+	$(BIN)/python benches/run.py full
+
+bench-ci: build # Measure in two minutes; fails when a ratio to pyca fell
+	$(BIN)/python benches/run.py ci
+
+build: $(VENV)/.built # Build the extension for this machine (a release build), if its sources changed
+
+$(VENV)/.built: $(VENV)/.installed pyproject.toml $(RUST)
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet
+	@touch $@
+
+$(VENV)/.installed: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'itron_core needs Python 3.11 or newer; name one: make PYTHON=python3.13' >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo 'itron_core needs a Rust toolchain (rustup.rs)' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement constraints.txt
+	@touch $@
+
+constraints: # Renew constraints.txt from the newest versions that fit
+	rm -rf build/fresh && $(PYTHON) -m venv build/fresh
+	$(PYTHON) scripts/requirements.py > build/fresh/requirements.txt
+	build/fresh/bin/python -m pip install --quiet --requirement build/fresh/requirements.txt
+	{ sed -n '/^#/p' constraints.txt; build/fresh/bin/python -m pip freeze; } > build/fresh/constraints.txt
+	mv build/fresh/constraints.txt constraints.txt
+
+clean: # Remove everything that was built
+	rm -rf $(VENV) build dist target .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -f python/itron_core/_rust*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
