@@ -1,2 +1,8 @@
-//! Core.
+//! Bytes, keys, and time as a number: tokens are read, verified, decided and written. No Python, no Arrow, no clock, no files.
+//!
+//! Layer 1, [`mod@format`]: bytes. Layer 2, [`crypto`]: keys. Layer 3, [`token`]: meaning. Layer 4, [`route`]: what a device needs
+//! against what is in hand. Format and crypto never name each other.
 #![forbid(unsafe_code)]
+
+pub mod code;
+pub mod format;
