@@ -4,4 +4,5 @@ import tomllib
 from pathlib import Path
 
 project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
-print("\n".join(project["dependencies"] + sum(project["optional-dependencies"].values(), [])))
+extras = project["optional-dependencies"].values()
+print("\n".join([*project["dependencies"], *(name for extra in extras for name in extra)]))

@@ -14,7 +14,7 @@ from itron_core import _rust
 from itron_core.errors import ItronCoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -158,9 +158,7 @@ def issue_delegation(
     return _only(_signed(_rust.prepare_delegation(entry, signer.public_key, now=now, expires_at=expires_at), signer))
 
 
-def issue_revocations(
-    revocations: _rust.Revocations, signer: Signer, *, issuer: str, now: int | datetime
-) -> bytes:
+def issue_revocations(revocations: _rust.Revocations, signer: Signer, *, issuer: str, now: int | datetime) -> bytes:
     """Issue the signed snapshot of `revocations`, with its version and its expiry."""
     return _only(_signed(_rust.prepare_revocations(revocations, signer.public_key, issuer=issuer, now=now), signer))
 
@@ -186,7 +184,8 @@ def _ecdsa_sign(private_key: ec.EllipticCurvePrivateKey) -> Callable[[bytes], by
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-    scheme = ec.ECDSA(hashes.SHA256())
+    # RFC 6979: no signature depends on the quality of the moment's randomness.
+    scheme = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
 
     def sign(message: bytes) -> bytes:
         r, s = decode_dss_signature(private_key.sign(message, scheme))
