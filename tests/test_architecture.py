@@ -1,0 +1,113 @@
+"""The arrows of ARCHITECTURE.md, held where no compiler holds them."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "python" / "itron_core"
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+CORE = ROOT / "rust" / "core" / "src"
+BOUNDARY = ROOT / "rust" / "py" / "src"
+
+# What a module may import of the package; what is not listed may import nothing of it.
+ARROWS = {
+    "cli": {"_files", "_rust", "errors", "issuing", "levels", "policy", "routes", "testing", "__init__"},
+    "issuing": {"_rust", "errors"},
+    "policy": {"errors", "levels"},
+    "routes": {"_rust", "errors", "levels", "policy"},
+    "testing": {"_rust", "errors", "issuing", "levels", "policy"},
+}
+
+
+def imports_of(module: str) -> set[str]:
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "itron_core":
+            found |= {alias.name if (PACKAGE / f"{alias.name}.py").exists() else "__init__" for alias in node.names}
+            found |= {"_rust"} if any(alias.name == "_rust" for alias in node.names) else set()
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("itron_core."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("itron_core.")}
+    return found - ({"__init__"} if found & {"_rust"} and "__init__" not in ARROWS.get(module, set()) else set())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_python_arrows_point_right(module):
+    assert imports_of(module) <= ARROWS.get(module, set())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_module_imports_alone(module):
+    subprocess.run([sys.executable, "-c", f"import itron_core.{module}"], check=True)
+
+
+def rust_files(folder: Path) -> list[Path]:
+    files = sorted(folder.rglob("*.rs"))
+    assert files, f"no Rust below {folder}"
+    return files
+
+
+def code_of(path: Path) -> str:
+    """Return a Rust file without its comments."""
+    return re.sub(r"//[^\n]*", "", path.read_text())
+
+
+def test_unsafe_stays_in_its_two_places():
+    for path in rust_files(ROOT / "rust"):
+        allowed = path.is_relative_to(ROOT / "rust" / "kernels") or path.is_relative_to(BOUNDARY / "arrow")
+        assert allowed or not re.search(r"\bunsafe\s*(\{|fn|impl|extern)", code_of(path)), path
+    assert "#![forbid(unsafe_code)]" in (CORE / "lib.rs").read_text()
+
+
+@pytest.mark.parametrize(
+    "layer,forbidden",
+    [("format", "crypto|token|route"), ("crypto", "format|token|route"), ("token", "route")],
+)
+def test_layers_of_core_point_one_way(layer, forbidden):
+    for path in rust_files(CORE / layer):
+        assert not re.search(rf"\b(?:crate|super)::(?:{forbidden})\b", code_of(path)), path
+
+
+def test_the_boundary_names_each_thing_once():
+    for path in rust_files(BOUNDARY):
+        code = code_of(path)
+        if not path.is_relative_to(BOUNDARY / "arrow"):
+            assert "arrow_array" not in code, path
+            assert "__arrow_c_" not in code or "#[pymethods]" in code, path
+        if path.name != "errors.rs":
+            assert "create_exception!" not in code, path
+
+
+def test_only_the_command_line_reads_the_clock():
+    clock = re.compile(r"\b(?:time\.time(?:_ns)?|datetime\.(?:now|utcnow|today)|date\.today)\(")
+    readers = {path.stem for path in PACKAGE.glob("*.py") if clock.search(path.read_text())}
+    assert readers == {"cli"}
+
+
+LIGHT = """
+import sys, time
+bare = set(sys.modules)
+start = time.perf_counter()
+import itron_core
+seconds = time.perf_counter() - start
+third_party = {
+    name.partition(".")[0] for name in set(sys.modules) - bare
+} - sys.stdlib_module_names - {"itron_core"}
+assert not third_party, third_party
+print(seconds)
+"""
+
+
+def test_import_is_light():
+    def seconds() -> float:
+        run = subprocess.run([sys.executable, "-c", LIGHT], check=True, capture_output=True, text=True)
+        return float(run.stdout)
+
+    assert min(seconds() for _ in range(5)) < 0.030
