@@ -25,17 +25,16 @@ ARROWS = {
 
 
 def imports_of(module: str) -> set[str]:
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    """Return the modules of the package that a module imports anywhere; `__init__` for the public names."""
     found = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "itron_core":
-            found |= {alias.name if (PACKAGE / f"{alias.name}.py").exists() else "__init__" for alias in node.names}
-            found |= {"_rust"} if any(alias.name == "_rust" for alias in node.names) else set()
+            found |= {alias.name if alias.name in {*MODULES, "_rust"} else "__init__" for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("itron_core."):
             found.add(node.module.split(".")[1])
         elif isinstance(node, ast.Import):
             found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("itron_core.")}
-    return found - ({"__init__"} if found & {"_rust"} and "__init__" not in ARROWS.get(module, set()) else set())
+    return found
 
 
 @pytest.mark.parametrize("module", MODULES)

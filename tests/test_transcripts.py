@@ -1,0 +1,87 @@
+"""Sessions of the command line, kept as a user would type them.
+
+A transcript is a text file. Lines of the form `$ command` are run by the shell, one after the other, in an empty folder;
+below each stands what it prints (standard error included) and, where it is not 0, its exit code as `[exit 1]`. `...`
+stands for any text within a line, and a line of its own for any number of lines. `-- name --` at the end of the file
+begins an input file. Lines that begin with `#` say what is shown. ITRON_CORE_TRANSCRIPTS=write renews what was printed.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent / "transcripts"
+BIN = Path(sys.executable).parent
+
+
+def parts_of(text: str) -> tuple[str, dict[str, str]]:
+    """Split a transcript into the session and its input files."""
+    session, *rest = re.split(r"^-- (.+) --\n", text, flags=re.MULTILINE)
+    return session, dict(zip(rest[::2], rest[1::2], strict=True))
+
+
+def run(command: str, folder: Path) -> str:
+    environment = {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "100",
+        "LC_ALL": "C.UTF-8",
+    }
+    process = subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    lines = [line.rstrip() for line in process.stdout.splitlines()]
+    return "\n".join([*lines, *([f"[exit {process.returncode}]"] if process.returncode else [])])
+
+
+def pattern_of(expected: str) -> str:
+    """Turn the text of a transcript into a regular expression."""
+    escaped = re.escape(expected).replace(re.escape("..."), "[^\n]*")
+    return re.sub(r"^\[\^\n\]\*$", lambda _: r"[\s\S]*", escaped, flags=re.MULTILINE)
+
+
+def commands_of(session: str) -> list[tuple[str, str]]:
+    pieces = re.split(r"^\$ (.+)\n", session, flags=re.MULTILINE)[1:]
+    return [
+        (command, "\n".join(line for line in shown.splitlines() if not line.startswith("#")).strip("\n"))
+        for command, shown in zip(pieces[::2], pieces[1::2], strict=True)
+    ]
+
+
+def test_there_are_transcripts():
+    assert len(list(FOLDER.glob("*.txt"))) > 5
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)
+def test_transcript(path, tmp_path):
+    session, files = parts_of(path.read_text())
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    commands = commands_of(session)
+    assert commands, "a transcript without a command"
+    for command, expected in commands:
+        printed = run(command, tmp_path)
+        if os.environ.get("ITRON_CORE_TRANSCRIPTS") == "write" and not re.fullmatch(pattern_of(expected), printed):
+            rewrite(path, command, printed)
+        else:
+            assert re.fullmatch(pattern_of(expected), printed), f"$ {command}\n{printed}"
+
+
+def rewrite(path: Path, command: str, printed: str) -> None:
+    text = path.read_text()
+    start = text.index(f"$ {command}\n") + len(f"$ {command}\n")
+    end = re.compile(r"^(?:\$ |# |-- .+ --$)", re.MULTILINE).search(text, start)
+    stop = end.start() if end else len(text)
+    path.write_text(text[:start] + (printed + "\n\n" if printed else "\n") + text[stop:])
