@@ -5,4 +5,10 @@
 #![forbid(unsafe_code)]
 
 pub mod code;
+mod columns;
+pub mod crypto;
 pub mod format;
+mod process;
+pub mod route;
+pub mod token;
+pub mod work;

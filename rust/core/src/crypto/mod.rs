@@ -1,0 +1,8 @@
+//! Layer 2, keys: public keys whose weak forms are refused on the way in, signatures, and derived keys.
+
+pub mod ed25519;
+// pub mod kdf;
+pub mod p256;
+pub mod public_key;
+pub mod signatures;
+pub mod tables;

@@ -1,0 +1,27 @@
+//! ECDSA on P-256 (FIPS 186-5): which keys and which forms of a signature are valid.
+//!
+//! High s is accepted, so a token's identity is never its signature.
+
+use super::public_key::WeakKey;
+use ::p256::PublicKey;
+
+/// n, the order of the group, big-endian.
+const N: [u8; 32] = *b"\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\
+    \xbc\xe6\xfa\xad\xa7\x17\x9e\x84\xf3\xb9\xca\xc2\xfc\x63\x25\x51";
+
+/// Whether r and s lie in 1..n-1.
+#[must_use]
+#[inline]
+pub fn is_well_formed(signature: &[u8; 64]) -> bool {
+    let (r, s) = signature.split_at(32);
+    [r, s].into_iter().all(|scalar| *scalar < N[..] && scalar.iter().any(|&byte| byte != 0))
+}
+
+/// Whether x || y may be verified with.
+///
+/// # Errors
+/// [`WeakKey::NotOnCurve`].
+pub fn check_key(coordinates: &[u8; 64]) -> Result<(), WeakKey> {
+    let encoded = [&[4], &coordinates[..]].concat();
+    PublicKey::from_sec1_bytes(&encoded).map(|_| ()).map_err(|_| WeakKey::NotOnCurve)
+}

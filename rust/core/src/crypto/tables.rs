@@ -1,0 +1,161 @@
+//! Tables of known keys, kept by this process: bounded in bytes, the least recently used forgotten first.
+//!
+//! A table costs its building; without one each signature costs more. Which is cheaper in the end is not known beforehand, so a
+//! key first pays what a table costs, in rows verified without, and then gets it: never more than twice the best.
+
+use super::public_key::{Algorithm, PublicKey};
+use crate::process::PerProcess;
+use itron_core_kernels::{ed25519, p256};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// All tables of a process take at most this much memory.
+pub const LIMIT_BYTES: usize = 256 << 20;
+/// Keys without a table are forgotten beyond this many.
+const MAX_KEYS: usize = 1 << 16;
+
+/// A table that the kernels verify with.
+pub(crate) trait Table: Sized + Send + Sync + 'static {
+    /// The public key as the kernels take it.
+    type Key: Clone + Eq + std::hash::Hash + Send + Sync;
+    /// Windows, and from how many rows of one key each is worth its building; rising.
+    const WINDOWS: &'static [(u32, u64)];
+
+    fn build(key: &Self::Key, window: u32) -> Option<Self>;
+    fn size_of_window(window: u32) -> usize;
+    fn cache() -> &'static Cache<Self>;
+}
+
+impl Table for ed25519::Table {
+    type Key = [u8; 32];
+    const WINDOWS: &'static [(u32, u64)] = &[(6, 6), (8, 100), (10, 1_500)];
+
+    fn build(key: &[u8; 32], window: u32) -> Option<Self> {
+        Self::new(key, window)
+    }
+
+    fn size_of_window(window: u32) -> usize {
+        Self::size_of_window(window)
+    }
+
+    fn cache() -> &'static Cache<Self> {
+        static CACHE: PerProcess<Cache<ed25519::Table>> = PerProcess::new();
+        CACHE.get()
+    }
+}
+
+impl Table for p256::Table {
+    type Key = [u8; 64];
+    const WINDOWS: &'static [(u32, u64)] = &[(6, 6), (8, 100), (10, 1_500)];
+
+    fn build(key: &[u8; 64], window: u32) -> Option<Self> {
+        Self::new(key, window)
+    }
+
+    fn size_of_window(window: u32) -> usize {
+        Self::size_of_window(window)
+    }
+
+    fn cache() -> &'static Cache<Self> {
+        static CACHE: PerProcess<Cache<p256::Table>> = PerProcess::new();
+        CACHE.get()
+    }
+}
+
+/// The tables of one algorithm.
+pub(crate) struct Cache<T: Table> {
+    keys: Mutex<Keys<T>>,
+}
+
+impl<T: Table> Default for Cache<T> {
+    fn default() -> Self {
+        Self { keys: Mutex::new(Keys { slots: HashMap::new(), clock: 0, bytes: 0 }) }
+    }
+}
+
+struct Keys<T: Table> {
+    slots: HashMap<T::Key, Slot<T>>,
+    clock: u64,
+    bytes: usize,
+}
+
+struct Slot<T> {
+    /// Rows verified with this key since it last lost its table.
+    rows: u64,
+    last_used: u64,
+    table: Option<Planned<T>>,
+}
+
+/// A table that is built, or is being built by the thread that first needs it.
+struct Planned<T> {
+    window: u32,
+    cell: Arc<OnceLock<Option<Arc<T>>>>,
+}
+
+impl<T: Table> Cache<T> {
+    /// The table for `rows` signatures of `key`, of which `expected` are to come in this call. `None`: verify without.
+    pub(crate) fn table(&self, key: &T::Key, rows: u64, expected: u64) -> Option<Arc<T>> {
+        let (window, cell) = self.plan(key, rows, expected)?;
+        cell.get_or_init(|| T::build(key, window).map(Arc::new)).clone()
+    }
+
+    /// Bytes held for `key`.
+    pub(crate) fn bytes_of(&self, key: &T::Key) -> usize {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let planned = keys.slots.get(key).and_then(|slot| slot.table.as_ref());
+        planned.map_or(0, |planned| T::size_of_window(planned.window))
+    }
+
+    fn plan(&self, key: &T::Key, rows: u64, expected: u64) -> Option<(u32, Arc<OnceLock<Option<Arc<T>>>>)> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.clock += 1;
+        let clock = keys.clock;
+        let room = LIMIT_BYTES / (keys.tables() + 1);
+        if keys.slots.len() > MAX_KEYS {
+            keys.slots.retain(|_, slot| slot.table.is_some());
+        }
+        let slot = keys.slots.entry(key.clone()).or_insert(Slot { rows: 0, last_used: clock, table: None });
+        slot.rows = slot.rows.saturating_add(rows);
+        slot.last_used = clock;
+        let volume = slot.rows.max(expected);
+        let affordable = |&&(window, from): &&(u32, u64)| volume >= from && T::size_of_window(window) <= room;
+        let wanted = T::WINDOWS.iter().rev().find(affordable).map(|&(window, _)| window);
+        let held = slot.table.as_ref().map(|planned| planned.window);
+        if wanted > held {
+            let window = wanted?;
+            slot.table = Some(Planned { window, cell: Arc::default() });
+            keys.bytes += T::size_of_window(window);
+            keys.bytes -= held.map_or(0, T::size_of_window);
+            keys.forget_beyond_limit(clock);
+        }
+        let planned = keys.slots.get(key)?.table.as_ref()?;
+        Some((planned.window, Arc::clone(&planned.cell)))
+    }
+}
+
+impl<T: Table> Keys<T> {
+    fn tables(&self) -> usize {
+        // Every window is at least the smallest, so this never says fewer than there are of the largest.
+        T::WINDOWS.last().map_or(0, |&(window, _)| self.bytes / T::size_of_window(window))
+    }
+
+    /// Drops the least recently used tables, never the one of `newest`, until the limit is kept.
+    fn forget_beyond_limit(&mut self, newest: u64) {
+        while self.bytes > LIMIT_BYTES {
+            let with_table = self.slots.values_mut().filter(|slot| slot.table.is_some() && slot.last_used < newest);
+            let Some(oldest) = with_table.min_by_key(|slot| slot.last_used) else { return };
+            let window = oldest.table.take().map_or(0, |planned| planned.window);
+            oldest.rows = 0;
+            self.bytes -= T::size_of_window(window);
+        }
+    }
+}
+
+/// Bytes that this process holds in tables of `key`.
+#[must_use]
+pub fn bytes_of(key: &PublicKey) -> usize {
+    match key.algorithm() {
+        Algorithm::Ed25519 => ed25519::Table::cache().bytes_of(key.ed25519()),
+        Algorithm::Esp256 => p256::Table::cache().bytes_of(key.coordinates()),
+    }
+}

@@ -1,0 +1,236 @@
+//! Layer 4: what each row of a route needs, against what is in hand.
+//!
+//! What is needed is not known here: it is a table that Python makes and hands in. Here it is set arithmetic.
+
+mod decide;
+
+use crate::code::Code;
+use crate::columns::columns;
+use crate::format::device;
+use crate::format::token_type::TokenType;
+use crate::token::keyring::Keyring;
+use crate::token::verify::{Call, Question, expected_rows, verify_range};
+use crate::token::window::{Micros, Session, SessionState, Unit, session, session_end};
+use crate::work;
+
+pub use decide::{Decision, Policy, TableError};
+use decide::{Hand, Material, Situation};
+
+/// A name or a number of an enumeration, as a row gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// One of its members.
+    Member(u8),
+    /// Null, or the column is absent.
+    Null,
+    /// Nothing that the enumeration knows.
+    Unknown,
+}
+
+impl Choice {
+    const fn member(self) -> Option<u8> {
+        match self {
+            Self::Member(member) => Some(member),
+            Self::Null | Self::Unknown => None,
+        }
+    }
+}
+
+/// The three materials of a row, in the order of their columns.
+pub const MATERIALS: [TokenType; 3] = [TokenType::Authorization, TokenType::SecureCommand, TokenType::ReadingKey];
+
+/// One row of a route.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// aud of the device.
+    pub device: Option<&'a [u8]>,
+    /// Device class.
+    pub class: Choice,
+    /// Mode.
+    pub mode: Choice,
+    /// Security level.
+    pub level: Choice,
+    /// Number of the action.
+    pub action: Choice,
+    /// When its session opened, in ticks of the call's unit.
+    pub session_opened_at: Option<i64>,
+    /// How long the session lasts, in seconds.
+    pub session_seconds: Option<i64>,
+    /// Connects and disconnects since the last sync.
+    pub commands_used: i64,
+    /// Authorizations since the last sync.
+    pub authorizations_used: i64,
+    /// Whether this very secure command was used.
+    pub secure_command_used: bool,
+    /// Whether this very authorization was used.
+    pub authorization_used: bool,
+    /// Whether the action is on the device's menu.
+    pub on_menu: bool,
+    /// Whether the level was asked of the device, not only imported.
+    pub level_verified: bool,
+    /// Whether keys can be exchanged.
+    pub key_exchange: bool,
+    /// Bit set of permissions.
+    pub permissions: i64,
+    /// The device's security epoch.
+    pub epoch: Option<i64>,
+}
+
+/// What holds for every row of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteCall<'a> {
+    /// Verification, but for its type.
+    pub call: Call<'a>,
+    /// Now, as exactly as the caller knows it.
+    pub now: Micros,
+    /// Unit of `session_opened_at`.
+    pub session_unit: Unit,
+    /// The table of needs and its limits.
+    pub policy: &'a Policy,
+}
+
+columns! {
+    /// The decisions, column by column.
+    pub struct RouteColumns / RouteSlices {
+        /// Decision.
+        decision: i8 = Decision::Refused as i8,
+        /// Why; 900 until it is answered.
+        reason: i16 = Code::Internal as i16,
+        /// Bit set of needs.
+        missing: i32 = 0,
+        /// Whether the answer rests on a level that nobody asked of the device.
+        unverified: bool = false,
+        /// End of the open session, in microseconds since 1970; `i64::MIN` when none is open.
+        session_until: i64 = i64::MIN,
+        /// Code of the authorization, -1 when none was given.
+        authorization_code: i16 = -1,
+        /// Code of the secure command, -1 when none was given.
+        secure_command_code: i16 = -1,
+        /// Code of the reading key, -1 when none was given.
+        reading_key_code: i16 = -1,
+    }
+}
+
+/// Where the columns of a route lie: its rows, and the token that a row holds of each material.
+pub trait Route: Sync {
+    /// How many rows.
+    fn rows(&self) -> usize;
+    /// One row.
+    fn row(&self, index: usize) -> Row<'_>;
+    /// The token that a row holds in column `material` of [`MATERIALS`].
+    fn token(&self, material: usize, index: usize) -> Option<&[u8]>;
+    /// Whether the route has that column.
+    fn has(&self, material: usize) -> bool;
+}
+
+/// Decides every row on at most `threads` threads.
+#[must_use]
+pub fn process(route: &impl Route, keyring: &Keyring, call: &RouteCall<'_>, threads: usize) -> RouteColumns {
+    let mut columns = RouteColumns::new(route.rows());
+    work::in_chunks(columns.slices(), threads, &|start, slices: RouteSlices<'_>| {
+        process_chunk(route, keyring, call, start, slices);
+    });
+    columns
+}
+
+fn process_chunk(
+    route: &impl Route,
+    keyring: &Keyring,
+    call: &RouteCall<'_>,
+    start: usize,
+    mut slices: RouteSlices<'_>,
+) {
+    let rows: Vec<_> = (start..start + slices.decision.len()).map(|index| route.row(index)).collect();
+    let situations: Vec<_> = rows.iter().map(|row| situation(row, call)).collect();
+    let mut codes: [Vec<Option<Code>>; 3] = [Vec::new(), Vec::new(), Vec::new()];
+    for (material, codes) in codes.iter_mut().enumerate().filter(|&(material, _)| route.has(material)) {
+        codes.resize(rows.len(), None);
+        verify_material(route, keyring, call, start, material, (&rows, &situations), codes);
+    }
+    for (at, (row, situation)) in rows.iter().zip(&situations).enumerate() {
+        let code_of = |material: usize| codes[material].get(at).copied().flatten();
+        slices.set(at, row, situation.as_ref(), [code_of(0), code_of(1), code_of(2)], call);
+    }
+}
+
+/// Verifies the tokens of one column; `None` for a row that is unreadable or holds none.
+fn verify_material(
+    route: &impl Route,
+    keyring: &Keyring,
+    call: &RouteCall<'_>,
+    start: usize,
+    material: usize,
+    (rows, situations): (&[Row<'_>], &[Option<Situation>]),
+    codes: &mut [Option<Code>],
+) {
+    let token_type = MATERIALS[material];
+    let verification = Call { token_type, max_lifetime: token_type.default_lifetime(), ..call.call };
+    let question = |at: usize| match &situations[at] {
+        None => Question::default(),
+        Some(situation) => Question {
+            token: route.token(material, start + at),
+            audience: rows[at].device,
+            action: situation.asked_of(material),
+            epoch: rows[at].epoch,
+        },
+    };
+    let expected = expected_rows(keyring, route.rows());
+    verify_range(keyring, &verification, 0..rows.len(), expected, question, |at, verdict| {
+        codes[at] = Some(verdict.code).filter(|&code| code != Code::NoToken);
+    });
+}
+
+/// What a readable row asks; `None` for one that cannot be read.
+fn situation(row: &Row<'_>, call: &RouteCall<'_>) -> Option<Situation> {
+    row.device.and_then(device::parse)?;
+    let mode = match row.mode {
+        Choice::Member(mode) => mode,
+        Choice::Null => Policy::MODE_UNKNOWN,
+        Choice::Unknown => return None,
+    };
+    let session_row =
+        Session { opened_at: row.session_opened_at, seconds: row.session_seconds, closed_at: None };
+    let (state, _) = session(session_row, call.session_unit, Unit::Second, call.now);
+    call.policy.situation(row.class.member()?, mode, row.level.member()?, row.action.member()?, state)
+}
+
+impl RouteSlices<'_> {
+    fn set(
+        &mut self,
+        at: usize,
+        row: &Row<'_>,
+        situation: Option<&Situation>,
+        codes: [Option<Code>; 3],
+        call: &RouteCall<'_>,
+    ) {
+        let Some(situation) = situation else {
+            self.reason[at] = Policy::ROW_UNREADABLE;
+            return;
+        };
+        let material = |code, used| Material { code, used };
+        let hand = Hand {
+            authorization: material(codes[0], row.authorization_used),
+            secure_command: material(codes[1], row.secure_command_used),
+            reading_key: material(codes[2], false),
+            key_exchange: row.key_exchange,
+            on_menu: row.on_menu,
+            permissions: row.permissions,
+            commands_used: row.commands_used,
+            authorizations_used: row.authorizations_used,
+        };
+        let answer = situation.decide(&hand, call.policy);
+        self.decision[at] = answer.decision as i8;
+        self.reason[at] = answer.reason;
+        self.missing[at] = answer.missing as i32;
+        self.unverified[at] = situation.is_unverified(row.level_verified);
+        if let (SessionState::Open, Some(opened_at), Some(seconds)) =
+            (situation.session, row.session_opened_at, row.session_seconds)
+        {
+            self.session_until[at] = session_end(opened_at, call.session_unit, seconds);
+        }
+        let number = |code: Option<Code>| code.map_or(-1, |code| code as i16);
+        self.authorization_code[at] = number(codes[0]);
+        self.secure_command_code[at] = number(codes[1]);
+        self.reading_key_code[at] = number(codes[2]);
+    }
+}

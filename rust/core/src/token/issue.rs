@@ -1,0 +1,97 @@
+//! Issuing, the mirror of verifying: what the reader would refuse is not written.
+
+use crate::code::{Check, Code};
+use crate::crypto::public_key::PublicKey;
+use crate::crypto::signatures;
+use crate::format::claims::Claims;
+use crate::format::cose::{self, Envelope, Header, MAX_PROTECTED, MIN_TOKEN};
+use crate::format::token_type::TokenType;
+
+/// A token that waits for its signature.
+#[derive(Clone, Debug)]
+pub struct Unsigned {
+    protected: Vec<u8>,
+    payload: Vec<u8>,
+    token_type: TokenType,
+}
+
+impl Unsigned {
+    /// A token of `claims`, to be signed by `key`.
+    ///
+    /// # Errors
+    /// The code with which the reader would refuse the claims, whatever their signature.
+    pub fn new(claims: &Claims<'_>, token_type: TokenType, key: &PublicKey, max_lifetime: u64) -> Check<Self> {
+        let payload = claims.to_bytes();
+        Claims::read(&payload, token_type)?.check(token_type, max_lifetime)?;
+        let protected = Header::to_bytes(key.algorithm().cose(), key.kid(), token_type);
+        let unsigned = Self { protected, payload, token_type };
+        unsigned.check_sizes()?;
+        Ok(unsigned)
+    }
+
+    fn check_sizes(&self) -> Check<()> {
+        let (max_token, max_payload) = self.token_type.size_limits();
+        let size = self.token(&[0; 64]).len();
+        let too_large =
+            size > max_token || self.payload.len() > max_payload || self.protected.len() as u64 > MAX_PROTECTED;
+        match (too_large, size < MIN_TOKEN) {
+            (true, _) => Err(Code::TooLarge),
+            (_, true) => Err(Code::TooSmall),
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes to sign: the `Sig_structure` of RFC 9052 section 4.4.
+    #[must_use]
+    pub fn message(&self) -> Vec<u8> {
+        cose::sig_structure(&self.protected, &self.payload)
+    }
+
+    /// The token with this signature, which is not asked here: see [`verify_issued`].
+    #[must_use]
+    pub fn token(&self, signature: &[u8]) -> Vec<u8> {
+        cose::write(&self.protected, &self.payload, signature)
+    }
+}
+
+/// Whether each token carries a signature of `key`: 0, 300, 301 or 302 for each. Tokens as [`Unsigned::token`] wrote them.
+#[must_use]
+pub fn verify_issued(tokens: &[Vec<u8>], key: &PublicKey, threads: usize) -> Vec<i16> {
+    let envelope = |row: usize| Envelope::read(&tokens[row], usize::MAX);
+    verify_signatures(tokens.len(), threads, |row| {
+        let Ok(envelope) = envelope(row) else { return Err(Code::Internal) };
+        Ok((key, envelope.signature, envelope.signed()))
+    })
+}
+
+/// A bare signature: its key, its bytes, its message in pieces; or why it is not asked.
+pub type Signed<'a> = Check<(&'a PublicKey, &'a [u8], [&'a [u8]; 4])>;
+
+/// Verifies bare signatures: 0, 300, 301, 302, or the code with which a row is given.
+#[must_use]
+pub fn verify_signatures<'a>(rows: usize, threads: usize, row: impl Fn(usize) -> Signed<'a> + Sync) -> Vec<i16> {
+    let mut codes = vec![Code::Internal as i16; rows];
+    crate::work::in_chunks(codes.as_mut_slice(), threads, &|start, codes: &mut [i16]| {
+        let mut asked = Vec::with_capacity(codes.len());
+        let mut places = Vec::with_capacity(codes.len());
+        for (place, code) in codes.iter_mut().enumerate() {
+            let checked = row(start + place).and_then(|(key, signature, message)| {
+                let signature = signatures::check_form(key.algorithm(), signature)?;
+                Ok(signatures::Row { key, signature, message })
+            });
+            match checked {
+                Err(refused) => *code = refused as i16,
+                Ok(checked) => {
+                    asked.push(checked);
+                    places.push(place);
+                }
+            }
+        }
+        let mut verdicts = vec![false; asked.len()];
+        signatures::verify(&asked, 1, &mut verdicts);
+        for (place, verdict) in places.into_iter().zip(verdicts) {
+            codes[place] = if verdict { Code::Ok } else { Code::SignatureInvalid } as i16;
+        }
+    });
+    codes
+}

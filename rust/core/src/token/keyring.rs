@@ -1,0 +1,201 @@
+//! Keyrings: the keys that tokens may be signed with, each with its ceilings.
+
+use super::verify::{Call, Verdict, verify_one};
+use crate::code::Code;
+use crate::crypto::public_key::{Algorithm, PublicKey, WeakKey};
+use crate::crypto::tables;
+use crate::format::claims::{Claims, Confirmation, CoseKey};
+use crate::format::scope::Actions;
+use crate::format::token_type::{TokenType, TypeSet};
+
+/// The most keys that one keyring holds.
+pub const MAX_KEYS: usize = 4_096;
+
+/// The delegation by which a key entered a keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delegation {
+    /// The key that signed it.
+    pub parent: [u8; 8],
+    /// Its id.
+    pub cti: [u8; 16],
+}
+
+/// A key and what it may sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: PublicKey,
+    /// The issuer's name.
+    pub issuer: Option<String>,
+    /// The types of token it may sign.
+    pub token_types: TypeSet,
+    /// The actions it may grant: the ceiling.
+    pub actions: Actions,
+    /// What the audience of its tokens begins with.
+    pub audience_prefix: String,
+    /// The first second in which it may issue.
+    pub valid_from: Option<u64>,
+    /// The first second in which it may issue no longer.
+    pub valid_until: Option<u64>,
+    /// How it came to be trusted; `None` for a key that the keyring was made with.
+    pub delegation: Option<Delegation>,
+}
+
+/// Why a keyring cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyringError {
+    /// More keys than a keyring holds.
+    TooMany(usize),
+    /// Two keys with one kid.
+    DuplicateKid([u8; 8]),
+    /// The delegation in this place was refused.
+    Refused(usize, Code),
+    /// The delegation in this place carries a key that cannot be used.
+    Weak(usize, WeakKey),
+}
+
+impl std::fmt::Display for KeyringError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooMany(got) => write!(f, "got {got} keys, wanted at most {MAX_KEYS}"),
+            Self::DuplicateKid(kid) => {
+                f.write_str("got two keys with the kid ")?;
+                kid.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                f.write_str(", wanted each kid once")
+            }
+            Self::Refused(at, code) => write!(f, "delegation {at} is refused: {} {}", *code as i16, code.name()),
+            Self::Weak(at, weak) => write!(f, "delegation {at} carries a key of no use: {weak}"),
+        }
+    }
+}
+
+/// Keys by their kid. It does not change once made.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    entries: Vec<Entry>,
+    /// Each kid with the index of its entry, sorted.
+    by_kid: Vec<(u64, u32)>,
+}
+
+impl Keyring {
+    /// A keyring of these entries, in this order.
+    ///
+    /// # Errors
+    /// Too many keys, or two with one kid.
+    pub fn new(entries: Vec<Entry>) -> Result<Self, KeyringError> {
+        if entries.len() > MAX_KEYS {
+            return Err(KeyringError::TooMany(entries.len()));
+        }
+        let kids = entries.iter().map(|entry| u64::from_be_bytes(entry.key.kid()));
+        let mut by_kid: Vec<_> = kids.zip(0..).collect();
+        by_kid.sort_unstable();
+        if let Some(pair) = by_kid.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(KeyringError::DuplicateKid(pair[0].0.to_be_bytes()));
+        }
+        Ok(Self { entries, by_kid })
+    }
+
+    /// The entries, in the order of their indices.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry with this kid, and its index.
+    #[must_use]
+    #[inline]
+    pub fn find(&self, kid: [u8; 8]) -> Option<(u32, &Entry)> {
+        let kid = u64::from_be_bytes(kid);
+        let place = self.by_kid.binary_search_by_key(&kid, |&(each, _)| each).ok()?;
+        let index = self.by_kid[place].1;
+        Some((index, &self.entries[index as usize]))
+    }
+
+    /// Bytes that this process holds in tables of these keys.
+    #[must_use]
+    pub fn table_bytes(&self) -> usize {
+        self.entries.iter().map(|entry| tables::bytes_of(&entry.key)).sum()
+    }
+
+    /// This keyring and the keys that `tokens` delegate to, behind the entries there are.
+    ///
+    /// # Errors
+    /// A delegation is refused at `now`, or its key cannot be used.
+    pub fn with_delegations<'t>(
+        &self,
+        tokens: impl IntoIterator<Item = &'t [u8]>,
+        now: u64,
+    ) -> Result<Self, KeyringError> {
+        let call = Call::new(TokenType::Delegation, now);
+        let mut entries = self.entries.clone();
+        for (at, token) in tokens.into_iter().enumerate() {
+            let verdict = verify_one(self, &call, token);
+            let (Code::Ok, Some(claims)) = (verdict.code, verdict.claims) else {
+                return Err(KeyringError::Refused(at, verdict.code));
+            };
+            entries.push(self.delegated(&verdict, &claims).map_err(|weak| KeyringError::Weak(at, weak))?);
+        }
+        Self::new(entries)
+    }
+
+    fn delegated(&self, verdict: &Verdict<'_>, claims: &Claims<'_>) -> Result<Entry, WeakKey> {
+        let key = match claims.confirmation {
+            Some(Confirmation::Key(CoseKey::Okp(x))) => PublicKey::from_raw(Algorithm::Ed25519, &x)?,
+            Some(Confirmation::Key(CoseKey::Ec2(x, y))) => PublicKey::from_raw(Algorithm::Esp256, &[x, y].concat())?,
+            _ => return Err(WeakKey::Length(0)),
+        };
+        let parent = verdict.key.map(|index| &self.entries[index as usize]);
+        let inherited = || parent.map_or("", |parent| &parent.audience_prefix);
+        Ok(Entry {
+            key,
+            issuer: claims.issuer.map(str::to_owned),
+            // A delegated key signs no delegation: the chain is root, issuing key, token.
+            token_types: claims.types.unwrap_or(TypeSet::NONE).without(TokenType::Delegation),
+            actions: claims.actions(),
+            audience_prefix: claims.audience.unwrap_or_else(inherited).to_owned(),
+            valid_from: Some(claims.begins_at()),
+            valid_until: Some(claims.expires_at),
+            delegation: verdict.kid.zip(claims.cti).map(|(parent, cti)| Delegation { parent, cti }),
+        })
+    }
+}
+
+impl Entry {
+    /// An entry without ceilings.
+    #[must_use]
+    pub fn unlimited(key: PublicKey) -> Self {
+        Self {
+            key,
+            issuer: None,
+            token_types: TypeSet::ALL,
+            actions: crate::format::scope::ALL_ACTIONS,
+            audience_prefix: String::new(),
+            valid_from: None,
+            valid_until: None,
+            delegation: None,
+        }
+    }
+
+    /// Whether a token stays inside this entry's ceilings: 410 when not.
+    #[must_use]
+    pub fn covers(&self, claims: &Claims<'_>, token_type: TokenType) -> bool {
+        let audience_fits = match (claims.audience, token_type) {
+            (Some(audience), _) => audience.starts_with(&self.audience_prefix),
+            // A delegation without a prefix takes its parent's; a snapshot is for every device.
+            (None, TokenType::Delegation) => true,
+            (None, _) => self.audience_prefix.is_empty(),
+        };
+        let actions_fit = claims.actions() & !self.actions == 0;
+        let delegation_fits = token_type != TokenType::Delegation
+            || claims.types.is_some_and(|types| types.is_subset_of(self.token_types))
+                && self.valid_from.is_none_or(|from| from <= claims.begins_at())
+                && self.valid_until.is_none_or(|until| claims.expires_at <= until);
+        audience_fits && actions_fit && delegation_fits
+    }
+
+    /// Whether the entry may issue at `time`: 411 when not.
+    #[must_use]
+    pub fn may_issue_at(&self, time: u64) -> bool {
+        self.valid_from.is_none_or(|from| from <= time) && self.valid_until.is_none_or(|until| time < until)
+    }
+}

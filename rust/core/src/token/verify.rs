@@ -1,0 +1,362 @@
+//! The order of checks, written once, for one token and for many.
+//!
+//! 1 size · 2 envelope · 3 protected header · 4 typ · 5 alg allowed · 6 kid known · 7 key fits the alg and may sign this typ ·
+//! 8 signature form · 9 signature · 10 claims syntax · 11 claim rules · 12 the issuer's ceilings, then its validity ·
+//! 13 time · 14 revocation · 15 audience · 16 scope. The first failure is the answer.
+
+use super::keyring::{Entry, Keyring};
+use super::revocation::Revocations;
+use crate::code::{Check, Code};
+use crate::columns::columns;
+use crate::crypto::public_key::Algorithm;
+use crate::crypto::signatures;
+use crate::format::claims::Claims;
+use crate::format::cose::{Envelope, Header, MIN_TOKEN};
+use crate::format::scope::OPEN_SESSION;
+use crate::format::token_type::TokenType;
+use crate::work;
+use std::ops::Range;
+
+/// Clock skew accepted when a call does not say, in seconds.
+pub const DEFAULT_SKEW: u64 = 120;
+/// The largest that a call may accept.
+pub const MAX_SKEW: u64 = 600;
+
+/// What holds for every row of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The type that each token must be.
+    pub token_type: TokenType,
+    /// Seconds since 1970.
+    pub now: u64,
+    /// Accepted clock skew, in seconds.
+    pub skew: u64,
+    /// The longest `exp - iat` accepted, in seconds.
+    pub max_lifetime: u64,
+    /// Whether -8 and -7 are accepted.
+    pub legacy_algorithms: bool,
+    /// The snapshot to ask, if any.
+    pub revocations: Option<&'a Revocations>,
+}
+
+impl Call<'_> {
+    /// A call with the defaults.
+    #[must_use]
+    pub const fn new(token_type: TokenType, now: u64) -> Self {
+        Self {
+            token_type,
+            now,
+            skew: DEFAULT_SKEW,
+            max_lifetime: token_type.default_lifetime(),
+            legacy_algorithms: false,
+            revocations: None,
+        }
+    }
+}
+
+/// What is asked of one row.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Question<'a> {
+    /// The token; `None` when the row has none.
+    pub token: Option<&'a [u8]>,
+    /// The device that it must be for.
+    pub audience: Option<&'a [u8]>,
+    /// The action that it must cover.
+    pub action: Option<u8>,
+    /// The device's security epoch.
+    pub epoch: Option<i64>,
+}
+
+/// The answer for one row.
+#[derive(Clone, Copy, Debug)]
+pub struct Verdict<'a> {
+    /// `Ok`, or the first check that failed.
+    pub code: Code,
+    /// The index in the keyring of the key that the token names.
+    pub key: Option<u32>,
+    /// The kid that the token names.
+    pub kid: Option<[u8; 8]>,
+    /// The claims, when the signature verified and each can be read.
+    pub claims: Option<Claims<'a>>,
+}
+
+/// A token as far as it is read before its signature is believed: steps 1 to 8.
+struct Opened<'a> {
+    envelope: Envelope<'a>,
+    kid: [u8; 8],
+    index: u32,
+    signature: &'a [u8; 64],
+}
+
+/// Why a token was refused before its signature was asked, and what it said of its key.
+struct Refused {
+    code: Code,
+    kid: Option<[u8; 8]>,
+    index: Option<u32>,
+}
+
+impl From<Code> for Refused {
+    fn from(code: Code) -> Self {
+        Self { code, kid: None, index: None }
+    }
+}
+
+/// Steps 1 to 8.
+#[inline]
+fn open<'a>(keyring: &Keyring, call: &Call<'_>, token: Option<&'a [u8]>) -> Result<Opened<'a>, Refused> {
+    let token = token.filter(|token| !token.is_empty()).ok_or(Code::NoToken)?;
+    let (max_token, max_payload) = call.token_type.size_limits();
+    if token.len() > max_token {
+        return Err(Code::TooLarge.into());
+    }
+    if token.len() < MIN_TOKEN {
+        return Err(Code::TooSmall.into());
+    }
+    let envelope = Envelope::read(token, max_payload)?;
+    let header = match Header::read_usual(envelope.protected, call.token_type) {
+        Some(header) => header,
+        None => Header::read(envelope.protected)?,
+    };
+    let kid = header.kid;
+    let refused = |code| Refused { code, kid: Some(kid), index: keyring.find(kid).map(|(index, _)| index) };
+    if header.typ != call.token_type.typ() {
+        return Err(refused(Code::TypMismatch));
+    }
+    let algorithm = algorithm(header.alg, call.legacy_algorithms).map_err(refused)?;
+    let (index, entry) = keyring.find(kid).ok_or_else(|| refused(Code::KeyUnknown))?;
+    if entry.key.algorithm() != algorithm {
+        return Err(refused(Code::KeyMismatch));
+    }
+    if !entry.token_types.contains(call.token_type) {
+        return Err(refused(Code::KeyNotForType));
+    }
+    let signature = signatures::check_form(algorithm, envelope.signature).map_err(refused)?;
+    Ok(Opened { envelope, kid, index, signature })
+}
+
+/// Step 5.
+#[inline]
+fn algorithm(alg: Option<i64>, legacy: bool) -> Check<Algorithm> {
+    for algorithm in Algorithm::ALL {
+        if alg == Some(algorithm.cose()) {
+            return Ok(algorithm);
+        }
+        if alg == Some(algorithm.legacy_cose()) {
+            return if legacy { Ok(algorithm) } else { Err(Code::AlgNotAllowed) };
+        }
+    }
+    Err(Code::AlgUnsupported)
+}
+
+/// Steps 10 and 11, as far as the claims can be read: then they are shown, whatever is found later.
+#[inline]
+fn believe<'a>(opened: &Opened<'a>, token_type: TokenType) -> Check<Claims<'a>> {
+    Claims::read(opened.envelope.payload, token_type)
+}
+
+/// Steps 11 (the rules between claims) to 16.
+#[inline]
+fn judge(claims: &Claims<'_>, entry: &Entry, call: &Call<'_>, question: &Question<'_>) -> Check<()> {
+    claims.check(call.token_type, call.max_lifetime)?;
+    if !entry.covers(claims, call.token_type) {
+        return Err(Code::CeilingExceeded);
+    }
+    if !entry.may_issue_at(claims.issued_at) {
+        return Err(Code::IssuerWindow);
+    }
+    check_time(claims, call)?;
+    Revocations::check(call.revocations, entry, claims, call, question.epoch)?;
+    if question.audience.is_some_and(|audience| !is_for(claims, entry, call.token_type, audience)) {
+        return Err(Code::AudienceMismatch);
+    }
+    if question.action.is_some_and(|action| !covers(claims, call.token_type, action)) {
+        return Err(Code::ScopeDenied);
+    }
+    Ok(())
+}
+
+/// Step 13: valid when `nbf - skew <= now < exp + skew`.
+#[inline]
+fn check_time(claims: &Claims<'_>, call: &Call<'_>) -> Check<()> {
+    let latest = call.now.saturating_add(call.skew);
+    if latest < claims.issued_at {
+        Err(Code::IatInFuture)
+    } else if latest < claims.begins_at() {
+        Err(Code::NotYetValid)
+    } else if call.now >= claims.expires_at + call.skew {
+        Err(Code::Expired)
+    } else {
+        Ok(())
+    }
+}
+
+/// Step 15: bytewise; a delegation is for the devices that begin with its prefix, its parent's where it has none.
+fn is_for(claims: &Claims<'_>, entry: &Entry, token_type: TokenType, audience: &[u8]) -> bool {
+    if token_type == TokenType::Delegation {
+        return audience.starts_with(claims.audience.unwrap_or(&entry.audience_prefix).as_bytes());
+    }
+    claims.audience.is_some_and(|aud| aud.as_bytes() == audience)
+}
+
+/// Step 16: an authorization covers `open_session` by its type.
+fn covers(claims: &Claims<'_>, token_type: TokenType, action: u8) -> bool {
+    let by_type = token_type == TokenType::Authorization && action == OPEN_SESSION;
+    by_type || claims.actions() >> action & 1 == 1
+}
+
+/// Verifies the rows of a range, in order, and hands each verdict to `sink`.
+///
+/// `expected` is how many tokens of one key the call is likely to bring.
+pub fn verify_range<'a>(
+    keyring: &Keyring,
+    call: &Call<'_>,
+    range: Range<usize>,
+    expected: u64,
+    question: impl Fn(usize) -> Question<'a>,
+    mut sink: impl FnMut(usize, &Verdict<'a>),
+) {
+    let opened: Vec<_> = range.clone().map(|row| open(keyring, call, question(row).token)).collect();
+    let signed: Vec<_> = opened
+        .iter()
+        .flatten()
+        .map(|opened| signatures::Row {
+            key: &keyring.entries()[opened.index as usize].key,
+            signature: opened.signature,
+            message: opened.envelope.signed(),
+        })
+        .collect();
+    let mut verified = vec![false; signed.len()];
+    signatures::verify(&signed, expected, &mut verified);
+    let mut verified = verified.into_iter();
+    for (row, opened) in range.zip(opened) {
+        let verdict = match opened {
+            Err(Refused { code, kid, index }) => Verdict { code, key: index, kid, claims: None },
+            Ok(opened) => {
+                let verified = verified.next().unwrap_or(false);
+                answer(keyring, call, &opened, verified, || question(row))
+            }
+        };
+        sink(row, &verdict);
+    }
+}
+
+/// Steps 9 to 16 for a token whose signature was asked.
+fn answer<'a>(
+    keyring: &Keyring,
+    call: &Call<'_>,
+    opened: &Opened<'a>,
+    verified: bool,
+    question: impl FnOnce() -> Question<'a>,
+) -> Verdict<'a> {
+    let mut verdict = Verdict { code: Code::Ok, key: Some(opened.index), kid: Some(opened.kid), claims: None };
+    if !verified {
+        verdict.code = Code::SignatureInvalid;
+        return verdict;
+    }
+    match believe(opened, call.token_type) {
+        Err(code) => verdict.code = code,
+        Ok(claims) => {
+            let entry = &keyring.entries()[opened.index as usize];
+            verdict.code = judge(&claims, entry, call, &question()).err().unwrap_or(Code::Ok);
+            verdict.claims = Some(claims);
+        }
+    }
+    verdict
+}
+
+/// Verifies one token of which nothing but its validity is asked.
+#[must_use]
+pub fn verify_one<'a>(keyring: &Keyring, call: &Call<'_>, token: &'a [u8]) -> Verdict<'a> {
+    verify_single(keyring, call, Question { token: Some(token), ..Question::default() })
+}
+
+/// Verifies one row.
+#[must_use]
+pub fn verify_single<'a>(keyring: &Keyring, call: &Call<'_>, question: Question<'a>) -> Verdict<'a> {
+    let mut verdict = Verdict { code: Code::Internal, key: None, kid: None, claims: None };
+    verify_range(keyring, call, 0..1, 1, |_| question, |_, answer| verdict = *answer);
+    verdict
+}
+
+columns! {
+    /// The answers for many rows, column by column.
+    pub struct TokenColumns / TokenSlices {
+        /// Code.
+        code: i16 = Code::Internal as i16,
+        /// Index in the keyring, -1 when unknown.
+        key: i32 = -1,
+        /// Whether `kid` was read (1), and the claims too (2).
+        known: u8 = 0,
+        /// Kid.
+        kid: [u8; 8] = [0; 8],
+        /// iat, in microseconds since 1970.
+        issued_at: i64 = 0,
+        /// nbf or iat, in microseconds since 1970.
+        not_before: i64 = 0,
+        /// exp, in microseconds since 1970.
+        expires_at: i64 = 0,
+        /// exi, 0 when there is none.
+        session_seconds: i32 = 0,
+        /// Bit set of actions.
+        actions: i64 = 0,
+        /// Sequence, -1 when there is none.
+        sequence: i64 = -1,
+        /// Epoch, -1 when there is none.
+        epoch: i64 = -1,
+    }
+}
+
+/// Bit of [`TokenColumns::known`]: the kid was read.
+pub const KID_KNOWN: u8 = 1;
+/// Bit of [`TokenColumns::known`]: the claims were read.
+pub const CLAIMS_KNOWN: u8 = 2;
+
+const MICROS: u64 = 1_000_000;
+
+impl TokenSlices<'_> {
+    fn set(&mut self, at: usize, verdict: &Verdict<'_>, token_type: TokenType) {
+        self.code[at] = verdict.code as i16;
+        self.key[at] = verdict.key.map_or(-1, |key| key as i32);
+        if let Some(kid) = verdict.kid {
+            self.kid[at] = kid;
+            self.known[at] |= KID_KNOWN;
+        }
+        let Some(claims) = &verdict.claims else { return };
+        self.known[at] |= CLAIMS_KNOWN;
+        self.issued_at[at] = (claims.issued_at * MICROS) as i64;
+        self.not_before[at] = (claims.begins_at() * MICROS) as i64;
+        self.expires_at[at] = (claims.expires_at * MICROS) as i64;
+        self.session_seconds[at] = claims.session_seconds.map_or(0, |seconds| seconds as i32);
+        self.actions[at] = claims.actions() as i64;
+        if token_type.is_for_one_device() {
+            self.sequence[at] = claims.sequence().map_or(-1, |sequence| sequence as i64);
+        }
+        self.epoch[at] = claims.epoch.map_or(-1, i64::from);
+    }
+}
+
+/// Verifies `rows` rows on at most `threads` threads.
+#[must_use]
+pub fn verify_many<'a>(
+    keyring: &Keyring,
+    call: &Call<'_>,
+    rows: usize,
+    threads: usize,
+    question: impl Fn(usize) -> Question<'a> + Sync,
+) -> TokenColumns {
+    let mut columns = TokenColumns::new(rows);
+    let expected = expected_rows(keyring, rows);
+    work::in_chunks(columns.slices(), threads, &|start, mut slices: TokenSlices<'_>| {
+        let range = start..start + slices.code.len();
+        verify_range(keyring, call, range, expected, &question, |row, verdict| {
+            slices.set(row - start, verdict, call.token_type);
+        });
+    });
+    columns
+}
+
+/// How many of `rows` tokens one key is likely to have signed.
+#[must_use]
+pub fn expected_rows(keyring: &Keyring, rows: usize) -> u64 {
+    (rows / keyring.entries().len().max(1)) as u64
+}
