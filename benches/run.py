@@ -1,0 +1,124 @@
+"""Run the benches and write what they found.
+
+`full`     every size, on this machine's kernels and forced portable, and the stream; writes benches/results/ and the README's table
+`ci`       under two minutes; writes build/bench/ and fails when a ratio to pyca is below the recorded one by more than a share
+`record`   runs what `ci` runs, on both sets of kernels, and records the ratios for `ci` to compare with
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import report
+
+BENCHES = Path(__file__).parent
+ROOT = BENCHES.parent
+RESULTS = BENCHES / "results"
+SCRATCH = ROOT / "build" / "bench"
+BASELINE = RESULTS / "baseline.json"
+# Shared machines of a CI service move by a good tenth even in ratios; a real regression is larger.
+ALLOWED_FALL = 0.25
+
+
+def measure(name: str, scale: str, kernels: str, *arguments: str) -> dict[str, Any]:
+    """Run the suites in a process of their own and return pytest-benchmark's JSON."""
+    target = SCRATCH / f"{name}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pytest", str(BENCHES), "-q", "-o", "addopts=", "-p", "no:cacheprovider"]
+    command += ["--benchmark-only", "--benchmark-quiet", f"--benchmark-json={target}", f"--scale={scale}", *arguments]
+    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "ITRON_CORE_KERNELS": kernels})
+    return json.loads(target.read_text())
+
+
+def full() -> int:
+    auto = measure("full", "full", "auto")
+    portable = measure("full-portable", "full", "portable", "-k", "one_core or own_key or one_token or derive")
+    stream = json.loads(subprocess.check_output([sys.executable, BENCHES / "stream.py"], text=True))
+    rows, portable_rows = report.rows_of(auto), report.rows_of(portable)
+    pages = (
+        f"# Results\n\nWritten by `make bench`. {report.machine_of(auto)}.\n\n"
+        f"![ratios](speed.svg)\n\n{report.table_of(rows)}\n"
+        f"## Forced portable\n\n{report.table_of(portable_rows)}\n"
+        f"## A stream\n\n{stream['tokens']:,} tokens in batches of 65,536: {report.short(stream['per_second'])} a second, "
+        f"peak of resident memory {stream['peak_mib_after_5_batches']:.0f} MiB after five batches, "
+        f"{stream['peak_mib_at_the_end']:.0f} MiB at the end.\n"
+    )
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "README.md").write_text(pages)
+    (RESULTS / "speed.svg").write_text(report.picture_of(rows, "Times as fast as the peer in the same run"))
+    for name, measured in (("full", auto), ("full-portable", portable)):
+        (RESULTS / f"{name}.json").write_text(json.dumps(slim(measured), indent=1) + "\n")
+    (RESULTS / "stream.json").write_text(json.dumps(stream, indent=1) + "\n")
+    into_readme(f"{report.machine_of(auto)}.\n\n{report.table_of(headlines(rows))}")
+    print(pages)
+    return 0
+
+
+def headlines(rows: list[report.Row]) -> list[report.Row]:
+    """Pick what the README shows."""
+    wanted = re.compile(
+        r"10,000 tokens, one core|10,000 tokens, two threads|warm|own key|threads=1|10,000,000 rows|route"
+    )
+    return [row for row in rows if wanted.search(row.what)]
+
+
+def into_readme(text: str) -> None:
+    readme = ROOT / "README.md"
+    start, end = "<!-- figures: written by `make bench` from benches/results/ -->\n", "<!-- end of figures -->"
+    before, _, rest = readme.read_text().partition(start)
+    readme.write_text(before + start + "\n" + text + "\n" + end + rest.partition(end)[2])
+
+
+def slim(measured: dict[str, Any]) -> dict[str, Any]:
+    """Keep what a reader needs: machine, date, and for each bench its figures."""
+    benches = [
+        {"name": bench["name"], "seconds_a_call": {k: bench["stats"][k] for k in ("median", "min", "max", "rounds")}}
+        | bench["extra_info"]
+        for bench in measured["benchmarks"]
+    ]
+    return {"machine": report.machine_of(measured), "version": measured["version"], "benchmarks": benches}
+
+
+def ci() -> int:
+    measured = measure("ci", "ci", os.environ.get("ITRON_CORE_KERNELS", "auto"))
+    rows, kernels = report.rows_of(measured), report.kernels_of(measured)
+    recorded = json.loads(BASELINE.read_text())["ratios_to_pyca"].get(kernels, {})
+    complaints = report.fallen(rows, recorded, ALLOWED_FALL)
+    verdict = (
+        f"No ratios are recorded for the kernels {kernels!r}: nothing was compared.\n"
+        if not recorded
+        else "".join(f"- fell: {complaint}\n" for complaint in complaints)
+        or f"No ratio to pyca fell by more than {ALLOWED_FALL:.0%} of the recorded one.\n"
+    )
+    text = f"{report.machine_of(measured)}\n\n{report.table_of(rows)}\n{verdict}"
+    (SCRATCH / "ci.md").write_text(text)
+    print(text)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a") as page:
+            page.write(text)
+    return 1 if complaints else 0
+
+
+def record() -> int:
+    ratios, machines = {}, {}
+    for kernels in ("auto", "portable"):
+        measured = measure(f"record-{kernels}", "ci", kernels)
+        ratios[report.kernels_of(measured)] = {
+            what: round(ratio, 2) for what, ratio in report.ratios_to_pyca(report.rows_of(measured)).items()
+        }
+        machines[report.kernels_of(measured)] = report.machine_of(measured)
+    BASELINE.write_text(json.dumps({"machines": machines, "ratios_to_pyca": ratios}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["full", "ci", "record"])
+    sys.exit({"full": full, "ci": ci, "record": record}[parser.parse_args().what]())
