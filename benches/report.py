@@ -21,6 +21,7 @@ class Row(NamedTuple):
 
     @property
     def first(self) -> tuple[str, float]:
+        """The peer that counts, and the ratio to it."""
         return next(iter(self.ratios.items()))
 
 
@@ -84,6 +85,7 @@ def ratios_to_pyca(rows: Iterable[Row]) -> dict[str, float]:
 # --- The picture ---
 
 WIDTH, LABEL, BAR, GAP = 860, 380, 18, 8
+FONT = 'font-family="sans-serif" font-size="12"'
 BLUE, GREY, INK = "#2f6f9f", "#b9c3cb", "#22303a"
 
 
@@ -94,8 +96,7 @@ def picture_of(rows: list[Row], title: str) -> str:
     height = 70 + len(shown) * (BAR + GAP)
     decades = range(math.ceil(math.log10(top)) + 1)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
-        f'font-size="12" fill="{INK}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" {FONT} fill="{INK}">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         f'<text x="10" y="20" font-size="14" font-weight="bold">{escape(title)}</text>',
     ]
