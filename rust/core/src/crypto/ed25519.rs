@@ -121,7 +121,7 @@ mod tests {
         assert!(with(base, below_l) && !with(base, L) && !with(base, [0xff; 32]));
         let mut below_p = P;
         below_p[0] -= 1;
-        let mut signed = |mut y: [u8; 32]| {
+        let signed = |mut y: [u8; 32]| {
             y[31] |= 0x80;
             with(y, below_l)
         };

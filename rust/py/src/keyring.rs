@@ -1,0 +1,311 @@
+//! `KeyringEntry`, `Keyring`: the keys that tokens may be signed with, from keys, JWKS and PEM, pickled by their public bytes.
+
+use crate::errors::{self, input, key_refused};
+use crate::public_key::{PublicKey, hex, jwks};
+use crate::time::{Now, seconds};
+use itron_core::format::scope::ALL_ACTIONS;
+use itron_core::format::token_type::{TokenType, TypeSet};
+use itron_core::token::keyring::{Delegation, Entry, Keyring as Keys};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyFrozenSet, PyMapping, PyString, PyTuple, PyType};
+use std::sync::Arc;
+
+/// A key, and what it may sign.
+#[pyclass(module = "itron_core", frozen, skip_from_py_object)]
+#[derive(Clone)]
+pub struct KeyringEntry(pub Entry);
+
+#[pymethods]
+impl KeyringEntry {
+    #[new]
+    #[pyo3(signature = (key, *, issuer=None, token_types=None, actions=None, audience_prefix="", valid_from=None, valid_until=None))]
+    fn new(
+        key: &Bound<'_, PublicKey>,
+        issuer: Option<&str>,
+        token_types: Option<&Bound<'_, PyAny>>,
+        actions: Option<&Bound<'_, PyAny>>,
+        audience_prefix: &str,
+        valid_from: Option<&Bound<'_, PyAny>>,
+        valid_until: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        Ok(Self(Entry {
+            issuer: issuer.map(str::to_owned),
+            token_types: token_types.map_or(Ok(TypeSet::ALL), type_set)?,
+            actions: actions.map_or(Ok(ALL_ACTIONS), action_set)?,
+            audience_prefix: audience_prefix.to_owned(),
+            valid_from: valid_from.map(|time| seconds(time, "valid_from")).transpose()?,
+            valid_until: valid_until.map(|time| seconds(time, "valid_until")).transpose()?,
+            ..Entry::unlimited(key.get().0.clone())
+        }))
+    }
+
+    /// The key.
+    #[getter]
+    fn key(&self) -> PublicKey {
+        PublicKey(self.0.key.clone())
+    }
+
+    /// The issuer's name.
+    #[getter]
+    fn issuer(&self) -> Option<&str> {
+        self.0.issuer.as_deref()
+    }
+
+    /// The types of token it may sign, by name.
+    #[getter]
+    fn token_types<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyFrozenSet>> {
+        PyFrozenSet::new(py, self.0.token_types.iter().map(TokenType::name))
+    }
+
+    /// Bit set of the actions it may grant.
+    #[getter]
+    fn actions(&self) -> u64 {
+        self.0.actions
+    }
+
+    /// What the audience of its tokens begins with.
+    #[getter]
+    fn audience_prefix(&self) -> &str {
+        &self.0.audience_prefix
+    }
+
+    /// The first second in which it may issue.
+    #[getter]
+    fn valid_from(&self) -> Option<u64> {
+        self.0.valid_from
+    }
+
+    /// The first second in which it may issue no longer.
+    #[getter]
+    fn valid_until(&self) -> Option<u64> {
+        self.0.valid_until
+    }
+
+    /// The kid of the key that delegated it; None for a key that was given.
+    #[getter]
+    fn delegated_by<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.0.delegation.map(|delegation| PyBytes::new(py, &delegation.parent))
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Self>().is_ok_and(|other| self.0 == other.get().0)
+    }
+
+    fn __hash__(&self) -> u64 {
+        u64::from_be_bytes(self.0.key.kid())
+    }
+
+    fn __repr__(&self) -> String {
+        let issuer = self.0.issuer.as_deref().unwrap_or("unnamed");
+        format!("KeyringEntry({issuer}, {}, kid={})", self.0.key.algorithm().name(), hex(&self.0.key.kid()))
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let (py, this) = (slf.py(), slf.get());
+        let delegation = this.0.delegation.map(|delegation| {
+            (PyBytes::new(py, &delegation.parent), PyBytes::new(py, &delegation.cti))
+        });
+        let arguments = (
+            this.key(),
+            this.issuer(),
+            this.token_types(py)?,
+            this.actions(),
+            this.audience_prefix(),
+            this.valid_from(),
+            this.valid_until(),
+            delegation,
+        );
+        Ok((PyType::new::<Self>(py).getattr("_restore")?, arguments.into_pyobject(py)?))
+    }
+
+    /// What pickle calls.
+    #[staticmethod]
+    #[pyo3(signature = (key, issuer, token_types, actions, audience_prefix, valid_from, valid_until, delegation))]
+    #[allow(clippy::too_many_arguments, reason = "one a field, in their order")]
+    fn _restore(
+        key: &Bound<'_, PublicKey>,
+        issuer: Option<String>,
+        token_types: &Bound<'_, PyAny>,
+        actions: u64,
+        audience_prefix: String,
+        valid_from: Option<u64>,
+        valid_until: Option<u64>,
+        delegation: Option<([u8; 8], [u8; 16])>,
+    ) -> PyResult<Self> {
+        Ok(Self(Entry {
+            key: key.get().0.clone(),
+            issuer,
+            token_types: type_set(token_types)?,
+            actions,
+            audience_prefix,
+            valid_from,
+            valid_until,
+            delegation: delegation.map(|(parent, cti)| Delegation { parent, cti }),
+        }))
+    }
+}
+
+/// A set of token types from their names.
+fn type_set(names: &Bound<'_, PyAny>) -> PyResult<TypeSet> {
+    let wanted = || {
+        let names: Vec<_> = TokenType::ALL.iter().map(|each| each.name()).collect();
+        input(format!("token_types: got {names:?} not all known, wanted names among {names:?}"))
+    };
+    if names.is_instance_of::<PyString>() {
+        return Err(input(format!("token_types: got the text {names}, wanted a collection of names")));
+    }
+    names.try_iter()?.try_fold(TypeSet::NONE, |set, name| {
+        let name: String = name?.extract().map_err(|_| wanted())?;
+        TokenType::from_name(&name).map(|known| set.with(known)).ok_or_else(|| token_type_unknown(&name))
+    })
+}
+
+/// A name that is no token type's.
+pub fn token_type_unknown(name: &str) -> PyErr {
+    let names: Vec<_> = TokenType::ALL.iter().map(|each| each.name()).collect();
+    input(format!("token type: got {name:?}, wanted one of {}", names.join(", ")))
+}
+
+/// A set of actions from a bit set, or from actions. Bits without an action grant nothing.
+fn action_set(actions: &Bound<'_, PyAny>) -> PyResult<u64> {
+    if let Ok(bits) = actions.extract::<u64>() {
+        return Ok(bits & ALL_ACTIONS);
+    }
+    let wanted = || input(format!("actions: got {actions}, wanted a bit set from 0 up, or actions"));
+    let numbers: Vec<u32> = actions.extract().map_err(|_| wanted())?;
+    let bits = numbers.iter().try_fold(0_u64, |bits, &number| Some(bits | 1_u64.checked_shl(number)?));
+    bits.map(|bits| bits & ALL_ACTIONS).ok_or_else(wanted)
+}
+
+/// Keys by their kid, each with its ceilings. It does not change once made.
+#[pyclass(module = "itron_core", frozen, skip_from_py_object)]
+#[derive(Clone)]
+pub struct Keyring(pub Arc<Keys>);
+
+fn keyring(entries: Vec<Entry>) -> PyResult<Keyring> {
+    Keys::new(entries).map(|keys| Keyring(Arc::new(keys))).map_err(|error| errors::keyring(&error))
+}
+
+#[pymethods]
+impl Keyring {
+    /// Of public keys and keyring entries, in this order.
+    #[new]
+    #[pyo3(signature = (entries, /))]
+    fn new(entries: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let entry = |item: PyResult<Bound<'_, PyAny>>| {
+            let item = item?;
+            if let Ok(entry) = item.cast::<KeyringEntry>() {
+                return Ok(entry.get().0.clone());
+            }
+            let key = item.cast::<PublicKey>().map(|key| Entry::unlimited(key.get().0.clone()));
+            let got = item.get_type();
+            key.map_err(|_| input(format!("keyring: got a {got}, wanted PublicKey or KeyringEntry")))
+        };
+        keyring(entries.try_iter()?.map(entry).collect::<PyResult<_>>()?)
+    }
+
+    /// Of a JWK set (RFC 7517 section 5) with the ceilings in its `mtr_` members.
+    #[staticmethod]
+    #[pyo3(signature = (text))]
+    fn from_jwks(text: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let entries = jwks(text.py(), text)?.iter().map(entry_of_jwk).collect::<PyResult<_>>()?;
+        keyring(entries)
+    }
+
+    /// Of one public key a file, in PEM.
+    #[staticmethod]
+    #[pyo3(signature = (paths))]
+    fn from_pem_files(paths: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if paths.is_instance_of::<PyString>() {
+            return Err(input(format!("paths: got the text {paths}, wanted a collection of paths")));
+        }
+        let py = paths.py();
+        let from_pem = PyType::new::<PublicKey>(py).getattr("from_pem")?;
+        let read = |path: PyResult<Bound<'_, PyAny>>| {
+            let path: std::path::PathBuf = path?.extract()?;
+            let pem = std::fs::read_to_string(&path)
+                .map_err(|error| key_refused(format!("{}: {error}", path.display())))?;
+            let key = from_pem.call1((pem,)).map_err(|error| {
+                key_refused(format!("{}: {}", path.display(), error.value(py)))
+            })?;
+            Ok(Entry::unlimited(key.cast::<PublicKey>()?.get().0.clone()))
+        };
+        keyring(paths.try_iter()?.map(read).collect::<PyResult<_>>()?)
+    }
+
+    /// This keyring, and behind its entries the keys that the delegations name. A refused one raises `TokenRefused`.
+    #[pyo3(signature = (tokens, *, now))]
+    fn with_delegations(&self, tokens: Vec<Vec<u8>>, now: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let now = Now::read(now)?.seconds;
+        let keys = self.0.with_delegations(tokens.iter().map(Vec::as_slice), now);
+        keys.map(|keys| Self(Arc::new(keys))).map_err(|error| errors::keyring(&error))
+    }
+
+    /// The entries, in the order of their indices.
+    #[getter]
+    fn entries(&self) -> Vec<KeyringEntry> {
+        self.0.entries().iter().cloned().map(KeyringEntry).collect()
+    }
+
+    /// Bytes that this process holds in tables of these keys.
+    #[getter]
+    fn table_bytes(&self) -> usize {
+        self.0.table_bytes()
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.entries().len()
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Self>().is_ok_and(|other| self.0.entries() == other.get().0.entries())
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.0.entries().iter().fold(0, |sum, entry| sum.rotate_left(7) ^ u64::from_be_bytes(entry.key.kid()))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Keyring({} keys)", self.__len__())
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyType>, (Vec<KeyringEntry>,)) {
+        (PyType::new::<Self>(py), (self.entries(),))
+    }
+}
+
+/// Beside the standard members: `mtr_issuer`, `mtr_token_types` and `mtr_actions` (names), `mtr_audience_prefix`,
+/// `mtr_valid_from`, `mtr_valid_until` (seconds). The JWK's own kid is only a label.
+fn entry_of_jwk(jwk: &Bound<'_, PyMapping>) -> PyResult<Entry> {
+    let mut entry = Entry::unlimited(PublicKey::of_jwk(jwk)?.0);
+    for pair in jwk.items()?.iter() {
+        let (name, value): (String, Bound<'_, PyAny>) = pair.extract()?;
+        let Some(member) = name.strip_prefix("mtr_") else { continue };
+        let wrong = |wanted: &str| key_refused(format!("JWK: got {name} {value}, wanted {wanted}"));
+        let text = || value.extract::<String>().map_err(|_| wrong("text"));
+        let names = || value.extract::<Vec<String>>().map_err(|_| wrong("a list of names"));
+        let time = || {
+            let whole = crate::time::int(&value).and_then(|seconds| u64::try_from(seconds).ok());
+            whole.ok_or_else(|| wrong("seconds since 1970")).map(Some)
+        };
+        match member {
+            "issuer" => entry.issuer = Some(text()?),
+            "audience_prefix" => entry.audience_prefix = text()?,
+            "valid_from" => entry.valid_from = time()?,
+            "valid_until" => entry.valid_until = time()?,
+            "token_types" => {
+                entry.token_types = names()?.iter().try_fold(TypeSet::NONE, |set, name| {
+                    TokenType::from_name(name).map(|known| set.with(known)).ok_or_else(|| token_type_unknown(name))
+                })?;
+            }
+            "actions" => {
+                entry.actions = names()?.iter().try_fold(0, |bits, name| {
+                    let number = crate::enums::action(name).ok_or_else(|| wrong("names of actions"))?;
+                    Ok::<_, PyErr>(bits | 1 << number)
+                })?;
+            }
+            _ => return Err(key_refused(format!("JWK: got the unknown member {name}"))),
+        }
+    }
+    Ok(entry)
+}

@@ -1,0 +1,152 @@
+//! `Revocations`: a snapshot of what counts no longer, from its parts or from its signed form.
+
+use crate::errors::{input, refused, token_refused};
+use crate::keyring::Keyring;
+use crate::time::{Now, seconds};
+use itron_core::format::{device, token_type::TokenType};
+use itron_core::token::revocation::{Revocations as Snapshot, Watermarks};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyMapping, PyTuple, PyType};
+use std::sync::Arc;
+
+/// Which issuers, devices and tokens count no longer, as one snapshot with a version and an expiry.
+#[pyclass(module = "itron_core", frozen, skip_from_py_object)]
+#[derive(Clone)]
+pub struct Revocations(pub Arc<Snapshot>);
+
+#[pymethods]
+impl Revocations {
+    #[new]
+    #[pyo3(signature = (*, issuers=None, devices=None, tokens=None, version, expires_at))]
+    fn new(
+        issuers: Option<&Bound<'_, PyAny>>,
+        devices: Option<&Bound<'_, PyAny>>,
+        tokens: Option<&Bound<'_, PyAny>>,
+        version: &Bound<'_, PyAny>,
+        expires_at: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let mut snapshot = Snapshot {
+            version: crate::time::int(version)
+                .and_then(|version| version.try_into().ok())
+                .ok_or_else(|| input(format!("version: got {version}, wanted an int from 0 up")))?,
+            expires_at: seconds(expires_at, "expires_at")?,
+            ..Snapshot::default()
+        };
+        for kid in issuers.map(|issuers| issuers.try_iter()).transpose()?.into_iter().flatten() {
+            snapshot.issuers.insert(fixed(&kid?, "issuers")?);
+        }
+        for pair in tokens.map(|tokens| tokens.try_iter()).transpose()?.into_iter().flatten() {
+            let wanted = |_| input("tokens: wanted pairs of a kid (8 bytes) and a cti (16 bytes)");
+            let (kid, cti): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?.extract().map_err(wanted)?;
+            snapshot.tokens.insert((fixed(&kid, "tokens")?, fixed(&cti, "tokens")?));
+        }
+        if let Some(devices) = devices {
+            let wanted = "devices: wanted a mapping of aud to (min_sequence, min_iat, min_epoch), ints from 0 up";
+            let devices = devices.cast::<PyMapping>().map_err(|_| input(wanted))?;
+            for pair in devices.items()?.iter() {
+                let (aud, marks): (String, (u64, u64, u64)) =
+                    pair.extract().map_err(|_| input(format!("{wanted}: got {pair}")))?;
+                device::parse(aud.as_bytes()).ok_or_else(|| input(format!("devices: {aud:?} is no device")))?;
+                snapshot.devices.insert(aud, [marks.0, marks.1, marks.2]);
+            }
+        }
+        Ok(Self(Arc::new(snapshot)))
+    }
+
+    /// Reads a signed snapshot. Raises `TokenRefused` with its code, and `ItronCoreError` for a version below `newer_than`.
+    #[staticmethod]
+    #[pyo3(signature = (token, keyring, *, now, newer_than=None, max_lifetime=86_400))]
+    fn from_token(
+        py: Python<'_>,
+        token: &[u8],
+        keyring: &Bound<'_, Keyring>,
+        now: &Bound<'_, PyAny>,
+        newer_than: Option<u64>,
+        max_lifetime: u64,
+    ) -> PyResult<Self> {
+        let now = Now::read(now)?.seconds;
+        let most = TokenType::Revocation.hard_lifetime();
+        if !(1..=most).contains(&max_lifetime) {
+            return Err(input(format!("max_lifetime: got {max_lifetime}, wanted 1..{most} seconds")));
+        }
+        let (token, keys) = (token.to_vec(), Arc::clone(&keyring.get().0));
+        let snapshot = py.detach(|| Snapshot::read(&token, &keys, now, max_lifetime)).map_err(token_refused)?;
+        if let Some(newer_than) = newer_than.filter(|&newer_than| snapshot.version < newer_than) {
+            let got = snapshot.version;
+            return Err(refused(format!("snapshot: got version {got}, wanted {newer_than} or a later one")));
+        }
+        Ok(Self(Arc::new(snapshot)))
+    }
+
+    /// Rises with each snapshot.
+    #[getter]
+    fn version(&self) -> u64 {
+        self.0.version
+    }
+
+    /// Seconds since 1970, from which on the snapshot counts no longer.
+    #[getter]
+    fn expires_at(&self) -> u64 {
+        self.0.expires_at
+    }
+
+    /// Revoked kids, rising.
+    #[getter]
+    fn issuers<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.0.issuers.iter().map(|kid| PyBytes::new(py, kid)).collect()
+    }
+
+    /// (`min_sequence`, `min_iat`, `min_epoch`) by aud.
+    #[getter]
+    fn devices<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let devices = PyDict::new(py);
+        for (aud, marks) in &self.0.devices {
+            let [sequence, issued_at, epoch]: Watermarks = *marks;
+            devices.set_item(aud, (sequence, issued_at, epoch))?;
+        }
+        Ok(devices)
+    }
+
+    /// Revoked tokens as (kid, cti), rising.
+    #[getter]
+    fn tokens<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        self.0.tokens.iter().map(|(kid, cti)| (PyBytes::new(py, kid), PyBytes::new(py, cti))).collect()
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Self>().is_ok_and(|other| self.0 == other.get().0)
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.0.version ^ self.0.expires_at.rotate_left(32)
+    }
+
+    fn __repr__(&self) -> String {
+        let Snapshot { issuers, devices, tokens, version, expires_at } = &*self.0;
+        let counts = [issuers.len(), devices.len(), tokens.len()];
+        let [issuers, devices, tokens] = counts;
+        format!(
+            "Revocations(version={version}, expires_at={expires_at}, {issuers} issuers, {devices} devices, {tokens} tokens)"
+        )
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let arguments = PyDict::new(py);
+        arguments.set_item("issuers", self.issuers(py))?;
+        arguments.set_item("devices", self.devices(py)?)?;
+        arguments.set_item("tokens", self.tokens(py))?;
+        arguments.set_item("version", self.0.version)?;
+        arguments.set_item("expires_at", self.0.expires_at)?;
+        let partial = py.import("functools")?.getattr("partial")?;
+        let call = partial.call((PyType::new::<Self>(py),), Some(&arguments))?;
+        Ok((call, PyTuple::empty(py)))
+    }
+}
+
+fn fixed<const N: usize>(value: &Bound<'_, PyAny>, name: &str) -> PyResult<[u8; N]> {
+    let bytes: Option<Vec<u8>> = value.cast::<PyBytes>().ok().map(|bytes| bytes.as_bytes().to_vec());
+    let got = value.get_type();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| input(format!("{name}: got a {got} of another size, wanted {N} bytes")))
+}
