@@ -1,0 +1,43 @@
+"""The exceptions: a call that cannot be made, a key that cannot be used, a token that was refused.
+
+A refused row of a bulk call is a value, never an exception.
+"""
+
+from itron_core.levels import Code
+
+__all__ = ["InputError", "ItronCoreError", "KeyRefused", "TokenRefused"]
+
+
+class ItronCoreError(Exception):
+    """The base of everything that this package raises by itself."""
+
+
+class InputError(ItronCoreError, ValueError, TypeError):
+    """A call that cannot be made: an argument or a column of a wrong type, length or value.
+
+    It is a ValueError and a TypeError both, so that either may be caught.
+    """
+
+
+class KeyRefused(ItronCoreError, ValueError):  # noqa: N818  # it is the key that was refused
+    """A key that cannot be used: no point of its curve, of small order, named twice, or with a private part."""
+
+
+class TokenRefused(ItronCoreError):  # noqa: N818  # it is the token that was refused
+    """A token that was refused where only a good one can be returned.
+
+    `code` is the `Code`, or its number; never `Code.OK`.
+    """
+
+    code: Code
+    name: str
+
+    def __init__(self, code: int) -> None:
+        self.code = Code(code)
+        self.name = self.code.name.lower()
+        # The only argument, so that pickle and copy make the same exception again.
+        super().__init__(self.code)
+
+    def __str__(self) -> str:
+        """Say the name, the number and the sentence."""
+        return f"{self.name} ({int(self.code)}): {self.code.explain()}"
