@@ -1,0 +1,470 @@
+//! Columns of integers and of times.
+
+use std::borrow::Cow;
+use std::ffi::c_char;
+use std::ops::Range;
+use std::sync::Arc;
+
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::ffi as python;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDateTime, PyDelta, PyInt, PyTuple, PyTzInfo};
+
+use super::capsule::type_name;
+use super::chunked::{Chunk, Chunked};
+use super::error::{InputError, Result};
+use super::schema::{IntType, TimeUnit, Type};
+use super::source::{AnyColumn, Keep, Piece, Source};
+use super::view::{Integers, Validity};
+
+/// Rows of integers of any width, read as `i64`.
+#[derive(Debug)]
+pub struct IntColumn {
+    rows: Chunked<IntChunk>,
+}
+
+/// Consecutive integers.
+#[derive(Debug)]
+pub struct IntChunk {
+    len: usize,
+    validity: Validity,
+    /// `None` where every row is null.
+    values: Option<Integers>,
+    _keep: Option<Keep>,
+}
+
+impl Chunk for IntChunk {
+    fn rows(&self) -> usize {
+        self.len
+    }
+}
+
+impl IntColumn {
+    /// Rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.rows()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value of row `at`; `None` where it is null.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, at: usize) -> Option<i64> {
+        let (chunk, at) = self.rows.locate(at);
+        chunk.get(at)
+    }
+
+    /// The rows one after another.
+    pub fn iter(&self) -> impl Iterator<Item = Option<i64>> {
+        self.chunks().iter().flat_map(|chunk| (0..chunk.len).map(|at| chunk.get(at)))
+    }
+
+    /// The pieces that the column came in.
+    #[must_use]
+    pub fn chunks(&self) -> &[IntChunk] {
+        self.rows.chunks()
+    }
+
+    /// All values as one slice, if they lie in one piece as 64-bit integers and none is null.
+    #[must_use]
+    pub fn as_i64_slice(&self) -> Option<&[i64]> {
+        match self.chunks() {
+            [] => Some(&[]),
+            [only] if only.validity.is_all() => only.as_i64(),
+            _ => None,
+        }
+    }
+
+    /// Copies the rows from `first` on into `values`, and into `valid` whether each holds one (its value is 0 if not).
+    ///
+    /// # Panics
+    /// If the slices differ in length or reach beyond the rows.
+    pub fn copy_range(&self, first: usize, values: &mut [i64], valid: &mut [bool]) {
+        assert_eq!(values.len(), valid.len(), "a flag for each value");
+        self.rows.for_pieces(first..first + values.len(), |row, chunk, rows| {
+            let place = row - first..row - first + rows.len();
+            chunk.copy_range(rows, &mut values[place.clone()], &mut valid[place]);
+        });
+    }
+
+    /// All values (0 where null), without a copy where [`IntColumn::as_i64_slice`] has them, and a flag a row if any is null.
+    #[must_use]
+    pub fn to_i64(&self) -> (Cow<'_, [i64]>, Option<Vec<bool>>) {
+        if let Some(values) = self.as_i64_slice() {
+            return (Cow::Borrowed(values), None);
+        }
+        let (mut values, mut valid) = (vec![0; self.len()], vec![false; self.len()]);
+        self.copy_range(0, &mut values, &mut valid);
+        let some_null = valid.iter().any(|valid| !valid);
+        (Cow::Owned(values), some_null.then_some(valid))
+    }
+
+    /// Whether any row is null.
+    #[must_use]
+    pub fn has_nulls(&self) -> bool {
+        self.chunks().iter().any(IntChunk::has_nulls)
+    }
+
+    fn of(chunks: impl IntoIterator<Item = IntChunk>) -> Self {
+        Self { rows: Chunked::new(chunks) }
+    }
+}
+
+impl IntChunk {
+    /// Rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether any row is null.
+    #[must_use]
+    pub fn has_nulls(&self) -> bool {
+        self.values.is_none() || !self.validity.is_all()
+    }
+
+    /// The value of row `at`; `None` where it is null.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, at: usize) -> Option<i64> {
+        assert!(at < self.len, "row {at} of a chunk of {}", self.len);
+        let values = self.values.as_ref()?;
+        // SAFETY: a row of this chunk, whose owner it keeps.
+        unsafe { self.validity.get(at).then(|| values.get(at)) }
+    }
+
+    /// The values as they lie, those of null rows included, if they are 64-bit integers.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<&[i64]> {
+        // SAFETY: the rows of this chunk, whose owner it keeps.
+        self.values.as_ref().and_then(|values| unsafe { values.as_i64(self.len) })
+    }
+
+    fn copy_range(&self, rows: Range<usize>, out: &mut [i64], valid: &mut [bool]) {
+        assert!(rows.end <= self.len && rows.len() == out.len() && out.len() == valid.len(), "rows of this chunk");
+        let Some(values) = &self.values else {
+            out.fill(0);
+            valid.fill(false);
+            return;
+        };
+        // SAFETY: rows of this chunk, whose owner it keeps.
+        unsafe { values.copy(rows.start, out) };
+        if self.validity.is_all() {
+            valid.fill(true);
+            return;
+        }
+        for ((at, out), valid) in rows.zip(out).zip(valid) {
+            // SAFETY: as above.
+            *valid = unsafe { self.validity.get(at) };
+            *out *= i64::from(*valid);
+        }
+    }
+
+    fn nulls(len: usize) -> Self {
+        Self { len, validity: Validity::all(), values: None, _keep: None }
+    }
+
+    fn of_piece(piece: &Piece, dtype: &Type) -> Result<Self> {
+        let (node, validity) = piece.node(dtype)?;
+        let kind = match dtype {
+            Type::Null => return Ok(Self::nulls(piece.window.len)),
+            Type::Timestamp(_) => IntType::I64,
+            Type::Int(kind) => *kind,
+            other => return Err(InputError::new(format!("got {other}, wanted integers"))),
+        };
+        let values = Integers::of(&node, kind, piece.window)?;
+        // SAFETY: the rows of the piece, checked to have values behind them; its owner is alive.
+        unsafe { Self::of_values(values, piece.window.len, validity, piece.owner.clone()) }
+    }
+
+    /// A chunk over values that `keep` keeps alive.
+    unsafe fn of_values(values: Integers, len: usize, validity: Validity, keep: Keep) -> Result<Self> {
+        if values.kind == IntType::U64 {
+            for at in 0..len {
+                // SAFETY: the caller's promise: a row of the values.
+                let (valid, value) = unsafe { (validity.get(at), values.get(at)) };
+                if valid && value < 0 {
+                    return Err(InputError::new(format!(
+                        "got {} in row {at}, wanted at most {}",
+                        value as u64,
+                        i64::MAX
+                    )));
+                }
+            }
+        }
+        // SAFETY: the caller's promise.
+        if values.kind == IntType::I64 && unsafe { values.as_i64(len) }.is_none() {
+            let mut straight = vec![0; len];
+            // SAFETY: the caller's promise.
+            unsafe { values.copy(0, &mut straight) };
+            // The bitmap is still the producer's.
+            return Ok(Self::of_vec(straight, validity, Some(keep)));
+        }
+        Ok(Self { len, validity, values: Some(values), _keep: Some(keep) })
+    }
+
+    fn of_vec(values: Vec<i64>, validity: Validity, keep: Option<Keep>) -> Self {
+        let integers = Integers::new(IntType::I64, values.as_ptr().cast());
+        Self { len: values.len(), validity, values: Some(integers), _keep: Some(Arc::new((values, keep))) }
+    }
+
+    fn of_options(values: Vec<i64>, valid: &[bool]) -> Self {
+        Self::of_vec(values, Validity::from_flags(valid.iter().copied()), None)
+    }
+
+    fn of_buffer(py: Python<'_>, buffer: &Arc<PyUntypedBuffer>) -> Result<Self> {
+        let &[len] = buffer.shape() else {
+            return Err(InputError::new(format!(
+                "got a buffer of shape {:?}, wanted one dimension of integers",
+                buffer.shape()
+            )));
+        };
+        let kind = buffer_kind(buffer)?;
+        let (data, keep): (*const u8, Keep) = if buffer.readonly() && buffer.is_c_contiguous() {
+            (buffer.buf_ptr().cast::<u8>().cast_const(), buffer.clone())
+        } else {
+            let copy = copied(py, buffer)?;
+            (copy.as_ptr().cast(), Arc::new(copy))
+        };
+        // SAFETY: a contiguous buffer of `len` values of this width, kept alive by `keep`.
+        unsafe { Self::of_values(Integers::new(kind, data), len, Validity::all(), keep) }
+    }
+}
+
+/// The integer type of a buffer's items.
+fn buffer_kind(buffer: &PyUntypedBuffer) -> Result<IntType> {
+    let format = buffer.format().to_string_lossy();
+    let foreign = if cfg!(target_endian = "little") { ['>', '!'] } else { ['<', '<'] };
+    let kind = match format.trim_start_matches(['@', '=', '<', '>', '!', '|']) {
+        _ if format.starts_with(foreign) && buffer.item_size() > 1 => None,
+        "b" | "h" | "i" | "l" | "q" | "n" => IntType::of(true, buffer.item_size()),
+        "B" | "H" | "I" | "L" | "Q" | "N" => IntType::of(false, buffer.item_size()),
+        _ => None,
+    };
+    kind.ok_or_else(|| {
+        InputError::new(format!("got a buffer of format {format:?}, wanted integers in native byte order"))
+    })
+}
+
+/// A contiguous copy of a buffer, straight for every integer type.
+pub(super) fn copied(py: Python<'_>, buffer: &PyUntypedBuffer) -> Result<Vec<u64>> {
+    let bytes = buffer.len_bytes();
+    let mut copy = vec![0_u64; bytes.div_ceil(8)];
+    if bytes == 0 {
+        return Ok(copy);
+    }
+    if buffer.is_c_contiguous() {
+        // SAFETY: a contiguous buffer of so many bytes, held here, into a copy that has room for them.
+        unsafe { std::ptr::copy_nonoverlapping(buffer.buf_ptr().cast::<u8>(), copy.as_mut_ptr().cast(), bytes) };
+        return Ok(copy);
+    }
+    let (shape, strides, size) = (buffer.shape(), buffer.strides(), buffer.item_size());
+    let mut raw = python::Py_buffer::new();
+    raw.buf = buffer.buf_ptr();
+    raw.len = bytes as isize;
+    raw.itemsize = size as isize;
+    raw.readonly = 1;
+    raw.ndim = shape.len() as i32;
+    raw.shape = shape.as_ptr().cast::<isize>().cast_mut();
+    raw.strides = strides.as_ptr().cast_mut();
+    // SAFETY: a description of the buffer that is held here, read only; the copy has room for its bytes.
+    let status =
+        unsafe { python::PyBuffer_ToContiguous(copy.as_mut_ptr().cast(), &raw const raw, raw.len, b'C' as c_char) };
+    if status != 0 {
+        return Err(InputError::raised(py, "buffer", "copying it", PyErr::fetch(py)));
+    }
+    Ok(copy)
+}
+
+const INTEGERS: &str = "an integer column of any width, an integer buffer, or a sequence of int";
+const TIMES: &str = "timestamps, integers as seconds since 1970, datetime64, or a sequence of int or aware datetimes";
+
+impl AnyColumn {
+    /// The column as integers.
+    ///
+    /// # Errors
+    /// Another type, a value beyond 63 bits, and what contradicts itself.
+    pub fn ints(&self, py: Python<'_>) -> Result<IntColumn> {
+        match self.source() {
+            Source::Arrow(column) => match &column.dtype {
+                Type::Int(_) | Type::Null => self.arrow_ints(&column.pieces, &column.dtype),
+                other => Err(self.unwanted(other, INTEGERS)),
+            },
+            Source::Items(items) => {
+                let values = items.bind(py).iter_borrowed().enumerate();
+                let values = values.map(|(at, item)| {
+                    int_item(&item).map_err(|got| self.error(format!("row {at} is {got}, wanted a 64-bit int or None")))
+                });
+                gather(values).map(|chunk| IntColumn::of([chunk]))
+            }
+            Source::Buffer(_, Some(_)) => Err(self.unwanted("datetime64", INTEGERS)),
+            Source::Buffer(buffer, None) => {
+                let chunk = IntChunk::of_buffer(py, buffer).map_err(|error| error.about(self.name()))?;
+                Ok(IntColumn::of([chunk]))
+            }
+        }
+    }
+
+    /// The column as times: raw ticks and their unit, without any loss.
+    ///
+    /// # Errors
+    /// Another type, a naive datetime, and what contradicts itself.
+    pub fn times(&self, py: Python<'_>) -> Result<TimeColumn> {
+        match self.source() {
+            Source::Arrow(column) => {
+                let unit = match &column.dtype {
+                    Type::Timestamp(unit) => *unit,
+                    Type::Int(_) | Type::Null => TimeUnit::Second,
+                    other => return Err(self.unwanted(other, TIMES)),
+                };
+                Ok(TimeColumn { ticks: self.arrow_ints(&column.pieces, &column.dtype)?, unit })
+            }
+            Source::Items(items) => self.time_items(items.bind(py)),
+            Source::Buffer(_, None) => Ok(TimeColumn { ticks: self.ints(py)?, unit: TimeUnit::Second }),
+            Source::Buffer(buffer, Some(unit)) => {
+                let chunk = IntChunk::of_buffer(py, buffer).map_err(|error| error.about(self.name()))?;
+                Ok(TimeColumn { ticks: IntColumn::of([without_nat(chunk)]), unit: *unit })
+            }
+        }
+    }
+
+    fn arrow_ints(&self, pieces: &[Piece], dtype: &Type) -> Result<IntColumn> {
+        let chunks = pieces.iter().map(|piece| IntChunk::of_piece(piece, dtype));
+        let chunks = chunks.collect::<Result<Vec<_>>>().map_err(|error| error.about(self.name()))?;
+        Ok(IntColumn::of(chunks))
+    }
+
+    fn time_items(&self, items: &Bound<'_, PyTuple>) -> Result<TimeColumn> {
+        let has_datetimes = items.iter_borrowed().any(|item| item.is_instance_of::<PyDateTime>());
+        let unit = if has_datetimes { TimeUnit::Micro } else { TimeUnit::Second };
+        let wrong = |at: usize, got: String| {
+            self.error(format!("row {at} is {got}, wanted an int of seconds, an aware datetime, or None"))
+        };
+        let values = items.iter_borrowed().enumerate().map(|(at, item)| {
+            let item = item.to_owned();
+            if let Ok(time) = item.cast::<PyDateTime>() {
+                return micros_of(time).map(Some).map_err(|error| wrong(at, error.0));
+            }
+            let seconds = int_item(&item).map_err(|got| wrong(at, got))?;
+            seconds
+                .map(|seconds| {
+                    seconds.checked_mul(unit.per_second()).ok_or_else(|| wrong(at, format!("{seconds} seconds")))
+                })
+                .transpose()
+        });
+        let ticks = IntColumn::of([gather(values)?]);
+        Ok(TimeColumn { ticks, unit })
+    }
+}
+
+fn gather(values: impl ExactSizeIterator<Item = Result<Option<i64>>>) -> Result<IntChunk> {
+    let (mut ints, mut valid) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
+    for value in values {
+        let value = value?;
+        ints.push(value.unwrap_or(0));
+        valid.push(value.is_some());
+    }
+    Ok(IntChunk::of_options(ints, &valid))
+}
+
+/// The value of one item; what it is instead, if it is no 64-bit int or None.
+fn int_item(item: &Bound<'_, PyAny>) -> std::result::Result<Option<i64>, String> {
+    if item.is_none() {
+        return Ok(None);
+    }
+    if item.is_instance_of::<PyBool>() {
+        return Err("bool".to_owned());
+    }
+    // NumPy's integers are no int, but say that they are whole numbers; its booleans do not.
+    if !item.is_instance_of::<PyInt>() && !item.hasattr("__index__").unwrap_or(false) {
+        return Err(type_name(item));
+    }
+    item.extract::<i64>().map(Some).map_err(|_| format!("{} out of range", type_name(item)))
+}
+
+/// Microseconds between 1970 and an aware datetime, exactly.
+///
+/// # Errors
+/// A naive datetime.
+pub fn micros_of(time: &Bound<'_, PyDateTime>) -> Result<i64> {
+    let py = time.py();
+    let failed = |cause| InputError::raised(py, "datetime", "reading it", cause);
+    if time.call_method0("utcoffset").map_err(failed)?.is_none() {
+        return Err(InputError::new("a naive datetime (without a time zone)"));
+    }
+    let utc = PyTzInfo::utc(py).map_err(failed)?;
+    let epoch = PyDateTime::new(py, 1970, 1, 1, 0, 0, 0, 0, Some(&utc)).map_err(failed)?;
+    let since = time.sub(epoch).map_err(failed)?;
+    let since = since.cast::<PyDelta>().map_err(|_| InputError::new("a datetime whose difference is no timedelta"))?;
+    let part = |name: &str| since.getattr(name).and_then(|part| part.extract::<i64>()).map_err(failed);
+    // A datetime lies in the years 1 to 9999: below 2^59 microseconds.
+    Ok((part("days")? * 86_400 + part("seconds")?) * 1_000_000 + part("microseconds")?)
+}
+
+/// `NumPy` writes no time (`NaT`) as the least integer.
+fn without_nat(chunk: IntChunk) -> IntChunk {
+    let nat = |at| chunk.get(at) != Some(i64::MIN);
+    let validity = Validity::from_flags((0..chunk.len).map(nat));
+    IntChunk { validity, ..chunk }
+}
+
+/// Rows of times: whole ticks since 1970 in UTC, and how many make a second.
+#[derive(Debug)]
+pub struct TimeColumn {
+    ticks: IntColumn,
+    unit: TimeUnit,
+}
+
+impl TimeColumn {
+    /// Rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ticks.len()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ticks.is_empty()
+    }
+
+    /// Ticks of row `at`; `None` where it is null.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, at: usize) -> Option<i64> {
+        self.ticks.get(at)
+    }
+
+    /// The ticks.
+    #[must_use]
+    pub fn ticks(&self) -> &IntColumn {
+        &self.ticks
+    }
+
+    /// The unit of a tick.
+    #[must_use]
+    pub fn unit(&self) -> TimeUnit {
+        self.unit
+    }
+}

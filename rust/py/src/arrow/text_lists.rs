@@ -1,0 +1,197 @@
+//! Columns of lists of text, and columns of names or numbers.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+
+use super::binary::{BinaryChunk, BinaryColumn, Kind, chunk_of_text, kind_of, rising};
+use super::capsule::type_name;
+use super::chunked::{Chunk, Chunked};
+use super::error::{InputError, Result};
+use super::numbers::IntColumn;
+use super::schema::Type;
+use super::source::{AnyColumn, Piece, Source};
+use super::view::Validity;
+
+/// A column of an enumeration: its names or its numbers.
+#[derive(Debug)]
+pub enum TextOrInt {
+    /// Names; a column of nulls is one of these.
+    Text(BinaryColumn),
+    /// Numbers.
+    Int(IntColumn),
+}
+
+impl TextOrInt {
+    /// Rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(column) => column.len(),
+            Self::Int(column) => column.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Rows of lists of text.
+#[derive(Debug)]
+pub struct TextListColumn {
+    rows: Chunked<ListChunk>,
+}
+
+#[derive(Debug)]
+struct ListChunk {
+    len: usize,
+    validity: Validity,
+    /// Row `at` holds the texts from `starts[at]` up to `starts[at + 1]`.
+    starts: Vec<usize>,
+    texts: BinaryChunk,
+    _keep: Option<super::source::Keep>,
+}
+
+impl Chunk for ListChunk {
+    fn rows(&self) -> usize {
+        self.len
+    }
+}
+
+impl TextListColumn {
+    /// Rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.rows()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The texts of row `at`, each `None` where it is null; `None` where the row is.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn get(&self, at: usize) -> Option<impl Iterator<Item = Option<&[u8]>>> {
+        let (chunk, at) = self.rows.locate(at);
+        // SAFETY: a row of this chunk, whose owner it keeps.
+        let valid = unsafe { chunk.validity.get(at) };
+        valid.then(|| (chunk.starts[at]..chunk.starts[at + 1]).map(|text| chunk.texts.get(text)))
+    }
+}
+
+impl ListChunk {
+    fn of_piece(piece: &Piece, large: bool, dtype: &Type, item: &Type) -> Result<Self> {
+        let (node, validity) = piece.node(dtype)?;
+        // SAFETY: the node is of a list type and has one child.
+        let texts = BinaryChunk::of_nested(unsafe { node.child(0) }?, item)?;
+        let len = piece.window.len;
+        let starts = if large {
+            starts::<i64>(rising(&node, piece.window)?, len)
+        } else {
+            starts::<i32>(rising(&node, piece.window)?, len)
+        };
+        let end = starts.last().copied().unwrap_or(0);
+        if end > texts.len() {
+            return Err(InputError::new(format!("got Arrow list offsets up to {end} over {} items", texts.len())));
+        }
+        Ok(Self { len, validity, starts, texts, _keep: Some(piece.owner.clone()) })
+    }
+}
+
+fn starts<T: super::binary::Offset>((offsets, _): (*const T, usize), len: usize) -> Vec<usize> {
+    if len == 0 {
+        return vec![0];
+    }
+    // SAFETY: `rising` has read these very len + 1 offsets and found them from 0 up.
+    (0..=len).map(|at| unsafe { offsets.add(at).read_unaligned() }.into() as usize).collect()
+}
+
+const LISTS: &str = "lists of strings";
+const NAMES_OR_NUMBERS: &str =
+    "string (small, large, view or dictionary), an integer of any width, or a sequence of str or of int";
+
+impl AnyColumn {
+    /// Whether the column holds lists rather than single values.
+    #[must_use]
+    pub fn is_lists(&self, py: Python<'_>) -> bool {
+        match self.source() {
+            Source::Arrow(column) => matches!(column.dtype, Type::List { .. }),
+            Source::Items(items) => {
+                let first = items.bind(py).iter_borrowed().find(|item| !item.is_none());
+                first.is_some_and(|first| !first.is_instance_of::<PyString>() && first.try_iter().is_ok())
+            }
+            Source::Buffer(..) => false,
+        }
+    }
+
+    /// The column as lists of text.
+    ///
+    /// # Errors
+    /// Another type, and what contradicts itself.
+    pub fn text_lists(&self, py: Python<'_>) -> Result<TextListColumn> {
+        let chunks = match self.source() {
+            Source::Arrow(column) => {
+                let Type::List { large, item } = &column.dtype else { return Err(self.unwanted(&column.dtype, LISTS)) };
+                if kind_of(item) == Some(Kind::Bytes) {
+                    return Err(self.unwanted(&column.dtype, LISTS));
+                }
+                let chunks = column.pieces.iter().map(|piece| ListChunk::of_piece(piece, *large, &column.dtype, item));
+                chunks.collect::<Result<Vec<_>>>().map_err(|error| error.about(self.name()))?
+            }
+            Source::Items(items) => vec![self.list_items(items.bind(py))?],
+            Source::Buffer(..) => return Err(self.unwanted("a buffer", LISTS)),
+        };
+        Ok(TextListColumn { rows: Chunked::new(chunks) })
+    }
+
+    fn list_items(&self, items: &Bound<'_, PyTuple>) -> Result<ListChunk> {
+        let py = items.py();
+        let (mut texts, mut keep, mut starts, mut valid) = (Vec::new(), Vec::new(), vec![0], Vec::new());
+        for (at, item) in items.iter_borrowed().enumerate() {
+            valid.push(!item.is_none());
+            if !item.is_none() {
+                if item.is_instance_of::<PyString>() || item.try_iter().is_err() {
+                    return Err(self.error(format!("row {at} is {}, wanted a list of str or None", type_name(&item))));
+                }
+                let failed = |cause| InputError::raised(py, self.name(), "reading its lists", cause);
+                let row = py.get_type::<PyTuple>().call1((item,)).map_err(failed)?;
+                let row = row.cast_into_exact::<PyTuple>().map_err(|_| self.error("a tuple was wanted"))?;
+                let row_texts = self.text_items(&row).map_err(|error| error.about(&format!("in row {at}")))?;
+                texts.extend(row_texts);
+                keep.push(row.unbind());
+            }
+            starts.push(texts.len());
+        }
+        let texts = chunk_of_text(texts, Arc::new(keep));
+        let validity = Validity::from_flags(valid.into_iter());
+        Ok(ListChunk { len: starts.len() - 1, validity, starts, texts, _keep: None })
+    }
+
+    /// The column as names or numbers, as it came.
+    ///
+    /// # Errors
+    /// Another type, and what contradicts itself.
+    pub fn text_or_ints(&self, py: Python<'_>) -> Result<TextOrInt> {
+        let is_text = match self.source() {
+            Source::Arrow(column) => match &column.dtype {
+                Type::Int(_) => false,
+                dtype if matches!(kind_of(dtype), Some(Kind::Text | Kind::Null)) => true,
+                other => return Err(self.unwanted(other, NAMES_OR_NUMBERS)),
+            },
+            Source::Items(items) => {
+                let first = items.bind(py).iter_borrowed().find(|item| !item.is_none());
+                first.is_none_or(|first| first.is_instance_of::<PyString>())
+            }
+            Source::Buffer(..) => false,
+        };
+        if is_text { self.text(py).map(TextOrInt::Text) } else { self.ints(py).map(TextOrInt::Int) }
+    }
+}
