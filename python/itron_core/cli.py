@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from itron_core import _files
-from itron_core._rust import Code, Keyring, MasterKey, cpu_features, derive_keys, verify_stream
+from itron_core._rust import Keyring, MasterKey, cpu_features, derive_keys
 from itron_core.errors import ItronCoreError, TokenRefused
+from itron_core.explain import reason_name
 from itron_core.issuing import LocalSigner, issue_tokens
-from itron_core.levels import Action, Decision, Permission, Reason
+from itron_core.levels import Action, Code, Decision, Permission
 from itron_core.policy import PolicyOptions
 from itron_core.routes import process_batches, process_route
+from itron_core.tokens import verify_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -539,12 +541,8 @@ def _decided(batch: Any, results: Any) -> Any:
     columns = {name: batch[name] for name in batch.schema.names if name not in _files.TOKEN_COLUMNS}
     columns |= {name: decided[name] for name in decided.schema.names}
     columns["decision"] = _strings([Decision(number).name.lower() for number in decided["decision"].to_pylist()])
-    columns["reason"] = _strings([_reason_name(number) for number in decided["reason"].to_pylist()])
+    columns["reason"] = _strings([reason_name(number) for number in decided["reason"].to_pylist()])
     return pa.record_batch(columns)
-
-
-def _reason_name(number: int) -> str:
-    return (Code(number) if number < min(r for r in Reason if r) else Reason(number)).name.lower()
 
 
 def _strings(values: list[str]) -> Any:

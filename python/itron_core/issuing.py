@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 
 from itron_core import _rust
-from itron_core.errors import ItronCoreError
+from itron_core.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ class LocalSigner:
     _public_key: _rust.PublicKey
 
     def __init__(self, private_key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> None:
-        """Take a private key object of `cryptography`; raises ItronCoreError for another algorithm or curve."""
+        """Take a private key object of `cryptography`; raises InputError for another algorithm or curve."""
         from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
         if isinstance(private_key, ed25519.Ed25519PrivateKey):
@@ -66,7 +66,7 @@ class LocalSigner:
             self._public_key = _rust.PublicKey.from_raw("ESP256", _uncompressed_point(private_key))
         else:
             came = getattr(getattr(private_key, "curve", None), "name", type(private_key).__name__)
-            raise ItronCoreError(f"a signing key of {came}; wanted an Ed25519 key or an EC key on P-256 (secp256r1)")
+            raise InputError(f"a signing key of {came}; wanted an Ed25519 key or an EC key on P-256 (secp256r1)")
 
     @classmethod
     def from_pem(cls, data: bytes | str, password: bytes | None = None) -> LocalSigner:
@@ -78,7 +78,7 @@ class LocalSigner:
         try:
             key = load_pem_private_key(pem, password)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise ItronCoreError(f"no private key could be read from the PEM given: {error}") from error
+            raise InputError(f"no private key could be read from the PEM given: {error}") from error
         return cls(key)  # type: ignore[arg-type]  # another kind of key is refused by the constructor
 
     @classmethod
@@ -90,7 +90,7 @@ class LocalSigner:
             return cls(ed25519.Ed25519PrivateKey.generate())
         if algorithm == "ESP256":
             return cls(ec.generate_private_key(ec.SECP256R1()))
-        raise ItronCoreError(f'algorithm {algorithm!r}; wanted "Ed25519" or "ESP256"')
+        raise InputError(f'algorithm {algorithm!r}; wanted "Ed25519" or "ESP256"')
 
     @property
     def public_key(self) -> _rust.PublicKey:
@@ -140,7 +140,7 @@ def issue_tokens(
 
     `request` holds the columns `device`, `actions` (a bit set, or a list of names), `sequence`, `epoch`, and where
     wanted `expires_at`, `not_before`, `session_seconds`, `subject`, `command`, `kdf`, `key_version`, `check_value`.
-    `iat` is `now`. What the reader would refuse raises ItronCoreError and names the row; nothing is signed then.
+    `iat` is `now`. What the reader would refuse raises InputError and names the row; nothing is signed then.
     """
     pending = _rust.prepare_tokens(
         request, signer.public_key, now=now, token_type=token_type, max_lifetime=max_lifetime
@@ -170,7 +170,7 @@ def _signed(pending: _rust.PendingTokens, signer: Signer) -> _rust.Column:
 def _only(column: _rust.Column) -> bytes:
     (token,) = column.to_pylist()
     if not isinstance(token, bytes):
-        raise ItronCoreError(f"a token of {type(token).__name__}; wanted bytes")
+        raise InputError(f"a token of {type(token).__name__}; wanted bytes")
     return token
 
 

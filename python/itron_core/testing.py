@@ -18,7 +18,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from itron_core._rust import Keyring, KeyringEntry
-from itron_core.errors import ItronCoreError
+from itron_core.errors import InputError
 from itron_core.issuing import LocalSigner, issue_tokens
 from itron_core.levels import Action, DeviceClass, Mode, Need, Permission, SecurityLevel
 from itron_core.policy import needs
@@ -152,7 +152,7 @@ def make_signer(algorithm: str = "Ed25519", *, seed: int | str = 0) -> LocalSign
     if algorithm == "ESP256":
         scalar = int.from_bytes(secret) % (P256_ORDER - 1) + 1
         return LocalSigner(ec.derive_private_key(scalar, ec.SECP256R1()))
-    raise ItronCoreError(f'algorithm {algorithm!r}; wanted "Ed25519" or "ESP256"')
+    raise InputError(f'algorithm {algorithm!r}; wanted "Ed25519" or "ESP256"')
 
 
 def make_tokens(
