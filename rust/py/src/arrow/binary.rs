@@ -33,6 +33,28 @@ pub struct BinaryColumn {
     kind: Kind,
 }
 
+/// Rows of text, as UTF-8 bytes; those from Arrow are not checked to be that.
+#[derive(Debug)]
+pub struct StringColumn(BinaryColumn);
+
+impl StringColumn {
+    /// The column as text.
+    ///
+    /// # Errors
+    /// Another type, binary among them, and what contradicts itself.
+    pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
+        column.binary(py, Wanted::Text).map(Self)
+    }
+}
+
+impl std::ops::Deref for StringColumn {
+    type Target = BinaryColumn;
+
+    fn deref(&self) -> &BinaryColumn {
+        &self.0
+    }
+}
+
 /// Consecutive rows of bytes.
 #[derive(Debug)]
 pub struct BinaryChunk {
@@ -85,6 +107,22 @@ impl Chunk for BinaryChunk {
 }
 
 impl BinaryColumn {
+    /// The column as bytes; Arrow strings are taken as their UTF-8 bytes, a list of `str` is not.
+    ///
+    /// # Errors
+    /// Another type, and what contradicts itself.
+    pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
+        column.binary(py, Wanted::Bytes)
+    }
+
+    /// The column as text or bytes, as it came: see [`BinaryColumn::kind`].
+    ///
+    /// # Errors
+    /// Another type, and what contradicts itself.
+    pub fn bytes_or_text(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
+        column.binary(py, Wanted::Either)
+    }
+
     /// Rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -438,30 +476,6 @@ impl Wanted {
 }
 
 impl AnyColumn {
-    /// The column as bytes; Arrow strings are taken as their UTF-8 bytes, a list of `str` is not.
-    ///
-    /// # Errors
-    /// Another type, and what contradicts itself.
-    pub fn bytes(&self, py: Python<'_>) -> Result<BinaryColumn> {
-        self.binary(py, Wanted::Bytes)
-    }
-
-    /// The column as text.
-    ///
-    /// # Errors
-    /// Another type, binary among them, and what contradicts itself.
-    pub fn text(&self, py: Python<'_>) -> Result<BinaryColumn> {
-        self.binary(py, Wanted::Text)
-    }
-
-    /// The column as text or bytes, as it came: see [`BinaryColumn::kind`].
-    ///
-    /// # Errors
-    /// Another type, and what contradicts itself.
-    pub fn bytes_or_text(&self, py: Python<'_>) -> Result<BinaryColumn> {
-        self.binary(py, Wanted::Either)
-    }
-
     fn binary(&self, py: Python<'_>, wanted: Wanted) -> Result<BinaryColumn> {
         match self.source() {
             Source::Arrow(column) => {

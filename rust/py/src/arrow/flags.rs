@@ -45,6 +45,14 @@ impl Chunk for BoolChunk {
 }
 
 impl BoolColumn {
+    /// The column as booleans.
+    ///
+    /// # Errors
+    /// Another type, and what contradicts itself.
+    pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
+        column.bools(py)
+    }
+
     /// Rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -107,11 +115,7 @@ impl BoolChunk {
 const WANTED: &str = "a bool column, a bool buffer, or a sequence of bool";
 
 impl AnyColumn {
-    /// The column as booleans.
-    ///
-    /// # Errors
-    /// Another type, and what contradicts itself.
-    pub fn bools(&self, py: Python<'_>) -> Result<BoolColumn> {
+    fn bools(&self, py: Python<'_>) -> Result<BoolColumn> {
         let chunks = match self.source() {
             Source::Arrow(column) => {
                 if !matches!(column.dtype, Type::Bool | Type::Null) {

@@ -5,6 +5,7 @@ use std::ffi::c_char;
 use std::ops::Range;
 use std::sync::Arc;
 
+use itron_core::token::window::Unit;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::ffi as python;
 use pyo3::prelude::*;
@@ -13,7 +14,7 @@ use pyo3::types::{PyBool, PyDateTime, PyDelta, PyInt, PyTuple, PyTzInfo};
 use super::capsule::type_name;
 use super::chunked::{Chunk, Chunked};
 use super::error::{InputError, Result};
-use super::schema::{IntType, TimeUnit, Type};
+use super::schema::{IntType, Type};
 use super::source::{AnyColumn, Keep, Piece, Source};
 use super::view::{Integers, Validity};
 
@@ -40,6 +41,14 @@ impl Chunk for IntChunk {
 }
 
 impl IntColumn {
+    /// The column as integers.
+    ///
+    /// # Errors
+    /// Another type, a value beyond 63 bits, and what contradicts itself.
+    pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
+        column.ints(py)
+    }
+
     /// Rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -298,11 +307,7 @@ const INTEGERS: &str = "an integer column of any width, an integer buffer, or a 
 const TIMES: &str = "timestamps, integers as seconds since 1970, datetime64, or a sequence of int or aware datetimes";
 
 impl AnyColumn {
-    /// The column as integers.
-    ///
-    /// # Errors
-    /// Another type, a value beyond 63 bits, and what contradicts itself.
-    pub fn ints(&self, py: Python<'_>) -> Result<IntColumn> {
+    fn ints(&self, py: Python<'_>) -> Result<IntColumn> {
         match self.source() {
             Source::Arrow(column) => match &column.dtype {
                 Type::Int(_) | Type::Null => self.arrow_ints(&column.pieces, &column.dtype),
@@ -323,22 +328,18 @@ impl AnyColumn {
         }
     }
 
-    /// The column as times: raw ticks and their unit, without any loss.
-    ///
-    /// # Errors
-    /// Another type, a naive datetime, and what contradicts itself.
-    pub fn times(&self, py: Python<'_>) -> Result<TimeColumn> {
+    fn times(&self, py: Python<'_>) -> Result<TimeColumn> {
         match self.source() {
             Source::Arrow(column) => {
                 let unit = match &column.dtype {
                     Type::Timestamp(unit) => *unit,
-                    Type::Int(_) | Type::Null => TimeUnit::Second,
+                    Type::Int(_) | Type::Null => Unit::Second,
                     other => return Err(self.unwanted(other, TIMES)),
                 };
                 Ok(TimeColumn { ticks: self.arrow_ints(&column.pieces, &column.dtype)?, unit })
             }
             Source::Items(items) => self.time_items(items.bind(py)),
-            Source::Buffer(_, None) => Ok(TimeColumn { ticks: self.ints(py)?, unit: TimeUnit::Second }),
+            Source::Buffer(_, None) => Ok(TimeColumn { ticks: self.ints(py)?, unit: Unit::Second }),
             Source::Buffer(buffer, Some(unit)) => {
                 let chunk = IntChunk::of_buffer(py, buffer).map_err(|error| error.about(self.name()))?;
                 Ok(TimeColumn { ticks: IntColumn::of([without_nat(chunk)]), unit: *unit })
@@ -354,7 +355,7 @@ impl AnyColumn {
 
     fn time_items(&self, items: &Bound<'_, PyTuple>) -> Result<TimeColumn> {
         let has_datetimes = items.iter_borrowed().any(|item| item.is_instance_of::<PyDateTime>());
-        let unit = if has_datetimes { TimeUnit::Micro } else { TimeUnit::Second };
+        let unit = if has_datetimes { Unit::Micro } else { Unit::Second };
         let wrong = |at: usize, got: String| {
             self.error(format!("row {at} is {got}, wanted an int of seconds, an aware datetime, or None"))
         };
@@ -366,7 +367,7 @@ impl AnyColumn {
             let seconds = int_item(&item).map_err(|got| wrong(at, got))?;
             seconds
                 .map(|seconds| {
-                    seconds.checked_mul(unit.per_second()).ok_or_else(|| wrong(at, format!("{seconds} seconds")))
+                    seconds.checked_mul(unit.per_second() as i64).ok_or_else(|| wrong(at, format!("{seconds} seconds")))
                 })
                 .transpose()
         });
@@ -430,10 +431,24 @@ fn without_nat(chunk: IntChunk) -> IntChunk {
 #[derive(Debug)]
 pub struct TimeColumn {
     ticks: IntColumn,
-    unit: TimeUnit,
+    unit: Unit,
 }
 
 impl TimeColumn {
+    /// The column as times: raw ticks and their unit, without any loss. Integers are seconds.
+    ///
+    /// # Errors
+    /// Another type, a naive datetime, and what contradicts itself.
+    pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
+        column.times(py)
+    }
+
+    /// All ticks as one slice, if they lie in one piece as 64-bit integers and none is null.
+    #[must_use]
+    pub fn as_i64_slice(&self) -> Option<&[i64]> {
+        self.ticks.as_i64_slice()
+    }
+
     /// Rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -464,7 +479,7 @@ impl TimeColumn {
 
     /// The unit of a tick.
     #[must_use]
-    pub fn unit(&self) -> TimeUnit {
+    pub fn unit(&self) -> Unit {
         self.unit
     }
 }

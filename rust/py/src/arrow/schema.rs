@@ -3,6 +3,8 @@
 use std::ffi::{CStr, c_char};
 use std::fmt;
 
+use itron_core::token::window::Unit;
+
 use super::error::{InputError, Result};
 use super::ffi::ArrowSchema;
 
@@ -54,39 +56,16 @@ impl IntType {
     }
 }
 
-/// Ticks of a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum TimeUnit {
-    Second,
-    Milli,
-    Micro,
-    Nano,
-}
-
-impl TimeUnit {
-    /// Ticks in a second.
-    #[must_use]
-    pub fn per_second(self) -> i64 {
-        match self {
-            Self::Second => 1,
-            Self::Milli => 1_000,
-            Self::Micro => 1_000_000,
-            Self::Nano => 1_000_000_000,
-        }
-    }
-
-    /// The unit of a symbol: s, ms, us, ns.
-    #[must_use]
-    pub fn of(symbol: &str) -> Option<Self> {
-        Some(match symbol {
-            "s" => Self::Second,
-            "ms" => Self::Milli,
-            "us" => Self::Micro,
-            "ns" => Self::Nano,
-            _ => return None,
-        })
-    }
+/// The unit of a symbol: s, ms, us, ns.
+#[must_use]
+pub fn unit_of(symbol: &str) -> Option<Unit> {
+    Some(match symbol {
+        "s" => Unit::Second,
+        "ms" => Unit::Milli,
+        "us" => Unit::Micro,
+        "ns" => Unit::Nano,
+        _ => return None,
+    })
 }
 
 /// How variable or fixed bytes are laid out.
@@ -107,7 +86,7 @@ pub enum Type {
     Bool,
     Int(IntType),
     Bytes { text: bool, form: Form },
-    Timestamp(TimeUnit),
+    Timestamp(Unit),
     Dictionary(IntType, Box<Type>),
     List { large: bool, item: Box<Type> },
     Struct(Vec<Field>),
@@ -130,10 +109,10 @@ impl fmt::Display for Type {
             Self::Int(int) => f.write_str(int_name(*int)),
             Self::Bytes { text, form } => f.write_str(&bytes_name(*text, *form)),
             Self::Timestamp(unit) => f.write_str(match unit {
-                TimeUnit::Second => "timestamp[s]",
-                TimeUnit::Milli => "timestamp[ms]",
-                TimeUnit::Micro => "timestamp[us]",
-                TimeUnit::Nano => "timestamp[ns]",
+                Unit::Second => "timestamp[s]",
+                Unit::Milli => "timestamp[ms]",
+                Unit::Micro => "timestamp[us]",
+                Unit::Nano => "timestamp[ns]",
             }),
             Self::Dictionary(index, values) => write!(f, "dictionary<{}, {values}>", int_name(*index)),
             Self::List { large: false, item } => write!(f, "list<{item}>"),
@@ -238,10 +217,10 @@ fn leaf(format: &str) -> Result<Type> {
         "U" => Type::Bytes { text: true, form: Form::Large },
         "vu" => Type::Bytes { text: true, form: Form::View },
         _ if format.starts_with("w:") => Type::Bytes { text: false, form: Form::Fixed(fixed_width(format)?) },
-        _ if format.starts_with("tss:") => Type::Timestamp(TimeUnit::Second),
-        _ if format.starts_with("tsm:") => Type::Timestamp(TimeUnit::Milli),
-        _ if format.starts_with("tsu:") => Type::Timestamp(TimeUnit::Micro),
-        _ if format.starts_with("tsn:") => Type::Timestamp(TimeUnit::Nano),
+        _ if format.starts_with("tss:") => Type::Timestamp(Unit::Second),
+        _ if format.starts_with("tsm:") => Type::Timestamp(Unit::Milli),
+        _ if format.starts_with("tsu:") => Type::Timestamp(Unit::Micro),
+        _ if format.starts_with("tsn:") => Type::Timestamp(Unit::Nano),
         _ => Type::Other(shortened(format)),
     })
 }

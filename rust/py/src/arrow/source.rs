@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use itron_core::token::window::Unit;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyException;
 use pyo3::intern;
@@ -12,7 +13,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PySequence, P
 use super::capsule::{self, Imported, SharedArray, type_name};
 use super::error::{InputError, Result};
 use super::ffi::ArrowArray;
-use super::schema::{TimeUnit, Type};
+use super::schema::{Type, unit_of};
 use super::view::{MOST_ROWS, Node, Validity, Window, reference};
 
 /// What keeps the memory behind a piece of a column alive.
@@ -29,7 +30,7 @@ pub struct AnyColumn {
 pub(super) enum Source {
     Arrow(ArrowColumn),
     Items(Arc<Py<PyTuple>>),
-    Buffer(Arc<PyUntypedBuffer>, Option<TimeUnit>),
+    Buffer(Arc<PyUntypedBuffer>, Option<Unit>),
 }
 
 /// A column of Arrow arrays, checked as far as their parents go.
@@ -227,7 +228,7 @@ fn check_buffer(buffer: &PyUntypedBuffer) -> Result<()> {
 }
 
 /// The ticks of a `NumPy` datetime64 array, which has no buffer of its own.
-fn numpy_time<'py>(object: &Bound<'py, PyAny>, name: &str) -> Result<Option<(Bound<'py, PyAny>, TimeUnit)>> {
+fn numpy_time<'py>(object: &Bound<'py, PyAny>, name: &str) -> Result<Option<(Bound<'py, PyAny>, Unit)>> {
     let py = object.py();
     let Ok(dtype) = object.getattr(intern!(py, "dtype")) else { return Ok(None) };
     let Some(code) = dtype.getattr(intern!(py, "str")).ok().and_then(|code| code.extract::<String>().ok()) else {
@@ -238,7 +239,7 @@ fn numpy_time<'py>(object: &Bound<'py, PyAny>, name: &str) -> Result<Option<(Bou
     }
     let native = if cfg!(target_endian = "little") { '<' } else { '>' };
     let unit = code.strip_prefix(native).and_then(|code| code.strip_prefix("M8[")?.strip_suffix(']'));
-    let unit = unit.and_then(TimeUnit::of).ok_or_else(|| {
+    let unit = unit.and_then(unit_of).ok_or_else(|| {
         InputError::new(format!("{name}: got a NumPy array of {code}, wanted datetime64 in s, ms, us or ns"))
     })?;
     let ticks = object.call_method1(intern!(py, "view"), ("int64",));

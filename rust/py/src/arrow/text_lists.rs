@@ -1,11 +1,12 @@
 //! Columns of lists of text, and columns of names or numbers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use super::binary::{BinaryChunk, BinaryColumn, Kind, chunk_of_text, kind_of, rising};
+use super::binary::{BinaryChunk, Kind, StringColumn, chunk_of_text, kind_of, rising};
 use super::capsule::type_name;
 use super::chunked::{Chunk, Chunked};
 use super::error::{InputError, Result};
@@ -18,12 +19,31 @@ use super::view::Validity;
 #[derive(Debug)]
 pub enum TextOrInt {
     /// Names; a column of nulls is one of these.
-    Text(BinaryColumn),
+    Text(StringColumn),
     /// Numbers.
     Int(IntColumn),
 }
 
 impl TextOrInt {
+    /// The column as names or numbers, as it came.
+    ///
+    /// # Errors
+    /// Another type, and what contradicts itself.
+    pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
+        column.text_or_ints(py)
+    }
+
+    /// What `name` or `number` makes of each row, `null` where there is none; each of a dictionary's names is mapped once.
+    pub fn map_values<T: Copy>(&self, null: T, name: impl FnMut(&[u8]) -> T, number: impl FnMut(i64) -> T) -> Vec<T> {
+        match self {
+            Self::Text(column) => column.map_values(null, name),
+            Self::Int(column) => {
+                let mut number = number;
+                column.iter().map(|value| value.map_or(null, &mut number)).collect()
+            }
+        }
+    }
+
     /// Rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -63,6 +83,14 @@ impl Chunk for ListChunk {
 }
 
 impl TextListColumn {
+    /// The column as lists of text.
+    ///
+    /// # Errors
+    /// Another type, and what contradicts itself.
+    pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
+        column.text_lists(py)
+    }
+
     /// Rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -75,15 +103,17 @@ impl TextListColumn {
         self.len() == 0
     }
 
-    /// The texts of row `at`, each `None` where it is null; `None` where the row is.
+    /// The texts of row `at`, empty where one is null; `None` where the row is. What is no UTF-8 comes with replacement characters.
     ///
     /// # Panics
     /// If there is no such row.
-    pub fn get(&self, at: usize) -> Option<impl Iterator<Item = Option<&[u8]>>> {
+    #[must_use]
+    pub fn get(&self, at: usize) -> Option<Vec<Cow<'_, str>>> {
         let (chunk, at) = self.rows.locate(at);
         // SAFETY: a row of this chunk, whose owner it keeps.
         let valid = unsafe { chunk.validity.get(at) };
-        valid.then(|| (chunk.starts[at]..chunk.starts[at + 1]).map(|text| chunk.texts.get(text)))
+        let texts = chunk.starts[at]..chunk.starts[at + 1];
+        valid.then(|| texts.map(|text| String::from_utf8_lossy(chunk.texts.get(text).unwrap_or_default())).collect())
     }
 }
 
@@ -119,24 +149,7 @@ const NAMES_OR_NUMBERS: &str =
     "string (small, large, view or dictionary), an integer of any width, or a sequence of str or of int";
 
 impl AnyColumn {
-    /// Whether the column holds lists rather than single values.
-    #[must_use]
-    pub fn is_lists(&self, py: Python<'_>) -> bool {
-        match self.source() {
-            Source::Arrow(column) => matches!(column.dtype, Type::List { .. }),
-            Source::Items(items) => {
-                let first = items.bind(py).iter_borrowed().find(|item| !item.is_none());
-                first.is_some_and(|first| !first.is_instance_of::<PyString>() && first.try_iter().is_ok())
-            }
-            Source::Buffer(..) => false,
-        }
-    }
-
-    /// The column as lists of text.
-    ///
-    /// # Errors
-    /// Another type, and what contradicts itself.
-    pub fn text_lists(&self, py: Python<'_>) -> Result<TextListColumn> {
+    fn text_lists(&self, py: Python<'_>) -> Result<TextListColumn> {
         let chunks = match self.source() {
             Source::Arrow(column) => {
                 let Type::List { large, item } = &column.dtype else { return Err(self.unwanted(&column.dtype, LISTS)) };
@@ -175,11 +188,7 @@ impl AnyColumn {
         Ok(ListChunk { len: starts.len() - 1, validity, starts, texts, _keep: None })
     }
 
-    /// The column as names or numbers, as it came.
-    ///
-    /// # Errors
-    /// Another type, and what contradicts itself.
-    pub fn text_or_ints(&self, py: Python<'_>) -> Result<TextOrInt> {
+    fn text_or_ints(&self, py: Python<'_>) -> Result<TextOrInt> {
         let is_text = match self.source() {
             Source::Arrow(column) => match &column.dtype {
                 Type::Int(_) => false,
@@ -192,6 +201,10 @@ impl AnyColumn {
             }
             Source::Buffer(..) => false,
         };
-        if is_text { self.text(py).map(TextOrInt::Text) } else { self.ints(py).map(TextOrInt::Int) }
+        if is_text {
+            StringColumn::new(py, self).map(TextOrInt::Text)
+        } else {
+            IntColumn::new(py, self).map(TextOrInt::Int)
+        }
     }
 }

@@ -1,0 +1,318 @@
+//! Columns of our own, shared by as many readers as ask for them.
+
+use std::ffi::{CStr, c_void};
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDateTime, PyDelta, PyInt, PyString, PyTzInfo};
+
+/// A result column: its values, and which rows are null.
+#[derive(Clone, Debug)]
+pub struct Out {
+    values: Values,
+    rows: usize,
+    validity: Option<Bits>,
+}
+
+#[derive(Clone, Debug)]
+enum Values {
+    Int8(Arc<Vec<i8>>),
+    Int16(Arc<Vec<i16>>),
+    Int32(Arc<Vec<i32>>),
+    Int64(Arc<Vec<i64>>),
+    Timestamp(Arc<Vec<i64>>),
+    Bool(Arc<Vec<u8>>),
+    Bytes { text: bool, offsets: Offsets, data: Arc<Vec<u8>> },
+}
+
+/// Where each row's bytes begin; of 64 bits only where 32 are too few.
+#[derive(Clone, Debug)]
+enum Offsets {
+    Small(Arc<Vec<i32>>),
+    Large(Arc<Vec<i64>>),
+}
+
+/// One bit a row.
+type Bits = Arc<Vec<u8>>;
+
+/// What a buffer of no bytes points to.
+static NOTHING: [u64; 8] = [0; 8];
+
+impl Out {
+    /// int8.
+    #[must_use]
+    pub fn int8(values: Vec<i8>) -> Self {
+        Self { rows: values.len(), values: Values::Int8(Arc::new(values)), validity: None }
+    }
+
+    /// int16.
+    #[must_use]
+    pub fn int16(values: Vec<i16>) -> Self {
+        Self { rows: values.len(), values: Values::Int16(Arc::new(values)), validity: None }
+    }
+
+    /// int32.
+    #[must_use]
+    pub fn int32(values: Vec<i32>) -> Self {
+        Self { rows: values.len(), values: Values::Int32(Arc::new(values)), validity: None }
+    }
+
+    /// int64.
+    #[must_use]
+    pub fn int64(values: Vec<i64>) -> Self {
+        Self { rows: values.len(), values: Values::Int64(Arc::new(values)), validity: None }
+    }
+
+    /// timestamp[us, UTC], of microseconds since 1970.
+    #[must_use]
+    pub fn timestamp(micros: Vec<i64>) -> Self {
+        Self { rows: micros.len(), values: Values::Timestamp(Arc::new(micros)), validity: None }
+    }
+
+    /// bool, from a flag a row.
+    #[must_use]
+    pub fn bool(flags: &[bool]) -> Self {
+        Self::bits(packed(flags.len(), |row| flags[row]).0, flags.len())
+    }
+
+    /// bool, from a bit a row, the least significant bit of a byte first.
+    ///
+    /// # Panics
+    /// If there are fewer bits than rows.
+    #[must_use]
+    pub fn bits(bits: Vec<u8>, rows: usize) -> Self {
+        assert!(bits.len() >= rows.div_ceil(8), "a bit for each of {rows} rows");
+        Self { rows, values: Values::Bool(Arc::new(bits)), validity: None }
+    }
+
+    /// binary; a row may be null.
+    pub fn binary<'a>(rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Self {
+        Self::bytes(false, rows)
+    }
+
+    /// binary, of rows of equal length.
+    #[must_use]
+    pub fn binary_fixed<const N: usize>(rows: &[[u8; N]]) -> Self {
+        Self::bytes(false, rows.iter().map(|row| Some(&row[..])))
+    }
+
+    /// string; a row may be null.
+    pub fn text<'a>(rows: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        Self::bytes(true, rows.into_iter().map(|row| row.map(str::as_bytes)))
+    }
+
+    fn bytes<'a>(text: bool, rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Self {
+        let rows = rows.into_iter();
+        let (mut data, mut ends) = (Vec::new(), Vec::with_capacity(rows.size_hint().0 + 1));
+        let mut valid = Vec::with_capacity(rows.size_hint().0);
+        ends.push(0);
+        for row in rows {
+            data.extend_from_slice(row.unwrap_or_default());
+            ends.push(data.len() as i64);
+            valid.push(row.is_some());
+        }
+        let offsets = match i32::try_from(data.len()) {
+            Ok(_) => Offsets::Small(Arc::new(ends.iter().map(|&end| end as i32).collect())),
+            Err(_) => Offsets::Large(Arc::new(ends)),
+        };
+        let values = Values::Bytes { text, offsets, data: Arc::new(data) };
+        Self { rows: valid.len(), values, validity: None }.with_validity(|row| valid[row])
+    }
+
+    /// The same column, null in the rows that are not `valid`.
+    #[must_use]
+    pub fn with_validity(mut self, valid: impl Fn(usize) -> bool) -> Self {
+        let (bits, nulls) = packed(self.rows, valid);
+        self.validity = (nulls > 0).then(|| Arc::new(bits));
+        self
+    }
+
+    /// Rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Rows without a value, among `len` from `first` on.
+    #[must_use]
+    pub fn nulls(&self, first: usize, len: usize) -> usize {
+        if self.validity.is_none() { 0 } else { (first..first + len).filter(|&row| !self.is_valid(row)).count() }
+    }
+
+    /// Whether row `row` holds a value.
+    #[must_use]
+    pub fn is_valid(&self, row: usize) -> bool {
+        self.validity.as_ref().is_none_or(|bits| bit(bits, row))
+    }
+
+    /// The type's name, as `pyarrow` writes it.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match &self.values {
+            Values::Int8(_) => "int8",
+            Values::Int16(_) => "int16",
+            Values::Int32(_) => "int32",
+            Values::Int64(_) => "int64",
+            Values::Timestamp(_) => "timestamp[us, UTC]",
+            Values::Bool(_) => "bool",
+            Values::Bytes { text: false, offsets: Offsets::Small(_), .. } => "binary",
+            Values::Bytes { text: false, offsets: Offsets::Large(_), .. } => "large_binary",
+            Values::Bytes { text: true, offsets: Offsets::Small(_), .. } => "string",
+            Values::Bytes { text: true, offsets: Offsets::Large(_), .. } => "large_string",
+        }
+    }
+
+    /// The type's format string in the Arrow interface.
+    pub(super) fn format(&self) -> &'static CStr {
+        match &self.values {
+            Values::Int8(_) => c"c",
+            Values::Int16(_) => c"s",
+            Values::Int32(_) => c"i",
+            Values::Int64(_) => c"l",
+            Values::Timestamp(_) => c"tsu:UTC",
+            Values::Bool(_) => c"b",
+            Values::Bytes { text: false, offsets: Offsets::Small(_), .. } => c"z",
+            Values::Bytes { text: false, offsets: Offsets::Large(_), .. } => c"Z",
+            Values::Bytes { text: true, offsets: Offsets::Small(_), .. } => c"u",
+            Values::Bytes { text: true, offsets: Offsets::Large(_), .. } => c"U",
+        }
+    }
+
+    /// The buffers in the order of the Arrow interface; they live as long as this column or a clone of it.
+    pub(super) fn buffers(&self) -> Vec<*const c_void> {
+        let validity = self.validity.as_ref().map_or(std::ptr::null(), |bits| bits.as_ptr().cast());
+        match &self.values {
+            Values::Int8(values) => vec![validity, start(values)],
+            Values::Int16(values) => vec![validity, start(values)],
+            Values::Int32(values) => vec![validity, start(values)],
+            Values::Int64(values) | Values::Timestamp(values) => vec![validity, start(values)],
+            Values::Bool(values) => vec![validity, start(values)],
+            Values::Bytes { offsets: Offsets::Small(offsets), data, .. } => vec![validity, start(offsets), start(data)],
+            Values::Bytes { offsets: Offsets::Large(offsets), data, .. } => vec![validity, start(offsets), start(data)],
+        }
+    }
+
+    /// Values of fixed width without a null, as a buffer: where they lie, bytes a value, and its format in Python.
+    pub(super) fn plain(&self) -> Option<(*const c_void, usize, &'static CStr)> {
+        if self.validity.is_some() {
+            return None;
+        }
+        match &self.values {
+            Values::Int8(values) => Some((start(values), 1, c"b")),
+            Values::Int16(values) => Some((start(values), 2, c"h")),
+            Values::Int32(values) => Some((start(values), 4, c"i")),
+            Values::Int64(values) | Values::Timestamp(values) => Some((start(values), 8, c"q")),
+            Values::Bool(_) | Values::Bytes { .. } => None,
+        }
+    }
+
+    /// One cell as a Python object: int, bool, bytes, str, an aware datetime in UTC, or None.
+    ///
+    /// # Errors
+    /// A moment that `datetime` has no year for.
+    pub fn cell<'py>(&self, py: Python<'py>, row: usize) -> PyResult<Bound<'py, PyAny>> {
+        assert!(row < self.rows, "row {row} of a column of {}", self.rows);
+        if !self.is_valid(row) {
+            return Ok(py.None().into_bound(py));
+        }
+        match &self.values {
+            Values::Int8(values) => int(py, values[row].into()),
+            Values::Int16(values) => int(py, values[row].into()),
+            Values::Int32(values) => int(py, values[row].into()),
+            Values::Int64(values) => int(py, values[row]),
+            Values::Timestamp(values) => moment(py, values[row]),
+            Values::Bool(bits) => Ok(PyBool::new(py, bit(bits, row)).to_owned().into_any()),
+            Values::Bytes { text, offsets, data } => {
+                let bytes = &data[offsets.get(row)..offsets.get(row + 1)];
+                if *text {
+                    Ok(PyString::from_bytes(py, bytes)?.into_any())
+                } else {
+                    Ok(PyBytes::new(py, bytes).into_any())
+                }
+            }
+        }
+    }
+}
+
+impl Offsets {
+    fn get(&self, at: usize) -> usize {
+        match self {
+            Self::Small(offsets) => offsets[at] as usize,
+            Self::Large(offsets) => offsets[at] as usize,
+        }
+    }
+}
+
+fn int(py: Python<'_>, value: i64) -> PyResult<Bound<'_, PyAny>> {
+    Ok(PyInt::new(py, value).into_any())
+}
+
+fn moment(py: Python<'_>, micros: i64) -> PyResult<Bound<'_, PyAny>> {
+    const MICROS: i64 = 1_000_000;
+    const DAY: i64 = 86_400;
+    let utc = PyTzInfo::utc(py)?;
+    let epoch = PyDateTime::new(py, 1970, 1, 1, 0, 0, 0, 0, Some(&utc))?;
+    let (seconds, micros) = (micros.div_euclid(MICROS), micros.rem_euclid(MICROS));
+    let (days, seconds) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
+    epoch.add(PyDelta::new(py, days as i32, seconds as i32, micros as i32, false)?)
+}
+
+fn start<T>(values: &[T]) -> *const c_void {
+    if values.is_empty() { NOTHING.as_ptr().cast() } else { values.as_ptr().cast() }
+}
+
+fn bit(bits: &[u8], row: usize) -> bool {
+    bits[row / 8] >> (row % 8) & 1 == 1
+}
+
+/// A bit a row, and how many are 0.
+fn packed(rows: usize, flag: impl Fn(usize) -> bool) -> (Vec<u8>, usize) {
+    let mut bits = vec![0_u8; rows.div_ceil(8)];
+    let mut zeros = 0;
+    for (at, byte) in bits.iter_mut().enumerate() {
+        let len = (rows - at * 8).min(8);
+        *byte = (0..len).fold(0, |byte, bit| byte | u8::from(flag(at * 8 + bit)) << bit);
+        zeros += len - byte.count_ones() as usize;
+    }
+    (bits, zeros)
+}
+
+/// Result columns by name, all of one length.
+#[derive(Clone, Debug)]
+pub struct OutTable {
+    rows: usize,
+    columns: Arc<[(String, Out)]>,
+}
+
+impl OutTable {
+    /// Columns in their order.
+    ///
+    /// # Panics
+    /// If one has other than `rows` rows: the program that made it is wrong.
+    #[must_use]
+    pub fn new<N: Into<String>>(rows: usize, columns: Vec<(N, Out)>) -> Self {
+        let columns: Arc<[(String, Out)]> = columns.into_iter().map(|(name, column)| (name.into(), column)).collect();
+        for (name, column) in columns.iter() {
+            assert_eq!(column.rows, rows, "rows of the result column {name}");
+        }
+        Self { rows, columns }
+    }
+
+    /// Rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Names and columns in their order.
+    #[must_use]
+    pub fn columns(&self) -> &[(String, Out)] {
+        &self.columns
+    }
+
+    /// The column of a name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Out> {
+        self.columns.iter().find(|(other, _)| other == name).map(|(_, column)| column)
+    }
+}
