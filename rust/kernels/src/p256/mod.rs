@@ -1,0 +1,146 @@
+//! ECDSA on P-256 with SHA-256 (FIPS 186-5), verification only: many signatures at a time, one exact verdict each.
+//!
+//! A known key has a [`Table`], and verifying with it takes no doubling: u1 G + u2 Q is a sum of table entries. All
+//! of it is for public data: times depend on signatures, keys and messages.
+
+mod digits;
+mod equation;
+mod field;
+mod inverse;
+mod limbs;
+mod one_off;
+mod point;
+mod portable;
+mod scalar;
+mod sums;
+mod table;
+
+pub use table::{Table, WINDOWS};
+
+use crate::Message;
+use equation::{Scalars, Signed};
+use point::Affine;
+
+/// Rows prepared together.
+const CHUNK: usize = 512;
+
+/// A signature to verify with the table of its key.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// Multiples of the public key.
+    pub table: &'a Table,
+    /// r || s, big-endian.
+    pub signature: &'a [u8; 64],
+    /// What was signed, not hashed.
+    pub message: Message<'a>,
+}
+
+/// A signature to verify with a key that has no table.
+#[derive(Clone, Copy, Debug)]
+pub struct OneOffRow<'a> {
+    /// x || y, big-endian.
+    pub public_key: &'a [u8; 64],
+    /// r || s, big-endian.
+    pub signature: &'a [u8; 64],
+    /// What was signed, not hashed.
+    pub message: Message<'a>,
+}
+
+impl Signed for Row<'_> {
+    fn signature(&self) -> &[u8; 64] {
+        self.signature
+    }
+
+    fn message(&self) -> Message<'_> {
+        self.message
+    }
+}
+
+impl Signed for OneOffRow<'_> {
+    fn signature(&self) -> &[u8; 64] {
+        self.signature
+    }
+
+    fn message(&self) -> Message<'_> {
+        self.message
+    }
+}
+
+/// One implementation of this module's two operations.
+#[derive(Clone, Copy, Debug)]
+pub struct Twin {
+    /// As [`verify`].
+    pub verify: fn(&[Row<'_>], &mut [bool]),
+    /// As [`verify_one_off`].
+    pub verify_one_off: fn(&[OneOffRow<'_>], &mut [bool]),
+}
+
+/// The implementations that can run here, by name: for tests and measurements, whatever was chosen.
+#[must_use]
+pub fn twins() -> Vec<(&'static str, Twin)> {
+    vec![("portable", Twin { verify: verify_portable, verify_one_off: verify_one_off_portable })]
+}
+
+/// Whether each row's signature is valid: r and s in 1..n and x([e / s]G + [r / s]Q) mod n = r. High s is accepted.
+/// Rows may use different tables, of different windows, in any order.
+///
+/// # Panics
+/// When the slices differ in length.
+pub fn verify(rows: &[Row<'_>], verdicts: &mut [bool]) {
+    verify_portable(rows, verdicts);
+}
+
+/// As [`verify`], for keys without tables. A key that is no point of the curve verifies nothing.
+///
+/// # Panics
+/// When the slices differ in length.
+pub fn verify_one_off(rows: &[OneOffRow<'_>], verdicts: &mut [bool]) {
+    verify_one_off_portable(rows, verdicts);
+}
+
+fn verify_portable(rows: &[Row<'_>], verdicts: &mut [bool]) {
+    assert_eq!(rows.len(), verdicts.len(), "one verdict a row");
+    for (rows, verdicts) in rows.chunks(CHUNK).zip(verdicts.chunks_mut(CHUNK)) {
+        let mut scalars = vec![Scalars::default(); rows.len()];
+        equation::prepare(rows, &mut scalars);
+        let tables: Vec<_> = rows.iter().map(|row| row.table).collect();
+        by_window(&tables, &scalars, verdicts, portable::verify);
+    }
+}
+
+fn verify_one_off_portable(rows: &[OneOffRow<'_>], verdicts: &mut [bool]) {
+    assert_eq!(rows.len(), verdicts.len(), "one verdict a row");
+    for (rows, verdicts) in rows.chunks(CHUNK).zip(verdicts.chunks_mut(CHUNK)) {
+        let mut scalars = vec![Scalars::default(); rows.len()];
+        equation::prepare(rows, &mut scalars);
+        for ((row, scalars), verdict) in rows.iter().zip(&scalars).zip(verdicts) {
+            *verdict = one_off::verify_one(Affine::from_bytes(row.public_key), scalars);
+        }
+    }
+}
+
+/// Calls `kernel` with the rows of one window at a time.
+fn by_window(
+    tables: &[&Table],
+    scalars: &[Scalars],
+    verdicts: &mut [bool],
+    kernel: impl Fn(&[&Table], &[Scalars], &mut [bool]),
+) {
+    let Some(first) = tables.first() else { return };
+    if tables.iter().all(|table| table.window() == first.window()) {
+        return kernel(tables, scalars, verdicts);
+    }
+    for window in WINDOWS {
+        let members: Vec<_> = (0..tables.len()).filter(|&row| tables[row].window() == window).collect();
+        let tables: Vec<_> = members.iter().map(|&row| tables[row]).collect();
+        let scalars: Vec<_> = members.iter().map(|&row| scalars[row]).collect();
+        let mut found = vec![false; members.len()];
+        kernel(&tables, &scalars, &mut found);
+        for (&row, verdict) in members.iter().zip(found) {
+            verdicts[row] = verdict;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

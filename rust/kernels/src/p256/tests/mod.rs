@@ -1,0 +1,3 @@
+//! Every kernel against the p256 crate, against Wycheproof, and on crafted scalars.
+
+mod signatures;
