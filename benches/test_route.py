@@ -35,7 +35,7 @@ def of_signature(reason: int) -> int:
 def test_route_beside_a_plain_loop(beside, rows, threads):
     made = route_of(rows)
     ours = partial(process_route, made.table, made.keyring, now=NOW, permissions=made.permissions, threads=threads)
-    plain = plain_route.PlainRoute([entry.key for entry in made.keyring], NOW, made.permissions)
+    plain = plain_route.PlainRoute([entry.key for entry in made.keyring.entries], NOW, made.permissions)
     peer_rows = made.table.slice(0, PEER_ROWS).to_pylist()
     results = pa.record_batch(ours())
     decided = zip(results["decision"].to_pylist(), results["reason"].to_pylist(), strict=True)

@@ -150,7 +150,7 @@ def test_a_keyring_made_anew(beside):
     """What the first call pays: loading the key and building its tables."""
     made = tokens_of("Ed25519", 10_000)
     column = pa.array(made.tokens, pa.binary())
-    entries = list(made.keyring)
+    entries = made.keyring.entries
 
     def call() -> None:
         verify_tokens(column, Keyring(entries), now=NOW, threads=1)

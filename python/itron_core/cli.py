@@ -25,7 +25,7 @@ from itron_core.explain import reason_name
 from itron_core.issuing import LocalSigner, issue_tokens
 from itron_core.levels import Action, Code, Decision, Permission
 from itron_core.policy import PolicyOptions
-from itron_core.routes import process_batches, process_route
+from itron_core.routes import RouteResults, process_batches, process_route
 from itron_core.tokens import verify_stream
 
 if TYPE_CHECKING:
@@ -78,9 +78,30 @@ class UsageError(Exception):
         self.hint = hint
 
 
-FileFormat = StrEnum("FileFormat", sorted(set(_files.FORMATS.values())))
-Algorithm = StrEnum("Algorithm", {"ED25519": "Ed25519", "ESP256": "ESP256"})
-TokenType = StrEnum("TokenType", ["authorization", "secure_command", "reading_key", "delegation"])
+class FileFormat(StrEnum):
+    """How rows lie in a file."""
+
+    PARQUET = "parquet"
+    ARROW = "arrow"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+class Algorithm(StrEnum):
+    """What a key signs with."""
+
+    ED25519 = "Ed25519"
+    ESP256 = "ESP256"
+
+
+class TokenType(StrEnum):
+    """The types of token that stand in a column."""
+
+    AUTHORIZATION = "authorization"
+    SECURE_COMMAND = "secure_command"
+    READING_KEY = "reading_key"
+    DELEGATION = "delegation"
+
 
 InputFile = Annotated[
     str, typer.Argument(metavar="INPUT", help="Parquet, Arrow IPC, CSV or JSON Lines; - is standard input.")
@@ -123,7 +144,7 @@ def verify(
     keyring: KeyringFiles,
     *,
     column: Annotated[str, typer.Option(help="The column of the tokens.")] = "token",
-    token_type: Annotated[TokenType, typer.Option(help="Which type they must be.")] = TokenType.authorization,
+    token_type: Annotated[TokenType, typer.Option(help="Which type they must be.")] = TokenType.AUTHORIZATION,
     action: Annotated[str | None, typer.Option(help="An action that each must grant.")] = None,
     skew: Annotated[int, typer.Option(min=0, max=600, help="Seconds of tolerance between clocks.")] = 120,
     legacy_algorithms: LegacyAlgorithms = False,
@@ -191,9 +212,8 @@ def preflight(
     with _rows_to(target, target_format) as write:
         batches = _progress(_batches(source, input_format), "rows decided")
         for batch, results in _with_results(batches, ring, _now(now), granted, options, threads=threads):
-            summary = results.summary()
-            decisions.update(summary["decision"])
-            reasons.update(summary["reason"])
+            decisions += _counts(results, "decision")
+            reasons += _counts(results, "reason")
             write(_decided(batch, results))
     to_remarks = target == _files.STANDARD_STREAM
     _tell(decisions, "decision", to_remarks=to_remarks)
@@ -215,7 +235,7 @@ def explain(
     batch = _row(_batches(source, input_format), row)
     results = process_route(batch, _keyring(keyring), now=_now(now), permissions=_permissions(permissions))
     output.print(results.explain(0), markup=False)
-    raise typer.Exit(_exit_code(results.summary()["decision"], "allowed", "allowed_after_open"))
+    raise typer.Exit(_exit_code(_counts(results, "decision"), "allowed", "allowed_after_open"))
 
 
 @app.command()
@@ -227,7 +247,7 @@ def issue(
     ],
     *,
     password_file: Annotated[Path | None, typer.Option(help="The private key's password, in a file.")] = None,
-    token_type: Annotated[TokenType, typer.Option(help="What to issue.")] = TokenType.authorization,
+    token_type: Annotated[TokenType, typer.Option(help="What to issue.")] = TokenType.AUTHORIZATION,
     max_lifetime: Annotated[int | None, typer.Option(min=1, help="Seconds; default: the type's own.")] = None,
     now: Now = None,
     input_format: InputFormat = None,
@@ -265,7 +285,7 @@ def derive(
     import pyarrow as pa
 
     master_key = _master_key(master)
-    with _rows_to(target, target_format or FileFormat.csv) as write:
+    with _rows_to(target, target_format or FileFormat.CSV) as write:
         for batch in _progress(_batches(source, input_format), "keys derived"):
             keys = derive_keys(
                 master_key,
@@ -315,7 +335,7 @@ def keys_public(
 def keys_list(keyring: KeyringFiles) -> None:
     """List the keys of a keyring."""
     table = _table("kid", "algorithm", "issuer", "may sign")
-    for entry in _keyring(keyring):
+    for entry in _keyring(keyring).entries:
         key = entry.key
         table.add_row(key.kid.hex(), key.algorithm, entry.issuer or "-", ", ".join(sorted(entry.token_types)))
     output.print(table)
@@ -364,7 +384,7 @@ def demo(
 
     batch = _record_batch(results)
     _show_by_kind(route.kinds, [Decision(d).name.lower() for d in batch["decision"].to_pylist()])
-    _tell(Counter(results.summary()["reason"]), "reason")
+    _tell(_counts(results, "reason"), "reason")
     refused = next((row for row, kind in enumerate(route.kinds) if kind == "expired"), 0)
     output.print(f"\nRow {refused}, whose main token is {route.kinds[refused].value}:", markup=False)
     output.print(results.explain(refused), markup=False)
@@ -377,7 +397,7 @@ def demo(
 # --- What the commands share ---
 
 
-def _now(given: str | None) -> int | datetime:
+def _now(given: str | None) -> int:
     if given is None:
         return int(time.time())
     if given.isdecimal():
@@ -390,7 +410,7 @@ def _now(given: str | None) -> int | datetime:
         raise UsageError(
             f"--now {given!r}; wanted seconds since 1970 or ISO 8601 with an offset", "2027-06-01T12:00:00+00:00"
         )
-    return moment
+    return int(moment.timestamp())
 
 
 def _batches(source: str, named: FileFormat | None) -> Iterator[Any]:
@@ -399,7 +419,7 @@ def _batches(source: str, named: FileFormat | None) -> Iterator[Any]:
 
 def _format(path: str, named: FileFormat | None, option: str) -> str:
     if named is None and path == _files.STANDARD_STREAM:
-        return FileFormat.jsonl.value
+        return FileFormat.JSONL.value
     try:
         return _files.format_of(path, None if named is None else named.value)
     except ValueError as error:
@@ -500,7 +520,7 @@ def _tokens(batches: Iterable[Any], column: str, source: str) -> Iterator[Any]:
 def _with_results(
     batches: Iterable[Any],
     ring: Keyring,
-    now: int | datetime,
+    now: int,
     granted: Permission,
     options: PolicyOptions,
     *,
@@ -516,6 +536,11 @@ def _with_results(
 
     for results in process_batches(remembered(), ring, now=now, permissions=granted, options=options, threads=threads):
         yield waiting.pop(0), results
+
+
+def _counts(results: RouteResults, what: str) -> Counter[str]:
+    counts = results.summary()[what]
+    return Counter(counts if isinstance(counts, dict) else {})
 
 
 def _row(batches: Iterable[Any], row: int) -> Any:
@@ -602,7 +627,7 @@ def _table(*titles: str) -> Table:
     return table
 
 
-def _exit_code(counts: Any, *good: str) -> Exit:
+def _exit_code(counts: Counter[str], *good: str) -> Exit:
     return Exit.REFUSED if any(count for name, count in counts.items() if name not in good) else Exit.OK
 
 

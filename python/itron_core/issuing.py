@@ -61,7 +61,7 @@ class LocalSigner:
         if isinstance(private_key, ed25519.Ed25519PrivateKey):
             self._sign = private_key.sign
             self._public_key = _rust.PublicKey.from_raw("Ed25519", private_key.public_key().public_bytes_raw())
-        elif isinstance(private_key, ec.EllipticCurvePrivateKey) and isinstance(private_key.curve, ec.SECP256R1):
+        elif isinstance(getattr(private_key, "curve", None), ec.SECP256R1):
             self._sign = _ecdsa_sign(private_key)
             self._public_key = _rust.PublicKey.from_raw("ESP256", _uncompressed_point(private_key))
         else:
@@ -133,7 +133,7 @@ def issue_tokens(
     signer: Signer,
     *,
     now: int | datetime,
-    token_type: str = "authorization",  # noqa: S107  # a kind of token, no password
+    token_type: str = "authorization",
     max_lifetime: int | None = None,
 ) -> _rust.Column:
     """Issue one token a row of `request` and return them as a binary column, same rows, same order.
