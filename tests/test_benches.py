@@ -1,0 +1,56 @@
+"""The bench's own arithmetic: a ratio that fell is noticed, and what people read says what was measured."""
+
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benches"))
+import report
+
+
+def bench(what: str, ratio: float, peer: str = "pyca") -> dict:
+    info = {"what": what, "unit": "tokens", "per_second": 8_000 * ratio}
+    return {"extra_info": info | {"peers_per_second": {peer: 8_000.0}, "ratios": {peer: ratio}}}
+
+
+MEASURED = {"benchmarks": [bench("one", 60.0), bench("two", 9.0), bench("three", 1.9, "one_thread")]}
+
+
+@pytest.mark.parametrize(
+    "recorded,complaints",
+    [
+        ({"one": 60.0, "two": 9.0}, []),
+        ({"one": 79.0}, []),
+        ({"one": 81.0}, ["one: 60.00x, recorded 81.00x"]),
+        ({"four": 1.0}, ["four: was not measured"]),
+    ],
+)
+def test_a_ratio_that_fell_by_more_than_the_share_is_named(recorded, complaints):
+    assert report.fallen(report.rows_of(MEASURED), recorded, 0.25) == complaints
+
+
+def test_only_ratios_to_pyca_are_recorded():
+    assert report.ratios_to_pyca(report.rows_of(MEASURED)) == {"one": 60.0, "two": 9.0}
+
+
+def test_the_table_has_a_line_a_bench():
+    lines = report.table_of(report.rows_of(MEASURED)).splitlines()
+    assert lines[2] == "| one | 480 k tokens | **60x** pyca (8 k) |"
+    assert lines[4] == "| three | 15.2 k tokens | **1.90x** one thread (8 k) |"
+
+
+def test_the_picture_is_a_picture_of_every_bench():
+    picture = ET.fromstring(report.picture_of(report.rows_of(MEASURED), "a < b"))
+    texts = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert "60x pyca" in texts
+    bars = [float(bar.get("width")) for bar in picture.iter("{http://www.w3.org/2000/svg}rect")][1:]
+    assert bars == sorted(bars, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "number,text", [(0.5, "0.5"), (12.3, "12.3"), (480_000, "480 k"), (1.23e6, "1.23 M"), (2e9, "2 G")]
+)
+def test_numbers_are_short(number, text):
+    assert report.short(number) == text

@@ -1,0 +1,79 @@
+"""What transcripts cannot show: faults inside, missing extras, the terminal, the clock."""
+
+import os
+import pty
+import subprocess
+import sys
+import time
+
+import pytest
+
+from itron_core import cli
+from itron_core.testing import make_tokens
+
+PROGRAM = [sys.executable, "-c", "from itron_core.cli import main; main()"]
+
+
+def test_a_fault_inside_is_said_and_exits_with_4(monkeypatch, capsys):
+    def fault():
+        raise RuntimeError("the sky fell")
+
+    monkeypatch.setattr(cli, "app", fault)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == cli.Exit.INTERNAL
+    assert "a fault of its own: RuntimeError: the sky fell" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "module,arguments,extra",
+    [("typer", ["doctor"], "cli"), ("rich", ["doctor"], "cli"), ("pyarrow", ["demo", "--rows", "1"], "io")],
+)
+def test_a_missing_extra_is_a_hint_and_no_traceback(module, arguments, extra):
+    code = f"import sys; sys.modules[{module!r}] = None; from itron_core.cli import main; main()"
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert run.returncode == cli.Exit.USAGE
+    assert f"pip install 'itron-core[{extra}]'" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_the_command_line_asks_the_clock_when_now_is_not_given():
+    assert abs(cli._now(None) - time.time()) < 5
+    assert cli._now("1795000000") == 1_795_000_000
+    assert cli._now("2026-11-18T09:06:40+00:00") == 1_794_992_800
+
+
+@pytest.fixture
+def tokens_file(tmp_path):
+    import base64
+    import json
+
+    made = make_tokens(50, now=1_795_000_000, refused_share=0)
+    key = made.signers[0].public_key
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": base64.urlsafe_b64encode(key.raw).decode().rstrip("=")}
+    (tmp_path / "keyring.jwks").write_text(json.dumps({"keys": [jwk]}))
+    (tmp_path / "tokens.csv").write_text("token\n" + "\n".join(token.hex() for token in made.tokens) + "\n")
+    return tmp_path
+
+
+VERIFY = ["verify", "tokens.csv", "--keyring", "keyring.jwks", "--now", "1795000000", "--output", "-"]
+
+
+def test_progress_is_shown_on_a_terminal_only(tokens_file):
+    silent = subprocess.run([*PROGRAM, *VERIFY], cwd=tokens_file, capture_output=True, check=True)
+    assert b"verified" not in silent.stderr
+    leader, follower = pty.openpty()
+    with subprocess.Popen([*PROGRAM, *VERIFY], cwd=tokens_file, stdout=subprocess.PIPE, stderr=follower) as process:
+        printed = process.stdout.read()
+    os.close(follower)
+    shown = os.read(leader, 65_536)
+    os.close(leader)
+    assert b"tokens verified" in shown
+    assert printed == silent.stdout
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(tokens_file):
+    line = " ".join([f"'{PROGRAM[0]}' -c '{PROGRAM[2]}'", *VERIFY, "| head -n 1"])
+    run = subprocess.run(["sh", "-c", line], cwd=tokens_file, capture_output=True, text=True, check=True)
+    assert run.stdout.count("\n") == 1
+    assert "Traceback" not in run.stderr
