@@ -61,7 +61,8 @@ pub struct BinaryChunk {
     len: usize,
     validity: Validity,
     layout: Layout,
-    _keep: Option<Keep>,
+    #[allow(dead_code, reason = "held, not read")]
+    keep: Option<Keep>,
 }
 
 #[derive(Debug)]
@@ -275,14 +276,14 @@ impl BinaryChunk {
     }
 
     fn owned(len: usize, layout: Layout, keep: Option<Keep>) -> Self {
-        Self { len, validity: Validity::all(), layout, _keep: keep }
+        Self { len, validity: Validity::all(), layout, keep }
     }
 
     /// The rows of an Arrow array.
     pub(super) fn of_piece(piece: &Piece, dtype: &Type) -> Result<Self> {
         let (node, validity) = piece.node(dtype)?;
         let mut chunk = Self::of_node(&node, piece.window, validity, dtype)?;
-        chunk._keep = Some(piece.owner.clone());
+        chunk.keep = Some(piece.owner.clone());
         Ok(chunk)
     }
 
@@ -319,7 +320,7 @@ impl BinaryChunk {
             }
             other => return Err(InputError::new(format!("got {other}, wanted bytes or text"))),
         };
-        Ok(Self { len: window.len, validity, layout, _keep: None })
+        Ok(Self { len: window.len, validity, layout, keep: None })
     }
 }
 

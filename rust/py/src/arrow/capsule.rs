@@ -151,6 +151,7 @@ fn take<T: Released>(capsule: &Bound<'_, PyAny>, name: &'static CStr) -> Result<
 }
 
 /// The name of an object's type, for messages.
+#[must_use]
 pub fn type_name(object: &Bound<'_, PyAny>) -> String {
     object.get_type().fully_qualified_name().map_or_else(|_| "an object".to_owned(), |name| name.to_string())
 }

@@ -5,7 +5,8 @@ use std::ffi::c_int;
 use pyo3::exceptions::{PyBufferError, PyIndexError, PyTypeError};
 use pyo3::ffi as python;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PySlice, PyTuple};
+use pyo3::types::{PyList, PyMemoryView, PySlice, PyTuple};
+use zeroize::Zeroizing;
 
 use super::capsule::type_name;
 use super::export::Exported;
@@ -16,7 +17,7 @@ use super::out::Out;
 #[derive(Debug)]
 pub struct Column {
     name: String,
-    column: Out,
+    out: Out,
     first: usize,
     len: usize,
 }
@@ -24,25 +25,25 @@ pub struct Column {
 impl Column {
     /// A column without a name.
     #[must_use]
-    pub fn new(column: Out) -> Self {
-        Self::named("", column)
+    pub fn new(out: Out) -> Self {
+        Self::named("", out)
     }
 
     /// A column with the name that it has in its table.
     #[must_use]
-    pub fn named(name: &str, column: Out) -> Self {
-        Self { name: name.to_owned(), first: 0, len: column.rows(), column }
+    pub fn named(name: &str, out: Out) -> Self {
+        Self { name: name.to_owned(), first: 0, len: out.rows(), out }
     }
 
     fn exported(&self) -> Exported {
-        Exported::Column { name: self.name.clone(), column: self.column.clone(), first: self.first, len: self.len }
+        Exported::Column { name: self.name.clone(), column: self.out.clone(), first: self.first, len: self.len }
     }
 
     fn cells<'py>(&self, py: Python<'py>, len: usize) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        (0..len).map(|row| self.column.cell(py, self.first + row)).collect()
+        (0..len).map(|row| self.out.cell(py, self.first + row)).collect()
     }
 
-    fn slice(&self, py: Python<'_>, slice: &Bound<'_, PySlice>) -> PyResult<Self> {
+    fn slice(&self, slice: &Bound<'_, PySlice>) -> PyResult<Self> {
         let range = slice.indices(self.len as isize)?;
         if range.step != 1 {
             return Err(PyIndexError::new_err(format!(
@@ -50,9 +51,8 @@ impl Column {
                 range.step
             )));
         }
-        let _ = py;
-        let (name, column) = (self.name.clone(), self.column.clone());
-        Ok(Self { name, column, first: self.first + range.start as usize, len: range.slicelength })
+        let (name, out) = (self.name.clone(), self.out.clone());
+        Ok(Self { name, out, first: self.first + range.start as usize, len: range.slicelength })
     }
 }
 
@@ -67,13 +67,13 @@ impl Column {
     /// The Arrow type, as pyarrow writes it.
     #[getter]
     fn r#type(&self) -> &'static str {
-        self.column.type_name()
+        self.out.type_name()
     }
 
     /// How many rows have no value.
     #[getter]
     fn null_count(&self) -> usize {
-        self.column.nulls(self.first, self.len)
+        self.out.nulls(self.first, self.len)
     }
 
     /// The cells: int, bool, bytes, str, aware datetime in UTC, or None.
@@ -87,14 +87,14 @@ impl Column {
 
     fn __getitem__<'py>(&self, py: Python<'py>, at: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         if let Ok(slice) = at.cast::<PySlice>() {
-            return Ok(Bound::new(py, self.slice(py, slice)?)?.into_any());
+            return Ok(Bound::new(py, self.slice(slice)?)?.into_any());
         }
         let Ok(row) = at.extract::<isize>() else {
             return Err(PyTypeError::new_err(format!("row: got {}, wanted an int or a slice", type_name(at))));
         };
         let from_start = if row < 0 { row + self.len as isize } else { row };
         match usize::try_from(from_start) {
-            Ok(found) if found < self.len => self.column.cell(py, self.first + found),
+            Ok(found) if found < self.len => self.out.cell(py, self.first + found),
             _ => Err(PyIndexError::new_err(format!("row {row} of a column of {} rows", self.len))),
         }
     }
@@ -140,7 +140,7 @@ impl Column {
     /// Integers without a null as a read-only buffer.
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut python::Py_buffer, flags: c_int) -> PyResult<()> {
         let this = slf.get();
-        let Some((values, width, format)) = this.column.plain() else {
+        let Some((values, width, format)) = this.out.plain() else {
             return Err(PyBufferError::new_err(format!(
                 "a column of {} with {} nulls is no buffer",
                 this.r#type(),
@@ -150,9 +150,10 @@ impl Column {
         let values = values.cast::<u8>().wrapping_add(this.first * width);
         let buffer = Plain { data: values, shape: vec![this.len], width, format };
         // SAFETY: Python gives a view to fill in; the values live as long as the column, which is frozen.
-        unsafe { fill(view, flags, slf.into_any(), buffer) }
+        unsafe { fill(view, flags, slf.into_any(), &buffer) }
     }
 
+    #[allow(clippy::unused_self, reason = "the slot's signature")]
     unsafe fn __releasebuffer__(&self, view: *mut python::Py_buffer) {
         // SAFETY: called once for each view that `__getbuffer__` filled in.
         unsafe { release(view) }
@@ -174,7 +175,7 @@ struct Layout {
 }
 
 /// Fills in a read-only view of contiguous values.
-unsafe fn fill(view: *mut python::Py_buffer, flags: c_int, owner: Bound<'_, PyAny>, plain: Plain) -> PyResult<()> {
+unsafe fn fill(view: *mut python::Py_buffer, flags: c_int, owner: Bound<'_, PyAny>, plain: &Plain) -> PyResult<()> {
     // SAFETY: the caller gives a view that Python made.
     unsafe { (*view).obj = std::ptr::null_mut() };
     if flags & python::PyBUF_WRITABLE == python::PyBUF_WRITABLE {
@@ -213,9 +214,8 @@ unsafe fn release(view: *mut python::Py_buffer) {
 
 /// Rows of equally many bytes as a read-only buffer of shape (rows, width).
 #[pyclass(frozen, module = "itron_core")]
-#[derive(Debug)]
 pub struct ByteRows {
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
     rows: usize,
     width: usize,
 }
@@ -228,7 +228,15 @@ impl ByteRows {
     #[must_use]
     pub fn new(bytes: Vec<u8>, rows: usize, width: usize) -> Self {
         assert_eq!(bytes.len(), rows * width, "{rows} rows of {width} bytes");
-        Self { bytes, rows, width }
+        Self { bytes: Zeroizing::new(bytes), rows, width }
+    }
+
+    /// A memoryview of them, wiped when the last one is gone.
+    ///
+    /// # Errors
+    /// Python has no memory for it.
+    pub fn view(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        PyMemoryView::from(Bound::new(py, self)?.as_any()).map(Bound::into_any)
     }
 }
 
@@ -252,9 +260,10 @@ impl ByteRows {
         let this = slf.get();
         let plain = Plain { data: this.bytes.as_ptr(), shape: vec![this.rows, this.width], width: 1, format: c"B" };
         // SAFETY: Python gives a view to fill in; the bytes live as long as their owner, which is frozen.
-        unsafe { fill(view, flags, slf.into_any(), plain) }
+        unsafe { fill(view, flags, slf.into_any(), &plain) }
     }
 
+    #[allow(clippy::unused_self, reason = "the slot's signature")]
     unsafe fn __releasebuffer__(&self, view: *mut python::Py_buffer) {
         // SAFETY: called once for each view that `__getbuffer__` filled in.
         unsafe { release(view) }

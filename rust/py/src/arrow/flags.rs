@@ -23,7 +23,8 @@ struct BoolChunk {
     validity: Validity,
     /// One bit a row.
     values: Bits,
-    _keep: Option<Keep>,
+    #[allow(dead_code, reason = "held, not read")]
+    keep: Option<Keep>,
 }
 
 #[derive(Debug)]
@@ -104,11 +105,11 @@ impl BoolChunk {
             let offset = node.offset + piece.window.skip;
             Bits::Packed { bits: node.buffer(1, (offset + len).div_ceil(8), "values")?, offset }
         };
-        Ok(Self { len, validity, values, _keep: Some(piece.owner.clone()) })
+        Ok(Self { len, validity, values, keep: Some(piece.owner.clone()) })
     }
 
     fn of_flags(flags: Vec<Option<bool>>) -> Self {
-        Self { len: flags.len(), validity: Validity::all(), values: Bits::Flags(flags), _keep: None }
+        Self { len: flags.len(), validity: Validity::all(), values: Bits::Flags(flags), keep: None }
     }
 }
 

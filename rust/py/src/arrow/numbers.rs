@@ -31,7 +31,8 @@ pub struct IntChunk {
     validity: Validity,
     /// `None` where every row is null.
     values: Option<Integers>,
-    _keep: Option<Keep>,
+    #[allow(dead_code, reason = "held, not read")]
+    keep: Option<Keep>,
 }
 
 impl Chunk for IntChunk {
@@ -188,7 +189,7 @@ impl IntChunk {
     }
 
     fn nulls(len: usize) -> Self {
-        Self { len, validity: Validity::all(), values: None, _keep: None }
+        Self { len, validity: Validity::all(), values: None, keep: None }
     }
 
     fn of_piece(piece: &Piece, dtype: &Type) -> Result<Self> {
@@ -227,12 +228,12 @@ impl IntChunk {
             // The bitmap is still the producer's.
             return Ok(Self::of_vec(straight, validity, Some(keep)));
         }
-        Ok(Self { len, validity, values: Some(values), _keep: Some(keep) })
+        Ok(Self { len, validity, values: Some(values), keep: Some(keep) })
     }
 
     fn of_vec(values: Vec<i64>, validity: Validity, keep: Option<Keep>) -> Self {
         let integers = Integers::new(IntType::I64, values.as_ptr().cast());
-        Self { len: values.len(), validity, values: Some(integers), _keep: Some(Arc::new((values, keep))) }
+        Self { len: values.len(), validity, values: Some(integers), keep: Some(Arc::new((values, keep))) }
     }
 
     fn of_options(values: Vec<i64>, valid: &[bool]) -> Self {

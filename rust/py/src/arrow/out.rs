@@ -206,20 +206,36 @@ impl Out {
         }
     }
 
+    /// The value of an integer column; `None` where it is null, or for a column of another type.
+    #[must_use]
+    pub fn integer(&self, row: usize) -> Option<i64> {
+        let value = match &self.values {
+            Values::Int8(values) => values[row].into(),
+            Values::Int16(values) => values[row].into(),
+            Values::Int32(values) => values[row].into(),
+            Values::Int64(values) => values[row],
+            Values::Timestamp(_) | Values::Bool(_) | Values::Bytes { .. } => return None,
+        };
+        self.is_valid(row).then_some(value)
+    }
+
     /// One cell as a Python object: int, bool, bytes, str, an aware datetime in UTC, or None.
     ///
     /// # Errors
     /// A moment that `datetime` has no year for.
+    ///
+    /// # Panics
+    /// If there is no such row.
     pub fn cell<'py>(&self, py: Python<'py>, row: usize) -> PyResult<Bound<'py, PyAny>> {
         assert!(row < self.rows, "row {row} of a column of {}", self.rows);
         if !self.is_valid(row) {
             return Ok(py.None().into_bound(py));
         }
         match &self.values {
-            Values::Int8(values) => int(py, values[row].into()),
-            Values::Int16(values) => int(py, values[row].into()),
-            Values::Int32(values) => int(py, values[row].into()),
-            Values::Int64(values) => int(py, values[row]),
+            Values::Int8(values) => Ok(int(py, values[row].into())),
+            Values::Int16(values) => Ok(int(py, values[row].into())),
+            Values::Int32(values) => Ok(int(py, values[row].into())),
+            Values::Int64(values) => Ok(int(py, values[row])),
             Values::Timestamp(values) => moment(py, values[row]),
             Values::Bool(bits) => Ok(PyBool::new(py, bit(bits, row)).to_owned().into_any()),
             Values::Bytes { text, offsets, data } => {
@@ -243,8 +259,8 @@ impl Offsets {
     }
 }
 
-fn int(py: Python<'_>, value: i64) -> PyResult<Bound<'_, PyAny>> {
-    Ok(PyInt::new(py, value).into_any())
+fn int(py: Python<'_>, value: i64) -> Bound<'_, PyAny> {
+    PyInt::new(py, value).into_any()
 }
 
 fn moment(py: Python<'_>, micros: i64) -> PyResult<Bound<'_, PyAny>> {

@@ -86,22 +86,23 @@ fn escaped(text: &str) -> String {
 }
 
 /// Defines a class of results over an [`OutTable`]: `result_class!(/// doc ... SessionResults)`, or with methods of its own,
-/// which take `&self` and find the table in `self.table()`: `result_class!(/// doc ... RouteResults { fn summary(...) ... })`.
+/// which take `&self` and find the table in `self.table`, and a field of its own:
+/// `result_class!(/// doc ... RouteColumns(route: Arc<Columns>) { fn summary(...) ... })`.
 macro_rules! result_class {
     ($(#[$doc:meta])* $name:ident) => { $crate::arrow::result_class!($(#[$doc])* $name {}); };
-    ($(#[$doc:meta])* $name:ident { $($methods:tt)* }) => {
+    ($(#[$doc:meta])* $name:ident $(($field:ident: $type:ty))? { $($methods:tt)* }) => {
         $(#[$doc])*
-        #[::pyo3::pyclass(frozen, module = "itron_core")]
-        #[derive(Debug)]
+        #[::pyo3::pyclass(frozen, subclass, module = "itron_core")]
         pub struct $name {
             table: $crate::arrow::OutTable,
+            $($field: $type,)?
         }
 
         impl $name {
             /// Results to hand out.
             #[must_use]
-            pub fn new(table: $crate::arrow::OutTable) -> Self {
-                Self { table }
+            pub fn new(table: $crate::arrow::OutTable $(, $field: $type)?) -> Self {
+                Self { table $(, $field)? }
             }
 
             /// The columns.

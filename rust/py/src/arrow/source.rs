@@ -347,8 +347,8 @@ impl Table {
     fn of(columns: Vec<AnyColumn>, rows: usize) -> Result<Self> {
         let mut names: Vec<_> = columns.iter().map(AnyColumn::name).collect();
         names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(InputError::new(format!("got two columns named {:?}", twice[0])));
+        if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next) {
+            return Err(InputError::new(format!("got two columns named {twice:?}")));
         }
         Ok(Self { columns, rows })
     }

@@ -73,7 +73,8 @@ struct ListChunk {
     /// Row `at` holds the texts from `starts[at]` up to `starts[at + 1]`.
     starts: Vec<usize>,
     texts: BinaryChunk,
-    _keep: Option<super::source::Keep>,
+    #[allow(dead_code, reason = "held, not read")]
+    keep: Option<super::source::Keep>,
 }
 
 impl Chunk for ListChunk {
@@ -132,7 +133,7 @@ impl ListChunk {
         if end > texts.len() {
             return Err(InputError::new(format!("got Arrow list offsets up to {end} over {} items", texts.len())));
         }
-        Ok(Self { len, validity, starts, texts, _keep: Some(piece.owner.clone()) })
+        Ok(Self { len, validity, starts, texts, keep: Some(piece.owner.clone()) })
     }
 }
 
@@ -185,7 +186,7 @@ impl AnyColumn {
         }
         let texts = chunk_of_text(texts, Arc::new(keep));
         let validity = Validity::from_flags(valid.into_iter());
-        Ok(ListChunk { len: starts.len() - 1, validity, starts, texts, _keep: None })
+        Ok(ListChunk { len: starts.len() - 1, validity, starts, texts, keep: None })
     }
 
     fn text_or_ints(&self, py: Python<'_>) -> Result<TextOrInt> {
