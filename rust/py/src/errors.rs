@@ -50,3 +50,9 @@ pub fn keyring(error: &KeyringError) -> PyErr {
         _ => key_refused(format!("keyring: {error}")),
     }
 }
+
+impl From<crate::arrow::InputError> for PyErr {
+    fn from(error: crate::arrow::InputError) -> Self {
+        Python::attach(|py| error.into_exception(py, input))
+    }
+}

@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyFrozenSet, PyMapping, PyString, PyTuple, PyType};
 use std::sync::Arc;
 
 /// A key, and what it may sign.
-#[pyclass(module = "itron_core", frozen, skip_from_py_object)]
+#[pyclass(module = "itron_core", frozen)]
 #[derive(Clone)]
 pub struct KeyringEntry(pub Entry);
 
@@ -178,7 +178,7 @@ fn action_set(actions: &Bound<'_, PyAny>) -> PyResult<u64> {
 }
 
 /// Keys by their kid, each with its ceilings. It does not change once made.
-#[pyclass(module = "itron_core", frozen, skip_from_py_object)]
+#[pyclass(module = "itron_core", frozen)]
 #[derive(Clone)]
 pub struct Keyring(pub Arc<Keys>);
 

@@ -1,5 +1,61 @@
-//! The extension module.
+//! Crosses the boundary between Arrow or Python and the core, and nothing else: one verb a file.
+//!
+//! `arrow` is the only module that names Arrow, `errors` the only one that names exceptions.
+
 use pyo3::prelude::*;
 
+mod arguments;
+mod arrow;
+mod derive;
+mod enums;
+mod errors;
+mod issuing;
+mod keyring;
+mod machine;
+mod public_key;
+mod revocations;
+mod route;
+mod secrets;
+mod sessions;
+mod signatures;
+mod time;
+mod token;
+mod tokens;
+
 #[pymodule(gil_used = false)]
-mod _rust {}
+mod _rust {
+    use super::machine;
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::arrow::{Column, SessionResults, SignatureResults, TokenResults};
+    #[pymodule_export]
+    use super::derive::{derive_key, derive_keys};
+    #[pymodule_export]
+    use super::issuing::{PendingTokens, prepare_delegation, prepare_revocations, prepare_tokens};
+    #[pymodule_export]
+    use super::keyring::{Keyring, KeyringEntry};
+    #[pymodule_export]
+    use super::machine::cpu_features;
+    #[pymodule_export]
+    use super::public_key::PublicKey;
+    #[pymodule_export]
+    use super::revocations::Revocations;
+    #[pymodule_export]
+    use super::route::{Policy, PolicyTable, RouteColumns, process_route};
+    #[pymodule_export]
+    use super::secrets::{DerivedKeys, MasterKey};
+    #[pymodule_export]
+    use super::sessions::{check_sessions, check_windows};
+    #[pymodule_export]
+    use super::signatures::verify_signatures;
+    #[pymodule_export]
+    use super::token::{Token, verify_token};
+    #[pymodule_export]
+    use super::tokens::verify_tokens;
+
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        machine::check_environment()
+    }
+}

@@ -10,7 +10,7 @@ use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A public key whose weak forms were refused on the way in.
-#[pyclass(module = "itron_core", frozen, skip_from_py_object)]
+#[pyclass(module = "itron_core", frozen)]
 #[derive(Clone)]
 pub struct PublicKey(pub Key);
 

@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyMapping, PyTuple, PyType};
 use std::sync::Arc;
 
 /// Which issuers, devices and tokens count no longer, as one snapshot with a version and an expiry.
-#[pyclass(module = "itron_core", frozen, skip_from_py_object)]
+#[pyclass(module = "itron_core", frozen)]
 #[derive(Clone)]
 pub struct Revocations(pub Arc<Snapshot>);
 

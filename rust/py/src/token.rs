@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFrozenSet};
 
 /// What a verified token says; None where its type has no such claim.
-#[pyclass(module = "itron_core", frozen, skip_from_py_object)]
+#[pyclass(module = "itron_core", frozen)]
 pub struct Token {
     token_type: TokenType,
     issuer: Option<String>,

@@ -1,8 +1,9 @@
 //! Layer 2, keys: public keys whose weak forms are refused on the way in, signatures, and derived keys.
 
 pub mod ed25519;
-// pub mod kdf;
+pub mod kdf;
 pub mod p256;
+pub mod kernels;
 pub mod public_key;
 pub mod signatures;
 pub mod tables;

@@ -1,0 +1,132 @@
+"""Whole routes: what may be done to every device of a route, and if not, why and what to fetch.
+
+Verification and decision happen in one call of Rust; what is needed is a table that `policy` makes.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from itron_core import _rust
+from itron_core.explain import Row, explain, reason_name
+from itron_core.levels import Decision, SecurityLevel
+from itron_core.policy import PolicyOptions, compiled_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+
+    from itron_core.levels import Permission
+
+__all__ = ["RouteResults", "policy_table", "process_batches", "process_route"]
+
+DEFAULT_OPTIONS = PolicyOptions()
+
+
+@lru_cache(maxsize=32)
+def _policy(options: PolicyOptions) -> _rust.Policy:
+    return _rust.Policy(*compiled_table(options), options.command_limit, options.authorization_limit)
+
+
+def policy_table(options: PolicyOptions = DEFAULT_OPTIONS) -> _rust.PolicyTable:
+    """The whole policy as a table of 864 rows: device_class, mode, security_level, action (names), needs, reason.
+
+    `needs` is a bit set of `Need` (int32); `reason` (int16) says why a combination is NEVER, else 0.
+    """
+    return _policy(options).table()
+
+
+def process_route(
+    route: object,
+    keyring: _rust.Keyring,
+    *,
+    now: int | datetime,
+    permissions: Permission | int,
+    options: PolicyOptions = DEFAULT_OPTIONS,
+    revocations: _rust.Revocations | None = None,
+    threads: int | None = None,
+) -> RouteResults:
+    """Decide every row of a route: an Arrow table or a mapping of columns, by the names of the docs.
+
+    `now` in seconds since 1970 or an aware datetime; `permissions` the user's, where a row has none of its own.
+    Writes nothing and uses nothing up. A column of a wrong type or length raises `InputError`; a row that cannot
+    be read is refused with reason 1005.
+    """
+    columns = _rust.process_route(
+        route,
+        keyring,
+        now=now,
+        permissions=permissions,
+        policy=_policy(options),
+        revocations=revocations,
+        threads=threads,
+    )
+    return RouteResults(columns, options)
+
+
+def process_batches(
+    batches: Iterable[object],
+    keyring: _rust.Keyring,
+    *,
+    now: int | datetime,
+    permissions: Permission | int,
+    options: PolicyOptions = DEFAULT_OPTIONS,
+    revocations: _rust.Revocations | None = None,
+    threads: int | None = None,
+) -> Iterator[RouteResults]:
+    """Map batches of a route to their results, one at a time and in order: memory is that of one batch."""
+    for batch in batches:
+        yield process_route(
+            batch,
+            keyring,
+            now=now,
+            permissions=permissions,
+            options=options,
+            revocations=revocations,
+            threads=threads,
+        )
+
+
+class RouteResults(_rust.RouteColumns):
+    """The decisions of a route, row for row; exports Arrow, any number of times.
+
+    Columns: decision int8, reason int16, missing int32 (bit set of `Need`), unverified bool, session_until
+    timestamp[us, UTC], authorization_code, secure_command_code, reading_key_code int16.
+    """
+
+    __slots__ = ("_options",)
+
+    _options: PolicyOptions
+
+    def __new__(cls, columns: _rust.RouteColumns, options: PolicyOptions = DEFAULT_OPTIONS) -> RouteResults:
+        """Take the columns that `process_route` of the extension returned."""
+        self = super().__new__(cls, columns)
+        self._options = options
+        return self
+
+    def summary(self) -> dict[str, int | dict[str, int]]:
+        """Count the rows: `rows`, and by name under `decision`, `reason` and `security_level`."""
+        counts = self._counts()
+        return {
+            "rows": len(self),
+            "decision": _named(counts["decision"], _decision_name),
+            "reason": _named(counts["reason"], reason_name),
+            "security_level": _named(counts["security_level"], _level_name),
+        }
+
+    def explain(self, row: int) -> str:
+        """Say one row in sentences: the decision, why, what is missing and how to get it."""
+        return explain(Row(*self._row(row)), self._options)
+
+
+def _named(counts: dict[int, int], name: Callable[[int], str]) -> dict[str, int]:
+    return {name(number): count for number, count in sorted(counts.items())}
+
+
+def _decision_name(number: int) -> str:
+    return Decision(number).name.lower()
+
+
+def _level_name(number: int) -> str:
+    return SecurityLevel(number).name.lower()

@@ -1,0 +1,162 @@
+//! `derive_keys`, `derive_key`: from a master key to each device's key.
+
+use crate::arguments::threads;
+use crate::arrow::{AnyColumn, BinaryColumn, Kind};
+use crate::errors::input;
+use crate::secrets::{DerivedKeys, MasterKey};
+use itron_core::crypto::kdf::{self, Derivation, Kdf, Label};
+use itron_core::format::device;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The arguments that say what is derived.
+struct What {
+    kdf: Kdf,
+    label: Label,
+    utility: Vec<u8>,
+    key_version: u64,
+    extra: Option<Vec<u8>>,
+    length: usize,
+}
+
+impl What {
+    fn derivation(&self) -> Derivation<'_> {
+        Derivation {
+            kdf: self.kdf,
+            label: self.label,
+            utility: &self.utility,
+            key_version: self.key_version,
+            extra: self.extra.as_deref(),
+            length: self.length,
+        }
+    }
+
+    fn read(
+        utility: &Bound<'_, PyAny>,
+        label: &str,
+        key_version: u64,
+        length: usize,
+        kdf: &str,
+        extra: Option<&[u8]>,
+    ) -> PyResult<Self> {
+        let utility = match utility.extract::<String>() {
+            Ok(text) if text.is_ascii() => text.into_bytes(),
+            _ => match utility.cast::<PyBytes>() {
+                Ok(bytes) => bytes.as_bytes().to_vec(),
+                Err(_) => return Err(input(format!("utility: got {utility}, wanted bytes or ASCII text, 1..16"))),
+            },
+        };
+        Ok(Self {
+            kdf: Kdf::from_name(kdf).ok_or_else(|| input(format!("kdf: got {kdf:?}, wanted {}", kdf_names())))?,
+            label: Label::from_name(label)
+                .ok_or_else(|| input(format!("label: got {label:?}, wanted {}", label_names())))?,
+            utility,
+            key_version,
+            extra: extra.map(<[u8]>::to_vec),
+            length,
+        })
+    }
+}
+
+fn kdf_names() -> String {
+    Kdf::ALL.map(Kdf::name).join(", ")
+}
+
+fn label_names() -> String {
+    Label::ALL.map(Label::name).join(", ")
+}
+
+/// Derives the key of each device, in one flat buffer.
+#[pyfunction]
+#[pyo3(signature = (master, device_ids, *, utility, label="read-enc", key_version=1, length=16, kdf="kbkdf-hmac-sha256", extra=None, threads=None))]
+#[allow(clippy::too_many_arguments, reason = "the call of the public interface")]
+pub fn derive_keys(
+    py: Python<'_>,
+    master: &Bound<'_, MasterKey>,
+    device_ids: &Bound<'_, PyAny>,
+    utility: &Bound<'_, PyAny>,
+    label: &str,
+    key_version: u64,
+    length: usize,
+    kdf: &str,
+    extra: Option<&[u8]>,
+    threads: Option<&Bound<'_, PyAny>>,
+) -> PyResult<DerivedKeys> {
+    let what = What::read(utility, label, key_version, length, kdf, extra)?;
+    let threads = self::threads(threads)?;
+    let ids = ids(device_ids)?;
+    let source = Source { master: Arc::clone(&master.get().0), what, ids, threads };
+    let keys = py.detach(|| source.keys())?;
+    Ok(DerivedKeys { keys, length, source })
+}
+
+/// From what keys were derived.
+pub struct Source {
+    master: Arc<kdf::MasterKey>,
+    what: What,
+    ids: Vec<[u8; 8]>,
+    threads: usize,
+}
+
+impl Source {
+    fn keys(&self) -> PyResult<Zeroizing<Vec<u8>>> {
+        let mut keys = Zeroizing::new(vec![0; self.ids.len() * self.what.length]);
+        kdf::derive_all(&self.master, &self.what.derivation(), &self.ids, self.threads, &mut keys)
+            .map_err(|error| input(error.to_string()))?;
+        Ok(keys)
+    }
+
+    /// Four bytes a device.
+    pub fn check_values(&self) -> PyResult<Vec<u8>> {
+        let mut values = vec![0; self.ids.len() * 4];
+        kdf::check_values(&self.master, &self.what.derivation(), &self.ids, &mut values)
+            .map_err(|error| input(error.to_string()))?;
+        Ok(values)
+    }
+}
+
+/// Derives one key.
+#[pyfunction]
+#[pyo3(signature = (master, device_id, *, utility, label="read-enc", key_version=1, length=16, kdf="kbkdf-hmac-sha256", extra=None))]
+#[allow(clippy::too_many_arguments, reason = "the call of the public interface")]
+pub fn derive_key<'py>(
+    py: Python<'py>,
+    master: &Bound<'py, MasterKey>,
+    device_id: &Bound<'py, PyAny>,
+    utility: &Bound<'py, PyAny>,
+    label: &str,
+    key_version: u64,
+    length: usize,
+    kdf: &str,
+    extra: Option<&[u8]>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let what = What::read(utility, label, key_version, length, kdf, extra)?;
+    let wanted = || input(format!("device_id: got {device_id}, wanted an aud of a device or 8 bytes"));
+    let id = if let Ok(text) = device_id.cast::<PyString>() {
+        device::parse(text.to_str()?.as_bytes()).map(u64::to_be_bytes)
+    } else {
+        device_id.cast::<PyBytes>().ok().and_then(|bytes| bytes.as_bytes().try_into().ok())
+    };
+    let mut key = Zeroizing::new(vec![0; length]);
+    kdf::derive_many(&master.get().0, &what.derivation(), &[id.ok_or_else(wanted)?], &mut key)
+        .map_err(|error| input(error.to_string()))?;
+    Ok(PyBytes::new(py, &key))
+}
+
+/// Device ids: aud strings, or 8 bytes each.
+fn ids(column: &Bound<'_, PyAny>) -> PyResult<Vec<[u8; 8]>> {
+    let py = column.py();
+    let column = BinaryColumn::bytes_or_text(py, &AnyColumn::new(column, "device_ids")?)?;
+    let of_text = column.kind() == Kind::Text;
+    let id = |row: usize| {
+        let value = column.get(row)?;
+        if of_text { device::parse(value).map(u64::to_be_bytes) } else { value.try_into().ok() }
+    };
+    let wanted = |row: usize| {
+        let got = column.get(row).map_or("null".into(), String::from_utf8_lossy);
+        input(format!("device_ids: got {got:?} in row {row}, wanted an aud of a device or 8 bytes"))
+    };
+    (0..column.len()).map(|row| id(row).ok_or_else(|| wanted(row))).collect()
+}

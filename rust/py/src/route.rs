@@ -1,0 +1,324 @@
+//! `process_route`: every row of a route verified and decided in one call.
+
+use crate::arguments::{revocations, threads};
+use crate::arrow::{
+    AnyColumn, BinaryColumn, BoolColumn, IntColumn, Out, OutTable, StringColumn, Table, TextOrInt, TimeColumn, result_class,
+};
+use crate::enums::{self, ACTION, DEVICE_CLASS, Enumeration, MODE, SECURITY_LEVEL};
+use crate::errors::input;
+use crate::keyring::Keyring;
+use crate::time::Now;
+use itron_core::format::token_type::TokenType;
+use itron_core::route::{self, Choice, MATERIALS, RouteCall, Row};
+use itron_core::token::verify::Call;
+use itron_core::token::window::Unit;
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A table of needs, as Python's policy says it.
+#[pyclass(module = "itron_core._rust", frozen)]
+pub struct Policy {
+    policy: route::Policy,
+    needs: Vec<u32>,
+    never_reasons: Vec<i16>,
+}
+
+#[pymethods]
+impl Policy {
+    #[new]
+    #[pyo3(signature = (needs, never_reasons, actions, command_limit, authorization_limit))]
+    fn new(
+        needs: Vec<u32>,
+        never_reasons: Vec<i16>,
+        actions: Vec<(u8, i64)>,
+        command_limit: i64,
+        authorization_limit: i64,
+    ) -> PyResult<Self> {
+        let limits = [command_limit, authorization_limit];
+        let policy = route::Policy::new(needs.clone(), never_reasons.clone(), &actions, limits)
+            .map_err(|error| input(format!("policy: {error}")))?;
+        Ok(Self { policy, needs, never_reasons })
+    }
+
+    /// The table: `device_class`, mode, `security_level`, action (names), needs int32, reason int16.
+    fn table(&self) -> PolicyTable {
+        let mut names: [Vec<&str>; 4] = Default::default();
+        for (_, class) in DEVICE_CLASS {
+            for (_, mode) in MODE {
+                for (_, level) in SECURITY_LEVEL {
+                    for (_, action) in ACTION {
+                        for (column, name) in names.iter_mut().zip([class, mode, level, action]) {
+                            column.push(name);
+                        }
+                    }
+                }
+            }
+        }
+        let text = |names: &[&str]| Out::text(names.iter().map(|&name| Some(name)));
+        let [class, mode, level, action] = &names;
+        let needs = self.needs.iter().map(|&needs| needs as i32).collect();
+        PolicyTable::new(OutTable::new(
+            self.needs.len(),
+            vec![
+                ("device_class", text(class)),
+                ("mode", text(mode)),
+                ("security_level", text(level)),
+                ("action", text(action)),
+                ("needs", Out::int32(needs)),
+                ("reason", Out::int16(self.never_reasons.clone())),
+            ],
+        ))
+    }
+}
+
+result_class!(
+    /// The whole policy: `device_class`, mode, `security_level`, action (names), needs int32, reason int16.
+    PolicyTable
+);
+
+/// The columns of a route.
+struct Columns {
+    rows: usize,
+    device: StringColumn,
+    class: Vec<Choice>,
+    level: Vec<Choice>,
+    action: Vec<Choice>,
+    mode: Option<Vec<Choice>>,
+    materials: [Option<BinaryColumn>; 3],
+    session_opened_at: Option<TimeColumn>,
+    session_seconds: Option<IntColumn>,
+    commands_used: Option<IntColumn>,
+    authorizations_used: Option<IntColumn>,
+    secure_command_used: Option<BoolColumn>,
+    authorization_used: Option<BoolColumn>,
+    on_menu: Option<BoolColumn>,
+    level_verified: Option<BoolColumn>,
+    key_exchange: Option<BoolColumn>,
+    permissions: Option<IntColumn>,
+    epoch: Option<IntColumn>,
+    call_permissions: i64,
+}
+
+impl Columns {
+    fn read(route: &Bound<'_, PyAny>, call_permissions: i64) -> PyResult<Self> {
+        let py = route.py();
+        let table = Table::new(route, "route")?;
+        let choices = |column: &AnyColumn, enumeration| Ok::<_, PyErr>(choices(&TextOrInt::new(py, column)?, enumeration));
+        let bytes = |name: &str| table.column(name).map(|column| BinaryColumn::new(py, column)).transpose();
+        let ints = |name: &str| table.column(name).map(|column| IntColumn::new(py, column)).transpose();
+        let bools = |name: &str| table.column(name).map(|column| BoolColumn::new(py, column)).transpose();
+        let [authorization, secure_command, reading_key] = MATERIALS.map(TokenType::name);
+        Ok(Self {
+            rows: table.rows(),
+            device: StringColumn::new(py, table.required("device")?)?,
+            class: choices(table.required("device_class")?, DEVICE_CLASS)?,
+            level: choices(table.required("security_level")?, SECURITY_LEVEL)?,
+            action: choices(table.required("action")?, ACTION)?,
+            mode: table.column("mode").map(|column| choices(column, MODE)).transpose()?,
+            materials: [bytes(authorization)?, bytes(secure_command)?, bytes(reading_key)?],
+            session_opened_at: table.column("session_opened_at").map(|column| TimeColumn::new(py, column)).transpose()?,
+            session_seconds: ints("session_seconds")?,
+            commands_used: ints("commands_used")?,
+            authorizations_used: ints("authorizations_used")?,
+            secure_command_used: bools("secure_command_used")?,
+            authorization_used: bools("authorization_used")?,
+            on_menu: bools("on_menu")?,
+            level_verified: bools("level_verified")?,
+            key_exchange: bools("key_exchange")?,
+            permissions: ints("permissions")?,
+            epoch: ints("epoch")?,
+            call_permissions,
+        })
+    }
+}
+
+fn choices(column: &TextOrInt, enumeration: Enumeration) -> Vec<Choice> {
+    let member = |number: Option<u8>| number.map_or(Choice::Unknown, Choice::Member);
+    match column {
+        TextOrInt::Text(names) => {
+            names.map_values(Choice::Null, |name| member(enums::member(enumeration, name)))
+        }
+        TextOrInt::Int(numbers) => {
+            let choice = |number: i64| member(enums::numbered(enumeration, number));
+            numbers.iter().map(|number| number.map_or(Choice::Null, choice)).collect()
+        }
+    }
+}
+
+fn int(column: Option<&IntColumn>, index: usize) -> Option<i64> {
+    column.and_then(|column| column.get(index))
+}
+
+fn flag(column: Option<&BoolColumn>, index: usize, absent: bool) -> bool {
+    column.and_then(|column| column.get(index)).unwrap_or(absent)
+}
+
+impl route::Route for Columns {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn row(&self, index: usize) -> Row<'_> {
+        Row {
+            device: self.device.get(index),
+            class: self.class[index],
+            mode: self.mode.as_ref().map_or(Choice::Null, |mode| mode[index]),
+            level: self.level[index],
+            action: self.action[index],
+            session_opened_at: self.session_opened_at.as_ref().and_then(|column| column.get(index)),
+            session_seconds: int(self.session_seconds.as_ref(), index),
+            commands_used: int(self.commands_used.as_ref(), index).unwrap_or(0),
+            authorizations_used: int(self.authorizations_used.as_ref(), index).unwrap_or(0),
+            secure_command_used: flag(self.secure_command_used.as_ref(), index, false),
+            authorization_used: flag(self.authorization_used.as_ref(), index, false),
+            on_menu: flag(self.on_menu.as_ref(), index, true),
+            level_verified: flag(self.level_verified.as_ref(), index, true),
+            key_exchange: flag(self.key_exchange.as_ref(), index, false),
+            permissions: int(self.permissions.as_ref(), index).unwrap_or(self.call_permissions),
+            epoch: int(self.epoch.as_ref(), index),
+        }
+    }
+
+    fn token(&self, material: usize, index: usize) -> Option<&[u8]> {
+        self.materials[material].as_ref().and_then(|column| column.get(index))
+    }
+
+    fn has(&self, material: usize) -> bool {
+        self.materials[material].is_some()
+    }
+}
+
+/// Decides every row of a route.
+#[pyfunction]
+#[pyo3(signature = (route, keyring, *, now, permissions, policy, revocations, threads))]
+#[allow(clippy::too_many_arguments, reason = "the call of the public interface")]
+pub fn process_route(
+    py: Python<'_>,
+    route: &Bound<'_, PyAny>,
+    keyring: &Bound<'_, Keyring>,
+    now: &Bound<'_, PyAny>,
+    permissions: &Bound<'_, PyAny>,
+    policy: &Bound<'_, Policy>,
+    revocations: Option<&Bound<'_, PyAny>>,
+    threads: Option<&Bound<'_, PyAny>>,
+) -> PyResult<RouteColumns> {
+    let now = Now::read(now)?;
+    let threads = self::threads(threads)?;
+    let snapshot = self::revocations(revocations)?;
+    let wanted = || input(format!("permissions: got {permissions}, wanted a bit set of Permission"));
+    let columns = Columns::read(route, crate::time::int(permissions).ok_or_else(wanted)?)?;
+    let (keys, policy) = (&keyring.get().0, &policy.get().policy);
+    let call = RouteCall {
+        call: Call { revocations: snapshot.as_deref(), ..Call::new(TokenType::Authorization, now.seconds) },
+        now: now.nanos,
+        session_unit: columns.session_opened_at.as_ref().map_or(Unit::Second, TimeColumn::unit),
+        policy,
+    };
+    let (columns, table) = py.detach(|| {
+        let answers = route::process(&columns, keys, &call, threads);
+        let table = table(columns.rows, answers);
+        (columns, table)
+    });
+    Ok(RouteColumns::new(table, Arc::new(columns)))
+}
+
+fn table(rows: usize, answers: route::RouteColumns) -> OutTable {
+    let route::RouteColumns {
+        decision,
+        reason,
+        missing,
+        unverified,
+        session_until,
+        authorization_code,
+        secure_command_code,
+        reading_key_code,
+    } = answers;
+    let is_open: Vec<bool> = session_until.iter().map(|&end| end != i64::MIN).collect();
+    let code = |codes: Vec<i16>| {
+        let given: Vec<bool> = codes.iter().map(|&code| code >= 0).collect();
+        Out::int16(codes).with_validity(|row| given[row])
+    };
+    OutTable::new(
+        rows,
+        vec![
+            ("decision", Out::int8(decision)),
+            ("reason", Out::int16(reason)),
+            ("missing", Out::int32(missing)),
+            ("unverified", Out::bool(&unverified)),
+            ("session_until", Out::timestamp(session_until).with_validity(|row| is_open[row])),
+            ("authorization_code", code(authorization_code)),
+            ("secure_command_code", code(secure_command_code)),
+            ("reading_key_code", code(reading_key_code)),
+        ],
+    )
+}
+
+result_class!(
+    /// The decisions of a route, and the columns that they answer.
+    RouteColumns(route: Arc<Columns>) {
+        /// The same columns, for a subclass.
+        #[new]
+        #[pyo3(signature = (columns, *_rest))]
+        fn of(columns: &Bound<'_, Self>, _rest: &Bound<'_, PyTuple>) -> Self {
+            Self::new(columns.get().table.clone(), Arc::clone(&columns.get().route))
+        }
+
+        /// How many rows have each number of decision, reason and security level.
+        fn _counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+            let counts = PyDict::new(py);
+            for name in ["decision", "reason"] {
+                counts.set_item(name, count(self.integers(name)))?;
+            }
+            let levels = self.integers("reason").zip(&self.route.level).map(|(reason, level)| match level {
+                Choice::Member(level) if reason != i64::from(route::Policy::ROW_UNREADABLE) => i64::from(*level),
+                _ => LEVEL_UNKNOWN,
+            });
+            counts.set_item("security_level", count(levels))?;
+            Ok(counts)
+        }
+
+        /// One row and its answer, in the order of `itron_core.explain.Row`.
+        fn _row<'py>(&self, py: Python<'py>, row: isize) -> PyResult<Bound<'py, PyTuple>> {
+            let rows = self.table.rows();
+            let place = if row < 0 { row.checked_add_unsigned(rows) } else { Some(row) };
+            let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rows);
+            let place = place.ok_or_else(|| PyIndexError::new_err(format!("row {row} of {rows}")))?;
+            let asked = route::Route::row(&*self.route, place);
+            let member = |choice: Choice| match choice {
+                Choice::Member(member) => Some(member),
+                Choice::Null | Choice::Unknown => None,
+            };
+            let mode = if asked.mode == Choice::Null { Some(route::Policy::MODE_UNKNOWN) } else { member(asked.mode) };
+            let device = asked.device.map(|device| String::from_utf8_lossy(device).into_owned());
+            let mut parts = vec![device.into_pyobject(py)?.into_any()];
+            for choice in [member(asked.class), mode, member(asked.level), member(asked.action)] {
+                parts.push(choice.into_pyobject(py)?.into_any());
+            }
+            for (_, column) in self.table.columns() {
+                parts.push(column.cell(py, place)?);
+            }
+            PyTuple::new(py, parts)
+        }
+    }
+);
+
+impl RouteColumns {
+    /// The values of an integer column.
+    fn integers(&self, name: &str) -> impl Iterator<Item = i64> {
+        let column = self.table.column(name);
+        (0..self.table.rows()).filter_map(move |row| column?.integer(row))
+    }
+}
+
+/// The number under which the level of a row that cannot be read is counted.
+const LEVEL_UNKNOWN: i64 = 3;
+
+fn count(numbers: impl Iterator<Item = i64>) -> BTreeMap<i64, usize> {
+    numbers.fold(BTreeMap::new(), |mut counts, number| {
+        *counts.entry(number).or_default() += 1;
+        counts
+    })
+}

@@ -1,0 +1,72 @@
+//! `check_sessions`, `check_windows`: whole columns of times against one `now`.
+
+use crate::arguments::skew;
+use crate::arrow::{AnyColumn, Column, IntColumn, Out, OutTable, SessionResults, TimeColumn, same_length};
+use crate::time::Now;
+use itron_core::token::window::{Bounds, Session, session};
+use pyo3::prelude::*;
+
+/// The state of each session at `now`. Columns: state int8, remaining int32 (whole seconds, rounded up; 0 unless open).
+#[pyfunction]
+#[pyo3(signature = (opened_at, seconds, *, now, closed_at=None))]
+pub fn check_sessions(
+    py: Python<'_>,
+    opened_at: &Bound<'_, PyAny>,
+    seconds: &Bound<'_, PyAny>,
+    now: &Bound<'_, PyAny>,
+    closed_at: Option<&Bound<'_, PyAny>>,
+) -> PyResult<SessionResults> {
+    let now = Now::read(now)?.nanos;
+    let opened_at = TimeColumn::new(py, &AnyColumn::new(opened_at, "opened_at")?)?;
+    let seconds = IntColumn::new(py, &AnyColumn::new(seconds, "seconds")?)?;
+    let closed_at = closed_at.map(|column| TimeColumn::new(py, &AnyColumn::new(column, "closed_at")?)).transpose()?;
+    let rows = same_length(&[("opened_at", opened_at.len()), ("seconds", seconds.len())])?;
+    if let Some(closed_at) = &closed_at {
+        same_length(&[("opened_at", rows), ("closed_at", closed_at.len())])?;
+    }
+    let table = py.detach(|| {
+        let closed_unit = closed_at.as_ref().map_or(opened_at.unit(), TimeColumn::unit);
+        let answers = (0..rows).map(|row| {
+            let row = Session {
+                opened_at: opened_at.get(row),
+                seconds: seconds.get(row),
+                closed_at: closed_at.as_ref().and_then(|column| column.get(row)),
+            };
+            let (state, remaining) = session(row, opened_at.unit(), closed_unit, now);
+            (state as i8, remaining)
+        });
+        let (state, remaining): (Vec<_>, Vec<_>) = answers.unzip();
+        OutTable::new(rows, vec![("state", Out::int8(state)), ("remaining", Out::int32(remaining))])
+    });
+    Ok(SessionResults::new(table))
+}
+
+/// Whether `not_before - skew <= now < not_after + skew`, a bool column; null where an input is null.
+#[pyfunction]
+#[pyo3(signature = (not_before, not_after, *, now, skew=0))]
+pub fn check_windows(
+    py: Python<'_>,
+    not_before: &Bound<'_, PyAny>,
+    not_after: &Bound<'_, PyAny>,
+    now: &Bound<'_, PyAny>,
+    skew: i64,
+) -> PyResult<Column> {
+    let now = Now::read(now)?.nanos;
+    let skew = self::skew(skew, i64::MAX as u64)?;
+    let before = TimeColumn::new(py, &AnyColumn::new(not_before, "not_before")?)?;
+    let after = TimeColumn::new(py, &AnyColumn::new(not_after, "not_after")?)?;
+    let rows = same_length(&[("not_before", before.len()), ("not_after", after.len())])?;
+    let column = py.detach(|| {
+        let bounds = Bounds::new(now, skew, before.unit(), after.unit());
+        if let (Some(before), Some(after)) = (before.as_i64_slice(), after.as_i64_slice()) {
+            let mut bits = vec![0; rows.div_ceil(8)];
+            bounds.contains_all(before, after, &mut bits);
+            return Out::bits(bits, rows);
+        }
+        let answers: Vec<Option<bool>> =
+            (0..rows).map(|row| Some(bounds.contains(before.get(row)?, after.get(row)?))).collect();
+        let values: Vec<bool> = answers.iter().map(|answer| answer.unwrap_or(false)).collect();
+        Out::bool(&values).with_validity(|row| answers[row].is_some())
+    });
+    Ok(Column::new(column))
+}

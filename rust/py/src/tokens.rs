@@ -1,0 +1,114 @@
+//! `verify_tokens`: a whole column of tokens in one call.
+
+use crate::arguments::{VerifyOptions, action_number, threads};
+use crate::arrow::{AnyColumn, BinaryColumn, IntColumn, Out, OutTable, StringColumn, TokenResults, same_length};
+use crate::keyring::Keyring;
+use itron_core::token::verify::{CLAIMS_KNOWN, KID_KNOWN, Question, TokenColumns, verify_many};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+/// One value for all rows, each row's own, or nothing asked.
+enum Asked<V, C> {
+    Nothing,
+    One(V),
+    Each(C),
+}
+
+/// Verifies each token: one row a token, same order.
+#[pyfunction]
+#[pyo3(signature = (tokens, keyring, *, now, token_type="authorization", audience=None, action=None, epoch=None, revocations=None, skew=120, max_lifetime=None, legacy_algorithms=false, threads=None))]
+#[allow(clippy::too_many_arguments, reason = "the call of the public interface")]
+pub fn verify_tokens(
+    py: Python<'_>,
+    tokens: &Bound<'_, PyAny>,
+    keyring: &Bound<'_, Keyring>,
+    now: &Bound<'_, PyAny>,
+    token_type: &str,
+    audience: Option<&Bound<'_, PyAny>>,
+    action: Option<&Bound<'_, PyAny>>,
+    epoch: Option<&Bound<'_, PyAny>>,
+    revocations: Option<&Bound<'_, PyAny>>,
+    skew: i64,
+    max_lifetime: Option<i64>,
+    legacy_algorithms: bool,
+    threads: Option<&Bound<'_, PyAny>>,
+) -> PyResult<TokenResults> {
+    let options = VerifyOptions::read(now, token_type, revocations, skew, max_lifetime, legacy_algorithms)?;
+    let threads = self::threads(threads)?;
+    let action = action.map(action_number).transpose()?;
+    let tokens = BinaryColumn::new(py, &AnyColumn::new(tokens, "tokens")?)?;
+    let rows = tokens.len();
+    let audience = match audience {
+        None => Asked::Nothing,
+        Some(one) if one.is_instance_of::<PyString>() => Asked::One(one.extract::<String>()?),
+        Some(each) => Asked::Each(StringColumn::new(py, &AnyColumn::new(each, "audience")?)?),
+    };
+    let epoch = match epoch {
+        None => Asked::Nothing,
+        Some(given) => match crate::time::int(given) {
+            Some(one) => Asked::One(one),
+            None => Asked::Each(IntColumn::new(py, &AnyColumn::new(given, "epoch")?)?),
+        },
+    };
+    if let Asked::Each(audience) = &audience {
+        same_length(&[("tokens", rows), ("audience", audience.len())])?;
+    }
+    if let Asked::Each(epoch) = &epoch {
+        same_length(&[("tokens", rows), ("epoch", epoch.len())])?;
+    }
+    let keys = &keyring.get().0;
+    let columns = py.detach(|| {
+        let columns = verify_many(keys, &options.call(), rows, threads, |row| Question {
+            token: tokens.get(row),
+            audience: match &audience {
+                Asked::Nothing => None,
+                Asked::One(one) => Some(one.as_bytes()),
+                Asked::Each(each) => each.get(row),
+            },
+            action,
+            epoch: match &epoch {
+                Asked::Nothing => None,
+                Asked::One(one) => Some(*one),
+                Asked::Each(each) => each.get(row),
+            },
+        });
+        table(rows, columns)
+    });
+    Ok(TokenResults::new(columns))
+}
+
+fn table(rows: usize, columns: TokenColumns) -> OutTable {
+    let TokenColumns {
+        code,
+        key,
+        known,
+        kid,
+        issued_at,
+        not_before,
+        expires_at,
+        session_seconds,
+        actions,
+        sequence,
+        epoch,
+    } = columns;
+    let claims = |row: usize| known[row] & CLAIMS_KNOWN != 0;
+    let from_zero = |values: &[i64]| -> Vec<bool> { values.iter().map(|&value| value >= 0).collect() };
+    let key_known: Vec<bool> = key.iter().map(|&key| key >= 0).collect();
+    let has_session: Vec<bool> = session_seconds.iter().map(|&seconds| seconds > 0).collect();
+    let (has_sequence, has_epoch) = (from_zero(&sequence), from_zero(&epoch));
+    OutTable::new(
+        rows,
+        vec![
+            ("code", Out::int16(code)),
+            ("key", Out::int32(key).with_validity(|row| key_known[row])),
+            ("issued_at", Out::timestamp(issued_at).with_validity(claims)),
+            ("not_before", Out::timestamp(not_before).with_validity(claims)),
+            ("expires_at", Out::timestamp(expires_at).with_validity(claims)),
+            ("session_seconds", Out::int32(session_seconds).with_validity(|row| has_session[row])),
+            ("actions", Out::int64(actions).with_validity(claims)),
+            ("sequence", Out::int64(sequence).with_validity(|row| has_sequence[row])),
+            ("epoch", Out::int64(epoch).with_validity(|row| has_epoch[row])),
+            ("kid", Out::binary_fixed(&kid).with_validity(|row| known[row] & KID_KNOWN != 0)),
+        ],
+    )
+}
