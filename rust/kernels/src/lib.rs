@@ -5,11 +5,12 @@
 
 pub mod ed25519;
 pub mod features;
+mod field25519;
 pub mod hmac;
 pub mod cmac;
 pub mod p256;
 pub mod sha256;
-pub mod sha512;
+mod sha512;
 
 /// A message as the concatenation of at most four slices, so that a signed structure is hashed from where
 /// its pieces lie.

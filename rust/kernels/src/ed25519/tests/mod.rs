@@ -1,0 +1,19 @@
+//! Both twins against ed25519-dalek and outside vectors.
+
+mod samples;
+mod verdicts;
+
+use super::{OneOffRow, Row, Table, portable};
+
+type Verify = fn(&[Row<'_>], &mut [bool]);
+type VerifyOneOff = fn(&[OneOffRow<'_>], &mut [bool]);
+
+/// Every way to verify by tables.
+fn twins() -> Vec<(&'static str, Verify)> {
+    vec![("portable", portable::verify as Verify)]
+}
+
+/// Every way to verify without tables.
+fn one_off_twins() -> Vec<(&'static str, VerifyOneOff)> {
+    vec![("portable", portable::verify_one_off as VerifyOneOff)]
+}
