@@ -6,7 +6,8 @@ use itron_core::crypto::public_key::{Algorithm, PublicKey};
 use itron_core::format::claims::Claims;
 use itron_core::format::scope::Scope;
 use itron_core::format::token_type::TokenType;
-use itron_core::token::issue::{Unsigned, verify_signatures};
+use itron_core::crypto::signatures::verify_many as verify_signatures;
+use itron_core::token::issue::Unsigned;
 use itron_core::token::keyring::{Entry, Keyring};
 use itron_core::token::verify::{Call, Question, verify_many, verify_one};
 use proptest::prelude::*;
@@ -162,7 +163,7 @@ mod vectors {
 
     fn code(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> i16 {
         let key = PublicKey::from_raw(algorithm, key).unwrap();
-        verify_signatures(1, 1, |_| Ok((&key, signature, [message, &[], &[], &[]])))[0]
+        verify_signatures(1, 1, 1, |_| Ok((&key, signature, [message, &[], &[], &[]])))[0]
     }
 
     fn check(name: &str, expected: TestResult, code: i16) {

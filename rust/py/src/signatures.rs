@@ -6,7 +6,7 @@ use crate::errors::input;
 use crate::public_key::PublicKey;
 use itron_core::code::Code;
 use itron_core::crypto::public_key::PublicKey as Key;
-use itron_core::token::issue;
+use itron_core::crypto::signatures;
 use pyo3::prelude::*;
 
 /// Verifies each signature over its message. Column: code int16 (0, 1 no message or signature, 300, 301, 302).
@@ -26,7 +26,7 @@ pub fn verify_signatures(
     let rows = same_length(&[("messages", messages.len()), ("signatures", signatures.len())])?;
     let keys = keys(public_key, key_index, rows)?;
     let codes = py.detach(|| {
-        issue::verify_signatures(rows, threads, |row| {
+        signatures::verify_many(rows, keys.expected(rows), threads, |row| {
             let (Some(message), Some(signature)) = (messages.get(row), signatures.get(row)) else {
                 return Err(Code::NoToken);
             };
@@ -43,6 +43,14 @@ enum Keys {
 }
 
 impl Keys {
+    /// How many of `rows` one key is likely to have.
+    fn expected(&self, rows: usize) -> u64 {
+        match self {
+            Self::One(_) => rows as u64,
+            Self::Many(keys, _) => (rows / keys.len().max(1)) as u64,
+        }
+    }
+
     fn of(&self, row: usize) -> &Key {
         match self {
             Self::One(key) => key,

@@ -4,6 +4,7 @@ use super::public_key::{Algorithm, PublicKey};
 use super::tables::Table;
 use super::{ed25519, p256};
 use crate::code::{Check, Code};
+use crate::work;
 use itron_core_kernels::{self as kernels, Message};
 use std::sync::Arc;
 
@@ -50,6 +51,41 @@ pub fn verify(rows: &[Row<'_>], expected: u64, verdicts: &mut [bool]) {
             Algorithm::Esp256 => verify_with::<kernels::p256::Table>(rows, &indices, expected, verdicts),
         }
     }
+}
+
+/// A bare signature: its key, its bytes, its message in pieces; or the code with which the row is given.
+pub type Signed<'a> = Check<(&'a PublicKey, &'a [u8], Message<'a>)>;
+
+/// Verifies bare signatures on at most `threads` threads: 0, 300, 301, 302, or the code with which a row is given.
+///
+/// `expected` is how many rows one key is likely to have.
+#[must_use]
+pub fn verify_many<'a>(
+    rows: usize,
+    expected: u64,
+    threads: usize,
+    row: impl Fn(usize) -> Signed<'a> + Sync,
+) -> Vec<i16> {
+    let mut codes = vec![Code::Internal as i16; rows];
+    work::in_chunks(codes.as_mut_slice(), threads, &|start, codes: &mut [i16]| {
+        let checked = |place: usize| {
+            let (key, signature, message) = row(start + place)?;
+            Ok(Row { key, signature: check_form(key.algorithm(), signature)?, message })
+        };
+        let checked: Vec<Check<Row<'_>>> = (0..codes.len()).map(checked).collect();
+        let asked: Vec<Row<'_>> = checked.iter().filter_map(|row| row.ok()).collect();
+        let mut verdicts = vec![false; asked.len()];
+        verify(&asked, expected, &mut verdicts);
+        let mut verdicts = verdicts.into_iter();
+        for (code, checked) in codes.iter_mut().zip(checked) {
+            *code = match checked {
+                Err(refused) => refused,
+                Ok(_) if verdicts.next() == Some(true) => Code::Ok,
+                Ok(_) => Code::SignatureInvalid,
+            } as i16;
+        }
+    });
+    codes
 }
 
 /// What the kernels of one algorithm offer.

@@ -57,41 +57,8 @@ impl Unsigned {
 /// Whether each token carries a signature of `key`: 0, 300, 301 or 302 for each. Tokens as [`Unsigned::token`] wrote them.
 #[must_use]
 pub fn verify_issued(tokens: &[Vec<u8>], key: &PublicKey, threads: usize) -> Vec<i16> {
-    let envelope = |row: usize| Envelope::read(&tokens[row], usize::MAX);
-    verify_signatures(tokens.len(), threads, |row| {
-        let Ok(envelope) = envelope(row) else { return Err(Code::Internal) };
+    signatures::verify_many(tokens.len(), tokens.len() as u64, threads, |row| {
+        let envelope = Envelope::read(&tokens[row], usize::MAX)?;
         Ok((key, envelope.signature, envelope.signed()))
     })
-}
-
-/// A bare signature: its key, its bytes, its message in pieces; or why it is not asked.
-pub type Signed<'a> = Check<(&'a PublicKey, &'a [u8], [&'a [u8]; 4])>;
-
-/// Verifies bare signatures: 0, 300, 301, 302, or the code with which a row is given.
-#[must_use]
-pub fn verify_signatures<'a>(rows: usize, threads: usize, row: impl Fn(usize) -> Signed<'a> + Sync) -> Vec<i16> {
-    let mut codes = vec![Code::Internal as i16; rows];
-    crate::work::in_chunks(codes.as_mut_slice(), threads, &|start, codes: &mut [i16]| {
-        let mut asked = Vec::with_capacity(codes.len());
-        let mut places = Vec::with_capacity(codes.len());
-        for (place, code) in codes.iter_mut().enumerate() {
-            let checked = row(start + place).and_then(|(key, signature, message)| {
-                let signature = signatures::check_form(key.algorithm(), signature)?;
-                Ok(signatures::Row { key, signature, message })
-            });
-            match checked {
-                Err(refused) => *code = refused as i16,
-                Ok(checked) => {
-                    asked.push(checked);
-                    places.push(place);
-                }
-            }
-        }
-        let mut verdicts = vec![false; asked.len()];
-        signatures::verify(&asked, 1, &mut verdicts);
-        for (place, verdict) in places.into_iter().zip(verdicts) {
-            codes[place] = if verdict { Code::Ok } else { Code::SignatureInvalid } as i16;
-        }
-    });
-    codes
 }

@@ -144,8 +144,10 @@ macro_rules! result_class {
                 $crate::arrow::results::to_pydict(py, &self.table)
             }
 
-            fn __repr__(&self) -> String {
-                $crate::arrow::results::repr(stringify!($name), &self.table)
+            fn __repr__(slf: &::pyo3::Bound<'_, Self>) -> ::pyo3::PyResult<String> {
+                use ::pyo3::types::{PyStringMethods, PyTypeMethods};
+                let class = ::pyo3::types::PyAnyMethods::get_type(slf.as_any()).name()?;
+                Ok($crate::arrow::results::repr(&class.to_string_lossy(), &slf.get().table))
             }
 
             fn _repr_html_(&self, py: ::pyo3::Python<'_>) -> String {
