@@ -39,17 +39,25 @@ fn hash(rows: &[impl Signed], digests: &mut [Limbs]) {
     }
 }
 
-/// Fills `scalars` from `rows`; all slices are of one length.
-pub(crate) fn prepare(rows: &[impl Signed], scalars: &mut [Scalars]) {
+/// Sets u1 and u2 of `scalars` from their r, the digests and every s (lost thereafter): slices of one length.
+pub(crate) type Divide = fn(digests: &[Limbs], s: &mut [Limbs], scalars: &mut [Scalars]);
+
+/// Fills `scalars` from `rows`; slices of one length.
+pub(crate) fn prepare(rows: &[impl Signed], scalars: &mut [Scalars], divide: Divide) {
     let mut digests = vec![limbs::ZERO; rows.len()];
-    let mut inverses = vec![limbs::ZERO; rows.len()];
-    let mut scratch = vec![limbs::ZERO; rows.len()];
+    let mut denominators = vec![limbs::ZERO; rows.len()];
     hash(rows, &mut digests);
-    for ((row, scalars), s) in rows.iter().zip(&mut *scalars).zip(&mut inverses) {
+    for ((row, scalars), s) in rows.iter().zip(&mut *scalars).zip(&mut denominators) {
         (scalars.r, *s, scalars.well_formed) = read(row.signature());
     }
-    scalar::invert_all(&mut inverses, &mut scratch);
-    for ((scalars, digest), inverse) in scalars.iter_mut().zip(&digests).zip(&inverses) {
+    divide(&digests, &mut denominators, scalars);
+}
+
+/// The portable [`Divide`].
+pub(crate) fn divide(digests: &[Limbs], s: &mut [Limbs], scalars: &mut [Scalars]) {
+    let mut scratch = vec![limbs::ZERO; s.len()];
+    scalar::invert_all(s, &mut scratch);
+    for ((scalars, digest), inverse) in scalars.iter_mut().zip(digests).zip(s) {
         scalars.u1 = scalar::montgomery_mul(digest, inverse);
         scalars.u2 = scalar::montgomery_mul(&scalars.r, inverse);
     }

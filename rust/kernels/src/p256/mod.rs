@@ -3,6 +3,8 @@
 //! A known key has a [`Table`], and verifying with it takes no doubling: u1 G + u2 Q is a sum of table entries. All
 //! of it is for public data: times depend on signatures, keys and messages.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod digits;
 mod equation;
 mod field;
@@ -17,12 +19,12 @@ mod table;
 
 pub use table::{Table, WINDOWS};
 
-use crate::Message;
-use equation::{Scalars, Signed};
+use crate::{Message, features};
+use equation::{Divide, Scalars, Signed};
 use point::Affine;
 
 /// Rows prepared together.
-const CHUNK: usize = 512;
+const CHUNK: usize = 1024;
 
 /// A signature to verify with the table of its key.
 #[derive(Clone, Copy, Debug)]
@@ -75,10 +77,27 @@ pub struct Twin {
     pub verify_one_off: fn(&[OneOffRow<'_>], &mut [bool]),
 }
 
+const PORTABLE: Twin = Twin { verify: verify_portable, verify_one_off: verify_one_off_portable };
+#[cfg(target_arch = "x86_64")]
+const AVX512: Twin = Twin { verify: verify_avx512, verify_one_off: verify_one_off_avx512 };
+
 /// The implementations that can run here, by name: for tests and measurements, whatever was chosen.
 #[must_use]
 pub fn twins() -> Vec<(&'static str, Twin)> {
-    vec![("portable", Twin { verify: verify_portable, verify_one_off: verify_one_off_portable })]
+    let mut twins = vec![("portable", PORTABLE)];
+    #[cfg(target_arch = "x86_64")]
+    if features::detected().avx512ifma {
+        twins.push(("avx512ifma", AVX512));
+    }
+    twins
+}
+
+fn chosen() -> Twin {
+    #[cfg(target_arch = "x86_64")]
+    if features::chosen().avx512ifma {
+        return AVX512;
+    }
+    PORTABLE
 }
 
 /// Whether each row's signature is valid: r and s in 1..n and x([e / s]G + [r / s]Q) mod n = r. High s is accepted.
@@ -87,7 +106,7 @@ pub fn twins() -> Vec<(&'static str, Twin)> {
 /// # Panics
 /// When the slices differ in length.
 pub fn verify(rows: &[Row<'_>], verdicts: &mut [bool]) {
-    verify_portable(rows, verdicts);
+    (chosen().verify)(rows, verdicts);
 }
 
 /// As [`verify`], for keys without tables. A key that is no point of the curve verifies nothing.
@@ -95,24 +114,45 @@ pub fn verify(rows: &[Row<'_>], verdicts: &mut [bool]) {
 /// # Panics
 /// When the slices differ in length.
 pub fn verify_one_off(rows: &[OneOffRow<'_>], verdicts: &mut [bool]) {
-    verify_one_off_portable(rows, verdicts);
+    (chosen().verify_one_off)(rows, verdicts);
 }
 
 fn verify_portable(rows: &[Row<'_>], verdicts: &mut [bool]) {
-    assert_eq!(rows.len(), verdicts.len(), "one verdict a row");
-    for (rows, verdicts) in rows.chunks(CHUNK).zip(verdicts.chunks_mut(CHUNK)) {
-        let mut scalars = vec![Scalars::default(); rows.len()];
-        equation::prepare(rows, &mut scalars);
-        let tables: Vec<_> = rows.iter().map(|row| row.table).collect();
-        by_window(&tables, &scalars, verdicts, portable::verify);
-    }
+    verify_with(rows, verdicts, equation::divide, portable::verify);
 }
 
 fn verify_one_off_portable(rows: &[OneOffRow<'_>], verdicts: &mut [bool]) {
+    verify_one_off_with(rows, verdicts, equation::divide);
+}
+
+#[cfg(target_arch = "x86_64")]
+fn verify_avx512(rows: &[Row<'_>], verdicts: &mut [bool]) {
+    verify_with(rows, verdicts, avx512::divide, avx512::verify);
+}
+
+#[cfg(target_arch = "x86_64")]
+fn verify_one_off_avx512(rows: &[OneOffRow<'_>], verdicts: &mut [bool]) {
+    verify_one_off_with(rows, verdicts, avx512::divide);
+}
+
+/// Verdicts for rows whose tables all have one window; slices of one length.
+type Kernel = fn(&[&Table], &[Scalars], &mut [bool]);
+
+fn verify_with(rows: &[Row<'_>], verdicts: &mut [bool], divide: Divide, kernel: Kernel) {
     assert_eq!(rows.len(), verdicts.len(), "one verdict a row");
     for (rows, verdicts) in rows.chunks(CHUNK).zip(verdicts.chunks_mut(CHUNK)) {
         let mut scalars = vec![Scalars::default(); rows.len()];
-        equation::prepare(rows, &mut scalars);
+        equation::prepare(rows, &mut scalars, divide);
+        let tables: Vec<_> = rows.iter().map(|row| row.table).collect();
+        by_window(&tables, &scalars, verdicts, kernel);
+    }
+}
+
+fn verify_one_off_with(rows: &[OneOffRow<'_>], verdicts: &mut [bool], divide: Divide) {
+    assert_eq!(rows.len(), verdicts.len(), "one verdict a row");
+    for (rows, verdicts) in rows.chunks(CHUNK).zip(verdicts.chunks_mut(CHUNK)) {
+        let mut scalars = vec![Scalars::default(); rows.len()];
+        equation::prepare(rows, &mut scalars, divide);
         for ((row, scalars), verdict) in rows.iter().zip(&scalars).zip(verdicts) {
             *verdict = one_off::verify_one(Affine::from_bytes(row.public_key), scalars);
         }
@@ -124,7 +164,7 @@ fn by_window(
     tables: &[&Table],
     scalars: &[Scalars],
     verdicts: &mut [bool],
-    kernel: impl Fn(&[&Table], &[Scalars], &mut [bool]),
+    kernel: Kernel,
 ) {
     let Some(first) = tables.first() else { return };
     if tables.iter().all(|table| table.window() == first.window()) {

@@ -1,0 +1,130 @@
+//! Verification with tables in eight lanes of AVX-512 IFMA: the portable twin's plan, eight rows in a slot.
+
+mod field;
+mod lanes;
+mod scalar;
+mod sums;
+mod terms;
+
+use super::equation::{Scalars, second_x};
+use super::limbs::{self, Limbs};
+use super::portable;
+use super::table::Table;
+use lanes::Vectors;
+use std::arch::x86_64::__mmask8;
+use sums::Slot;
+use terms::Terms;
+
+/// Slots of eight worked on together: their 1,600 bytes each stay in the second-level cache.
+const SLOTS: usize = 256;
+/// Rows worked on together.
+const ROWS: usize = 1024;
+
+/// 2^518 mod p, which takes an integer to 2^258 times itself, where the sums' x are.
+const TO_X: lanes::Limbs52 = [0xc0, 0xf_ffff_fffc_0000, 0xf_ffff_bfff_fffe, 0xf_f7ff_ffff_ffff, 0x13f_ffff];
+
+/// As the portable `divide`, for at least one row.
+///
+/// # Panics
+/// Without AVX-512 IFMA.
+pub(crate) fn divide(digests: &[Limbs], s: &mut [Limbs], scalars: &mut [Scalars]) {
+    assert_features();
+    // SAFETY: the processor has the features.
+    unsafe { scalar::divide(digests, s, scalars) };
+}
+
+/// As the portable `verify`.
+///
+/// # Panics
+/// Without AVX-512 IFMA.
+pub(crate) fn verify(tables: &[&Table], scalars: &[Scalars], verdicts: &mut [bool]) {
+    assert_features();
+    let chunks = tables.chunks(ROWS).zip(scalars.chunks(ROWS)).zip(verdicts.chunks_mut(ROWS));
+    for ((tables, scalars), verdicts) in chunks {
+        // SAFETY: the processor has the features.
+        unsafe { verify_together(tables, scalars, verdicts) };
+    }
+}
+
+fn assert_features() {
+    assert!(crate::features::detected().avx512ifma, "AVX-512 IFMA");
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn verify_together(tables: &[&Table], scalars: &[Scalars], verdicts: &mut [bool]) {
+    let terms = Terms::new(tables, scalars);
+    let (sums, degenerate) = sum(&terms);
+    for (group, sum) in sums.iter().enumerate() {
+        let rows = 8 * group..tables.len().min(8 * group + 8);
+        let right = has_x(&sum.x, &scalars[rows.clone()]);
+        for (lane, row) in rows.enumerate() {
+            verdicts[row] = if degenerate[group] >> lane & 1 == 1 {
+                portable::verify_one(tables[row], &scalars[row])
+            } else {
+                scalars[row].well_formed && right >> lane & 1 == 1
+            };
+        }
+    }
+}
+
+/// The sum of each row's terms, and which of them mean nothing.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn sum(terms: &Terms<'_>) -> (Vec<Slot>, Vec<__mmask8>) {
+    let groups = terms.groups;
+    let mut width = (SLOTS / groups).clamp(1, terms.count / 2);
+    let mut slots = Vec::with_capacity(width * groups);
+    let mut degenerate = vec![0; width * groups];
+    for term in 0..width {
+        for group in 0..groups {
+            // SAFETY: `terms` borrows the tables.
+            slots.push(unsafe { Slot::start(&terms.addends(term, group)) });
+        }
+    }
+    for first in (width..terms.count).step_by(width) {
+        let used = width.min(terms.count - first) * groups;
+        for (term, slots) in (first..).zip(slots[..used].chunks_mut(groups)) {
+            for (group, slot) in slots.iter_mut().enumerate() {
+                // SAFETY: `terms` borrows the tables.
+                unsafe { slot.prepare(&terms.addends(term, group)) };
+            }
+        }
+        sums::add_all(&mut slots[..used], &mut degenerate[..used]);
+    }
+    while width > 1 {
+        let half = width.div_ceil(2) * groups;
+        let (left, right) = slots.split_at_mut(half);
+        let used = right.len();
+        for (i, right) in right.iter().enumerate() {
+            left[i].prepare_sum(right);
+            degenerate[i] |= degenerate[half + i];
+        }
+        sums::add_all(&mut left[..used], &mut degenerate[..used]);
+        slots.truncate(half);
+        width = half / groups;
+    }
+    (slots, degenerate)
+}
+
+/// Lanes whose x, as the sums have it, is r or r + n.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn has_x(x: &Vectors, scalars: &[Scalars]) -> __mmask8 {
+    let x = field::canonical(x);
+    let is_x = |integers: &[Limbs; 8]| {
+        let integers = lanes::gather(8, 0, |lane| integers[lane]);
+        let integer = field::mul(&integers, &lanes::broadcast(&TO_X));
+        lanes::equal(&field::canonical(&integer), &x)
+    };
+    let mut first = [limbs::ZERO; 8];
+    let mut second = [limbs::ZERO; 8];
+    let mut has_second = 0;
+    for (lane, scalars) in scalars.iter().enumerate() {
+        first[lane] = scalars.r;
+        if let Some(x) = second_x(&scalars.r) {
+            second[lane] = x;
+            has_second |= 1 << lane;
+        }
+    }
+    is_x(&first) | if has_second == 0 { 0 } else { is_x(&second) & has_second }
+}

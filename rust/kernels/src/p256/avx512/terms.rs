@@ -1,0 +1,92 @@
+//! Which table entries the rows' sums consist of: the codes of all digits, eight rows at a time.
+
+use super::lanes::{self, Vectors};
+use super::scalar;
+use super::sums::Addends;
+use crate::p256::digits::{self, NEGATIVE};
+use crate::p256::equation::Scalars;
+use crate::p256::table::{self, Entry, GENERATOR_WINDOW, Table};
+use std::arch::x86_64::*;
+
+/// Digits of G in every row.
+const GENERATOR_DIGITS: usize = digits::count(GENERATOR_WINDOW);
+
+/// The terms of all rows: one entry for each digit of u1 (of G) and then of u2 (of Q). Rows come in groups
+/// of eight; the last group is filled up with the last row.
+pub(super) struct Terms<'a> {
+    tables: &'a [&'a Table],
+    generator: &'static Table,
+    /// Of term t and group g at `t * groups + g`.
+    codes: Vec<[u32; 8]>,
+    pub(super) groups: usize,
+    /// Terms of each row.
+    pub(super) count: usize,
+}
+
+impl<'a> Terms<'a> {
+    /// Of rows whose tables all have one window.
+    #[target_feature(enable = "avx512f,avx512ifma,avx512vl")]
+    pub(super) fn new(tables: &'a [&'a Table], scalars: &[Scalars]) -> Self {
+        let window = tables[0].window();
+        assert!(tables.iter().all(|table| table.window() == window), "one window in all rows");
+        let groups = tables.len().div_ceil(8);
+        let count = GENERATOR_DIGITS + digits::count(window);
+        let mut codes = vec![[0; 8]; count * groups];
+        for group in 0..groups {
+            let u1 = lanes::gather(scalars.len(), group, |row| scalars[row].u1);
+            let u2 = lanes::gather(scalars.len(), group, |row| scalars[row].u2);
+            let (of_generator, of_key) = codes.split_at_mut(GENERATOR_DIGITS * groups);
+            encode(&u1, GENERATOR_WINDOW, &mut of_generator[group..], groups);
+            encode(&u2, window, &mut of_key[group..], groups);
+        }
+        Self { tables, generator: table::generator(), codes, groups, count }
+    }
+
+    /// The entries of term `term` for the rows of `group`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+    pub(super) fn addends(&self, term: usize, group: usize) -> Addends {
+        let codes = &self.codes[term * self.groups + group];
+        let mut bases: [*const Entry; 8] = [std::ptr::null(); 8];
+        if term < GENERATOR_DIGITS {
+            bases = [self.generator.digit(term).as_ptr(); 8];
+        } else {
+            let digit = term - GENERATOR_DIGITS;
+            for (lane, base) in bases.iter_mut().enumerate() {
+                let row = (8 * group + lane).min(self.tables.len() - 1);
+                *base = self.tables[row].digit(digit).as_ptr();
+            }
+        }
+        // SAFETY: a code's index has one bit less than its window, and a digit has that many entries: `encode`
+        // masks it, and `new` made sure of the window.
+        unsafe { Addends::new(&bases, codes) }
+    }
+}
+
+/// The codes of eight scalars in 0..n, digit i at `codes[i * stride]`: as [`digits::Odd`] does it.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn encode(scalars: &Vectors, window: u32, codes: &mut [[u32; 8]], stride: usize) {
+    let even = _mm512_testn_epi64_mask(scalars[0], lanes::splat(1));
+    let negated = lanes::carry(lanes::sub(&lanes::broadcast(&scalar::N), scalars));
+    let odd = lanes::select(even, scalars, &negated);
+    let limbs = [odd[0], odd[1], odd[2], odd[3], odd[4], _mm512_setzero_si512(), _mm512_setzero_si512()];
+    let half = lanes::splat(1 << (window - 1));
+    let index_mask = lanes::splat((1 << (window - 1)) - 1);
+    let digits = digits::count(window);
+    for i in 0..digits {
+        let start = window as usize * i + 1;
+        let (limb, shift) = (start / 52, start as u64 % 52);
+        let low = _mm512_srlv_epi64(limbs[limb], lanes::splat(shift));
+        let high = _mm512_sllv_epi64(limbs[limb + 1], lanes::splat(52 - shift));
+        let bits = _mm512_or_si512(low, high);
+        let upper = if i + 1 == digits { 0xff } else { _mm512_test_epi64_mask(bits, half) };
+        // The index is the bits below the top one, mirrored where that is clear.
+        let index = _mm512_and_si512(_mm512_mask_xor_epi64(bits, !upper, bits, lanes::splat(u64::MAX)), index_mask);
+        let negative = !upper ^ even;
+        let code = _mm512_mask_or_epi64(index, negative, index, lanes::splat(u64::from(NEGATIVE)));
+        let code = _mm512_cvtepi64_epi32(code);
+        // SAFETY: the element is the 32 bytes written; the store needs no alignment.
+        unsafe { _mm256_storeu_si256(codes[i * stride].as_mut_ptr().cast(), code) };
+    }
+}
