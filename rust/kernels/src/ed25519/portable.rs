@@ -2,8 +2,8 @@
 
 use super::point::{Extended, IDENTITY};
 use super::scalar;
-use super::table::{self, Table};
-use super::window::Words;
+use super::table::{self, Entry, Table};
+use super::window::{Digit, MAX_ROWS, Words};
 use super::{OneOffRow, Row};
 use crate::Message;
 use crate::field25519::portable::{ONE, Tight, invert_all};
@@ -37,22 +37,56 @@ fn matches(row: &Row<'_>, point: &Extended, inverse_of_z: &Tight) -> bool {
 /// [S]B + [h](-A), `None` when S is not below L.
 fn combination(row: &Row<'_>) -> Option<Extended> {
     let s = scalar::from_signature(row.signature)?;
+    let base = Digits::of(table::base(), &s);
     let h = challenge(row.signature, row.table.public_key(), &row.message);
-    let sum = add_multiple(IDENTITY, table::base(), &s);
-    Some(add_multiple(sum, row.table, &h))
+    let key = Digits::of(row.table, &h);
+    Some(key.add_to(base.add_to(IDENTITY)))
 }
 
-/// Adds `scalar` times the table's point.
-fn add_multiple(mut sum: Extended, table: &Table, scalar: &Words) -> Extended {
-    let window = table.digits();
-    let biased = window.biased(scalar);
-    for row in 0..window.rows() {
-        let digit = window.digit(&biased, row);
-        if digit.magnitude != 0 {
-            sum = sum.add_entry(&table.row(row)[digit.magnitude - 1], digit.negative);
+/// A scalar's digits and the entries they stand for, on their way to the cache.
+struct Digits<'a> {
+    table: &'a Table,
+    digits: [Digit; MAX_ROWS],
+}
+
+impl<'a> Digits<'a> {
+    fn of(table: &'a Table, scalar: &Words) -> Self {
+        let window = table.digits();
+        let biased = window.biased(scalar);
+        let mut digits = [Digit { magnitude: 0, negative: false }; MAX_ROWS];
+        for (row, digit) in digits[..window.rows()].iter_mut().enumerate() {
+            *digit = window.digit(&biased, row);
+            if digit.magnitude != 0 {
+                prefetch(&table.row(row)[digit.magnitude - 1]);
+            }
+        }
+        Self { table, digits }
+    }
+
+    fn add_to(&self, mut sum: Extended) -> Extended {
+        for (row, digit) in self.digits[..self.table.digits().rows()].iter().enumerate() {
+            if digit.magnitude != 0 {
+                sum = sum.add_entry(&self.table.row(row)[digit.magnitude - 1], digit.negative);
+            }
+        }
+        sum
+    }
+}
+
+/// Asks for both cache lines of an entry, where the processor can be asked.
+#[inline]
+fn prefetch(entry: &Entry) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching is a hint, and both addresses lie within the entry.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(entry.first.as_ptr().cast());
+            _mm_prefetch::<_MM_HINT_T0>(entry.second.as_ptr().cast());
         }
     }
-    sum
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = entry;
 }
 
 /// As [`super::verify_one_off`], by curve25519-dalek.

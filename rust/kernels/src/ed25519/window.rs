@@ -10,6 +10,9 @@ pub(crate) type Words = [u64; 4];
 /// The windows that tables exist for.
 pub const WINDOWS: std::ops::RangeInclusive<u32> = 4..=12;
 
+/// Rows of the table with the smallest window.
+pub(crate) const MAX_ROWS: usize = Window::new(*WINDOWS.start()).rows();
+
 /// Bits of a window, in [`WINDOWS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window(u32);
