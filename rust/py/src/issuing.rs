@@ -152,7 +152,7 @@ impl Request {
         let scope = Scope::from_actions(self.actions(row)?);
         let has_session = match issue.token_type {
             TokenType::Authorization => true,
-            TokenType::SecureCommand => scope.opens_session(),
+            TokenType::SecureCommand => scope.opens_session,
             _ => false,
         };
         let asked_session = self.session_seconds.as_ref().and_then(|column| column.get(row));

@@ -119,25 +119,32 @@ impl<'a> Reader<'a> {
         self.long_head(major, info)
     }
 
+    #[inline]
     fn long_head(&mut self, major: Major, info: u8) -> Check<Head> {
         if info > 27 {
             let string_or_container = matches!(major, Major::Bytes | Major::Text | Major::Array | Major::Map);
             let indefinite = info == 31 && string_or_container;
             return Err(if indefinite { Code::CborNotDeterministic } else { Code::CborMalformed });
         }
-        let width = 1usize << (info - 24);
-        let argument = self.take(width as u64)?.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
+        let (argument, least) = match info {
+            24 => (self.fixed::<1>()?[0].into(), 24),
+            25 => (u16::from_be_bytes(self.fixed()?).into(), 1 << 8),
+            26 => (u32::from_be_bytes(self.fixed()?).into(), 1 << 16),
+            _ => (u64::from_be_bytes(self.fixed()?), 1 << 32),
+        };
         if major == Major::Simple {
             let below_32 = info == 24 && argument < 32;
             return if below_32 { Err(Code::CborMalformed) } else { Ok(Head { major, argument: u64::MAX }) };
         }
-        let shorter_says_the_same = match width {
-            1 => argument < 24,
-            2 => argument <= 0xff,
-            4 => argument <= 0xffff,
-            _ => argument <= 0xffff_ffff,
-        };
-        if shorter_says_the_same { Err(Code::CborNotDeterministic) } else { Ok(Head { major, argument }) }
+        // Below the least, a shorter head says the same.
+        if argument < least { Err(Code::CborNotDeterministic) } else { Ok(Head { major, argument }) }
+    }
+
+    #[inline]
+    fn fixed<const N: usize>(&mut self) -> Check<[u8; N]> {
+        let bytes = *self.bytes[self.at..].first_chunk().ok_or(Code::CborMalformed)?;
+        self.at += N;
+        Ok(bytes)
     }
 
     /// The next `length` bytes: a string's content.
@@ -238,14 +245,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads the pairs of a map that stands inside `depth` containers, itself included, keys checked.
-#[derive(Clone, Copy, Debug)]
-pub struct Pairs {
-    left: u64,
-    previous: (usize, usize),
-    depth: usize,
-}
-
 /// A map key: an integer, or anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
@@ -257,11 +256,29 @@ pub enum Key {
     Other,
 }
 
+/// Reads the pairs of a map that stands inside `depth` containers, itself included, keys checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs {
+    left: u64,
+    previous: Previous,
+    depth: usize,
+}
+
+/// The key before.
+#[derive(Clone, Copy, Debug)]
+enum Previous {
+    None,
+    /// Integers rise bytewise as (major, argument) do, since the shortest head grows with its argument.
+    Integer(bool, u64),
+    /// Where it stands. No integer follows it: theirs are the first two majors.
+    Other(usize, usize),
+}
+
 impl Pairs {
     /// Begins a map of `count` pairs whose head has been read.
     #[must_use]
     pub const fn new(count: u64, depth: usize) -> Self {
-        Self { left: count, previous: (0, 0), depth }
+        Self { left: count, previous: Previous::None, depth }
     }
 
     /// Reads the next key; the caller reads its value.
@@ -276,19 +293,33 @@ impl Pairs {
         self.left -= 1;
         let start = reader.at;
         let head = reader.head()?;
-        let key = match (head.major, i64::try_from(head.argument)) {
-            (Major::Unsigned, Ok(value)) => Key::Integer(value),
-            (Major::Negative, Ok(value)) => Key::Integer(-1 - value),
-            (Major::Unsigned | Major::Negative, Err(_)) => Key::BigInteger,
-            _ => {
-                reader.skip_rest(head, self.depth)?;
-                Key::Other
+        if !matches!(head.major, Major::Unsigned | Major::Negative) {
+            return self.other_key(reader, start, head).map(Some);
+        }
+        let rank = (head.major == Major::Negative, head.argument);
+        match self.previous {
+            Previous::Integer(negative, argument) if rank <= (negative, argument) => {
+                let equal = rank == (negative, argument);
+                return Err(if equal { Code::CborDuplicateKey } else { Code::CborNotDeterministic });
             }
-        };
-        let range = (start, reader.at);
-        reader.check_order(self.previous, range)?;
-        self.previous = range;
-        Ok(Some(key))
+            Previous::Other(..) => return Err(Code::CborNotDeterministic),
+            _ => self.previous = Previous::Integer(rank.0, rank.1),
+        }
+        Ok(Some(match (rank.0, i64::try_from(head.argument)) {
+            (false, Ok(value)) => Key::Integer(value),
+            (true, Ok(value)) => Key::Integer(-1 - value),
+            (_, Err(_)) => Key::BigInteger,
+        }))
+    }
+
+    #[cold]
+    fn other_key(&mut self, reader: &mut Reader<'_>, start: usize, head: Head) -> Check<Key> {
+        reader.skip_rest(head, self.depth)?;
+        if let Previous::Other(start_before, end_before) = self.previous {
+            reader.check_order((start_before, end_before), (start, reader.at))?;
+        }
+        self.previous = Previous::Other(start, reader.at);
+        Ok(Key::Other)
     }
 }
 

@@ -175,7 +175,7 @@ pub struct Claims<'a> {
     /// cnf.
     pub confirmation: Option<Confirmation>,
     /// scope.
-    pub scope: Option<Scope>,
+    pub scope: Option<Scope<'a>>,
     /// exi: how long the session lasts, in seconds.
     pub session_seconds: Option<u32>,
     /// The device's security epoch.
@@ -273,7 +273,7 @@ impl<'a> Claims<'a> {
             token_type.is_for_one_device() && self.cti.is_some_and(|cti| halves(cti).0 != self.device);
         let session_without_opening = token_type == TokenType::SecureCommand
             && self.session_seconds.is_some()
-            && !self.scope.is_some_and(|scope| scope.opens_session());
+            && !self.scope.is_some_and(|scope| scope.opens_session);
         if of_another_device || session_without_opening { Err(Code::ClaimInconsistent) } else { Ok(()) }
     }
 
@@ -429,8 +429,8 @@ impl<'a> Pass<'a> {
         }
         let mut required = REQUIRED[self.token_type as usize];
         if let (TokenType::SecureCommand, Some(scope)) = (self.token_type, self.claims.scope) {
-            self.faults.range_unless(scope.is_one_action());
-            if scope.opens_session() {
+            self.faults.range_unless(scope.is_one_bit);
+            if scope.opens_session {
                 required |= Claim::Exi.bit();
             }
         }
@@ -464,6 +464,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    #[inline]
     fn unsigned(&mut self, claim: Claim, value: u64) {
         let claims = &mut self.claims;
         let is_time = (MIN_TIME..=MAX_TIME).contains(&value);
@@ -492,6 +493,7 @@ impl<'a> Pass<'a> {
         }
     }
 
+    #[inline]
     fn text(&mut self, claim: Claim, text: &'a str) {
         self.faults.range_unless((1..=64).contains(&text.len()));
         match claim {
@@ -508,6 +510,7 @@ impl<'a> Pass<'a> {
         }
     }
 
+    #[inline]
     fn bytes(&mut self, claim: Claim, bytes: &'a [u8]) {
         match claim {
             Claim::Cti => {

@@ -28,92 +28,69 @@ pub const ALL_ACTIONS: Actions = u64::from_le_bytes([
 /// The action `open_session`, which every authorization grants by its type.
 pub const OPEN_SESSION: u8 = 24;
 
-const MAX_PAIRS: usize = 16;
+const MAX_PAIRS: u64 = 16;
 
-/// A scope that was read: its pairs as they came, and the actions that they grant.
+/// A scope: what it grants, and the document that was read, if one was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scope {
-    pairs: [(u64, u32); MAX_PAIRS],
-    count: u8,
+pub struct Scope<'a> {
+    document: Option<&'a [u8]>,
     /// What it grants. Groups and bits without an action grant nothing.
     pub actions: Actions,
+    /// Whether it is one pair with one bit, as a secure command's.
+    pub is_one_bit: bool,
+    /// Whether it is exactly `[[4, 1]]`.
+    pub opens_session: bool,
 }
 
 /// What one reading of a scope document tells.
 #[derive(Clone, Copy, Debug)]
-pub enum Reading {
+pub enum Reading<'a> {
     /// A scope.
-    Scope(Scope),
+    Scope(Scope<'a>),
     /// Well-formed, but no array of pairs of unsigned integers (402), or out of its bounds (404).
     Fault(Code),
 }
 
-impl Scope {
+impl<'a> Scope<'a> {
     /// The scope that grants exactly `actions`.
     #[must_use]
     pub fn from_actions(actions: Actions) -> Self {
-        let mut scope = Self { pairs: [(0, 0); MAX_PAIRS], count: 0, actions: actions & ALL_ACTIONS };
-        for (group, bits) in (1..).zip(scope.actions.to_le_bytes()) {
-            if bits != 0 {
-                scope.push(group, u32::from(bits));
-            }
-        }
-        scope
-    }
-
-    fn push(&mut self, group: u64, bits: u32) {
-        self.pairs[usize::from(self.count)] = (group, bits);
-        self.count += 1;
-    }
-
-    /// The pairs of group and bits, groups rising.
-    #[must_use]
-    pub fn pairs(&self) -> &[(u64, u32)] {
-        &self.pairs[..usize::from(self.count)]
-    }
-
-    /// Whether it is one pair with one bit, as a secure command's.
-    #[must_use]
-    pub fn is_one_action(&self) -> bool {
-        matches!(self.pairs(), [(_, bits)] if bits.is_power_of_two())
-    }
-
-    /// Whether it is exactly `[[4, 1]]`.
-    #[must_use]
-    pub fn opens_session(&self) -> bool {
-        self.pairs() == [(4, 1)]
+        let actions = actions & ALL_ACTIONS;
+        let is_one_bit = actions.is_power_of_two();
+        Self { document: None, actions, is_one_bit, opens_session: actions == 1 << OPEN_SESSION }
     }
 
     /// Reads a scope document to its end, then judges it.
     ///
     /// # Errors
     /// 102 to 106 for the document's syntax; an empty one is 102.
-    pub fn read(document: &[u8]) -> Check<Reading> {
-        if let Some(scope) = Self::read_exact(document) {
-            return Ok(Reading::Scope(scope));
+    #[inline]
+    pub fn read(document: &'a [u8]) -> Check<Reading<'a>> {
+        match Self::read_exact(document) {
+            Some(scope) => Ok(Reading::Scope(scope)),
+            None => fault(document).map(Reading::Fault),
         }
-        let mut reader = Reader::new(document);
-        reader.skip(0)?;
-        reader.finish()?;
-        Ok(Reading::Fault(if is_pairs(document) { Code::ClaimRange } else { Code::ClaimType }))
     }
 
     /// The scope when nothing at all is wrong with it.
     #[inline]
-    fn read_exact(document: &[u8]) -> Option<Self> {
+    fn read_exact(document: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(document);
         let outer = reader.head().ok()?;
-        if outer.major != Major::Array || !(1..=MAX_PAIRS as u64).contains(&outer.argument) {
+        if outer.major != Major::Array || !(1..=MAX_PAIRS).contains(&outer.argument) {
             return None;
         }
-        let mut scope = Self { pairs: [(0, 0); MAX_PAIRS], count: 0, actions: 0 };
+        let mut scope = Self { document: Some(document), actions: 0, is_one_bit: false, opens_session: false };
+        let mut before = None;
         for _ in 0..outer.argument {
             let (group, bits) = read_pair(&mut reader)?;
             let bits = u32::try_from(bits).ok().filter(|&bits| bits != 0)?;
-            if scope.pairs().last().is_some_and(|&(before, _)| group <= before) {
+            if before.is_some_and(|before| group <= before) {
                 return None;
             }
-            scope.push(group, bits);
+            before = Some(group);
+            scope.is_one_bit = outer.argument == 1 && bits.is_power_of_two();
+            scope.opens_session = outer.argument == 1 && (group, bits) == (4, 1);
             if let (1..=5, low) = (group, bits as u8) {
                 let index = group as usize - 1;
                 scope.actions |= u64::from(low & KNOWN_BITS[index]) << (8 * index);
@@ -125,13 +102,26 @@ impl Scope {
     /// Writes the document.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
+        if let Some(document) = self.document {
+            return document.to_vec();
+        }
+        let groups = (1..).zip(self.actions.to_le_bytes()).filter(|&(_, bits)| bits != 0);
         let mut writer = Writer::default();
-        writer.head(Major::Array, u64::from(self.count));
-        for &(group, bits) in self.pairs() {
-            writer.head(Major::Array, 2).unsigned(group).unsigned(u64::from(bits));
+        writer.head(Major::Array, groups.clone().count() as u64);
+        for (group, bits) in groups {
+            writer.head(Major::Array, 2).unsigned(group).unsigned(bits.into());
         }
         writer.into_bytes()
     }
+}
+
+/// What is wrong with a document that is no scope.
+#[cold]
+fn fault(document: &[u8]) -> Check<Code> {
+    let mut reader = Reader::new(document);
+    reader.skip(0)?;
+    reader.finish()?;
+    Ok(if is_pairs(document) { Code::ClaimRange } else { Code::ClaimType })
 }
 
 fn read_pair(reader: &mut Reader<'_>) -> Option<(u64, u64)> {
@@ -195,8 +185,10 @@ mod tests {
     fn actions_make_the_scope_that_grants_them() {
         for number in (0..64).filter(|number| ALL_ACTIONS >> number & 1 == 1) {
             let scope = Scope::from_actions(1 << number);
-            let Ok(Reading::Scope(read)) = Scope::read(&scope.to_bytes()) else { panic!() };
-            assert_eq!((read, read.actions), (scope, 1 << number));
+            let document = scope.to_bytes();
+            let Ok(Reading::Scope(read)) = Scope::read(&document) else { panic!() };
+            assert_eq!((read.actions, read.is_one_bit), (1 << number, true));
+            assert_eq!((read.opens_session, read.to_bytes()), (scope.opens_session, document.clone()));
         }
     }
 }
