@@ -11,6 +11,8 @@ pub mod cmac;
 pub mod p256;
 pub mod sha256;
 mod sha512;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
 
 /// A message as the concatenation of at most four slices, so that a signed structure is hashed from where
 /// its pieces lie.

@@ -4,6 +4,8 @@
 //! doublings, no square root for R, no batch equation, and an exact verdict for each row. Everything here is public,
 //! so branches and addresses may depend on it.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512ifma;
 mod point;
 mod portable;
 mod scalar;
@@ -12,7 +14,7 @@ mod table;
 mod tests;
 mod window;
 
-use crate::Message;
+use crate::{Message, features};
 pub use table::Table;
 pub use window::WINDOWS;
 
@@ -47,7 +49,12 @@ pub struct OneOffRow<'a> {
 ///
 /// When there are fewer verdicts than rows.
 pub fn verify(rows: &[Row<'_>], verdicts: &mut [bool]) {
-    portable::verify(rows, &mut verdicts[..rows.len()]);
+    let verdicts = &mut verdicts[..rows.len()];
+    #[cfg(target_arch = "x86_64")]
+    if features::chosen().avx512ifma {
+        return avx512ifma::verify(rows, verdicts);
+    }
+    portable::verify(rows, verdicts);
 }
 
 /// Verifies rows of keys without tables, each by its own key: as [`verify`], and `false` when the key is not the canonical

@@ -13,7 +13,9 @@ use curve25519_dalek::{EdwardsPoint, Scalar, edwards::CompressedEdwardsY};
 /// h = SHA-512(R | A | M) modulo L (RFC 8032, section 5.1.7, step 2).
 pub(crate) fn challenge(signature: &[u8; 64], public_key: &[u8; 32], message: &Message<'_>) -> Words {
     let [a, b, c, d] = *message;
-    scalar::reduce(&sha512::portable::hash([&signature[..32], public_key, a, b, c, d]))
+    let hash = sha512::portable::hash([&signature[..32], public_key, a, b, c, d]);
+    let (words, _) = hash.as_chunks::<8>();
+    scalar::reduce(&std::array::from_fn(|i| u64::from_le_bytes(words[i])))
 }
 
 /// As [`super::verify`].

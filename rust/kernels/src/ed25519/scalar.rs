@@ -20,15 +20,13 @@ pub(crate) fn from_signature(signature: &[u8; 64]) -> Option<Words> {
     below.then_some(s)
 }
 
-/// A hash of 64 bytes, little-endian, modulo L.
+/// A hash of eight words, least significant first, modulo L.
 ///
 /// 2^252 = -C modulo L, so x = x0 + 2^252 x1 = x0 - C x1, three times over: the parts above bit 252 shrink from 260 bits
 /// to 133 and then to 6.
 #[inline]
-pub(crate) fn reduce(hash: &[u8; 64]) -> Words {
-    let (words, _) = hash.as_chunks::<8>();
-    let x: [u64; 8] = std::array::from_fn(|i| u64::from_le_bytes(words[i]));
-    let (x0, x1) = split(&x);
+pub(crate) fn reduce(hash: &[u64; 8]) -> Words {
+    let (x0, x1) = split(hash);
     let (y0, y1) = split(&times_c(&[x1[0], x1[1], x1[2], x1[3], x1[4], 0]));
     let (z0, z1) = split(&times_c(&[y1[0], y1[1], y1[2], 0, 0, 0]));
     // C * z1 stays below 2^132.

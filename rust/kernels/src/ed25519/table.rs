@@ -130,6 +130,11 @@ impl Table {
         self.window
     }
 
+    /// Where the entries lie, row after row.
+    pub(crate) fn address(&self) -> u64 {
+        self.entries.as_ptr().expose_provenance() as u64
+    }
+
     /// The entries of a row: 1, 2, 3, ... times its point.
     #[inline]
     pub(crate) fn row(&self, row: usize) -> &[Entry] {

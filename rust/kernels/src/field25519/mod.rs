@@ -2,6 +2,8 @@
 //!
 //! Both twins share the radix, so what one stores in a table the other reads.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512ifma;
 pub(crate) mod portable;
 
 /// Five limbs of radix 2^51.

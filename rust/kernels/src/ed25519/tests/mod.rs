@@ -10,7 +10,12 @@ type VerifyOneOff = fn(&[OneOffRow<'_>], &mut [bool]);
 
 /// Every way to verify by tables.
 fn twins() -> Vec<(&'static str, Verify)> {
-    vec![("portable", portable::verify as Verify)]
+    let mut twins = vec![("portable", portable::verify as Verify)];
+    #[cfg(target_arch = "x86_64")]
+    if crate::features::detected().avx512ifma {
+        twins.push(("avx512ifma", super::avx512ifma::verify));
+    }
+    twins
 }
 
 /// Every way to verify without tables.
