@@ -423,8 +423,11 @@ pub fn micros_of(time: &Bound<'_, PyDateTime>) -> Result<i64> {
 
 /// `NumPy` writes no time (`NaT`) as the least integer.
 fn without_nat(chunk: IntChunk) -> IntChunk {
-    let nat = |at| chunk.get(at) != Some(i64::MIN);
-    let validity = Validity::from_flags((0..chunk.len).map(nat));
+    const NAT: i64 = i64::MIN;
+    let validity = match chunk.as_i64() {
+        Some(ticks) if ticks.contains(&NAT) => Validity::from_flags(ticks.iter().map(|&tick| tick != NAT)),
+        _ => return chunk,
+    };
     IntChunk { validity, ..chunk }
 }
 
