@@ -1,0 +1,52 @@
+"""What is revoked, as a caller names it or as a snapshot brings it."""
+
+from dataclasses import dataclass, field
+
+from reference.claims import REVOCATION
+from reference.token import verify
+
+
+class SnapshotRefusedError(Exception):
+    """A snapshot that is not taken, with its code."""
+
+    def __init__(self, code):
+        super().__init__(code)
+        self.code = code
+
+
+class SnapshotOlderError(Exception):
+    """A genuine snapshot of a lower version than the one taken last."""
+
+
+@dataclass(frozen=True)
+class Revocations:
+    """Revoked kids, watermarks (sequence, iat, epoch) by device, revoked (kid, cti), and when all of it is stale."""
+
+    version: int
+    expires_at: int
+    issuers: frozenset = frozenset()
+    devices: dict = field(default_factory=dict)
+    tokens: frozenset = frozenset()
+
+    @classmethod
+    def from_token(cls, token, keyring, now, newer_than=None, max_lifetime=86_400):
+        """Read a snapshot; one that is refused, or older than `newer_than`, raises."""
+        code, _, claims = verify(token, keyring, now, REVOCATION, max_lifetime=max_lifetime)
+        if code:
+            raise SnapshotRefusedError(code)
+        if newer_than is not None and claims["version"] < newer_than:
+            raise SnapshotOlderError
+        return cls(
+            claims["version"],
+            claims["expires_at"],
+            frozenset(claims["issuers"]),
+            {device: tuple(marks) for device, *marks in claims["devices"]},
+            frozenset(claims["tokens"]),
+        )
+
+    def is_device_revoked(self, claims):
+        """Tell whether a token lies below any of its device's three watermarks."""
+        marks = self.devices.get(claims["audience"])
+        return marks is not None and any(
+            claims[name] < mark for name, mark in zip(("sequence", "issued_at", "epoch"), marks, strict=True)
+        )
