@@ -1,6 +1,8 @@
 //! HMAC-SHA-256 (RFC 2104, FIPS 198-1) of one template with many ids in it, under one key.
 
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod sha_ni;
 mod template;
 
 use crate::sha256::{BLOCK, Blocks, INITIAL, State, bytes, compress, finish};
@@ -71,6 +73,11 @@ pub fn derive_many(key: &Key, template: &[u8], at: usize, ids: &[[u8; 8]], width
         return;
     }
     let mut template = Template::new(key.inner, template, at);
+    #[cfg(target_arch = "x86_64")]
+    if crate::features::chosen().sha_ni {
+        // SAFETY: the processor has what the function was compiled for.
+        return unsafe { sha_ni::derive(&template, &key.outer, ids, width, out) };
+    }
     portable::derive(&mut template, &key.outer, ids, width, out);
 }
 

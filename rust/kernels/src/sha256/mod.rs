@@ -2,6 +2,8 @@
 
 mod blocks;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod sha_ni;
 
 use crate::Message;
 pub(crate) use blocks::{BLOCK, Blocks};
@@ -23,9 +25,12 @@ pub(crate) const INITIAL: State = [
 /// When `digests` is shorter or longer than `messages`.
 pub fn digest_many(messages: &[Message<'_>], digests: &mut [[u8; 32]]) {
     assert_eq!(messages.len(), digests.len(), "one digest a message");
-    for (message, digest) in messages.iter().zip(digests) {
-        *digest = finish(INITIAL, Blocks::new(*message));
+    #[cfg(target_arch = "x86_64")]
+    if crate::features::chosen().sha_ni {
+        // SAFETY: the processor has what the function was compiled for.
+        return unsafe { sha_ni::digest_many(messages, digests) };
     }
+    portable::digest_many(messages, digests);
 }
 
 /// The digest after the last block; what was copied of the message, and the states, are wiped.
