@@ -13,6 +13,7 @@ pub mod sha256;
 mod sha512;
 #[cfg(target_arch = "x86_64")]
 mod transpose;
+pub mod windows;
 
 /// A message as the concatenation of at most four slices, so that a signed structure is hashed from where
 /// its pieces lie.

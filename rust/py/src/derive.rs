@@ -150,13 +150,11 @@ fn ids(column: &Bound<'_, PyAny>) -> PyResult<Vec<[u8; 8]>> {
     let py = column.py();
     let column = BinaryColumn::bytes_or_text(py, &AnyColumn::new(column, "device_ids")?)?;
     let of_text = column.kind() == Kind::Text;
-    let id = |row: usize| {
-        let value = column.get(row)?;
-        if of_text { device::parse(value).map(u64::to_be_bytes) } else { value.try_into().ok() }
-    };
-    let wanted = |row: usize| {
+    let id = |value: &[u8]| if of_text { device::parse(value).map(u64::to_be_bytes) } else { value.try_into().ok() };
+    let ids: Result<Vec<_>, usize> =
+        py.detach(|| column.iter().enumerate().map(|(row, value)| value.and_then(id).ok_or(row)).collect());
+    ids.map_err(|row| {
         let got = column.get(row).map_or("null".into(), String::from_utf8_lossy);
         input(format!("device_ids: got {got:?} in row {row}, wanted an aud of a device or 8 bytes"))
-    };
-    (0..column.len()).map(|row| id(row).ok_or_else(|| wanted(row))).collect()
+    })
 }

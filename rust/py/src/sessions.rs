@@ -53,20 +53,40 @@ pub fn check_windows(
 ) -> PyResult<Column> {
     let now = Now::read(now)?.nanos;
     let skew = self::skew(skew, i64::MAX as u64)?;
-    let before = TimeColumn::new(py, &AnyColumn::new(not_before, "not_before")?)?;
-    let after = TimeColumn::new(py, &AnyColumn::new(not_after, "not_after")?)?;
+    let before = TimeColumn::lent(py, &AnyColumn::new(not_before, "not_before")?)?;
+    let after = TimeColumn::lent(py, &AnyColumn::new(not_after, "not_after")?)?;
     let rows = same_length(&[("not_before", before.len()), ("not_after", after.len())])?;
+    let bounds = Bounds::new(now, skew, before.unit(), after.unit());
     let column = py.detach(|| {
-        let bounds = Bounds::new(now, skew, before.unit(), after.unit());
+        let mut bits = vec![0; rows.div_ceil(8)];
         if let (Some(before), Some(after)) = (before.as_i64_slice(), after.as_i64_slice()) {
-            let mut bits = vec![0; rows.div_ceil(8)];
             bounds.contains_all(before, after, &mut bits);
             return Out::bits(bits, rows);
         }
-        let answers: Vec<Option<bool>> =
-            (0..rows).map(|row| Some(bounds.contains(before.get(row)?, after.get(row)?))).collect();
-        let values: Vec<bool> = answers.iter().map(|answer| answer.unwrap_or(false)).collect();
-        Out::bool(&values).with_validity(|row| answers[row].is_some())
+        windows_in_blocks(&bounds, [before.ticks(), after.ticks()], &mut bits);
+        let column = Out::bits(bits, rows);
+        if before.ticks().has_nulls() || after.ticks().has_nulls() {
+            column.with_validity(|row| before.get(row).is_some() && after.get(row).is_some())
+        } else {
+            column
+        }
     });
     Ok(Column::new(column))
+}
+
+/// Rows that are copied out at a time: they stay in the nearest cache.
+const BLOCK: usize = 1_024;
+
+/// Answers columns that do not lie in one piece, or that somebody may write to.
+fn windows_in_blocks(bounds: &Bounds, columns: [&IntColumn; 2], bits: &mut [u8]) {
+    let rows = columns[0].len();
+    let mut values = [[0; BLOCK]; 2];
+    for (block, bits) in bits.chunks_mut(BLOCK / 8).enumerate() {
+        let first = block * BLOCK;
+        let len = BLOCK.min(rows - first);
+        for (column, values) in columns.iter().zip(&mut values) {
+            column.copy_values(first, &mut values[..len]);
+        }
+        bounds.contains_all(&values[0][..len], &values[1][..len], bits);
+    }
 }

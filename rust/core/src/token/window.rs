@@ -126,16 +126,7 @@ impl Bounds {
             bits.fill(0);
             return;
         };
-        let inside = |(&before, &after): (&i64, &i64)| before <= latest && after >= earliest;
-        for ((bits, before), after) in bits.iter_mut().zip(not_before.chunks(8)).zip(not_after.chunks(8)) {
-            *bits = match (<&[i64; 8]>::try_from(before), <&[i64; 8]>::try_from(after)) {
-                // A fixed count of rows: the compiler makes vector comparisons of it.
-                (Ok(before), Ok(after)) => (0..8).fold(0, |byte, i| {
-                    byte | u8::from((before[i] <= latest) & (after[i] >= earliest)) << i
-                }),
-                _ => before.iter().zip(after).map(inside).enumerate().fold(0, |byte, (i, is)| byte | u8::from(is) << i),
-            };
-        }
+        itron_core_kernels::windows::inside(not_before, latest, not_after, earliest, bits);
     }
 }
 

@@ -31,6 +31,8 @@ pub struct IntChunk {
     validity: Validity,
     /// `None` where every row is null.
     values: Option<Integers>,
+    /// Whether somebody else may write to the values meanwhile: then they are only ever copied out.
+    is_lent: bool,
     #[allow(dead_code, reason = "held, not read")]
     keep: Option<Keep>,
 }
@@ -47,7 +49,7 @@ impl IntColumn {
     /// # Errors
     /// Another type, a value beyond 63 bits, and what contradicts itself.
     pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
-        column.ints(py)
+        column.ints(py, false)
     }
 
     /// Rows.
@@ -103,6 +105,21 @@ impl IntColumn {
         self.rows.for_pieces(first..first + values.len(), |row, chunk, rows| {
             let place = row - first..row - first + rows.len();
             chunk.copy_range(rows, &mut values[place.clone()], &mut valid[place]);
+        });
+    }
+
+    /// Copies the values from row `first` on, those of null rows whatever they are.
+    ///
+    /// # Panics
+    /// If they reach beyond the rows.
+    pub fn copy_values(&self, first: usize, values: &mut [i64]) {
+        self.rows.for_pieces(first..first + values.len(), |row, chunk, rows| {
+            let out = &mut values[row - first..row - first + rows.len()];
+            match &chunk.values {
+                // SAFETY: rows of this chunk, whose owner it keeps.
+                Some(values) => unsafe { values.copy(rows.start, out) },
+                None => out.fill(0),
+            }
         });
     }
 
@@ -164,8 +181,8 @@ impl IntChunk {
     /// The values as they lie, those of null rows included, if they are 64-bit integers.
     #[must_use]
     pub fn as_i64(&self) -> Option<&[i64]> {
-        // SAFETY: the rows of this chunk, whose owner it keeps.
-        self.values.as_ref().and_then(|values| unsafe { values.as_i64(self.len) })
+        // SAFETY: the rows of this chunk, whose owner it keeps and nobody writes to.
+        self.values.as_ref().filter(|_| !self.is_lent).and_then(|values| unsafe { values.as_i64(self.len) })
     }
 
     fn copy_range(&self, rows: Range<usize>, out: &mut [i64], valid: &mut [bool]) {
@@ -189,7 +206,7 @@ impl IntChunk {
     }
 
     fn nulls(len: usize) -> Self {
-        Self { len, validity: Validity::all(), values: None, keep: None }
+        Self { len, validity: Validity::all(), values: None, is_lent: false, keep: None }
     }
 
     fn of_piece(piece: &Piece, dtype: &Type) -> Result<Self> {
@@ -228,19 +245,21 @@ impl IntChunk {
             // The bitmap is still the producer's.
             return Ok(Self::of_vec(straight, validity, Some(keep)));
         }
-        Ok(Self { len, validity, values: Some(values), keep: Some(keep) })
+        Ok(Self { len, validity, values: Some(values), is_lent: false, keep: Some(keep) })
     }
 
     fn of_vec(values: Vec<i64>, validity: Validity, keep: Option<Keep>) -> Self {
         let integers = Integers::new(IntType::I64, values.as_ptr().cast());
-        Self { len: values.len(), validity, values: Some(integers), keep: Some(Arc::new((values, keep))) }
+        let (len, keep) = (values.len(), Some(Arc::new((values, keep)) as Keep));
+        Self { len, validity, values: Some(integers), is_lent: false, keep }
     }
 
     fn of_options(values: Vec<i64>, valid: &[bool]) -> Self {
         Self::of_vec(values, Validity::from_flags(valid.iter().copied()), None)
     }
 
-    fn of_buffer(py: Python<'_>, buffer: &Arc<PyUntypedBuffer>) -> Result<Self> {
+    /// `lend`: read a writable buffer where it lies, instead of copying it first.
+    fn of_buffer(py: Python<'_>, buffer: &Arc<PyUntypedBuffer>, lend: bool) -> Result<Self> {
         let &[len] = buffer.shape() else {
             return Err(InputError::new(format!(
                 "got a buffer of shape {:?}, wanted one dimension of integers",
@@ -248,14 +267,16 @@ impl IntChunk {
             )));
         };
         let kind = buffer_kind(buffer)?;
-        let (data, keep): (*const u8, Keep) = if buffer.readonly() && buffer.is_c_contiguous() {
+        let is_lent = lend && !buffer.readonly() && kind == IntType::I64;
+        let (data, keep): (*const u8, Keep) = if (buffer.readonly() || is_lent) && buffer.is_c_contiguous() {
             (buffer.buf_ptr().cast::<u8>().cast_const(), buffer.clone())
         } else {
             let copy = copied(py, buffer)?;
             (copy.as_ptr().cast(), Arc::new(copy))
         };
         // SAFETY: a contiguous buffer of `len` values of this width, kept alive by `keep`.
-        unsafe { Self::of_values(Integers::new(kind, data), len, Validity::all(), keep) }
+        let chunk = unsafe { Self::of_values(Integers::new(kind, data), len, Validity::all(), keep) }?;
+        Ok(Self { is_lent, ..chunk })
     }
 }
 
@@ -308,7 +329,7 @@ const INTEGERS: &str = "an integer column of any width, an integer buffer, or a 
 const TIMES: &str = "timestamps, integers as seconds since 1970, datetime64, or a sequence of int or aware datetimes";
 
 impl AnyColumn {
-    fn ints(&self, py: Python<'_>) -> Result<IntColumn> {
+    fn ints(&self, py: Python<'_>, lend: bool) -> Result<IntColumn> {
         match self.source() {
             Source::Arrow(column) => match &column.dtype {
                 Type::Int(_) | Type::Null => self.arrow_ints(&column.pieces, &column.dtype),
@@ -323,13 +344,13 @@ impl AnyColumn {
             }
             Source::Buffer(_, Some(_)) => Err(self.unwanted("datetime64", INTEGERS)),
             Source::Buffer(buffer, None) => {
-                let chunk = IntChunk::of_buffer(py, buffer).map_err(|error| error.about(self.name()))?;
+                let chunk = IntChunk::of_buffer(py, buffer, lend).map_err(|error| error.about(self.name()))?;
                 Ok(IntColumn::of([chunk]))
             }
         }
     }
 
-    fn times(&self, py: Python<'_>) -> Result<TimeColumn> {
+    fn times(&self, py: Python<'_>, lend: bool) -> Result<TimeColumn> {
         match self.source() {
             Source::Arrow(column) => {
                 let unit = match &column.dtype {
@@ -340,9 +361,10 @@ impl AnyColumn {
                 Ok(TimeColumn { ticks: self.arrow_ints(&column.pieces, &column.dtype)?, unit })
             }
             Source::Items(items) => self.time_items(items.bind(py)),
-            Source::Buffer(_, None) => Ok(TimeColumn { ticks: self.ints(py)?, unit: Unit::Second }),
+            Source::Buffer(_, None) => Ok(TimeColumn { ticks: self.ints(py, lend)?, unit: Unit::Second }),
+            // A NaT is found by reading every value beforehand: such a buffer is not lent.
             Source::Buffer(buffer, Some(unit)) => {
-                let chunk = IntChunk::of_buffer(py, buffer).map_err(|error| error.about(self.name()))?;
+                let chunk = IntChunk::of_buffer(py, buffer, false).map_err(|error| error.about(self.name()))?;
                 Ok(TimeColumn { ticks: IntColumn::of([without_nat(chunk)]), unit: *unit })
             }
         }
@@ -444,7 +466,16 @@ impl TimeColumn {
     /// # Errors
     /// Another type, a naive datetime, and what contradicts itself.
     pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
-        column.times(py)
+        column.times(py, false)
+    }
+
+    /// As [`TimeColumn::new`], but a writable buffer is read where it lies: for a call that reads each value once, so
+    /// that whoever writes to it meanwhile changes that row's answer and nothing else.
+    ///
+    /// # Errors
+    /// As [`TimeColumn::new`].
+    pub fn lent(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
+        column.times(py, true)
     }
 
     /// All ticks as one slice, if they lie in one piece as 64-bit integers and none is null.

@@ -390,6 +390,12 @@ impl Integers {
     /// # Safety
     /// As for [`Integers::get`], for all the rows copied.
     pub unsafe fn copy(&self, first: usize, out: &mut [i64]) {
+        if self.kind == IntType::I64 {
+            let data = self.data.wrapping_add(first * 8);
+            // SAFETY: the caller's promise, byte by byte: the pointer may be crooked.
+            unsafe { std::ptr::copy_nonoverlapping(data, out.as_mut_ptr().cast::<u8>(), size_of_val(out)) };
+            return;
+        }
         each_kind!(self.kind, T => {
             let data = self.data.cast::<T>().wrapping_add(first);
             for (at, out) in out.iter_mut().enumerate() {
