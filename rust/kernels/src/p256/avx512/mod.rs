@@ -20,6 +20,9 @@ const SLOTS: usize = 256;
 /// Rows worked on together.
 const ROWS: usize = 1024;
 
+/// How many slots ahead table entries are fetched into the cache.
+const AHEAD: usize = 6;
+
 /// 2^518 mod p, which takes an integer to 2^258 times itself, where the sums' x are.
 const TO_X: lanes::Limbs52 = [0xc0, 0xf_ffff_fffc_0000, 0xf_ffff_bfff_fffe, 0xf_f7ff_ffff_ffff, 0x13f_ffff];
 
@@ -75,19 +78,17 @@ fn sum(terms: &Terms<'_>) -> (Vec<Slot>, Vec<__mmask8>) {
     let mut width = (SLOTS / groups).clamp(1, terms.count / 2);
     let mut slots = Vec::with_capacity(width * groups);
     let mut degenerate = vec![0; width * groups];
-    for term in 0..width {
-        for group in 0..groups {
-            // SAFETY: `terms` borrows the tables.
-            slots.push(unsafe { Slot::start(&terms.addends(term, group)) });
-        }
+    for item in 0..width * groups {
+        terms.prefetch(item + AHEAD);
+        // SAFETY: `terms` borrows the tables.
+        slots.push(unsafe { Slot::start(&terms.addends(item)) });
     }
     for first in (width..terms.count).step_by(width) {
         let used = width.min(terms.count - first) * groups;
-        for (term, slots) in (first..).zip(slots[..used].chunks_mut(groups)) {
-            for (group, slot) in slots.iter_mut().enumerate() {
-                // SAFETY: `terms` borrows the tables.
-                unsafe { slot.prepare(&terms.addends(term, group)) };
-            }
+        for (item, slot) in (first * groups..).zip(&mut slots[..used]) {
+            terms.prefetch(item + AHEAD);
+            // SAFETY: `terms` borrows the tables.
+            unsafe { slot.prepare(&terms.addends(item)) };
         }
         sums::add_all(&mut slots[..used], &mut degenerate[..used]);
     }

@@ -42,11 +42,11 @@ impl<'a> Terms<'a> {
         Self { tables, generator: table::generator(), codes, groups, count }
     }
 
-    /// The entries of term `term` for the rows of `group`.
+    /// The entries of item `term * groups + group`: those of a term for the rows of a group.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-    pub(super) fn addends(&self, term: usize, group: usize) -> Addends {
-        let codes = &self.codes[term * self.groups + group];
+    pub(super) fn addends(&self, item: usize) -> Addends {
+        let (term, group) = (item / self.groups, item % self.groups);
         let mut bases: [*const Entry; 8] = [std::ptr::null(); 8];
         if term < GENERATOR_DIGITS {
             bases = [self.generator.digit(term).as_ptr(); 8];
@@ -59,7 +59,16 @@ impl<'a> Terms<'a> {
         }
         // SAFETY: a code's index has one bit less than its window, and a digit has that many entries: `encode`
         // masks it, and `new` made sure of the window.
-        unsafe { Addends::new(&bases, codes) }
+        unsafe { Addends::new(&bases, &self.codes[item]) }
+    }
+
+    /// Fetches the entries of an item, if there is such an item, into the cache.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+    pub(super) fn prefetch(&self, item: usize) {
+        if item < self.codes.len() {
+            self.addends(item).prefetch();
+        }
     }
 }
 
