@@ -1,12 +1,14 @@
 //! Verification with tables in eight lanes of AVX-512 IFMA: the portable twin's plan, eight rows in a slot.
 
+mod few;
 mod field;
+mod jacobian;
 mod lanes;
 mod scalar;
 mod sums;
 mod terms;
 
-use super::equation::{Scalars, second_x};
+use super::equation::{self, Scalars, second_x};
 use super::limbs::{self, Limbs};
 use super::portable;
 use super::table::Table;
@@ -20,6 +22,8 @@ const SLOTS: usize = 256;
 /// Rows worked on together.
 const ROWS: usize = 1024;
 
+/// Up to this many rows, each is faster by itself.
+const FEW: usize = 8;
 /// How many slots ahead table entries are fetched into the cache.
 const AHEAD: usize = 6;
 
@@ -32,6 +36,9 @@ const TO_X: lanes::Limbs52 = [0xc0, 0xf_ffff_fffc_0000, 0xf_ffff_bfff_fffe, 0xf_
 /// Without AVX-512 IFMA.
 pub(crate) fn divide(digests: &[Limbs], s: &mut [Limbs], scalars: &mut [Scalars]) {
     assert_features();
+    if scalars.len() < FEW {
+        return equation::divide(digests, s, scalars);
+    }
     // SAFETY: the processor has the features.
     unsafe { scalar::divide(digests, s, scalars) };
 }
@@ -44,8 +51,15 @@ pub(crate) fn verify(tables: &[&Table], scalars: &[Scalars], verdicts: &mut [boo
     assert_features();
     let chunks = tables.chunks(ROWS).zip(scalars.chunks(ROWS)).zip(verdicts.chunks_mut(ROWS));
     for ((tables, scalars), verdicts) in chunks {
-        // SAFETY: the processor has the features.
-        unsafe { verify_together(tables, scalars, verdicts) };
+        if tables.len() <= FEW {
+            for ((table, scalars), verdict) in tables.iter().zip(scalars).zip(verdicts) {
+                // SAFETY: the processor has the features.
+                *verdict = unsafe { few::verify_one(table, scalars) };
+            }
+        } else {
+            // SAFETY: the processor has the features.
+            unsafe { verify_together(tables, scalars, verdicts) };
+        }
     }
 }
 

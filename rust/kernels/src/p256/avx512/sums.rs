@@ -82,6 +82,20 @@ impl Addends {
     }
 }
 
+impl Addends {
+    /// (x, y) of the entries, both below 2p.
+    ///
+    /// # Safety
+    /// The entries must be alive.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn load_reduced(&self) -> (Vectors, Vectors) {
+        // SAFETY: by the caller's word.
+        let (x, y) = unsafe { self.load() };
+        (field::reduce_columns(x), field::reduce_columns(y))
+    }
+}
+
 impl Slot {
     /// The sums begin as the addends.
     ///
@@ -91,9 +105,8 @@ impl Slot {
     #[target_feature(enable = "avx512f")]
     pub(super) unsafe fn start(addends: &Addends) -> Self {
         // SAFETY: by the caller's word.
-        let (x, y) = unsafe { addends.load() };
-        // Below 4p and at most 2p: brought to where sums are.
-        Self { x: field::reduce_columns(x), y: field::reduce_columns(y), dx: x, dy: x, prefix: x }
+        let (x, y) = unsafe { addends.load_reduced() };
+        Self { x, y, dx: x, dy: x, prefix: x }
     }
 
     /// Notes that `addends` are to be added by the next [`add_all`].
