@@ -1,7 +1,7 @@
 //! Ed25519 verifications a second and core, by window and number of rows, beside ed25519-dalek in the same run.
 //!
-//! `cargo run --release -p itron-core-kernels --example speed_ed25519 [seconds per figure]`; set
-//! `ITRON_CORE_KERNELS=portable` for the portable kernels. Each verdict is checked, one row in 1,000 is spoiled.
+//! `cargo run --release -p itron-core-kernels --example speed_ed25519 [seconds per figure] [windows]`;
+//! set `ITRON_CORE_KERNELS=portable` for the portable kernels. Each verdict is checked, one row in 1,000 is spoiled.
 
 use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
 use itron_core_kernels::ed25519::{OneOffRow, Row, Table, verify, verify_one_off};
@@ -28,7 +28,11 @@ fn main() {
     let samples: Vec<Signed> = (0..16384).map(|i| signed(i, 1)).collect();
     let dalek = dalek_rate(&samples[..512], budget);
     println!("{:<28}{dalek:>10.0} /s", "ed25519-dalek, one key");
-    for window in [6, 8, 9, 10, 11, 12] {
+    let mut windows: Vec<u32> = std::env::args().skip(2).filter_map(|text| text.parse().ok()).collect();
+    if windows.is_empty() {
+        windows = vec![6, 8, 9, 10, 11, 12];
+    }
+    for window in windows {
         with_window(&samples, window, dalek, budget);
     }
     eight_keys(dalek, budget);

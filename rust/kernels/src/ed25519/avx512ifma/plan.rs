@@ -7,7 +7,7 @@ use crate::field25519::avx512ifma::{Lanes, load, store};
 use std::arch::x86_64::*;
 
 /// Steps ahead of their use that entries are asked for.
-pub(super) const AHEAD: usize = 2;
+pub(super) const AHEAD: usize = 8;
 
 /// The addresses of what eight rows sum, each step a vector; the window is the same in every lane.
 pub(super) struct Plan {

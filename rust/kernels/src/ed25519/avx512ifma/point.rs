@@ -79,13 +79,13 @@ impl Points {
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     #[inline]
     pub(super) fn add_affine(&self, other: &Addends) -> Self {
+        let c = self.t.mul_wide(&other.dxy);
+        let f = self.z.widen().sub(&c).carry();
+        let g = self.z.widen().add(&c).carry();
         let a = self.minus.mul_wide(&other.minus);
         let b = self.plus.mul_wide(&other.plus);
         let e = b.sub(&a).carry();
         let h = b.add(&a).carry();
-        let c = self.t.mul_wide(&other.dxy);
-        let f = self.z.widen().sub(&c).carry();
-        let g = self.z.widen().add(&c).carry();
         Self::of_completed(&e, &f, &g, &h)
     }
 
@@ -105,8 +105,11 @@ impl Points {
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     #[inline]
     fn of_completed(e: &Element, f: &Element, g: &Element, h: &Element) -> Self {
+        // Z first, which needs what was ready first; T before X and Y, for it is what the next addition starts with.
+        let z = f.mul(g);
+        let t = e.mul(h);
         let x = e.mul_wide(f);
         let y = g.mul_wide(h);
-        Self { plus: y.add(&x).carry(), minus: y.sub(&x).carry(), z: f.mul(g), t: e.mul(h) }
+        Self { plus: y.add(&x).carry(), minus: y.sub(&x).carry(), z, t }
     }
 }
