@@ -57,7 +57,7 @@ pub fn check_windows(
     let after = TimeColumn::lent(py, &AnyColumn::new(not_after, "not_after")?)?;
     let rows = same_length(&[("not_before", before.len()), ("not_after", after.len())])?;
     let bounds = Bounds::new(now, skew, before.unit(), after.unit());
-    let column = py.detach(|| {
+    let answer = || {
         let mut bits = vec![0; rows.div_ceil(8)];
         if let (Some(before), Some(after)) = (before.as_i64_slice(), after.as_i64_slice()) {
             bounds.contains_all(before, after, &mut bits);
@@ -70,14 +70,16 @@ pub fn check_windows(
         } else {
             column
         }
-    });
+    };
+    // A writable buffer is read where it lies, in milliseconds, so nobody may write to it meanwhile.
+    let column = if before.is_lent() || after.is_lent() { answer() } else { py.detach(answer) };
     Ok(Column::new(column))
 }
 
 /// Rows that are copied out at a time: they stay in the nearest cache.
 const BLOCK: usize = 1_024;
 
-/// Answers columns that do not lie in one piece, or that somebody may write to.
+/// Answers columns that do not lie in one piece, or are narrower than 64 bits.
 fn windows_in_blocks(bounds: &Bounds, columns: [&IntColumn; 2], bits: &mut [u8]) {
     let rows = columns[0].len();
     let mut values = [[0; BLOCK]; 2];

@@ -31,7 +31,7 @@ pub struct IntChunk {
     validity: Validity,
     /// `None` where every row is null.
     values: Option<Integers>,
-    /// Whether somebody else may write to the values meanwhile: then they are only ever copied out.
+    /// Whether Python may write to the values: they are read under the interpreter lock only.
     is_lent: bool,
     #[allow(dead_code, reason = "held, not read")]
     keep: Option<Keep>,
@@ -181,8 +181,8 @@ impl IntChunk {
     /// The values as they lie, those of null rows included, if they are 64-bit integers.
     #[must_use]
     pub fn as_i64(&self) -> Option<&[i64]> {
-        // SAFETY: the rows of this chunk, whose owner it keeps and nobody writes to.
-        self.values.as_ref().filter(|_| !self.is_lent).and_then(|values| unsafe { values.as_i64(self.len) })
+        // SAFETY: the rows of this chunk, whose owner it keeps; whoever lends them holds the interpreter lock.
+        self.values.as_ref().and_then(|values| unsafe { values.as_i64(self.len) })
     }
 
     fn copy_range(&self, rows: Range<usize>, out: &mut [i64], valid: &mut [bool]) {
@@ -469,13 +469,19 @@ impl TimeColumn {
         column.times(py, false)
     }
 
-    /// As [`TimeColumn::new`], but a writable buffer is read where it lies: for a call that reads each value once, so
-    /// that whoever writes to it meanwhile changes that row's answer and nothing else.
+    /// As [`TimeColumn::new`], but a writable buffer is read where it lies. Such a column [is lent](Self::is_lent): it is to
+    /// be read under the interpreter lock.
     ///
     /// # Errors
     /// As [`TimeColumn::new`].
     pub fn lent(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
         column.times(py, true)
+    }
+
+    /// Whether Python may write to the values, so that the interpreter lock must be held while they are read.
+    #[must_use]
+    pub fn is_lent(&self) -> bool {
+        self.ticks.chunks().iter().any(|chunk| chunk.is_lent)
     }
 
     /// All ticks as one slice, if they lie in one piece as 64-bit integers and none is null.
