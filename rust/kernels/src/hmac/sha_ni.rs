@@ -5,7 +5,7 @@
 
 use super::Template;
 use crate::sha256::State;
-use crate::sha256::sha_ni::{FEW, LANES, Packed, Words, add, load, pack, rounds, rounds_before, unpack, words, write};
+use crate::sha256::sha_ni::{FEW, LANES, Packed, Words, add, load, pack, rounds, rounds_before, unpack, words, write, write_half};
 use core::arch::x86_64::*;
 use zeroize::Zeroize;
 
@@ -116,15 +116,19 @@ pub fn derive(template: &Template, outer: &State, ids: &[[u8; 8]], width: usize,
 #[inline]
 #[target_feature(enable = "sha,sse4.1,ssse3")]
 fn cut(macs: &[Packed], width: usize, out: &mut [u8]) {
-    let mut mac = [0; 32];
-    for (state, out) in macs.iter().zip(out.chunks_exact_mut(width)) {
-        write(*state, &mut mac);
-        // A copy of known length is two instructions, any other a call.
-        match out.len() {
-            16 => out.copy_from_slice(&mac[..16]),
-            32 => out.copy_from_slice(&mac),
-            _ => out.copy_from_slice(&mac[..width]),
-        }
+    match width {
+        16 => macs.iter().zip(out.as_chunks_mut().0).for_each(|(mac, out)| write_half(*mac, out)),
+        32 => macs.iter().zip(out.as_chunks_mut().0).for_each(|(mac, out)| write(*mac, out)),
+        _ => cut_bytes(macs, width, out),
     }
-    mac.zeroize();
+}
+
+#[target_feature(enable = "sha,sse4.1,ssse3")]
+fn cut_bytes(macs: &[Packed], width: usize, out: &mut [u8]) {
+    let mut bytes = [0; 32];
+    for (mac, out) in macs.iter().zip(out.chunks_exact_mut(width)) {
+        write(*mac, &mut bytes);
+        out.copy_from_slice(&bytes[..width]);
+    }
+    bytes.zeroize();
 }
