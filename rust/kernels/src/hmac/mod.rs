@@ -94,3 +94,6 @@ fn outer_hash(outer: &State, inner: &State) -> [u8; 32] {
     state.zeroize();
     mac
 }
+
+#[cfg(test)]
+mod tests;
