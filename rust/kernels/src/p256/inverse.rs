@@ -33,7 +33,7 @@ struct Matrix {
 }
 
 impl Modulus {
-    const fn new(modulus: &Limbs) -> Self {
+    pub(crate) const fn new(modulus: &Limbs) -> Self {
         // Newton's iteration doubles the right bits: 3, 6, 12, 24, 48, 96.
         let mut inverse = modulus[0];
         let mut i = 0;

@@ -8,7 +8,7 @@ mod avx512;
 mod digits;
 mod equation;
 mod field;
-mod inverse;
+pub(crate) mod inverse;
 mod limbs;
 mod one_off;
 mod point;
@@ -122,7 +122,7 @@ fn verify_portable(rows: &[Row<'_>], verdicts: &mut [bool]) {
 }
 
 fn verify_one_off_portable(rows: &[OneOffRow<'_>], verdicts: &mut [bool]) {
-    verify_one_off_with(rows, verdicts, equation::divide);
+    verify_one_off_with(rows, verdicts, equation::divide, one_off::verify);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -132,7 +132,7 @@ fn verify_avx512(rows: &[Row<'_>], verdicts: &mut [bool]) {
 
 #[cfg(target_arch = "x86_64")]
 fn verify_one_off_avx512(rows: &[OneOffRow<'_>], verdicts: &mut [bool]) {
-    verify_one_off_with(rows, verdicts, avx512::divide);
+    verify_one_off_with(rows, verdicts, avx512::divide, avx512::verify_one_off);
 }
 
 /// Verdicts for rows whose tables all have one window; slices of one length.
@@ -148,14 +148,16 @@ fn verify_with(rows: &[Row<'_>], verdicts: &mut [bool], divide: Divide, kernel: 
     }
 }
 
-fn verify_one_off_with(rows: &[OneOffRow<'_>], verdicts: &mut [bool], divide: Divide) {
+/// As [`Kernel`], with points, `None` where the key is not one, in the place of tables.
+type OneOffKernel = fn(&[Option<Affine>], &[Scalars], &mut [bool]);
+
+fn verify_one_off_with(rows: &[OneOffRow<'_>], verdicts: &mut [bool], divide: Divide, kernel: OneOffKernel) {
     assert_eq!(rows.len(), verdicts.len(), "one verdict a row");
     for (rows, verdicts) in rows.chunks(CHUNK).zip(verdicts.chunks_mut(CHUNK)) {
         let mut scalars = vec![Scalars::default(); rows.len()];
         equation::prepare(rows, &mut scalars, divide);
-        for ((row, scalars), verdict) in rows.iter().zip(&scalars).zip(verdicts) {
-            *verdict = one_off::verify_one(Affine::from_bytes(row.public_key), scalars);
-        }
+        let keys: Vec<_> = rows.iter().map(|row| Affine::from_bytes(row.public_key)).collect();
+        kernel(&keys, &scalars, verdicts);
     }
 }
 

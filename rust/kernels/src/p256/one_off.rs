@@ -11,6 +11,13 @@ const WINDOW: u32 = 5;
 /// Odd multiples of Q kept: 1, 3, .. 31.
 const MULTIPLES: usize = 1 << (WINDOW - 1);
 
+/// Verdicts for rows without tables; slices of one length. `None` stands for a key that is no point.
+pub(crate) fn verify(keys: &[Option<Affine>], scalars: &[Scalars], verdicts: &mut [bool]) {
+    for ((key, scalars), verdict) in keys.iter().zip(scalars).zip(verdicts) {
+        *verdict = verify_one(*key, scalars);
+    }
+}
+
 /// Whether x([u1]G + [u2]Q) mod n = r. `None` stands for a key that is no point.
 pub(crate) fn verify_one(key: Option<Affine>, scalars: &Scalars) -> bool {
     let Some(key) = key.filter(|_| scalars.well_formed) else { return false };

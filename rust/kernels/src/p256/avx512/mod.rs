@@ -4,12 +4,14 @@ mod few;
 mod field;
 mod jacobian;
 mod lanes;
+mod one_off;
 mod scalar;
 mod sums;
 mod terms;
 
 use super::equation::{self, Scalars, second_x};
 use super::limbs::{self, Limbs};
+use super::point::Affine;
 use super::portable;
 use super::table::Table;
 use lanes::Vectors;
@@ -22,6 +24,8 @@ const SLOTS: usize = 256;
 /// Rows worked on together.
 const ROWS: usize = 1024;
 
+/// Rows without tables worked on together: 2.6 kB of multiples each.
+const ONE_OFF_ROWS: usize = 256;
 /// Up to this many rows, each is faster by itself.
 const FEW: usize = 8;
 /// How many slots ahead table entries are fetched into the cache.
@@ -63,6 +67,19 @@ pub(crate) fn verify(tables: &[&Table], scalars: &[Scalars], verdicts: &mut [boo
     }
 }
 
+/// Verdicts for rows without tables; slices of one length. `None` stands for a key that is no point.
+///
+/// # Panics
+/// Without AVX-512 IFMA.
+pub(crate) fn verify_one_off(keys: &[Option<Affine>], scalars: &[Scalars], verdicts: &mut [bool]) {
+    assert_features();
+    let chunks = keys.chunks(ONE_OFF_ROWS).zip(scalars.chunks(ONE_OFF_ROWS)).zip(verdicts.chunks_mut(ONE_OFF_ROWS));
+    for ((keys, scalars), verdicts) in chunks {
+        // SAFETY: the processor has the features.
+        unsafe { one_off::verify_together(keys, scalars, verdicts) };
+    }
+}
+
 fn assert_features() {
     assert!(crate::features::detected().avx512ifma, "AVX-512 IFMA");
 }
@@ -73,7 +90,7 @@ fn verify_together(tables: &[&Table], scalars: &[Scalars], verdicts: &mut [bool]
     let (sums, degenerate) = sum(&terms);
     for (group, sum) in sums.iter().enumerate() {
         let rows = 8 * group..tables.len().min(8 * group + 8);
-        let right = has_x(&sum.x, &scalars[rows.clone()]);
+        let right = matching_lanes(&sum.x, &scalars[rows.clone()], |x| *x);
         for (lane, row) in rows.enumerate() {
             verdicts[row] = if degenerate[group] >> lane & 1 == 1 {
                 portable::verify_one(tables[row], &scalars[row])
@@ -121,15 +138,15 @@ fn sum(terms: &Terms<'_>) -> (Vec<Slot>, Vec<__mmask8>) {
     (slots, degenerate)
 }
 
-/// Lanes whose x, as the sums have it, is r or r + n.
+/// Lanes whose x, as the sums have it, is r or r + n once those are taken through `scale`; x below 2p.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn has_x(x: &Vectors, scalars: &[Scalars]) -> __mmask8 {
+fn matching_lanes(x: &Vectors, scalars: &[Scalars], scale: impl Fn(&Vectors) -> Vectors) -> __mmask8 {
     let x = field::canonical(x);
     let is_x = |integers: &[Limbs; 8]| {
         let integers = lanes::gather(8, 0, |lane| integers[lane]);
-        let integer = field::mul(&integers, &lanes::broadcast(&TO_X));
-        lanes::equal(&field::canonical(&integer), &x)
+        let integers = field::mul(&integers, &lanes::broadcast(&TO_X));
+        lanes::equal(&field::canonical(&scale(&integers)), &x)
     };
     let mut first = [limbs::ZERO; 8];
     let mut second = [limbs::ZERO; 8];

@@ -19,7 +19,7 @@ const CHAINS: usize = 4;
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
     pub(super) x: Vectors,
-    y: Vectors,
+    pub(super) y: Vectors,
     /// Below 6p.
     dx: Vectors,
     /// Below 4p.
@@ -106,7 +106,14 @@ impl Slot {
     pub(super) unsafe fn start(addends: &Addends) -> Self {
         // SAFETY: by the caller's word.
         let (x, y) = unsafe { addends.load_reduced() };
-        Self { x, y, dx: x, dy: x, prefix: x }
+        Self::new(&x, &y)
+    }
+
+    /// The sums begin as these points, coordinates below 2p.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn new(x: &Vectors, y: &Vectors) -> Self {
+        Self { x: *x, y: *y, dx: *x, dy: *x, prefix: *x }
     }
 
     /// Notes that `addends` are to be added by the next [`add_all`].
@@ -128,9 +135,10 @@ impl Slot {
         self.prepare_point(&other.x, &other.y);
     }
 
+    /// As [`Slot::prepare`], for a point with x below 4p and y, also as columns, at most 2p.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn prepare_point(&mut self, x: &Vectors, y: &Vectors) {
+    pub(super) fn prepare_point(&mut self, x: &Vectors, y: &Vectors) {
         self.dx = field::sub(x, &self.x);
         self.dy = field::sub(y, &self.y);
     }

@@ -29,17 +29,28 @@ impl<'a> Terms<'a> {
     pub(super) fn new(tables: &'a [&'a Table], scalars: &[Scalars]) -> Self {
         let window = tables[0].window();
         assert!(tables.iter().all(|table| table.window() == window), "one window in all rows");
-        let groups = tables.len().div_ceil(8);
-        let count = GENERATOR_DIGITS + digits::count(window);
-        let mut codes = vec![[0; 8]; count * groups];
+        assert_eq!(tables.len(), scalars.len(), "one table a row");
+        let mut terms = Self::of_generator(scalars);
+        let groups = terms.groups;
+        terms.count += digits::count(window);
+        terms.codes.resize(terms.count * groups, [0; 8]);
+        for group in 0..groups {
+            let u2 = lanes::gather(scalars.len(), group, |row| scalars[row].u2);
+            encode(&u2, window, &mut terms.codes[GENERATOR_DIGITS * groups + group..], groups);
+        }
+        Self { tables, ..terms }
+    }
+
+    /// Of [u1]G alone.
+    #[target_feature(enable = "avx512f,avx512ifma,avx512vl")]
+    pub(super) fn of_generator(scalars: &[Scalars]) -> Self {
+        let groups = scalars.len().div_ceil(8);
+        let mut codes = vec![[0; 8]; GENERATOR_DIGITS * groups];
         for group in 0..groups {
             let u1 = lanes::gather(scalars.len(), group, |row| scalars[row].u1);
-            let u2 = lanes::gather(scalars.len(), group, |row| scalars[row].u2);
-            let (of_generator, of_key) = codes.split_at_mut(GENERATOR_DIGITS * groups);
-            encode(&u1, GENERATOR_WINDOW, &mut of_generator[group..], groups);
-            encode(&u2, window, &mut of_key[group..], groups);
+            encode(&u1, GENERATOR_WINDOW, &mut codes[group..], groups);
         }
-        Self { tables, generator: table::generator(), codes, groups, count }
+        Self { tables: &[], generator: table::generator(), codes, groups, count: GENERATOR_DIGITS }
     }
 
     /// The entries of item `term * groups + group`: those of a term for the rows of a group.
@@ -75,7 +86,7 @@ impl<'a> Terms<'a> {
 /// The codes of eight scalars in 0..n, digit i at `codes[i * stride]`: as [`digits::Odd`] does it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl")]
-fn encode(scalars: &Vectors, window: u32, codes: &mut [[u32; 8]], stride: usize) {
+pub(super) fn encode(scalars: &Vectors, window: u32, codes: &mut [[u32; 8]], stride: usize) {
     let even = _mm512_testn_epi64_mask(scalars[0], lanes::splat(1));
     let negated = lanes::carry(lanes::sub(&lanes::broadcast(&scalar::N), scalars));
     let odd = lanes::select(even, scalars, &negated);
