@@ -54,8 +54,8 @@ class RefusedError(Exception):
         self.code = code
 
 
-def read_claims(payload, token_type, max_lifetime):
-    """Return the claims as a dict of plain values by name; raises `cbor.FaultError` or `RefusedError`."""
+def read_claims(payload, token_type):
+    """Return the claims as a dict of plain values by name; raises `cbor.FaultError`, or `RefusedError` 400 to 404."""
     given = _entries(cbor.read(payload))
     _read_scope(given, token_type)
     allowed = REQUIRED[token_type] | OPTIONAL[token_type]
@@ -66,10 +66,13 @@ def read_claims(payload, token_type, max_lifetime):
         raise RefusedError(UNKNOWN)
     for key in allowed & given.keys():
         CHECKS[key][1](given[key], token_type)
-    claims = _plain(given)
+    return _plain(given)
+
+
+def check_claims(claims, token_type, max_lifetime):
+    """Raise `RefusedError` 405 to 407 for claims that do not go together."""
     _check_times(claims, max_lifetime)
     _check_consistency(claims, token_type)
-    return claims
 
 
 def _entries(item):

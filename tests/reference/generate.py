@@ -123,9 +123,10 @@ def _delegation_claims(world, rng):
 
 def _revocation_claims(_world, rng):
     devices = rng.sample(DEVICES, rng.randrange(len(DEVICES)))
+    issuers = rng.choice([*range(4), *range(4), 100, 8000])
     return {
         -65541: rng.choice([0, 1, 7, 2**32]),
-        -65542: sorted({rng.randbytes(8) for _ in range(rng.randrange(4))}),
+        -65542: sorted({rng.randbytes(8) for _ in range(issuers)}),
         -65543: [[device, *(rng.choice([0, 5, NOW, 2**40]) for _ in range(3))] for device in sorted(devices)],
         -65544: sorted(
             [rng.choice([b"\x00" * 8, rng.randbytes(8)]), rng.randbytes(16)] for _ in range(rng.randrange(4))
@@ -514,7 +515,7 @@ def options_for(rng, claims, token_type):
     if rng.random() < 0.5:
         options["action"] = rng.choice(ACTIONS)
     if rng.random() < 0.3 and token_type in FOR_ONE_DEVICE:
-        options["epoch"] = max(0, _integer(claims, -65537, 0) + rng.choice([-1, 0, 1]))
+        options["epoch"] = max(0, min(_integer(claims, -65537, 0), 2**32) + rng.choice([-1, 0, 1]))
     return now, options
 
 
@@ -524,6 +525,8 @@ def _moment(rng, claims, skew):
     issued, ends = _integer(claims, 6, NOW), _integer(claims, 4, NOW)
     begins = _integer(claims, 5, issued)
     stale = NOW + 3 * DAY
+    if rng.random() < 0.02:
+        return rng.choice([0, 1, 2**32, 2**53, 2**63 - 1])
     edge = rng.choice([issued - skew, begins - skew, ends + skew, issued, ends, stale])
     return max(0, min(edge + rng.choice([-1, 0, 1]), 2**40))
 

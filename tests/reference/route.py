@@ -62,9 +62,9 @@ def process_row(row, keyring, *, now, permissions, options, revocations=None):
     """Return the result columns of a row as a dict.
 
     The row is a dict by the names of the columns; what is absent or None is null. `now` and `session_opened_at` are
-    whole seconds since 1970, and so is `session_until`.
+    whole seconds since 1970, and so is `session_until`. An empty token is none.
     """
-    row = {name: value for name, value in row.items() if value is not None}
+    row = {name: value for name, value in row.items() if value is not None and not (name in MATERIALS and not value)}
     row = DEFAULTS | {"permissions": permissions} | row
     situation = read_situation(row)
     if situation is None:
@@ -118,7 +118,7 @@ def possibilities(situation):
 def is_unverified(row, situation):
     """R21, R22: the answer rests on a level that nobody asked of the device."""
     asks_level = situation.device_class is DeviceClass.ENHANCED or (
-        situation.device_class is DeviceClass.MULTI_MODE and situation.mode is Mode.MOBILE
+        situation.device_class is DeviceClass.MULTI_MODE and situation.mode is not Mode.NETWORK
     )
     return asks_level and (situation.level is SecurityLevel.UNKNOWN or not row["level_verified"])
 

@@ -259,9 +259,8 @@ def test_the_envelope_is_read_front_to_back():
     assert of(bytes(128), {}, payload, signature) == 105
     assert of(protected, {}, bytes(641), signature) == 100
     assert of(protected, {}, bytes(640), signature) == 302
-    assert of(b"", {1: 2}, payload, bytes(100)) == 113
-    assert of(b"", {}, payload, bytes(100)) == 102
-    assert of(protected, {}, b"", bytes(100)) == 300
+    assert of(b"", {1: 2}, payload, bytes(100)) == 102
+    assert of(protected, {}, b"", bytes(100)) == 102
     assert of(protected, {}, payload, signature + b"x") == 300
     # Its end is beyond the token's, and it is over its limit.
     assert code(good.token()[:2] + b"\x59\xff\xff" + good.token()[4:]) == 102
@@ -624,7 +623,9 @@ def test_what_is_told_of_a_refused_token():
     assert verify(token, KEYRING, T, "authorization") == (404, 0, None)
     code, index, claims = verify(sign(TWO, "authorization", authorization()), KEYRING, T + 30 * DAY, "authorization")
     assert (code, index, claims["audience"]) == (502, 1, "ert:7")
-    assert verify(token, KEYRING, T, "secure_command") == (210, None, None)
+    assert verify(token, KEYRING, T, "secure_command") == (210, 0, None)
+    code, _, claims = verify(sign(ONE, "authorization", authorization(exp=ISSUED)), KEYRING, T, "authorization")
+    assert (code, claims["audience"]) == (406, "ert:7")
 
 
 # Delegations and snapshots.
@@ -884,6 +885,12 @@ def test_a_switch_of_mode_needs_two_things():
     )
 
 
+def test_an_empty_token_is_none():
+    for empty in (None, b""):
+        decided = decide(action="disconnect_service", secure_command=empty, secure_command_used=True)
+        assert (decided["reason"], decided["secure_command_code"]) == (1020, None)
+
+
 def test_an_unverified_level_is_marked():
     def marked(**row):
         return decide(**{"action": "read_endpoint"} | row)["unverified"]
@@ -896,6 +903,7 @@ def test_an_unverified_level_is_marked():
     assert not marked()
     assert not marked(device_class="basic", level_verified=False)
     assert not marked(device_class="multi_mode", mode="network", level_verified=False)
+    assert marked(device_class="multi_mode", level_verified=False)
     assert marked(device_class="multi_mode", mode="mobile", level_verified=False)
 
 
@@ -911,8 +919,8 @@ def test_random_tokens_reach_every_code_of_the_checks():
             options["revocations"] = world.revocations if options["revocations"] else None
         code, index, claims = verify(case.token, world.keyring, case.now, case.token_type, **options)
         codes.add(code)
-        assert (claims is None) == (0 < code < 410)
-        assert index is not None or code < 231
+        assert (claims is None) == (0 < code < 405)
+        assert index is not None or code <= 230
     assert {code for code in Code if code < 800} - codes <= {113}
 
 

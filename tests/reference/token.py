@@ -11,6 +11,7 @@ from reference.claims import (
     SECURE_COMMAND,
     TYPS,
     RefusedError,
+    check_claims,
     read_claims,
 )
 from reference.signatures import ED25519, ESP256
@@ -49,7 +50,7 @@ def verify(
 ):
     """Return (code, index of the key or None, claims or None).
 
-    The key is told from step 7 on, the claims from step 12 on: before that they are not known or not believed.
+    The key is told once the protected header is read, the claims once all of them were read behind a good signature.
     `audience` is a str, `action` a number, `now` whole seconds.
     """
     run = _Run(keyring, now, token_type, legacy_algorithms)
@@ -87,16 +88,17 @@ class _Run:
         check_size(token, self.token_type)
         protected, payload, signature = read_envelope(token, self.token_type)
         header = read_header(protected)
+        self.index = self.keyring.find(header[KID])
         _refuse(header[TYP] != TYPS[self.token_type], 210)
         algorithm = self._algorithm(header[ALG])
-        self.index = self.keyring.find(header[KID])
         _refuse(self.index is None, 230)
         _refuse(self.entry.algorithm != algorithm, 231)
         _refuse(self.token_type not in self.entry.token_types, 232)
         signed = cbor.write(["Signature1", protected, b"", payload])
         code = signatures.verify(algorithm, self.entry.raw, signed, signature)
         _refuse(code, code)
-        self.claims = read_claims(payload, self.token_type, max_lifetime)
+        self.claims = read_claims(payload, self.token_type)
+        check_claims(self.claims, self.token_type, max_lifetime)
 
     def _algorithm(self, alg):
         _refuse(alg in LEGACY_ALGORITHMS and not self.legacy, 221)
@@ -171,23 +173,29 @@ def read_envelope(token, token_type):
     _refuse((head.kind, head.argument) != (TAG, 18), 110)
     head = cbor.read_head(token, head.end)
     _refuse((head.kind, head.argument) != (ARRAY, 4), 111)
-    protected, at = _read_part(token, head.end, LARGEST_HEADER)
+    protected, at = _read_document(token, head.end, LARGEST_HEADER)
     head = cbor.read_head(token, at)
     _refuse(head.kind != MAP, 111)
     _refuse(head.argument != 0, 113)
     _refuse(token[head.end : head.end + 1] == b"\xf6", 112)
-    payload, at = _read_part(token, head.end, LARGEST_SNAPSHOT if token_type == REVOCATION else LARGEST_PAYLOAD)
-    signature, at = _read_part(token, at, LARGEST_SNAPSHOT)
+    payload, at = _read_document(token, head.end, LARGEST_SNAPSHOT if token_type == REVOCATION else LARGEST_PAYLOAD)
+    signature, at = _read_string(token, at)
     _refuse(at != len(token), cbor.TRAILING)
     return protected, payload, signature
 
 
-def _read_part(token, at, limit):
+def _read_string(token, at):
     head = cbor.read_head(token, at)
     _refuse(head.kind != BYTES, 111)
-    part = cbor.read_string(token, head)
-    _refuse(head.argument > limit, 100)
-    return part
+    return cbor.read_string(token, head)
+
+
+def _read_document(token, at, limit):
+    """Read a string that is a document: what its length says against it is known before what is in it."""
+    document, end = _read_string(token, at)
+    _refuse(len(document) > limit, 100)
+    _refuse(not document, cbor.MALFORMED)
+    return document, end
 
 
 def read_header(protected):
