@@ -2,7 +2,7 @@
 
 use super::point::{Extended, IDENTITY};
 use super::scalar;
-use super::table::{self, Entry, Table};
+use super::table::{self, Table};
 use super::window::{Digit, MAX_ROWS, Words};
 use super::{OneOffRow, Row};
 use crate::Message;
@@ -59,7 +59,7 @@ impl<'a> Digits<'a> {
         for (row, digit) in digits[..window.rows()].iter_mut().enumerate() {
             *digit = window.digit(&biased, row);
             if digit.magnitude != 0 {
-                prefetch(&table.row(row)[digit.magnitude - 1]);
+                table.row(row)[digit.magnitude - 1].prefetch();
             }
         }
         Self { table, digits }
@@ -73,22 +73,6 @@ impl<'a> Digits<'a> {
         }
         sum
     }
-}
-
-/// Asks for both cache lines of an entry, where the processor can be asked.
-#[inline]
-fn prefetch(entry: &Entry) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: prefetching is a hint, and both addresses lie within the entry.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(entry.first.as_ptr().cast());
-            _mm_prefetch::<_MM_HINT_T0>(entry.second.as_ptr().cast());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = entry;
 }
 
 /// As [`super::verify_one_off`], by curve25519-dalek.

@@ -1,7 +1,11 @@
 //! Field elements on fiat-crypto's arithmetic, whose bounds are machine-checked.
 
 use super::{D_BYTES, HALF_BYTES, Limbs, SQRT_MINUS_ONE_BYTES};
+use crate::p256::inverse::Modulus;
 use fiat_crypto::curve25519_64 as fiat;
+
+/// p, for inverses.
+const MODULUS: Modulus = Modulus::new(&[u64::MAX - 18, u64::MAX, u64::MAX, u64::MAX >> 1]);
 
 /// An element with limbs of at most 2^51: what products and carries give.
 #[derive(Clone, Copy)]
@@ -90,30 +94,45 @@ impl Tight {
         (0..count).fold(*self, |power, _| power.square())
     }
 
-    /// (self^(2^250 - 1), self^11)
-    fn power_2_250_minus_1(&self) -> (Self, Self) {
+    /// self^(2^250 - 1)
+    fn power_2_250_minus_1(&self) -> Self {
         let square = self.square();
         let to_9 = square.square_times(2).mul(self);
-        let to_11 = to_9.mul(&square);
-        let ones_5 = to_11.square().mul(&to_9);
+        let ones_5 = to_9.mul(&square).square().mul(&to_9);
         let ones_10 = ones_5.square_times(5).mul(&ones_5);
         let ones_20 = ones_10.square_times(10).mul(&ones_10);
         let ones_40 = ones_20.square_times(20).mul(&ones_20);
         let ones_50 = ones_40.square_times(10).mul(&ones_10);
         let ones_100 = ones_50.square_times(50).mul(&ones_50);
         let ones_200 = ones_100.square_times(100).mul(&ones_100);
-        (ones_200.square_times(50).mul(&ones_50), to_11)
+        ones_200.square_times(50).mul(&ones_50)
     }
 
-    /// self^(p - 2) = 1 / self, and 0 for 0.
+    /// 1 / self, and 0 for 0.
     pub(crate) fn invert(&self) -> Self {
-        let (ones_250, to_11) = self.power_2_250_minus_1();
-        ones_250.square_times(5).mul(&to_11)
+        Self::from_words(&MODULUS.invert(&self.to_words()))
     }
 
     /// self^((p - 5) / 8), of which square roots are made (RFC 8032, section 5.1.3).
     pub(crate) fn power_p_minus_5_over_8(&self) -> Self {
-        self.power_2_250_minus_1().0.square_times(2).mul(self)
+        self.power_2_250_minus_1().square_times(2).mul(self)
+    }
+
+    /// The representative in 0..p.
+    fn to_words(self) -> [u64; 4] {
+        let bytes = self.to_bytes();
+        let (words, _) = bytes.as_chunks::<8>();
+        std::array::from_fn(|i| u64::from_le_bytes(words[i]))
+    }
+
+    /// The element of a number below p.
+    fn from_words(words: &[u64; 4]) -> Self {
+        let mut bytes = [0; 32];
+        let (chunks, _) = bytes.as_chunks_mut::<8>();
+        for (chunk, word) in chunks.iter_mut().zip(words) {
+            *chunk = word.to_le_bytes();
+        }
+        Self::from_bytes(&bytes)
     }
 
     /// Whether two elements are the same modulo p.

@@ -2,6 +2,7 @@
 
 mod plan;
 mod point;
+mod spread;
 
 use super::table::Table;
 use super::{Row, portable, scalar};
@@ -11,6 +12,7 @@ use crate::field25519::{Limbs, MASK};
 use crate::sha512;
 use plan::{AHEAD, Plan, Scalars};
 use point::{Addends, Points};
+use spread::FEW;
 use std::arch::x86_64::*;
 
 /// Groups of eight rows that share an inversion: enough to make it cheap, few enough to stay in the cache.
@@ -46,7 +48,10 @@ fn verify_batches(rows: &[Row<'_>], verdicts: &mut [bool]) {
     }
     let mut groups = Vec::with_capacity(order.len().div_ceil(8));
     for same_window in order.chunk_by(|a, b| window_of(a) == window_of(b)) {
-        groups.extend(same_window.chunks(8));
+        let (full, tail) = same_window.as_chunks::<8>();
+        groups.extend(full.iter().map(<[u32; 8]>::as_slice));
+        // Row after row where they are few: a group of one row is spread over the lanes.
+        groups.extend(tail.chunks(if tail.len() < FEW { 1 } else { 8 }));
     }
     let mut scratch = Vec::with_capacity(groups.len().min(BATCH));
     for batch in groups.chunks(BATCH) {
@@ -60,23 +65,30 @@ fn verify_batch(rows: &[Row<'_>], groups: &[&[u32]], scratch: &mut Vec<Summed>, 
         // The lanes that are left over repeat the last row.
         std::array::from_fn(|lane| &rows[group[lane.min(group.len() - 1)] as usize])
     };
+    scratch.clear();
     let mut product = Element::splat(&ONE.limbs());
     let (mut plan, mut next) = (Plan::new(), Plan::new());
-    prepare(&mut next, &lanes_of(groups[0]));
-    scratch.clear();
     for i in 0..groups.len() {
-        std::mem::swap(&mut plan, &mut next);
-        if let Some(group) = groups.get(i + 1) {
-            prepare(&mut next, &lanes_of(group));
-            plan.follow(&next);
-        }
-        // SAFETY: the plan's addresses come from tables that the rows borrow, and from statics.
-        let points = unsafe { sum(&plan) };
+        let points = if let [index] = groups[i] {
+            spread::sum(&rows[*index as usize])
+        } else {
+            if i == 0 {
+                prepare(&mut next, &lanes_of(groups[0]));
+            }
+            std::mem::swap(&mut plan, &mut next);
+            if let Some(group) = groups.get(i + 1).filter(|group| group.len() > 1) {
+                prepare(&mut next, &lanes_of(group));
+                plan.follow(&next);
+            }
+            // SAFETY: the plan's addresses come from tables that the rows borrow, and from statics.
+            unsafe { sum(&plan) }
+        };
         let double_z = points.z.widen().add(&points.z.widen()).carry();
         scratch.push(Summed { plus: points.plus, minus: points.minus, double_z, prefix: product });
         product = product.mul(&double_z);
     }
-    let mut inverse = invert_lanes(&product);
+    let same_lanes = groups.iter().all(|group| group.len() == 1);
+    let mut inverse = invert_lanes(&product, if same_lanes { 1 } else { 8 });
     for (summed, group) in scratch.iter().zip(groups).rev() {
         let inverse_of_double_z = inverse.mul(&summed.prefix);
         inverse = inverse.mul(&summed.double_z);
@@ -136,16 +148,15 @@ unsafe fn sum(plan: &Plan) -> Points {
     points
 }
 
-/// 1/x in each lane, by one inversion. No lane may be 0.
+/// 1/x in each lane, by one inversion. No lane may be 0; the first `distinct` lanes (1 or 8) repeat.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn invert_lanes(elements: &Element) -> Element {
-    // Tight limbs are at most 2^51.
+fn invert_lanes(elements: &Element, distinct: usize) -> Element {
     let limbs = elements.canonical().to_lanes();
     let mut lanes: [Tight; 8] =
         std::array::from_fn(|lane| Tight::from_limbs(std::array::from_fn(|limb| limbs[limb][lane])));
-    invert_all(&mut lanes, &mut [ONE; 8]);
+    invert_all(&mut lanes[..distinct], &mut [ONE; 8]);
     let limbs: [Limbs; 8] = lanes.map(|lane| lane.limbs());
-    Element::from_lanes(&std::array::from_fn(|limb| std::array::from_fn(|lane| limbs[lane][limb])))
+    Element::from_lanes(&std::array::from_fn(|limb| std::array::from_fn(|lane| limbs[lane % distinct][limb])))
 }
 
 /// A bit for each lane whose encoded point is its signature's R.

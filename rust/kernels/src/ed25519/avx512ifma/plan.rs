@@ -26,7 +26,7 @@ pub(super) type Scalars = [Lanes; 4];
 
 impl Plan {
     pub(super) fn new() -> Self {
-        Self { addresses: [[address(&IDENTITY); 8]; 2 * MAX_ROWS + AHEAD], steps: 0 }
+        Self { addresses: [[identity(); 8]; 2 * MAX_ROWS + AHEAD], steps: 0 }
     }
 
     pub(super) fn steps(&self) -> usize {
@@ -70,8 +70,14 @@ impl Plan {
     }
 }
 
-fn address(entry: &Entry) -> u64 {
+/// Where an entry lies.
+pub(super) fn address(entry: &Entry) -> u64 {
     (&raw const *entry).expose_provenance() as u64
+}
+
+/// Where the entry of digit 0 lies.
+pub(super) fn identity() -> u64 {
+    address(&IDENTITY)
 }
 
 /// The addresses of each digit's entry, for scalars in lanes: as [`Window::digit`] has them.
@@ -81,7 +87,7 @@ fn place(steps: &mut [Addresses], window: Window, tables: &Lanes, scalars: &Scal
     let bits = window.bits() as usize;
     let half = _mm512_set1_epi64(window.half() as i64);
     let mask = _mm512_set1_epi64((1 << bits) - 1);
-    let identity = _mm512_set1_epi64(address(&IDENTITY) as i64);
+    let identity = _mm512_set1_epi64(identity() as i64);
     let stride = _mm512_set1_epi64((window.half() * size_of::<Entry>()) as i64);
     // Magnitude 1 is the first entry.
     let mut row_start = _mm512_sub_epi64(load(tables), _mm512_set1_epi64(size_of::<Entry>() as i64));

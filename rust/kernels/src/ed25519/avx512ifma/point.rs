@@ -75,6 +75,13 @@ impl Addends {
 }
 
 impl Points {
+    /// The same rearrangement of lanes in every coordinate.
+    #[inline]
+    pub(super) fn map(&self, rearrange: impl Fn(__m512i) -> __m512i) -> Self {
+        let apply = |element: &Element| Element::from_vectors(element.vectors().map(&rearrange));
+        Self { plus: apply(&self.plus), minus: apply(&self.minus), z: apply(&self.z), t: apply(&self.t) }
+    }
+
     /// Mixed addition: seven products, and eight rounds of carries.
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     #[inline]
