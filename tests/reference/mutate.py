@@ -41,7 +41,10 @@ def end_of(document, at):
 
 def longer_head(document, rng):
     """Write one head longer than it need be."""
-    at, head, _ = rng.choice([found for found in heads(document) if found[1].kind <= TAG])
+    found = [found for found in heads(document) if found[1].kind <= TAG]
+    if not found:
+        return trailing(document, rng)
+    at, head, _ = rng.choice(found)
     size = rng.choice([size for size in (1, 2, 4, 8) if head.argument < 1 << (size * 8)])
     info = {1: 24, 2: 25, 4: 26, 8: 27}[size]
     written = bytes([head.kind << 5 | info]) + head.argument.to_bytes(size, "big")
