@@ -68,15 +68,18 @@ fn verify_batch(rows: &[Row<'_>], groups: &[&[u32]], scratch: &mut Vec<Summed>, 
     scratch.clear();
     let mut product = Element::splat(&ONE.limbs());
     let (mut plan, mut next) = (Plan::new(), Plan::new());
+    let mut next_is_prepared = false;
     for i in 0..groups.len() {
         let points = if let [index] = groups[i] {
             spread::sum(&rows[*index as usize])
         } else {
-            if i == 0 {
-                prepare(&mut next, &lanes_of(groups[0]));
+            if !next_is_prepared {
+                prepare(&mut next, &lanes_of(groups[i]));
             }
             std::mem::swap(&mut plan, &mut next);
-            if let Some(group) = groups.get(i + 1).filter(|group| group.len() > 1) {
+            let following = groups.get(i + 1).filter(|group| group.len() > 1);
+            next_is_prepared = following.is_some();
+            if let Some(group) = following {
                 prepare(&mut next, &lanes_of(group));
                 plan.follow(&next);
             }
