@@ -18,8 +18,9 @@ fn example(kdf: Kdf, length: usize) -> Derivation<'static> {
     Derivation { kdf, label: Label::ReadEnc, utility: b"UTIL0001", key_version: 4, extra: None, length }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn unhex(text: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("two hexadecimal digits");
+    (0..text.len()).step_by(2).map(byte).collect()
 }
 
 fn derive(master: &MasterKey, derivation: &Derivation<'_>, ids: &[[u8; 8]]) -> Vec<u8> {
@@ -30,10 +31,10 @@ fn derive(master: &MasterKey, derivation: &Derivation<'_>, ids: &[[u8; 8]]) -> V
 
 #[test]
 fn worked_values_of_the_format() {
-    let of = |kdf, length| hex(&derive(&example_master(), &example(kdf, length), &[DEVICE]));
-    assert_eq!(of(Kdf::HmacSha256, 16), "3542c8265c8ee1d264deb965e9a1b33c");
-    assert_eq!(of(Kdf::HmacSha256, 32), "e9889755415327923b40faac36ebed058330232e2358274169a1ac9b13d807dc");
-    assert_eq!(of(Kdf::CmacAes256, 16), "eb12889618b324ff50191eb16b2509a2");
+    let of = |kdf, length| derive(&example_master(), &example(kdf, length), &[DEVICE]);
+    assert_eq!(of(Kdf::HmacSha256, 16), unhex("3542c8265c8ee1d264deb965e9a1b33c"));
+    assert_eq!(of(Kdf::HmacSha256, 32), unhex("e9889755415327923b40faac36ebed058330232e2358274169a1ac9b13d807dc"));
+    assert_eq!(of(Kdf::CmacAes256, 16), unhex("eb12889618b324ff50191eb16b2509a2"));
 }
 
 /// CBOR heads of the lengths that occur, written out by hand: RFC 8949 section 3.
@@ -170,7 +171,8 @@ fn check_values_begin_the_derivation_of_their_own_label() {
         for (label, length) in [(Label::ReadEnc, 16), (Label::Session, 32)] {
             let derivation = Derivation { label, ..example(kdf, length) };
             let mut values = vec![0; 4 * ids.len()];
-            kdf::check_values(&MasterKey::from_bytes(&bytes), &derivation, &ids, &mut values).expect("lengths are right");
+            kdf::check_values(&MasterKey::from_bytes(&bytes), &derivation, &ids, &mut values)
+                .expect("lengths are right");
             let own = Derivation { label: Label::Kcv, length: 16, ..derivation };
             let wanted: Vec<u8> = ids.iter().flat_map(|&id| by_other_crates(&bytes, &own, id)[..4].to_vec()).collect();
             assert_eq!(values, wanted);
@@ -198,8 +200,14 @@ fn masters_of_a_wrong_length_are_refused() {
             }
         }
     }
-    assert_eq!(refused(32, &example(Kdf::CmacAes128, 16), 16), KdfError::MasterLength { kdf: Kdf::CmacAes128, got: 32 });
-    assert_eq!(refused(16, &example(Kdf::CmacAes256, 16), 16), KdfError::MasterLength { kdf: Kdf::CmacAes256, got: 16 });
+    assert_eq!(
+        refused(32, &example(Kdf::CmacAes128, 16), 16),
+        KdfError::MasterLength { kdf: Kdf::CmacAes128, got: 32 }
+    );
+    assert_eq!(
+        refused(16, &example(Kdf::CmacAes256, 16), 16),
+        KdfError::MasterLength { kdf: Kdf::CmacAes256, got: 16 }
+    );
 }
 
 #[test]

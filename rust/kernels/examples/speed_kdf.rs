@@ -12,14 +12,14 @@ const RUNS: usize = 150;
 const TEMPLATE: usize = 53;
 const AT: usize = 39;
 
-/// The best of several runs, in operations a second.
-fn rate(operations: usize, mut work: impl FnMut()) -> f64 {
+/// The best of several runs over all ids, in ids a second.
+fn rate(mut work: impl FnMut()) -> f64 {
     let seconds = (0..RUNS).map(|_| {
         let start = Instant::now();
         work();
         start.elapsed().as_secs_f64()
     });
-    operations as f64 / seconds.fold(f64::INFINITY, f64::min)
+    f64::from(IDS as u32) / seconds.fold(f64::INFINITY, f64::min)
 }
 
 fn report(what: &str, ours: f64, peer: f64) {
@@ -36,26 +36,30 @@ fn with_peer<M: Mac + Clone>(mac: &M, template: &[u8], ids: &[[u8; 8]], width: u
     }
 }
 
-fn compare<M: Mac + Clone>(what: &str, peer: &M, width: usize, template: &[u8], derive: impl Fn(&[[u8; 8]], &mut [u8])) {
+fn compare<M: Mac + Clone>(
+    what: &str,
+    peer: &M,
+    width: usize,
+    template: &[u8],
+    derive: impl Fn(&[[u8; 8]], &mut [u8]),
+) {
     let ids: Vec<[u8; 8]> = (0..IDS as u64).map(u64::to_be_bytes).collect();
     let mut ours = vec![0; IDS * width];
     let mut theirs = ours.clone();
-    let rates = (
-        rate(IDS, || derive(&ids, &mut ours)),
-        rate(IDS, || with_peer(peer, template, &ids, width, &mut theirs)),
-    );
+    let rates = (rate(|| derive(&ids, &mut ours)), rate(|| with_peer(peer, template, &ids, width, &mut theirs)));
     assert!(ours == theirs, "{what}: other keys than the peer's");
     report(what, rates.0, rates.1);
 }
 
 fn digests(length: usize) {
     let bytes: Vec<u8> = (0..=255).cycle().take(length * IDS).collect();
-    let messages: Vec<_> = bytes.chunks_exact(length).map(|m| [&m[..length / 3], &m[length / 3..], &[][..], &[]]).collect();
+    let messages: Vec<_> =
+        bytes.chunks_exact(length).map(|m| [&m[..length / 3], &m[length / 3..], &[][..], &[]]).collect();
     let mut ours = vec![[0; 32]; IDS];
     let mut theirs = ours.clone();
     let rates = (
-        rate(IDS, || sha256::digest_many(&messages, &mut ours)),
-        rate(IDS, || {
+        rate(|| sha256::digest_many(&messages, &mut ours)),
+        rate(|| {
             for (message, digest) in bytes.chunks_exact(length).zip(&mut theirs) {
                 *digest = Sha256::digest(message).into();
             }

@@ -1,5 +1,6 @@
 //! AES-CMAC (RFC 4493, NIST SP 800-38B) of one template with many ids in it, under one key.
 
+use crate::stack;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use aes::{Aes128, Aes256};
 use std::fmt;
@@ -100,7 +101,10 @@ pub fn derive_many(
     assert!(width <= stride, "MACs of {width} bytes every {stride} overlap");
     let Some(last) = ids.len().checked_sub(1) else { return };
     assert!(out.len() >= last * stride + width, "{} bytes end before the last of {} MACs", out.len(), ids.len());
-    let template = Template::new(key, template, at);
+    stack::wiped(|| derive(key, &Template::new(key, template, at), ids, stride, width, out));
+}
+
+fn derive(key: &Key, template: &Template, ids: &[[u8; 8]], stride: usize, width: usize, out: &mut [u8]) {
     let mut room = [Block::default(); CHUNK];
     for (ids, out) in ids.chunks(CHUNK).zip(out.chunks_mut(CHUNK * stride)) {
         let blocks = &mut room[..ids.len()];

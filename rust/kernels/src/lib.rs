@@ -11,6 +11,7 @@ pub mod cmac;
 pub mod p256;
 pub mod sha256;
 mod sha512;
+pub mod stack;
 #[cfg(target_arch = "x86_64")]
 mod transpose;
 pub mod windows;

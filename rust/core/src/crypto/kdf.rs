@@ -14,6 +14,7 @@
 //! input is built, and hashed, once.
 
 use crate::work::{Split, in_chunks};
+use itron_core_kernels::stack::wiped;
 use itron_core_kernels::{cmac, hmac};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -233,8 +234,7 @@ pub fn derive_many(
     out: &mut [u8],
 ) -> Result<(), KdfError> {
     output_fits(out, ids.len() * derivation.length)?;
-    Prepared::new(master, derivation)?.derive(ids, out);
-    Ok(())
+    wiped(|| Prepared::new(master, derivation).map(|prepared| prepared.derive(ids, out)))
 }
 
 /// [`derive_many`] on several threads.
@@ -249,19 +249,31 @@ pub fn derive_all(
     out: &mut [u8],
 ) -> Result<(), KdfError> {
     output_fits(out, ids.len() * derivation.length)?;
-    let prepared = Prepared::new(master, derivation)?;
-    let derived = AtomicUsize::new(0);
-    in_chunks(Keys { bytes: &mut *out, length: derivation.length }, threads, &|start, keys: Keys<'_>| {
-        let rows = keys.rows();
-        prepared.derive(&ids[start..start + rows], keys.bytes);
-        derived.fetch_add(rows, Ordering::Relaxed);
-    });
+    let derived = wiped(|| derive_on_threads(master, derivation, ids, threads, out))?;
     // A chunk that panicked has left zeros where its keys should be.
-    if derived.into_inner() != ids.len() {
+    if derived != ids.len() {
         out.zeroize();
         return Err(KdfError::Internal);
     }
     Ok(())
+}
+
+/// How many keys were derived.
+fn derive_on_threads(
+    master: &MasterKey,
+    derivation: &Derivation<'_>,
+    ids: &[[u8; 8]],
+    threads: usize,
+    out: &mut [u8],
+) -> Result<usize, KdfError> {
+    let prepared = Prepared::new(master, derivation)?;
+    let derived = AtomicUsize::new(0);
+    in_chunks(Keys { bytes: out, length: derivation.length }, threads, &|start, keys: Keys<'_>| {
+        let rows = keys.rows();
+        prepared.derive(&ids[start..start + rows], keys.bytes);
+        derived.fetch_add(rows, Ordering::Relaxed);
+    });
+    Ok(derived.into_inner())
 }
 
 /// The key check value of each device into `out`, 4 bytes a device: the first bytes of 16 derived with the label `kcv`, so
@@ -277,8 +289,7 @@ pub fn check_values(
 ) -> Result<(), KdfError> {
     output_fits(out, ids.len() * CHECK_VALUE)?;
     let derivation = Derivation { label: Label::Kcv, length: 16, ..*derivation };
-    Prepared::new(master, &derivation)?.derive_width(ids, CHECK_VALUE, out);
-    Ok(())
+    wiped(|| Prepared::new(master, &derivation).map(|prepared| prepared.derive_width(ids, CHECK_VALUE, out)))
 }
 
 fn output_fits(out: &[u8], wanted: usize) -> Result<(), KdfError> {

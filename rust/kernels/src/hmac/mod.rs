@@ -6,6 +6,7 @@ mod sha_ni;
 mod template;
 
 use crate::sha256::{BLOCK, Blocks, INITIAL, State, bytes, compress, finish};
+use crate::stack;
 use std::fmt;
 use template::Template;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -72,7 +73,10 @@ pub fn derive_many(key: &Key, template: &[u8], at: usize, ids: &[[u8; 8]], width
     if ids.is_empty() {
         return;
     }
-    let mut template = Template::new(key.inner, template, at);
+    stack::wiped(|| derive(key, Template::new(key.inner, template, at), ids, width, out));
+}
+
+fn derive(key: &Key, mut template: Template, ids: &[[u8; 8]], width: usize, out: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
     if crate::features::chosen().sha_ni {
         // SAFETY: the processor has what the function was compiled for.

@@ -1,12 +1,14 @@
-//! Eight ids at a time, by the SHA instructions.
+//! Four ids at a time, by the SHA instructions.
 //!
 //! The inner state never leaves the registers' layout: its words are the first half of the outer hash's block. The rounds
 //! before the id's own words are the same for every id and done once.
 
 use super::Template;
 use crate::sha256::State;
-use crate::sha256::sha_ni::{FEW, LANES, Packed, Words, add, load, pack, rounds, rounds_before, unpack, words, write, write_half};
-use core::arch::x86_64::*;
+use crate::sha256::sha_ni::{
+    FEW, LANES, Packed, Words, add, pack, rounds, rounds_before, unpack, words, write, write_half,
+};
+use core::arch::x86_64::{_mm_cvtsi64_si128, _mm_or_si128, _mm_set_epi32, _mm_shuffle_epi8};
 use zeroize::Zeroize;
 
 /// A block of the template, and where an id's bytes go in it.
@@ -48,7 +50,7 @@ impl Prepared {
         let mut states = [self.begun; N];
         let mut from = self.from;
         for block in &self.blocks {
-            let mut words = ids.map(|id| block.with(&id));
+            let mut words = ids.map(|id| block.with(id));
             rounds(&mut states, &mut words, from);
             for (state, before) in states.iter_mut().zip(&mut before) {
                 *state = add(*state, *before);
@@ -74,8 +76,8 @@ impl Drop for Prepared {
 impl Block {
     #[inline]
     #[target_feature(enable = "sha,sse4.1,ssse3")]
-    fn with(&self, id: &[u8; 8]) -> Words {
-        let id = _mm_cvtsi64_si128(i64::from_le_bytes(*id));
+    fn with(&self, id: [u8; 8]) -> Words {
+        let id = _mm_cvtsi64_si128(i64::from_le_bytes(id));
         let mut words = self.words;
         for (words, places) in words.iter_mut().zip(self.places) {
             *words = _mm_or_si128(*words, _mm_shuffle_epi8(id, places));
@@ -96,9 +98,9 @@ fn outer_block(inner: Packed) -> Words {
 #[target_feature(enable = "sha,sse4.1,ssse3")]
 pub fn derive(template: &Template, outer: &State, ids: &[[u8; 8]], width: usize, out: &mut [u8]) {
     let prepared = Prepared::new(template, outer);
-    let (eights, rest) = ids.as_chunks::<LANES>();
-    let (out, out_of_rest) = out.split_at_mut(eights.len() * LANES * width);
-    for (ids, out) in eights.iter().zip(out.chunks_exact_mut(LANES * width)) {
+    let (fours, rest) = ids.as_chunks::<LANES>();
+    let (out, out_of_rest) = out.split_at_mut(fours.len() * LANES * width);
+    for (ids, out) in fours.iter().zip(out.chunks_exact_mut(LANES * width)) {
         cut(&prepared.derive(ids), width, out);
     }
     if rest.len() > FEW {

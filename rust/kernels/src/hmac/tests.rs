@@ -3,8 +3,9 @@ use crate::sha256::digest_many;
 
 /// Bytes without a pattern: SHA-256 of a counter.
 fn noise(seed: u32, length: usize) -> Vec<u8> {
-    let counters: Vec<[u8; 8]> =
-        (0..length.div_ceil(32) as u32).map(|counter| (u64::from(seed) << 32 | u64::from(counter)).to_be_bytes()).collect();
+    let counters: Vec<[u8; 8]> = (0..length.div_ceil(32) as u32)
+        .map(|counter| (u64::from(seed) << 32 | u64::from(counter)).to_be_bytes())
+        .collect();
     let messages: Vec<crate::Message<'_>> = counters.iter().map(|counter| [&counter[..], &[], &[], &[]]).collect();
     let mut digests = vec![[0; 32]; messages.len()];
     digest_many(&messages, &mut digests);

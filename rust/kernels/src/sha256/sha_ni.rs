@@ -6,7 +6,11 @@
 use super::{BLOCK, Blocks, INITIAL, State};
 use crate::Message;
 use core::arch::asm;
-use core::arch::x86_64::*;
+use core::arch::x86_64::{
+    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_loadu_si128, _mm_set_epi8, _mm_set_epi32, _mm_setzero_si128,
+    _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8, _mm_shuffle_epi32,
+    _mm_storeu_si128, _mm_unpackhi_epi64, _mm_unpacklo_epi64,
+};
 use zeroize::Zeroize;
 
 /// Streams that fill the pipeline.
@@ -45,7 +49,7 @@ pub type Words = [__m128i; 4];
 /// Sixteen bytes, the first the lowest.
 #[inline]
 #[target_feature(enable = "sha,sse4.1,ssse3")]
-pub fn load(bytes: &[u8; 16]) -> __m128i {
+fn load(bytes: &[u8; 16]) -> __m128i {
     // SAFETY: the reference is good for 16 bytes, and the load asks for no alignment.
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
