@@ -35,7 +35,7 @@ check: build # Format, lint, types, and the stub against the built module
 	$(BIN)/ruff check --quiet $(PYTHON_CODE)
 	$(BIN)/ruff format --quiet --check $(PYTHON_CODE)
 	$(BIN)/mypy
-	$(BIN)/stubtest itron_core
+	$(BIN)/stubtest itron_core --mypy-config-file pyproject.toml
 
 bench: build # Measure everything beside its peers; writes benches/results/
 	$(BIN)/python benches/run.py full

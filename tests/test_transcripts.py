@@ -16,6 +16,7 @@ import pytest
 
 FOLDER = Path(__file__).parent / "transcripts"
 BIN = Path(sys.executable).parent
+WRITE = os.environ.get("ITRON_CORE_TRANSCRIPTS") == "write"
 
 
 def parts_of(text: str) -> tuple[str, dict[str, str]]:
@@ -43,7 +44,8 @@ def run(command: str, folder: Path) -> str:
         check=False,
     )
     lines = [line.rstrip() for line in process.stdout.splitlines()]
-    return "\n".join([*lines, *([f"[exit {process.returncode}]"] if process.returncode else [])])
+    shown = "\n".join(lines).strip("\n")
+    return "\n".join(filter(None, [shown, f"[exit {process.returncode}]" if process.returncode else ""]))
 
 
 def pattern_of(expected: str) -> str:
@@ -52,11 +54,16 @@ def pattern_of(expected: str) -> str:
     return re.sub(r"^\[\^\n\]\*$", lambda _: r"[\s\S]*", escaped, flags=re.MULTILINE)
 
 
-def commands_of(session: str) -> list[tuple[str, str]]:
+def commands_of(session: str) -> list[tuple[str, str, str]]:
+    """Take a session apart: each command, what it prints, and the remarks that stand before the next."""
     pieces = re.split(r"^\$ (.+)\n", session, flags=re.MULTILINE)[1:]
     return [
-        (command, "\n".join(line for line in shown.splitlines() if not line.startswith("#")).strip("\n"))
-        for command, shown in zip(pieces[::2], pieces[1::2], strict=True)
+        (
+            command,
+            "\n".join(line for line in below.splitlines() if not line.startswith("# ")).strip("\n"),
+            "".join(line + "\n" for line in below.splitlines() if line.startswith("# ")),
+        )
+        for command, below in zip(pieces[::2], pieces[1::2], strict=True)
     ]
 
 
@@ -71,17 +78,12 @@ def test_transcript(path, tmp_path):
         (tmp_path / name).write_text(content)
     commands = commands_of(session)
     assert commands, "a transcript without a command"
-    for command, expected in commands:
+    written = session[: session.index("$ ")]
+    for command, expected, remarks in commands:
         printed = run(command, tmp_path)
-        if os.environ.get("ITRON_CORE_TRANSCRIPTS") == "write" and not re.fullmatch(pattern_of(expected), printed):
-            rewrite(path, command, printed)
-        else:
-            assert re.fullmatch(pattern_of(expected), printed), f"$ {command}\n{printed}"
-
-
-def rewrite(path: Path, command: str, printed: str) -> None:
-    text = path.read_text()
-    start = text.index(f"$ {command}\n") + len(f"$ {command}\n")
-    end = re.compile(r"^(?:\$ |# |-- .+ --$)", re.MULTILINE).search(text, start)
-    stop = end.start() if end else len(text)
-    path.write_text(text[:start] + (printed + "\n\n" if printed else "\n") + text[stop:])
+        matches = re.fullmatch(pattern_of(expected), printed)
+        written += f"$ {command}\n" + "".join(f"{text}\n" for text in [expected if matches else printed] if text)
+        written += "\n" + remarks
+        assert matches or WRITE, f"$ {command}\n{printed}"
+    if WRITE:
+        path.write_text(written + "".join(f"-- {name} --\n{content}" for name, content in files.items()))

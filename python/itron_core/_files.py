@@ -32,6 +32,7 @@ FORMATS: Final = {
 }
 STANDARD_STREAM: Final = "-"
 BATCH_ROWS: Final = 65_536
+ARROW_MAGIC: Final = b"ARROW1"
 TEXT_BLOCK_BYTES: Final = 1 << 24
 TOKEN_COLUMNS: Final = frozenset({"token", "authorization", "secure_command", "reading_key"})
 BYTES_COLUMNS: Final = TOKEN_COLUMNS | {"command", "check_value"}
@@ -61,17 +62,16 @@ def read_batches(path: str, file_format: str) -> Iterator[Any]:
     """Read a file (`-`: standard input) as `pyarrow.RecordBatch`es of at most 65,536 rows; there is at least one."""
     import pyarrow as pa
 
+    if path != STANDARD_STREAM and not Path(path).exists():
+        raise UnreadableError(f"there is no file {path!r}")
     try:
         with _source(path) as source:
-            empty = True
             for batch in READERS[file_format](source):
                 for start in range(0, max(batch.num_rows, 1), BATCH_ROWS):
-                    empty = False
                     yield _bytes_from_text(batch.slice(start, BATCH_ROWS))
-            if empty:
-                yield pa.RecordBatch.from_pylist([])
     except (OSError, pa.ArrowException) as error:
-        raise UnreadableError(f"{path} cannot be read as {file_format}: {error}", _hint(path)) from error
+        hint = "name the format with --format if the suffix misleads"
+        raise UnreadableError(f"{path} cannot be read as {file_format}: {error}", hint) from error
 
 
 @contextmanager
@@ -130,20 +130,22 @@ def _read_parquet(source: Any) -> Iterable[Any]:
     from pyarrow import parquet
 
     seekable = source if isinstance(source, pa.OSFile) else pa.BufferReader(source.read())
-    yield from parquet.ParquetFile(seekable).iter_batches(BATCH_ROWS)
+    file = parquet.ParquetFile(seekable)
+    yield from _at_least_one(file.iter_batches(BATCH_ROWS), file.schema_arrow)
 
 
 def _read_arrow(source: Any) -> Iterable[Any]:
     import pyarrow as pa
 
-    if not isinstance(source, pa.OSFile):
-        yield from pa.ipc.open_stream(source)
-    elif source.read(6) == b"ARROW1":
-        reader = pa.ipc.open_file(source)
-        yield from map(reader.get_batch, range(reader.num_record_batches))
-    else:
+    if isinstance(source, pa.OSFile):
+        is_file = source.read(len(ARROW_MAGIC)) == ARROW_MAGIC
         source.seek(0)
-        yield from pa.ipc.open_stream(source)
+        if is_file:
+            file = pa.ipc.open_file(source)
+            yield from _at_least_one(map(file.get_batch, range(file.num_record_batches)), file.schema)
+            return
+    reader = pa.ipc.open_stream(source)
+    yield from _at_least_one(reader, reader.schema)
 
 
 def _read_csv(source: Any) -> Iterable[Any]:
@@ -159,13 +161,24 @@ def _read_csv(source: Any) -> Iterable[Any]:
             ),
         )
     ) as reader:
-        yield from reader
+        yield from _at_least_one(reader, reader.schema)
 
 
 def _read_jsonl(source: Any) -> Iterable[Any]:
     from pyarrow import json as arrow_json
 
     yield from arrow_json.open_json(source, read_options=arrow_json.ReadOptions(block_size=TEXT_BLOCK_BYTES))
+
+
+def _at_least_one(batches: Iterable[Any], schema: Any) -> Iterator[Any]:
+    """Give no rows as a batch, too: it tells the columns."""
+    import pyarrow as pa
+
+    batch = None
+    for batch in batches:  # asked for below
+        yield batch
+    if batch is None:
+        yield pa.RecordBatch.from_pylist([], schema=schema)
 
 
 READERS: Final[dict[str, Callable[[Any], Iterable[Any]]]] = {
@@ -185,13 +198,15 @@ def _bytes_from_text(batch: Any) -> Any:
             values = [None if text is None else bytes_from_text(text) for text in batch.column(index).to_pylist()]
             batch = batch.set_column(index, field.name, pa.array(values, pa.binary()))
         elif field.name == "actions" and _is_text(field.type):
-            names = [None if text is None else _action_set(text) for text in batch.column(index).to_pylist()]
-            batch = batch.set_column(index, field.name, pa.array(names))
+            batch = batch.set_column(index, field.name, pa.array(_action_sets(batch.column(index).to_pylist())))
     return batch
 
 
-def _action_set(text: str) -> int | list[str]:
-    return int(text) if text.isdecimal() else text.split("|")
+def _action_sets(texts: list[str | None]) -> list[int | None] | list[list[str] | None]:
+    """A column of numbers is bit sets; any other is names between bars."""
+    if all(text is None or text.isdecimal() for text in texts):
+        return [None if text is None else int(text) for text in texts]
+    return [None if text is None else text.split("|") for text in texts]
 
 
 def _is_text(arrow_type: Any) -> bool:
@@ -202,24 +217,28 @@ def _is_text(arrow_type: Any) -> bool:
     )
 
 
-def _hint(path: str) -> str:
-    if path != STANDARD_STREAM and not Path(path).exists():
-        return "there is no such file"
-    return "name the format with --format if the suffix misleads"
-
-
 # --- Writing ---
 
 
 @contextmanager
 def _target(path: str) -> Iterator[IO[bytes]]:
+    """Open a file that appears whole or not at all."""
+    target = Path(path)
     if path == STANDARD_STREAM:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
-    else:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with Path(path).open("wb") as file:
+    elif target.exists() and not target.is_file():  # a pipe, a device
+        with target.open("wb") as file:
             yield file
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        try:
+            with part.open("wb") as file:
+                yield file
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 class _JsonLines:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import re
 import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 from itron_core import _files
 from itron_core._rust import Keyring, MasterKey, cpu_features, derive_keys
@@ -29,7 +31,7 @@ from itron_core.routes import RouteResults, process_batches, process_route
 from itron_core.tokens import verify_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 class Exit(IntEnum):
@@ -52,7 +54,6 @@ def _missing(module: str, extra: str) -> NoReturn:
 try:
     import typer
     from rich.console import Console
-    from rich.table import Table
 except ImportError as missing:
     _missing(missing.name or "typer", "cli")
 
@@ -60,13 +61,20 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Verify signed authorizations for meters in bulk, and say for every device what may be done.",
 )
-keys_app = typer.Typer(no_args_is_help=True, help="Make, show and convert keys.")
+keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, show and convert keys.")
 app.add_typer(keys_app, name="keys")
+
+LONGEST_UTILITY = 16
+NUMBER = re.compile(r"[\d,]+")
 
 output = Console(highlight=False, soft_wrap=True)
 remarks = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+Results = TypeVar("Results")
 
 
 class UsageError(Exception):
@@ -92,6 +100,32 @@ class Algorithm(StrEnum):
 
     ED25519 = "Ed25519"
     ESP256 = "ESP256"
+
+
+class Kdf(StrEnum):
+    """The derivation functions."""
+
+    KBKDF_HMAC_SHA256 = "kbkdf-hmac-sha256"
+    KBKDF_CMAC_AES256 = "kbkdf-cmac-aes256"
+    HKDF_SHA256 = "hkdf-sha256"
+    KBKDF_CMAC_AES128 = "kbkdf-cmac-aes128"
+
+
+class Label(StrEnum):
+    """What a derived key is for."""
+
+    DEVICE = "device"
+    READ_ENC = "read-enc"
+    READ_AUTH = "read-auth"
+    SESSION = "session"
+    KCV = "kcv"
+
+
+class Length(StrEnum):
+    """How many bytes a derived key has."""
+
+    SHORT = "16"
+    LONG = "32"
 
 
 class TokenType(StrEnum):
@@ -157,22 +191,21 @@ def verify(
     """Verify a column of tokens: a code a row, and the claims of those that are genuine."""
     ring = _keyring(keyring)
     counts: Counter[str] = Counter()
+    options = {
+        "now": _now(now),
+        "token_type": token_type.value,
+        "action": None if action is None else _member(Action, action, "action"),
+        "skew": skew,
+        "legacy_algorithms": legacy_algorithms,
+        "threads": threads,
+    }
     with _rows_to(target, target_format) as write:
-        batches = _tokens(_batches(source, input_format), column, source)
-        for results in verify_stream(
-            batches,
-            ring,
-            now=_now(now),
-            token_type=token_type.value,
-            action=None if action is None else _member(Action, action, "action"),
-            skew=skew,
-            legacy_algorithms=legacy_algorithms,
-            threads=threads,
-        ):
-            batch = _record_batch(results)
-            names = [Code(code).name.lower() for code in batch["code"].to_pylist()]
+        batches = _progress(_batches(source, input_format), "tokens verified")
+        for batch, results in _paired(batches, lambda b: verify_stream(_tokens(b, column, source), ring, **options)):
+            verified = _record_batch(results)
+            names = [Code(code).name.lower() for code in verified["code"].to_pylist()]
             counts.update(names)
-            write(batch.add_column(1, "name", _strings(names)))
+            write(_beside(batch, verified.add_column(1, "name", _strings(names))))
     _tell(counts, "code", to_remarks=target == _files.STANDARD_STREAM)
     raise typer.Exit(_exit_code(counts, "ok"))
 
@@ -211,12 +244,16 @@ def preflight(
     reasons: Counter[str] = Counter()
     with _rows_to(target, target_format) as write:
         batches = _progress(_batches(source, input_format), "rows decided")
-        for batch, results in _with_results(batches, ring, _now(now), granted, options, threads=threads):
+        decide = partial(
+            process_batches, keyring=ring, now=_now(now), permissions=granted, options=options, threads=threads
+        )
+        for batch, results in _paired(batches, decide):
             decisions += _counts(results, "decision")
             reasons += _counts(results, "reason")
             write(_decided(batch, results))
     to_remarks = target == _files.STANDARD_STREAM
     _tell(decisions, "decision", to_remarks=to_remarks)
+    (remarks if to_remarks else output).print()
     _tell(reasons, "reason", to_remarks=to_remarks)
     raise typer.Exit(_exit_code(decisions, "allowed", "allowed_after_open"))
 
@@ -226,7 +263,7 @@ def explain(
     source: InputFile,
     row: Annotated[int, typer.Argument(min=0, help="The row's number; the first is 0.")],
     keyring: KeyringFiles,
-    permissions: Permissions = "all",
+    permissions: Permissions,
     *,
     now: Now = None,
     input_format: InputFormat = None,
@@ -269,10 +306,10 @@ def derive(
     master: Annotated[Path, typer.Option("--master", metavar="FILE", help="The master key: hex digits in a file.")],
     utility: Annotated[str, typer.Option(help="The utility's id, 1 to 16 ASCII characters.")],
     *,
-    label: Annotated[str, typer.Option(help="device, read-enc, read-auth, session or kcv.")] = "read-enc",
+    label: Annotated[Label, typer.Option(help="What the keys are for.")] = Label.READ_ENC,
     key_version: Annotated[int, typer.Option(min=0)] = 1,
-    length: Annotated[int, typer.Option(help="16 or 32 bytes.")] = 16,
-    kdf: Annotated[str, typer.Option(help="The derivation function.")] = "kbkdf-hmac-sha256",
+    length: Annotated[Length, typer.Option(help="Bytes of a key.")] = Length.SHORT,
+    kdf: Annotated[Kdf, typer.Option(help="The derivation function.")] = Kdf.KBKDF_HMAC_SHA256,
     show_keys: Annotated[
         bool, typer.Option("--show-keys", help="Write the keys themselves, not only check values.")
     ] = False,
@@ -284,6 +321,8 @@ def derive(
     """Derive a key for every device; shows the check values, and the keys only when asked."""
     import pyarrow as pa
 
+    if not (utility.isascii() and 1 <= len(utility) <= LONGEST_UTILITY):
+        raise UsageError(f"--utility {utility!r}; wanted 1 to {LONGEST_UTILITY} ASCII characters")
     master_key = _master_key(master)
     with _rows_to(target, target_format or FileFormat.CSV) as write:
         for batch in _progress(_batches(source, input_format), "keys derived"):
@@ -291,10 +330,10 @@ def derive(
                 master_key,
                 batch["device"],
                 utility=utility,
-                label=label,
+                label=label.value,
                 key_version=key_version,
-                length=length,
-                kdf=kdf,
+                length=int(length.value),
+                kdf=kdf.value,
                 threads=threads,
             )
             columns = {"device": batch["device"], "check_value": _fixed_rows(keys.check_values())}
@@ -334,11 +373,11 @@ def keys_public(
 @keys_app.command("list")
 def keys_list(keyring: KeyringFiles) -> None:
     """List the keys of a keyring."""
-    table = _table("kid", "algorithm", "issuer", "may sign")
-    for entry in _keyring(keyring).entries:
-        key = entry.key
-        table.add_row(key.kid.hex(), key.algorithm, entry.issuer or "-", ", ".join(sorted(entry.token_types)))
-    output.print(table)
+    rows = [
+        [entry.key.kid.hex(), entry.key.algorithm, entry.issuer or "-", ", ".join(sorted(entry.token_types))]
+        for entry in _keyring(keyring).entries
+    ]
+    _show(["kid", "algorithm", "issuer", "may sign"], rows)
 
 
 @app.command()
@@ -347,16 +386,15 @@ def doctor() -> None:
     from itron_core import __version__
 
     features = cpu_features()
-    table = _table("what", "is")
-    table.add_row("itron_core", __version__)
-    table.add_row("python", f"{platform.python_version()} ({platform.machine()})")
-    table.add_row("cores", str(os.cpu_count()))
-    table.add_row("processor has", ", ".join(features["detected"]) or "-")
-    for operation, kernel in features["kernels"].items():
-        table.add_row(f"kernel of {operation}", kernel)
-    for module, extra in (("cryptography", ""), ("pyarrow", "io"), ("polars", ""), ("pandas", "")):
-        table.add_row(module, _installed(module, extra))
-    output.print(table)
+    rows = [
+        ["itron_core", __version__],
+        ["python", f"{platform.python_version()} ({platform.machine()})"],
+        ["cores", str(os.cpu_count())],
+        ["processor has", ", ".join(features["detected"]) or "-"],
+        *([f"kernel of {operation}", kernel] for operation, kernel in features["kernels"].items()),
+        *([module, _installed(module, extra)] for module, extra in (("cryptography", ""), ("pyarrow", "io"))),
+    ]
+    _show(["what", "is"], rows)
 
 
 @app.command()
@@ -377,13 +415,13 @@ def demo(
     tokens = sum(rows - table[name].null_count for name in ("authorization", "secure_command", "reading_key"))
     output.print(f"Made a route of {rows:,} devices with {tokens:,} tokens in {made - started:.1f} s (seed {seed}).")
 
-    started = time.perf_counter()
-    results = process_route(table, route.keyring, now=route.now, permissions=route.permissions, threads=threads)
-    seconds = time.perf_counter() - started
-    output.print(f"Verified and decided it in one call: {seconds * 1e3:.1f} ms, {rows / seconds:,.0f} rows a second.\n")
-
+    call = partial(process_route, table, route.keyring, now=route.now, permissions=route.permissions, threads=threads)
+    _timed("Verified and decided it in one call", call, rows)
+    results = _timed("Again, the keys' tables being built", call, rows)
+    output.print()
     batch = _record_batch(results)
-    _show_by_kind(route.kinds, [Decision(d).name.lower() for d in batch["decision"].to_pylist()])
+    _show_by_kind(route.kinds, [_decision_name(number) for number in batch["decision"].to_pylist()])
+    output.print()
     _tell(_counts(results, "reason"), "reason")
     refused = next((row for row, kind in enumerate(route.kinds) if kind == "expired"), 0)
     output.print(f"\nRow {refused}, whose main token is {route.kinds[refused].value}:", markup=False)
@@ -408,7 +446,8 @@ def _now(given: str | None) -> int:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise UsageError(
-            f"--now {given!r}; wanted seconds since 1970 or ISO 8601 with an offset", "2027-06-01T12:00:00+00:00"
+            f"--now {given!r}; wanted seconds since 1970 or ISO 8601 with an offset",
+            "for example 2027-06-01T12:00:00+00:00",
         )
     return int(moment.timestamp())
 
@@ -508,25 +547,17 @@ def _jwk(key: Any) -> dict[str, str]:
 
 
 def _tokens(batches: Iterable[Any], column: str, source: str) -> Iterator[Any]:
-    for batch in _progress(batches, "tokens verified"):
+    for batch in batches:
         if column not in batch.schema.names:
-            raise _files.UnreadableError(
-                f"{source} has no column {column!r}; it has {', '.join(batch.schema.names) or 'none'}",
-                "name it with --column",
-            )
+            there = ", ".join(batch.schema.names) or "none"
+            raise _files.UnreadableError(f"{source} has no column {column!r}; it has {there}", "name it with --column")
         yield batch[column]
 
 
-def _with_results(
-    batches: Iterable[Any],
-    ring: Keyring,
-    now: int,
-    granted: Permission,
-    options: PolicyOptions,
-    *,
-    threads: int | None,
-) -> Iterator[tuple[Any, Any]]:
-    """Pair each batch with its results, one batch at a time."""
+def _paired(
+    batches: Iterable[Any], process: Callable[[Iterable[Any]], Iterable[Results]]
+) -> Iterator[tuple[Any, Results]]:
+    """Pair each batch with what `process` makes of it, one batch at a time."""
     waiting: list[Any] = []
 
     def remembered() -> Iterator[Any]:
@@ -534,7 +565,7 @@ def _with_results(
             waiting.append(batch)
             yield batch
 
-    for results in process_batches(remembered(), ring, now=now, permissions=granted, options=options, threads=threads):
+    for results in process(remembered()):
         yield waiting.pop(0), results
 
 
@@ -559,15 +590,24 @@ def _record_batch(results: Any) -> Any:
 
 
 def _decided(batch: Any, results: Any) -> Any:
-    """Put the decisions beside the route, with names where the results have numbers; the tokens are left out."""
+    """Put the decisions beside the route, with names where the results have numbers."""
+    decided = _record_batch(results)
+    for name, name_of in (("decision", _decision_name), ("reason", reason_name)):
+        at = decided.schema.get_field_index(name)
+        decided = decided.set_column(at, name, _strings([name_of(number) for number in decided[name].to_pylist()]))
+    return _beside(batch, decided)
+
+
+def _decision_name(number: int) -> str:
+    return Decision(number).name.lower()
+
+
+def _beside(batch: Any, results: Any) -> Any:
+    """Put result columns beside those of the input; the tokens are left out, and results win over the same name."""
     import pyarrow as pa
 
-    decided = _record_batch(results)
     columns = {name: batch[name] for name in batch.schema.names if name not in _files.TOKEN_COLUMNS}
-    columns |= {name: decided[name] for name in decided.schema.names}
-    columns["decision"] = _strings([Decision(number).name.lower() for number in decided["decision"].to_pylist()])
-    columns["reason"] = _strings([reason_name(number) for number in decided["reason"].to_pylist()])
-    return pa.record_batch(columns)
+    return pa.record_batch(columns | {name: results[name] for name in results.schema.names})
 
 
 def _strings(values: list[str]) -> Any:
@@ -601,30 +641,34 @@ def _progress(batches: Iterable[Any], what: str) -> Iterator[Any]:
             progress.advance(task, batch.num_rows)
 
 
+def _timed(what: str, call: Callable[[], Results], rows: int) -> Results:
+    started = time.perf_counter()
+    results = call()
+    seconds = time.perf_counter() - started
+    output.print(f"{what}: {seconds * 1e3:.1f} ms, {rows / seconds:,.0f} rows a second.")
+    return results
+
+
 def _tell(counts: Counter[str], title: str, *, to_remarks: bool = False) -> None:
-    table = _table(title, "rows")
-    table.columns[1].justify = "right"
-    for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        table.add_row(name, f"{count:,}")
-    (remarks if to_remarks else output).print(table)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    _show([title, "rows"], [[name, f"{count:,}"] for name, count in ordered], to_remarks=to_remarks)
 
 
 def _show_by_kind(kinds: list[Any], decisions: list[str]) -> None:
     counts = Counter(zip((kind.value for kind in kinds), decisions, strict=True))
     shown = [decision.name.lower() for decision in Decision]
-    table = _table("main token", *shown)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for kind in dict.fromkeys(kind.value for kind in type(kinds[0])):
-        table.add_row(kind, *(f"{counts[kind, decision]:,}" for decision in shown))
-    output.print(table)
+    rows = [[kind, *(f"{counts[kind, decision]:,}" for decision in shown)] for kind in sorted({k for k, _ in counts})]
+    _show(["main token", *shown], rows)
 
 
-def _table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in titles:
-        table.add_column(title, no_wrap=True)
-    return table
+def _show(titles: list[str], rows: list[list[str]], *, to_remarks: bool = False) -> None:
+    """Print rows under their titles, aligned, numbers to the right; nothing is cut to the terminal's width."""
+    console = remarks if to_remarks else output
+    widths = [max(len(row[at]) for row in [titles, *rows]) for at in range(len(titles))]
+    numeric = [all(NUMBER.fullmatch(row[at]) for row in rows) for at in range(len(titles))]
+    for number, row in enumerate([titles, *rows]):
+        cells = [cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, numeric, strict=True)]
+        console.print("  ".join(cells).rstrip(), markup=False, style="bold" if number == 0 else None)
 
 
 def _exit_code(counts: Counter[str], *good: str) -> Exit:

@@ -77,8 +77,7 @@ def explain(row: Row, options: PolicyOptions) -> str:
 
 def _sentences(row: Row, options: PolicyOptions) -> list[str]:
     decision = Decision(row.decision)
-    readable = None not in (row.device_class, row.mode, row.security_level, row.action)
-    if row.reason == Reason.ROW_UNREADABLE or not readable:
+    if row.device_class is None or row.mode is None or row.security_level is None or row.action is None:
         return [f"{row.device or 'A device without a name'}: REFUSED, {_because(row)}."]
     device_class, mode = DeviceClass(row.device_class), Mode(row.mode)
     level, action = SecurityLevel(row.security_level), Action(row.action)
