@@ -1,13 +1,14 @@
 """Both readings of the pages on the same random tokens and routes: `python -m reference.compare SEED TOKENS ROUTES`."""
 
+import itertools
 import sys
 from typing import NamedTuple
 
 import itron_core
 from itron_core import InputError, KeyringEntry, PublicKey, TokenRefused
 from reference import world as reference_world
-from reference.claims import DELEGATION, REVOCATION
-from reference.generate import cases, each_pair_of_options
+from reference.claims import AUTHORIZATION, DELEGATION, READING_KEY, REVOCATION, SECURE_COMMAND
+from reference.generate import Case, cases, each_pair_of_options
 from reference.generate_routes import MATERIALS, routes
 from reference.keyring import DelegationRefusedError
 from reference.revocation import Revocations, SnapshotRefusedError
@@ -209,6 +210,24 @@ def different_tokens(world, seed, count):
         yield from (Difference(case, wanted, got) for wanted, got in pairs if wanted != got)
 
 
+def different_batches(world, seed, count):
+    """Yield the differences where `count` random tokens are asked in one call a type, good and bad in one batch."""
+    extension = Extension(world)
+    tokens = [case.token for case in cases(world, seed, count)]
+    options = {"skew": 600, "revocations": True}
+    for token_type in (AUTHORIZATION, SECURE_COMMAND, READING_KEY, DELEGATION):
+        found = itron_core.verify_tokens(
+            tokens,
+            extension.keyring,
+            now=reference_world.NOW,
+            token_type=token_type,
+            **options | {"revocations": extension.revocations},
+        )["code"].to_pylist()
+        asked = [Case("batch", token, reference_world.NOW, token_type, options) for token in tokens]
+        wanted = [expected(world, case)[0] for case in asked]
+        yield from (Difference(*three) for three in zip(asked, wanted, found, strict=True) if three[1] != three[2])
+
+
 def different_rows(world, seed, count, rows=100):
     """Yield the differences on `count` random routes of up to `rows` rows."""
     extension = Extension(world)
@@ -232,7 +251,11 @@ def _say(text):
 def main(seed, tokens, rows):
     world = reference_world.World(seed)
     count = 0
-    for difference in [*different_tokens(world, seed, tokens), *different_rows(world, seed, rows)]:
+    for difference in itertools.chain(
+        different_tokens(world, seed, tokens),
+        different_batches(world, seed, tokens),
+        different_rows(world, seed, rows),
+    ):
         count += 1
         _say(f"{difference.asked}\n  wanted {difference.wanted}\n  got    {difference.got}")
     _say(f"{tokens} tokens, {rows} routes, {count} differences")
