@@ -1,13 +1,44 @@
 # What crosses into Rust. The docstrings are the extension's own; the public names are those of `itron_core`.
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from typing import Any, NoReturn, Self, TypeAlias, final, overload
 
-from typing_extensions import Buffer, CapsuleType
+from typing_extensions import Buffer, CapsuleType, disjoint_base
 
 from itron_core.levels import Action, ReadingKey
+
+__all__ = [
+    "Column",
+    "DerivedKeys",
+    "Keyring",
+    "KeyringEntry",
+    "MasterKey",
+    "PendingTokens",
+    "Policy",
+    "PolicyTable",
+    "PublicKey",
+    "Revocations",
+    "RouteColumns",
+    "SessionResults",
+    "SignatureResults",
+    "Token",
+    "TokenResults",
+    "check_sessions",
+    "check_windows",
+    "cpu_features",
+    "derive_key",
+    "derive_keys",
+    "prepare_delegation",
+    "prepare_revocations",
+    "prepare_tokens",
+    "process_route",
+    "verify_signatures",
+    "verify_token",
+    "verify_tokens",
+]
 
 # Seconds since 1970, or an aware datetime.
 _Time: TypeAlias = int | datetime
@@ -41,8 +72,9 @@ class SessionResults(_Results): ...
 @final
 class PolicyTable(_Results): ...
 
+@disjoint_base
 class RouteColumns(_Results):
-    def __new__(cls, columns: RouteColumns) -> Self: ...
+    def __new__(cls, columns: RouteColumns, *_rest: object) -> Self: ...
     def _counts(self) -> dict[str, dict[int, int]]: ...
     def _row(self, row: int) -> tuple[_Cell, ...]: ...
 
@@ -61,7 +93,8 @@ class Column(_Exporting):
     def __getitem__(self, at: int, /) -> _Cell: ...
     def __iter__(self) -> Iterator[_Cell]: ...
     def __len__(self) -> int: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class PublicKey:

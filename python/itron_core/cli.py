@@ -54,8 +54,8 @@ def _missing(module: str, extra: str) -> NoReturn:
 try:
     import typer
     from rich.console import Console
-except ImportError as missing:
-    _missing(missing.name or "typer", "cli")
+except ImportError as _error:
+    _missing(_error.name or "typer", "cli")
 
 app = typer.Typer(
     add_completion=False,
@@ -137,36 +137,17 @@ class TokenType(StrEnum):
     DELEGATION = "delegation"
 
 
-InputFile = Annotated[
-    str, typer.Argument(metavar="INPUT", help="Parquet, Arrow IPC, CSV or JSON Lines; - is standard input.")
-]
-InputFormat = Annotated[
-    FileFormat | None, typer.Option("--format", help="The input's format, where its suffix does not tell.")
-]
-OutputFile = Annotated[
-    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows here; - is standard output.")
-]
-OutputFormat = Annotated[
-    FileFormat | None, typer.Option("--output-format", help="The output's format, where its suffix does not tell.")
-]
-KeyringFiles = Annotated[
-    list[Path],
-    typer.Option("--keyring", "-k", metavar="FILE", help="A JWK set (.jwks, .json) or public keys in PEM; repeatable."),
-]
-Now = Annotated[
-    str | None,
-    typer.Option("--now", metavar="TIME", help="Seconds since 1970, or ISO 8601 with an offset; default: the clock."),
-]
-Threads = Annotated[int | None, typer.Option(min=1, help="Default: as many as there are cores.")]
-Permissions = Annotated[
-    str,
-    typer.Option(
-        "--permissions", metavar="NAMES", help="Joined by commas, or `all`: what the user of the tool may do."
-    ),
-]
-LegacyAlgorithms = Annotated[
-    bool, typer.Option("--legacy-algorithms", help="Take the deprecated EdDSA and ES256, too.")
-]
+INPUT_FILE = typer.Argument(metavar="INPUT", help="Parquet, Arrow IPC, CSV or JSON Lines; - is standard input.")
+INPUT_FORMAT = typer.Option("--format", help="The input's format, where its suffix does not tell.")
+OUTPUT_FILE = typer.Option("--output", "-o", metavar="FILE", help="Write the rows here; - is standard output.")
+OUTPUT_FORMAT = typer.Option("--output-format", help="The output's format, where its suffix does not tell.")
+KEYRING = typer.Option(
+    "--keyring", "-k", metavar="FILE", help="A JWK set (.jwks, .json) or public keys in PEM; repeatable."
+)
+NOW = typer.Option("--now", metavar="TIME", help="Seconds since 1970, or ISO 8601 with an offset; default: the clock.")
+THREADS = typer.Option(min=1, help="Default: as many as there are cores.")
+PERMISSIONS = typer.Option(metavar="NAMES", help="Joined by commas, or `all`: what the user of the tool may do.")
+LEGACY_ALGORITHMS = typer.Option("--legacy-algorithms", help="Take the deprecated EdDSA and ES256, too.")
 
 
 # --- Commands ---
@@ -174,19 +155,19 @@ LegacyAlgorithms = Annotated[
 
 @app.command()
 def verify(
-    source: InputFile,
-    keyring: KeyringFiles,
+    source: Annotated[str, INPUT_FILE],
+    keyring: Annotated[list[Path], KEYRING],
     *,
     column: Annotated[str, typer.Option(help="The column of the tokens.")] = "token",
     token_type: Annotated[TokenType, typer.Option(help="Which type they must be.")] = TokenType.AUTHORIZATION,
     action: Annotated[str | None, typer.Option(help="An action that each must grant.")] = None,
     skew: Annotated[int, typer.Option(min=0, max=600, help="Seconds of tolerance between clocks.")] = 120,
-    legacy_algorithms: LegacyAlgorithms = False,
-    threads: Threads = None,
-    now: Now = None,
-    input_format: InputFormat = None,
-    target: OutputFile = None,
-    target_format: OutputFormat = None,
+    legacy_algorithms: Annotated[bool, LEGACY_ALGORITHMS] = False,
+    threads: Annotated[int | None, THREADS] = None,
+    now: Annotated[str | None, NOW] = None,
+    input_format: Annotated[FileFormat | None, INPUT_FORMAT] = None,
+    target: Annotated[str | None, OUTPUT_FILE] = None,
+    target_format: Annotated[FileFormat | None, OUTPUT_FORMAT] = None,
 ) -> None:
     """Verify a column of tokens: a code a row, and the claims of those that are genuine."""
     ring = _keyring(keyring)
@@ -212,9 +193,9 @@ def verify(
 
 @app.command()
 def preflight(
-    source: InputFile,
-    keyring: KeyringFiles,
-    permissions: Permissions,
+    source: Annotated[str, INPUT_FILE],
+    keyring: Annotated[list[Path], KEYRING],
+    permissions: Annotated[str, PERMISSIONS],
     *,
     allow_service_on_basic: Annotated[bool, typer.Option("--allow-service-on-basic")] = False,
     reads_without_session: Annotated[bool, typer.Option("--reads-without-session")] = False,
@@ -224,11 +205,11 @@ def preflight(
     ] = False,
     command_limit: Annotated[int, typer.Option(min=0, help="Secure commands a device between two syncs.")] = 2,
     authorization_limit: Annotated[int, typer.Option(min=0, help="Authorizations a device between two syncs.")] = 2,
-    threads: Threads = None,
-    now: Now = None,
-    input_format: InputFormat = None,
-    target: OutputFile = None,
-    target_format: OutputFormat = None,
+    threads: Annotated[int | None, THREADS] = None,
+    now: Annotated[str | None, NOW] = None,
+    input_format: Annotated[FileFormat | None, INPUT_FORMAT] = None,
+    target: Annotated[str | None, OUTPUT_FILE] = None,
+    target_format: Annotated[FileFormat | None, OUTPUT_FORMAT] = None,
 ) -> None:
     """Decide every row of a route: what may be done, and what is missing."""
     options = PolicyOptions(
@@ -260,13 +241,13 @@ def preflight(
 
 @app.command()
 def explain(
-    source: InputFile,
+    source: Annotated[str, INPUT_FILE],
     row: Annotated[int, typer.Argument(min=0, help="The row's number; the first is 0.")],
-    keyring: KeyringFiles,
-    permissions: Permissions,
+    keyring: Annotated[list[Path], KEYRING],
+    permissions: Annotated[str, PERMISSIONS],
     *,
-    now: Now = None,
-    input_format: InputFormat = None,
+    now: Annotated[str | None, NOW] = None,
+    input_format: Annotated[FileFormat | None, INPUT_FORMAT] = None,
 ) -> None:
     """Say one row of a route in sentences."""
     batch = _row(_batches(source, input_format), row)
@@ -277,7 +258,7 @@ def explain(
 
 @app.command()
 def issue(
-    source: InputFile,
+    source: Annotated[str, INPUT_FILE],
     key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The private key, PEM.")],
     target: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="Where the tokens go; - is standard output.")
@@ -286,9 +267,9 @@ def issue(
     password_file: Annotated[Path | None, typer.Option(help="The private key's password, in a file.")] = None,
     token_type: Annotated[TokenType, typer.Option(help="What to issue.")] = TokenType.AUTHORIZATION,
     max_lifetime: Annotated[int | None, typer.Option(min=1, help="Seconds; default: the type's own.")] = None,
-    now: Now = None,
-    input_format: InputFormat = None,
-    target_format: OutputFormat = None,
+    now: Annotated[str | None, NOW] = None,
+    input_format: Annotated[FileFormat | None, INPUT_FORMAT] = None,
+    target_format: Annotated[FileFormat | None, OUTPUT_FORMAT] = None,
 ) -> None:
     """Issue a token for every row of a request: `device` and `token`, same rows."""
     import pyarrow as pa
@@ -302,7 +283,7 @@ def issue(
 
 @app.command()
 def derive(
-    source: InputFile,
+    source: Annotated[str, INPUT_FILE],
     master: Annotated[Path, typer.Option("--master", metavar="FILE", help="The master key: hex digits in a file.")],
     utility: Annotated[str, typer.Option(help="The utility's id, 1 to 16 ASCII characters.")],
     *,
@@ -313,10 +294,10 @@ def derive(
     show_keys: Annotated[
         bool, typer.Option("--show-keys", help="Write the keys themselves, not only check values.")
     ] = False,
-    threads: Threads = None,
-    input_format: InputFormat = None,
+    threads: Annotated[int | None, THREADS] = None,
+    input_format: Annotated[FileFormat | None, INPUT_FORMAT] = None,
     target: Annotated[str, typer.Option("--output", "-o", metavar="FILE")] = _files.STANDARD_STREAM,
-    target_format: OutputFormat = None,
+    target_format: Annotated[FileFormat | None, OUTPUT_FORMAT] = None,
 ) -> None:
     """Derive a key for every device; shows the check values, and the keys only when asked."""
     import pyarrow as pa
@@ -371,7 +352,7 @@ def keys_public(
 
 
 @keys_app.command("list")
-def keys_list(keyring: KeyringFiles) -> None:
+def keys_list(keyring: Annotated[list[Path], KEYRING]) -> None:
     """List the keys of a keyring."""
     rows = [
         [entry.key.kid.hex(), entry.key.algorithm, entry.issuer or "-", ", ".join(sorted(entry.token_types))]
@@ -401,8 +382,8 @@ def doctor() -> None:
 def demo(
     rows: Annotated[int, typer.Option(min=1, help="How many devices.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Another seed, another route.")] = 1,
-    threads: Threads = None,
-    now: Now = None,
+    threads: Annotated[int | None, THREADS] = None,
+    now: Annotated[str | None, NOW] = None,
     target: Annotated[Path, typer.Option("--output", "-o", metavar="FILE")] = Path("build/demo.parquet"),
 ) -> None:
     """Make a route with genuine tokens, verify and decide it in one call, and show the result."""

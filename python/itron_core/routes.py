@@ -6,7 +6,7 @@ Verification and decision happen in one call of Rust; what is needed is a table 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from itron_core import _rust
 from itron_core.explain import Row, explain, reason_name
@@ -24,9 +24,11 @@ __all__ = ["RouteResults", "policy_table", "process_batches", "process_route"]
 DEFAULT_OPTIONS = PolicyOptions()
 
 
-@lru_cache(maxsize=32)
-def _policy(options: PolicyOptions) -> _rust.Policy:
+def _compile(options: PolicyOptions) -> _rust.Policy:
     return _rust.Policy(*compiled_table(options), options.command_limit, options.authorization_limit)
+
+
+_policy = lru_cache(maxsize=32)(_compile)
 
 
 def policy_table(options: PolicyOptions = DEFAULT_OPTIONS) -> _rust.PolicyTable:
@@ -99,7 +101,7 @@ class RouteResults(_rust.RouteColumns):
 
     _options: PolicyOptions
 
-    def __new__(cls, columns: _rust.RouteColumns, options: PolicyOptions = DEFAULT_OPTIONS) -> RouteResults:
+    def __new__(cls, columns: _rust.RouteColumns, options: PolicyOptions = DEFAULT_OPTIONS) -> Self:
         """Take the columns that `process_route` of the extension returned."""
         self = super().__new__(cls, columns)
         self._options = options

@@ -14,7 +14,7 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from itron_core._rust import Keyring, KeyringEntry
@@ -141,7 +141,6 @@ class Route:
         return len(self.kinds)
 
 
-@cache
 def make_signer(algorithm: str = "Ed25519", *, seed: int | str = 0) -> LocalSigner:
     """Return the signer whose private key follows from `seed`; `algorithm` is "Ed25519" or "ESP256"."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
