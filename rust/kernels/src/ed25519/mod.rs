@@ -64,5 +64,10 @@ pub fn verify(rows: &[Row<'_>], verdicts: &mut [bool]) {
 ///
 /// When there are fewer verdicts than rows.
 pub fn verify_one_off(rows: &[OneOffRow<'_>], verdicts: &mut [bool]) {
-    portable::verify_one_off(rows, &mut verdicts[..rows.len()]);
+    let verdicts = &mut verdicts[..rows.len()];
+    #[cfg(target_arch = "x86_64")]
+    if features::chosen().avx512ifma {
+        return avx512ifma::verify_one_off(rows, verdicts);
+    }
+    portable::verify_one_off(rows, verdicts);
 }

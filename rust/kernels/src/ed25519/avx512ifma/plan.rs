@@ -2,12 +2,14 @@
 
 use super::super::table::{Entry, Table, base};
 use super::super::window::{MAX_ROWS, Window, Words};
-use super::point::{Addresses, NEGATED};
+use super::point::{Addends, Addresses, NEGATED, Points};
+use super::rows::Scalars;
 use crate::field25519::avx512ifma::{Lanes, load, store};
+use crate::field25519::portable::HALF;
 use std::arch::x86_64::*;
 
 /// Steps ahead of their use that entries are asked for.
-pub(super) const AHEAD: usize = 8;
+const AHEAD: usize = 8;
 
 /// The addresses of what eight rows sum, each step a vector; the window is the same in every lane.
 pub(super) struct Plan {
@@ -15,60 +17,18 @@ pub(super) struct Plan {
     steps: usize,
 }
 
-/// The entry of digit 0: y + x and y - x are 1.
-static IDENTITY: Entry = {
-    let half = crate::field25519::portable::HALF.limbs();
-    Entry::new(half, half, [0; 5])
-};
-
-/// Eight scalars below L, word i of lane j in `[i][j]`.
-pub(super) type Scalars = [Lanes; 4];
-
-impl Plan {
-    pub(super) fn new() -> Self {
-        Self { addresses: [[identity(); 8]; 2 * MAX_ROWS + AHEAD], steps: 0 }
-    }
-
-    pub(super) fn steps(&self) -> usize {
-        self.steps
-    }
-
-    /// [s]B + [h]P for the point P of each lane's table; all tables have the same window.
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn fill(&mut self, tables: &[&Table; 8], s: &Scalars, h: &Scalars) {
-        let base = base();
-        let base_rows = base.digits().rows();
-        let first = [base.address(); 8];
-        place(&mut self.addresses[..base_rows], base.digits(), &first, s);
-        let window = tables[0].digits();
-        self.steps = base_rows + window.rows();
-        place(&mut self.addresses[base_rows..self.steps], window, &tables.map(Table::address), h);
-    }
-
-    /// Lets the steps of `next` follow on these, so that they are asked for in time.
-    pub(super) fn follow(&mut self, next: &Self) {
-        self.addresses[self.steps..self.steps + AHEAD].copy_from_slice(&next.addresses[..AHEAD]);
-    }
-
-    #[inline]
-    pub(super) fn at(&self, step: usize) -> &Addresses {
-        &self.addresses[step]
-    }
-
-    /// Asks for the entries of a step.
-    #[inline]
-    pub(super) fn prefetch(&self, step: usize) {
-        for address in self.addresses[step] {
-            let line = std::ptr::with_exposed_provenance((address) as usize);
-            let other = std::ptr::with_exposed_provenance((address ^ NEGATED) as usize);
-            // SAFETY: prefetching is a hint that reads nothing.
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(line);
-                _mm_prefetch::<_MM_HINT_T0>(other);
-            }
-        }
-    }
+/// Where the multiples of eight points lie, a lane each.
+pub(super) struct Multiples {
+    /// The entry of digit 0.
+    pub(super) zero: Lanes,
+    /// One entry before that of digit 1, in the first row.
+    pub(super) before_first: Lanes,
+    /// Bytes from row to row.
+    pub(super) stride: usize,
 }
+
+/// The entry of digit 0: y + x and y - x are 1.
+static IDENTITY: Entry = Entry::new(HALF.limbs(), HALF.limbs(), [0; 5]);
 
 /// Where an entry lies.
 pub(super) fn address(entry: &Entry) -> u64 {
@@ -80,40 +40,120 @@ pub(super) fn identity() -> u64 {
     address(&IDENTITY)
 }
 
-/// The addresses of each digit's entry, for scalars in lanes: as [`Window::digit`] has them.
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn place(steps: &mut [Addresses], window: Window, tables: &Lanes, scalars: &Scalars) {
-    let biased = bias(window, scalars);
-    let bits = window.bits() as usize;
-    let half = _mm512_set1_epi64(window.half() as i64);
-    let mask = _mm512_set1_epi64((1 << bits) - 1);
-    let identity = _mm512_set1_epi64(identity() as i64);
-    let stride = _mm512_set1_epi64((window.half() * size_of::<Entry>()) as i64);
-    // Magnitude 1 is the first entry.
-    let mut row_start = _mm512_sub_epi64(load(tables), _mm512_set1_epi64(size_of::<Entry>() as i64));
-    let last = steps.len() - 1;
-    for (row, step) in steps.iter_mut().enumerate() {
-        let bit = bits * row;
-        let field = funnel(&biased, bit / 64, (bit % 64) as u64);
-        let digit = if row == last { field } else { _mm512_sub_epi64(_mm512_and_si512(field, mask), half) };
-        let offset = _mm512_slli_epi64::<7>(_mm512_abs_epi64(digit));
-        let entry = _mm512_add_epi64(row_start, offset);
-        let entry = _mm512_mask_or_epi64(entry, _mm512_movepi64_mask(digit), entry, _mm512_set1_epi64(NEGATED as i64));
-        let zero = _mm512_testn_epi64_mask(digit, digit);
-        *step = store(_mm512_mask_mov_epi64(entry, zero, identity));
-        row_start = _mm512_add_epi64(row_start, stride);
+impl Plan {
+    pub(super) fn new() -> Self {
+        Self { addresses: [[identity(); 8]; 2 * MAX_ROWS + AHEAD], steps: 0 }
+    }
+
+    /// [s]B
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn fill_base(&mut self, s: &Scalars) {
+        let base = base();
+        self.steps = base.digits().rows();
+        Multiples::of_tables(&[base; 8]).place(&mut self.addresses[..self.steps], base.digits(), s);
+    }
+
+    /// [s]B + [h]P for the point P of each lane's table; all tables have the same window.
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn fill(&mut self, tables: &[&Table; 8], s: &Scalars, h: &Scalars) {
+        self.fill_base(s);
+        let (window, start) = (tables[0].digits(), self.steps);
+        self.steps += window.rows();
+        Multiples::of_tables(tables).place(&mut self.addresses[start..self.steps], window, h);
+    }
+
+    /// Lets the steps of `next` follow on these, so that they are asked for in time.
+    pub(super) fn follow(&mut self, next: &Self) {
+        self.addresses[self.steps..self.steps + AHEAD].copy_from_slice(&next.addresses[..AHEAD]);
+    }
+
+    /// The sum of all entries, in each lane.
+    ///
+    /// # Safety
+    ///
+    /// The tables that the plan was filled from are alive.
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    #[inline]
+    pub(super) unsafe fn sum(&self) -> Points {
+        // SAFETY: every address is that of an entry of a table, or of a static.
+        let first = unsafe { Addends::load(&self.addresses[0]) };
+        // SAFETY: as the caller promised.
+        unsafe { self.add_to(first.to_points(), 1) }
+    }
+
+    /// Adds the entries from step `start` on to the points.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Plan::sum`].
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    #[inline]
+    pub(super) unsafe fn add_to(&self, mut points: Points, start: usize) -> Points {
+        for step in start..self.steps {
+            self.prefetch(step + AHEAD - 1);
+            // SAFETY: every address is that of an entry of a table, or of a static.
+            points = points.add_affine(&unsafe { Addends::load(&self.addresses[step]) });
+        }
+        points
+    }
+
+    /// Asks for the entries of a step.
+    #[inline]
+    fn prefetch(&self, step: usize) {
+        for address in self.addresses[step] {
+            let line = std::ptr::with_exposed_provenance(address as usize);
+            let other = std::ptr::with_exposed_provenance((address ^ NEGATED) as usize);
+            // SAFETY: prefetching is a hint that reads nothing.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(line);
+                _mm_prefetch::<_MM_HINT_T0>(other);
+            }
+        }
     }
 }
 
-/// Words from `bit` of word `word` on.
+impl Multiples {
+    fn of_tables(tables: &[&Table; 8]) -> Self {
+        let before_first = tables.map(|table| table.address().wrapping_sub(size_of::<Entry>() as u64));
+        let stride = tables[0].digits().half() * size_of::<Entry>();
+        Self { zero: [identity(); 8], before_first, stride }
+    }
+
+    /// The addresses of each digit's entry, as [`Window::digit`] has the digits.
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn place(&self, steps: &mut [Addresses], window: Window, scalars: &Scalars) {
+        let biased = bias(window, scalars);
+        let bits = window.bits() as usize;
+        let half = _mm512_set1_epi64(window.half() as i64);
+        let mask = _mm512_set1_epi64((1 << bits) - 1);
+        let negated = _mm512_set1_epi64(NEGATED as i64);
+        let stride = _mm512_set1_epi64(self.stride as i64);
+        let zero = load(&self.zero);
+        let mut row_start = load(&self.before_first);
+        let top = steps.len() - 1;
+        for (row, step) in steps.iter_mut().enumerate() {
+            let field = funnel(&biased, bits * row);
+            let digit = if row == top { field } else { _mm512_sub_epi64(_mm512_and_si512(field, mask), half) };
+            // An entry is 2^7 bytes long.
+            let entry = _mm512_add_epi64(row_start, _mm512_slli_epi64::<7>(_mm512_abs_epi64(digit)));
+            let entry = _mm512_mask_or_epi64(entry, _mm512_movepi64_mask(digit), entry, negated);
+            *step = store(_mm512_mask_mov_epi64(entry, _mm512_testn_epi64_mask(digit, digit), zero));
+            row_start = _mm512_add_epi64(row_start, stride);
+        }
+    }
+}
+
+/// 64 bits from `bit` on.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn funnel(words: &[__m512i; 4], word: usize, bit: u64) -> __m512i {
-    let low = _mm512_srlv_epi64(words[word], _mm512_set1_epi64(bit as i64));
-    if bit == 0 || word == 3 {
+fn funnel(words: &[__m512i; 4], bit: usize) -> __m512i {
+    let (word, shift) = (bit / 64, (bit % 64) as i64);
+    let low = _mm512_srlv_epi64(words[word], _mm512_set1_epi64(shift));
+    if word == 3 {
         return low;
     }
-    _mm512_or_si512(low, _mm512_sllv_epi64(words[word + 1], _mm512_set1_epi64((64 - bit) as i64)))
+    // A shift by 64 gives 0.
+    _mm512_or_si512(low, _mm512_sllv_epi64(words[word + 1], _mm512_set1_epi64(64 - shift)))
 }
 
 /// As [`Window::biased`].

@@ -15,11 +15,27 @@ pub(super) struct Points {
     pub(super) t: Element,
 }
 
-/// Eight affine points, as (y + x)/2, (y - x)/2 and dxy.
-pub(super) struct Addends {
+/// Eight points (X : Y : Z), from which they are doubled.
+#[derive(Clone, Copy)]
+pub(super) struct Projective {
     plus: Element,
     minus: Element,
-    dxy: Element,
+    z: Element,
+}
+
+/// Eight points of which X = EF, Y = GH, Z = FG and T = EH.
+struct Completed {
+    e: Element,
+    f: Element,
+    g: Element,
+    h: Element,
+}
+
+/// Eight affine points, as (y + x)/2, (y - x)/2 and dxy; or eight projective ones, as Y + X, Y - X and 2dT beside 2Z.
+pub(super) struct Addends {
+    pub(super) plus: Element,
+    pub(super) minus: Element,
+    pub(super) dxy: Element,
 }
 
 /// The addresses of eight entries; of an entry to be negated, the address of its second line.
@@ -46,7 +62,7 @@ impl Addends {
         let [p0, p1, p2, p3, p4, u0, u1, u2] = lines(0);
         let [m0, m1, m2, m3, m4, v0, v1, v2] = lines(NEGATED);
         let negated = _mm512_test_epi64_mask(load(addresses), _mm512_set1_epi64(NEGATED as i64));
-        // In negated lanes u and v have changed places, and 2p - dxy is wanted: its limbs are below 2^52.
+        // In negated lanes u and v have changed places, and 2p - dxy is wanted: carried limbs leave it in 0..2^52.
         let pick = |limb: usize, plain, swapped| {
             _mm512_mask_sub_epi64(plain, negated, _mm512_set1_epi64((2 * P[limb]) as i64), swapped)
         };
@@ -58,19 +74,23 @@ impl Addends {
         }
     }
 
+    /// The two lines of an entry, lane by lane.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub(super) fn to_lines(&self) -> ([__m512i; 8], [__m512i; 8]) {
+        let [p0, p1, p2, p3, p4] = self.plus.vectors();
+        let [m0, m1, m2, m3, m4] = self.minus.vectors();
+        let [t0, t1, t2, t3, t4] = self.dxy.vectors();
+        let first = transpose([p0, p1, p2, p3, p4, t0, t1, t2]);
+        (first, transpose([m0, m1, m2, m3, m4, t3, t4, _mm512_setzero_si512()]))
+    }
+
     /// The points themselves, with Z = 1: x = (y + x)/2 - (y - x)/2, and so on.
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     #[inline]
     pub(super) fn to_points(&self) -> Points {
         let (plus, minus) = (self.plus.widen(), self.minus.widen());
-        let x = plus.sub(&minus).carry();
-        let y = plus.add(&minus).carry();
-        Points {
-            plus: plus.add(&plus).carry(),
-            minus: minus.add(&minus).carry(),
-            z: Element::splat(&[1, 0, 0, 0, 0]),
-            t: x.mul(&y),
-        }
+        Points::of_affine(&plus.sub(&minus).carry(), &plus.add(&minus).carry())
     }
 }
 
@@ -80,6 +100,27 @@ impl Points {
     pub(super) fn map(&self, rearrange: impl Fn(__m512i) -> __m512i) -> Self {
         let apply = |element: &Element| Element::from_vectors(element.vectors().map(&rearrange));
         Self { plus: apply(&self.plus), minus: apply(&self.minus), z: apply(&self.z), t: apply(&self.t) }
+    }
+
+    /// The neutral point, in every lane.
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn neutral() -> Self {
+        let (zero, one) = (Element::splat(&[0; 5]), Element::splat(&[1, 0, 0, 0, 0]));
+        Self { plus: one, minus: one, z: one, t: zero }
+    }
+
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn of_affine(x: &Element, y: &Element) -> Self {
+        let plus = y.widen().add(&x.widen()).carry();
+        let minus = y.widen().sub(&x.widen()).carry();
+        Self { plus, minus, z: Element::splat(&[1, 0, 0, 0, 0]), t: x.mul(y) }
+    }
+
+    /// -P of each point.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn negate(&self) -> Self {
+        let zero = Element::splat(&[0; 5]).widen();
+        Self { plus: self.minus, minus: self.plus, z: self.z, t: zero.sub(&self.t.widen()).carry() }
     }
 
     /// Mixed addition: seven products, and eight rounds of carries.
@@ -93,30 +134,92 @@ impl Points {
         let b = self.plus.mul_wide(&other.plus);
         let e = b.sub(&a).carry();
         let h = b.add(&a).carry();
-        Self::of_completed(&e, &f, &g, &h)
+        Completed { e, f, g, h }.to_points()
     }
 
-    /// Addition, for the points that one verification is the sum of: nine products.
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn add(&self, other: &Self, double_d: &Element) -> Self {
-        let a = self.minus.mul_wide(&other.minus);
-        let b = self.plus.mul_wide(&other.plus);
-        let c = self.t.mul(&other.t).mul_wide(double_d);
-        let z = self.z.mul_wide(&other.z);
-        let z = z.add(&z);
-        let (e, f, g, h) = (b.sub(&a).carry(), z.sub(&c).carry(), z.add(&c).carry(), b.add(&a).carry());
-        Self::of_completed(&e, &f, &g, &h)
-    }
-
-    /// X = EF, Y = GH, Z = FG, T = EH; Y + X and Y - X are summed before they are carried.
+    /// Addition of projective points, given their 2Z: eight products.
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     #[inline]
-    fn of_completed(e: &Element, f: &Element, g: &Element, h: &Element) -> Self {
-        // Z first, which needs what was ready first; T before X and Y, for it is what the next addition starts with.
-        let z = f.mul(g);
-        let t = e.mul(h);
-        let x = e.mul_wide(f);
-        let y = g.mul_wide(h);
-        Self { plus: y.add(&x).carry(), minus: y.sub(&x).carry(), z, t }
+    pub(super) fn add_projective(&self, other: &Addends, double_z: &Element) -> Self {
+        let c = self.t.mul_wide(&other.dxy);
+        let d = self.z.mul_wide(double_z);
+        let f = d.sub(&c).carry();
+        let g = d.add(&c).carry();
+        let a = self.minus.mul_wide(&other.minus);
+        let b = self.plus.mul_wide(&other.plus);
+        let e = b.sub(&a).carry();
+        let h = b.add(&a).carry();
+        Completed { e, f, g, h }.to_points()
+    }
+
+    /// What [`Points::add_projective`] takes: Y + X, Y - X, 2dT, and 2Z.
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn to_addends(&self, double_d: &Element) -> (Addends, Element) {
+        (Addends { plus: self.plus, minus: self.minus, dxy: self.t.mul(double_d) }, self.z.double())
+    }
+
+    /// Addition of any points: nine products.
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn add(&self, other: &Self, double_d: &Element) -> Self {
+        let (addends, double_z) = other.to_addends(double_d);
+        self.add_projective(&addends, &double_z)
+    }
+
+    /// 2^count times the points, `count` being at least 1.
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn double_times(&self, count: u32) -> Self {
+        let mut points = Projective { plus: self.plus, minus: self.minus, z: self.z };
+        for _ in 1..count {
+            points = points.double().to_projective();
+        }
+        points.double().to_points()
+    }
+}
+
+impl Projective {
+    /// The double, by three squares and a product.
+    ///
+    /// In terms of P = Y + X and M = Y - X, with E, F, G, H twice those of RFC 8032, and E and G negated:
+    /// E = P^2 - M^2, F = 4 Z^2 - 2PM, G = 2PM, H = P^2 + M^2.
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    #[inline]
+    fn double(&self) -> Completed {
+        let zz = self.z.square_wide().double().double();
+        let pm = self.plus.mul_wide(&self.minus).double();
+        let f = zz.sub(&pm).carry();
+        let g = pm.carry();
+        let pp = self.plus.square_wide();
+        let mm = self.minus.square_wide();
+        let e = pp.sub(&mm).carry();
+        let h = pp.add(&mm).carry();
+        Completed { e, f, g, h }
+    }
+}
+
+impl Completed {
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    #[inline]
+    fn to_points(&self) -> Points {
+        // T before X and Y, for it is what the next addition starts with.
+        let (z, t) = (self.f.mul(&self.g), self.e.mul(&self.h));
+        let (plus, minus) = self.sum_and_difference();
+        Points { plus, minus, z, t }
+    }
+
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    #[inline]
+    fn to_projective(&self) -> Projective {
+        let z = self.f.mul(&self.g);
+        let (plus, minus) = self.sum_and_difference();
+        Projective { plus, minus, z }
+    }
+
+    /// Y + X and Y - X, summed before they are carried.
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    #[inline]
+    fn sum_and_difference(&self) -> (Element, Element) {
+        let x = self.e.mul_wide(&self.f);
+        let y = self.g.mul_wide(&self.h);
+        (y.add(&x).carry(), y.sub(&x).carry())
     }
 }

@@ -18,17 +18,18 @@ struct Steps {
     entries: usize,
 }
 
-/// [S]B + [h](-A), the same in every lane. An S that is not below L counts as 0.
+/// [S]B - [h]A, the same in every lane, and a bit for each if S is below L; if not, it counts as 0.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-pub(super) fn sum(row: &Row<'_>) -> Points {
+pub(super) fn sum(row: &Row<'_>) -> (Points, u8) {
     let mut steps = Steps { addresses: [[identity(); 8]; (2 * MAX_ROWS).div_ceil(8)], entries: 0 };
-    steps.push(base(), &scalar::from_signature(row.signature).unwrap_or_default());
+    let s = scalar::from_signature(row.signature);
+    steps.push(base(), &s.unwrap_or_default());
     steps.push(row.table, &portable::challenge(row.signature, row.table.public_key(), &row.message));
     let steps = &steps.addresses[..steps.entries.div_ceil(8)];
     // SAFETY: the addresses come from tables that the row borrows, and from statics.
     let load = |addresses| unsafe { Addends::load(addresses) };
     let partial = steps[1..].iter().fold(load(&steps[0]).to_points(), |sum, step| sum.add_affine(&load(step)));
-    sum_lanes(&partial)
+    (sum_lanes(&partial), if s.is_some() { 0xff } else { 0 })
 }
 
 impl Steps {

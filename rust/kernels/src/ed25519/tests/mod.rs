@@ -20,5 +20,10 @@ fn twins() -> Vec<(&'static str, Verify)> {
 
 /// Every way to verify without tables.
 fn one_off_twins() -> Vec<(&'static str, VerifyOneOff)> {
-    vec![("portable", portable::verify_one_off as VerifyOneOff)]
+    let mut twins = vec![("portable", portable::verify_one_off as VerifyOneOff)];
+    #[cfg(target_arch = "x86_64")]
+    if crate::features::detected().avx512ifma {
+        twins.push(("avx512ifma", super::avx512ifma::verify_one_off));
+    }
+    twins
 }
