@@ -18,20 +18,20 @@ const MAX_TERMS: usize = 2 * digits::count(*WINDOWS.start());
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn verify_one(table: &Table, scalars: &Scalars) -> bool {
     let sum = sum_terms(table, scalars);
-    if field::zero_lanes(&sum.z) != 0 {
+    if field::zero_lanes(&sum.z[0]) != 0 {
         return portable::verify_one(table, scalars);
     }
     // Every lane holds the sum; r goes into lane 0 and, where it is an x too, r + n into the others.
     let other = second_x(&scalars.r).unwrap_or(scalars.r);
     let r = lanes::gather(8, 0, |lane| if lane == 0 { scalars.r } else { other });
-    let x = field::mul(&field::mul(&r, &lanes::broadcast(&TO_X)), &field::square(&sum.z));
-    scalars.well_formed && lanes::equal(&field::canonical(&x), &field::canonical(&sum.x)) != 0
+    let x = field::mul(&field::mul(&r, &lanes::broadcast(&TO_X)), &field::square(&sum.z[0]));
+    scalars.well_formed && lanes::equal(&field::canonical(&x), &field::canonical(&sum.x[0])) != 0
 }
 
 /// The sum of the row's terms, in every lane.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn sum_terms(table: &Table, scalars: &Scalars) -> Jacobian {
+fn sum_terms(table: &Table, scalars: &Scalars) -> Jacobian<1> {
     let mut entries = [std::ptr::null(); MAX_TERMS];
     let mut negative = [false; MAX_TERMS];
     let of_generator = terms(table::generator(), &scalars.u1);
@@ -54,12 +54,12 @@ fn sum_terms(table: &Table, scalars: &Scalars) -> Jacobian {
     }
     // SAFETY: both tables are borrowed, and there are more than 16 terms.
     let ((x1, y1), (x2, y2)) = unsafe { (eight(0).0.load_reduced(), eight(8).0.load_reduced()) };
-    let mut sum = Jacobian::from_sum(&x1, &y1, &x2, &y2);
+    let mut sum = Jacobian::from_sum(&[x1], &[y1], &[x2], &[y2]);
     for first in (16..count).step_by(8) {
         let (addends, mask) = eight(first);
         // SAFETY: as above.
         let (x, y) = unsafe { addends.load_reduced() };
-        sum = sum.select(mask, &sum.add_affine(&x, &y));
+        sum = sum.select(mask, &sum.add_affine(&[x], &[y]));
     }
     sum = sum.add(&sum.exchange::<1>());
     sum = sum.add(&sum.exchange::<2>());

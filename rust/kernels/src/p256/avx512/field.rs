@@ -41,11 +41,17 @@ pub(super) fn square(a: &Vectors) -> Vectors {
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn mul_columns(a: &Vectors, b: &Vectors) -> Vectors {
     let mut t = [_mm512_setzero_si512(); 10];
+    let mut high = [_mm512_setzero_si512(); 10];
     for i in 0..5 {
         for j in 0..5 {
             t[i + j] = _mm512_madd52lo_epu64(t[i + j], a[i], b[j]);
-            t[i + j + 1] = _mm512_madd52hi_epu64(t[i + j + 1], a[i], b[j]);
+            high[i + j + 1] = _mm512_madd52hi_epu64(high[i + j + 1], a[i], b[j]);
         }
+    }
+    for i in 0..10 {
+        t[i] = _mm512_add_epi64(t[i], high[i]);
+    }
+    for i in 0..5 {
         fold(&mut t, i);
     }
     [t[5], t[6], t[7], t[8], t[9]]
@@ -84,7 +90,7 @@ fn fold(t: &mut [__m512i; 10], i: usize) {
     let top = splat(P[4]);
     let carry = _mm512_srli_epi64::<52>(t[i]);
     // q * 2^44 and q * 2^36 have their high halves by shifts, which leave the multipliers free.
-    t[i + 1] = _mm512_add_epi64(_mm512_madd52lo_epu64(t[i + 1], q, splat(1 << 44)), carry);
+    t[i + 1] = _mm512_madd52lo_epu64(_mm512_add_epi64(t[i + 1], carry), q, splat(1 << 44));
     t[i + 2] = _mm512_add_epi64(t[i + 2], _mm512_srli_epi64::<8>(q));
     t[i + 3] = _mm512_madd52lo_epu64(t[i + 3], q, splat(P[3]));
     t[i + 4] = _mm512_add_epi64(_mm512_madd52lo_epu64(t[i + 4], q, top), _mm512_srli_epi64::<16>(q));

@@ -5,87 +5,86 @@
 //! end says that all was right.
 //!
 //! Additions hold on any curve y^2 = x^3 + a x + b, doubling for a = -3 only. All coordinates are below 2p.
+//!
+//! K groups of eight are worked on step by step together: one multiplication's latency is then the other's work.
 
-use super::field;
-use super::lanes::{self, Vectors};
+use super::each::{self, Groups};
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
-pub(super) struct Jacobian {
-    pub(super) x: Vectors,
-    pub(super) y: Vectors,
-    pub(super) z: Vectors,
+pub(super) struct Jacobian<const K: usize> {
+    pub(super) x: Groups<K>,
+    pub(super) y: Groups<K>,
+    pub(super) z: Groups<K>,
 }
 
-impl Jacobian {
+impl<const K: usize> Jacobian<K> {
     /// The sum of two affine points, 4M + 2S; coordinates below 2p.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub(super) fn from_sum(x1: &Vectors, y1: &Vectors, x2: &Vectors, y2: &Vectors) -> Self {
-        let (h, r) = (field::sub(x2, x1), field::sub(y2, y1));
+    pub(super) fn from_sum(x1: &Groups<K>, y1: &Groups<K>, x2: &Groups<K>, y2: &Groups<K>) -> Self {
+        let (h, r) = (each::sub(x2, x1), each::sub(y2, y1));
         // h is below 4p: brought below 2p, as a coordinate is.
-        finish(x1, y1, &h, &r, &field::reduce_columns(h))
+        finish(x1, y1, &h, &r, &each::reduce_columns(&h))
     }
 
     /// Adds an affine point, x below 4p and y at most 2p: 8M + 3S.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub(super) fn add_affine(&self, x: &Vectors, y: &Vectors) -> Self {
-        let zz = field::square(&self.z);
-        let u2 = field::mul(x, &zz);
-        let s2 = field::mul(y, &field::mul(&zz, &self.z));
-        let (h, r) = (field::sub(&u2, &self.x), field::sub(&s2, &self.y));
-        finish(&self.x, &self.y, &h, &r, &field::mul(&self.z, &h))
+    pub(super) fn add_affine(&self, x: &Groups<K>, y: &Groups<K>) -> Self {
+        let zz = each::square(&self.z);
+        let u2 = each::mul(x, &zz);
+        let s2 = each::mul(y, &each::mul(&zz, &self.z));
+        let (h, r) = (each::sub(&u2, &self.x), each::sub(&s2, &self.y));
+        finish(&self.x, &self.y, &h, &r, &each::mul(&self.z, &h))
     }
 
     /// 12M + 4S
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub(super) fn add(&self, other: &Self) -> Self {
-        let (zz1, zz2) = (field::square(&self.z), field::square(&other.z));
-        let (u1, u2) = (field::mul(&self.x, &zz2), field::mul(&other.x, &zz1));
-        let s1 = field::mul(&self.y, &field::mul(&zz2, &other.z));
-        let s2 = field::mul(&other.y, &field::mul(&zz1, &self.z));
-        let (h, r) = (field::sub(&u2, &u1), field::sub(&s2, &s1));
-        finish(&u1, &s1, &h, &r, &field::mul(&field::mul(&self.z, &other.z), &h))
+        let (zz1, zz2) = (each::square(&self.z), each::square(&other.z));
+        let (u1, u2) = (each::mul(&self.x, &zz2), each::mul(&other.x, &zz1));
+        let s1 = each::mul(&self.y, &each::mul(&zz2, &other.z));
+        let s2 = each::mul(&other.y, &each::mul(&zz1, &self.z));
+        let (h, r) = (each::sub(&u2, &u1), each::sub(&s2, &s1));
+        finish(&u1, &s1, &h, &r, &each::mul(&each::mul(&self.z, &other.z), &h))
     }
 
     /// "dbl-2001-b", for a = -3: 3M + 5S.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub(super) fn double(&self) -> Self {
-        let delta = field::square(&self.z);
-        let gamma = field::square(&self.y);
-        let beta = field::mul(&self.x, &gamma);
+        let delta = each::square(&self.z);
+        let gamma = each::square(&self.y);
+        let beta = each::mul(&self.x, &gamma);
         // (x - delta)(x + delta), both factors below 4p, and three times that: 6p, brought below 2p.
-        let sum = lanes::carry(lanes::add(&self.x, &delta));
-        let product = field::mul_columns(&field::sub(&self.x, &delta), &sum);
-        let alpha = field::reduce_columns(lanes::add(&lanes::add(&product, &product), &product));
+        let product = each::mul_columns(&each::sub(&self.x, &delta), &each::add(&self.x, &delta));
+        let twice = each::add_columns(&product, &product);
+        let alpha = each::reduce_columns(&each::add_columns(&twice, &product));
         // 4 beta, below 8p
-        let beta4 = field::reduce_columns(shift_left::<2>(&beta));
+        let beta4 = each::reduce_columns(&each::shift_left::<2, K>(&beta));
         // alpha^2 - 8 beta = alpha^2 - 2 (4 beta) + 8p
-        let x = lanes::sub(&field::square_columns(&alpha), &shift_left::<1>(&beta4));
-        let x = field::reduce_columns(lanes::add(&x, &lanes::broadcast(&field::P8)));
+        let x = each::sub_columns(&each::square_columns(&alpha), &each::shift_left::<1, K>(&beta4));
+        let x = each::reduce_plus_8p(&x);
         // (y + z)^2 - gamma - delta + 8p
-        let z = field::square_columns(&lanes::carry(lanes::add(&self.y, &self.z)));
-        let z = lanes::sub(&z, &lanes::add(&gamma, &delta));
-        let z = field::reduce_columns(lanes::add(&z, &lanes::broadcast(&field::P8)));
-        // alpha (4 beta - x) - 8 gamma^2, with 4 gamma^2 brought below 2p first
-        let gamma4 = field::reduce_columns(shift_left::<2>(&field::square(&gamma)));
-        let y = field::mul_columns(&alpha, &field::sub(&beta4, &x));
-        let y = lanes::sub(&y, &shift_left::<1>(&gamma4));
-        let y = field::reduce_columns(lanes::add(&y, &lanes::broadcast(&field::P8)));
+        let z = each::square_columns(&each::add(&self.y, &self.z));
+        let z = each::reduce_plus_8p(&each::sub_columns(&z, &each::add_columns(&gamma, &delta)));
+        // alpha (4 beta - x) - 8 gamma^2 + 8p, with 4 gamma^2 brought below 2p first
+        let gamma4 = each::reduce_columns(&each::shift_left::<2, K>(&each::square(&gamma)));
+        let y = each::mul_columns(&alpha, &each::sub(&beta4, &x));
+        let y = each::reduce_plus_8p(&each::sub_columns(&y, &each::shift_left::<1, K>(&gamma4)));
         Self { x, y, z }
     }
 
-    /// The same point, in the lanes of `mask` that of `other`.
+    /// Group 0 of a single one, in the lanes of `mask` that of `other`.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn select(&self, mask: __mmask8, other: &Self) -> Self {
         Self {
-            x: lanes::select(mask, &self.x, &other.x),
-            y: lanes::select(mask, &self.y, &other.y),
-            z: lanes::select(mask, &self.z, &other.z),
+            x: each::select(mask, &self.x, &other.x),
+            y: each::select(mask, &self.y, &other.y),
+            z: each::select(mask, &self.z, &other.z),
         }
     }
 
@@ -94,9 +93,9 @@ impl Jacobian {
     #[target_feature(enable = "avx512f")]
     pub(super) fn exchange<const DISTANCE: i64>(&self) -> Self {
         Self {
-            x: lanes::exchange::<DISTANCE>(&self.x),
-            y: lanes::exchange::<DISTANCE>(&self.y),
-            z: lanes::exchange::<DISTANCE>(&self.z),
+            x: each::exchange::<DISTANCE, K>(&self.x),
+            y: each::exchange::<DISTANCE, K>(&self.y),
+            z: each::exchange::<DISTANCE, K>(&self.z),
         }
     }
 }
@@ -104,27 +103,21 @@ impl Jacobian {
 /// The sum, from u1 = x1 and s1 = y1 (below 2p) and h = x2 - x1 and r = y2 - y1 (below 4p), over a common Z: 3M + 2S here.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn finish(u1: &Vectors, s1: &Vectors, h: &Vectors, r: &Vectors, z: &Vectors) -> Jacobian {
-    let hh = field::square(h);
-    let hhh = field::mul(&hh, h);
-    let v = field::mul(u1, &hh);
+fn finish<const K: usize>(
+    u1: &Groups<K>,
+    s1: &Groups<K>,
+    h: &Groups<K>,
+    r: &Groups<K>,
+    z: &Groups<K>,
+) -> Jacobian<K> {
+    let hh = each::square(h);
+    let hhh = each::mul(&hh, h);
+    let v = each::mul(u1, &hh);
     // r^2 - hhh - 2 v + 8p
-    let x = lanes::sub(&field::square_columns(r), &lanes::add(&hhh, &shift_left::<1>(&v)));
-    let x = field::reduce_columns(lanes::add(&x, &lanes::broadcast(&field::P8)));
-    // r (v - x) - s1 hhh + 2p
-    let y = field::mul_columns(r, &field::sub(&v, &x));
-    let y = lanes::sub(&y, &field::mul(s1, &hhh));
-    let y = field::reduce_columns(lanes::add(&y, &lanes::broadcast(&field::P2)));
+    let x = each::sub_columns(&each::square_columns(r), &each::add_columns(&hhh, &each::shift_left::<1, K>(&v)));
+    let x = each::reduce_plus_8p(&x);
+    // r (v - x) - s1 hhh + 8p
+    let y = each::mul_columns(r, &each::sub(&v, &x));
+    let y = each::reduce_plus_8p(&each::sub_columns(&y, &each::mul(s1, &hhh)));
     Jacobian { x, y, z: *z }
-}
-
-/// `2^BITS` times an element, as columns.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn shift_left<const BITS: u32>(a: &Vectors) -> Vectors {
-    let mut shifted = *a;
-    for i in 0..5 {
-        shifted[i] = _mm512_slli_epi64::<BITS>(a[i]);
-    }
-    shifted
 }

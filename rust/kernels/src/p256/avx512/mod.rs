@@ -1,5 +1,6 @@
 //! Verification with tables in eight lanes of AVX-512 IFMA: the portable twin's plan, eight rows in a slot.
 
+mod each;
 mod few;
 mod field;
 mod jacobian;

@@ -1,6 +1,7 @@
 //! Verification without tables of the keys, in eight lanes: [u1]G from its table, [u2]Q by doublings and digits of
 //! five bits.
 
+use super::each::{self, Groups};
 use super::field;
 use super::jacobian::Jacobian;
 use super::lanes::{self, Vectors};
@@ -20,6 +21,9 @@ const DIGITS: usize = digits::count(WINDOW);
 /// Odd multiples of each key: 1, 3, .. 31.
 const MULTIPLES: usize = 1 << (WINDOW - 1);
 
+/// Groups of eight whose doublings run side by side.
+const TOGETHER: usize = 2;
+
 /// (x, y) of eight points, below 2p.
 type Point = [Vectors; 2];
 
@@ -29,45 +33,66 @@ pub(super) fn verify_together(keys: &[Option<Affine>], scalars: &[Scalars], verd
     let groups = keys.len().div_ceil(8);
     let multiples = odd_multiples(keys, groups);
     let (generator_sums, degenerate) = sum(&Terms::of_generator(scalars));
-    for group in 0..groups {
-        let u2 = lanes::gather(scalars.len(), group, |row| scalars[row].u2);
-        let of_key = times(&u2, &multiples[group * MULTIPLES..][..MULTIPLES]);
-        let total = on_table_curve(&of_key).add_affine(&generator_sums[group].x, &generator_sums[group].y);
-        let failed = field::zero_lanes(&total.z) | degenerate[group];
-        let rows = 8 * group..keys.len().min(8 * group + 8);
-        let zz = field::square(&total.z);
-        let right = matching_lanes(&total.x, &scalars[rows.clone()], |x| field::mul(x, &zz));
-        for (lane, row) in rows.enumerate() {
-            verdicts[row] = if failed >> lane & 1 == 1 {
-                one_off::verify_one(keys[row], &scalars[row])
-            } else {
-                keys[row].is_some() && scalars[row].well_formed && right >> lane & 1 == 1
-            };
+    for first in (0..groups).step_by(TOGETHER) {
+        // The last groups are filled up with the last one.
+        let group_of = |k: usize| (first + k).min(groups - 1);
+        let mut generator_sum = [[lanes::broadcast(&[0; 5]); TOGETHER]; 2];
+        let mut u2 = generator_sum[0];
+        for k in 0..TOGETHER {
+            u2[k] = lanes::gather(scalars.len(), group_of(k), |row| scalars[row].u2);
+            generator_sum[0][k] = generator_sums[group_of(k)].x;
+            generator_sum[1][k] = generator_sums[group_of(k)].y;
+        }
+        let of_key = times(&u2, |k| &multiples[group_of(k) * MULTIPLES..][..MULTIPLES]);
+        let total = on_table_curve(&of_key).add_affine(&generator_sum[0], &generator_sum[1]);
+        for (k, group) in (first..groups.min(first + TOGETHER)).enumerate() {
+            let failed = field::zero_lanes(&total.z[k]) | degenerate[group];
+            let rows = 8 * group..keys.len().min(8 * group + 8);
+            let zz = field::square(&total.z[k]);
+            let right = matching_lanes(&total.x[k], &scalars[rows.clone()], |x| field::mul(x, &zz));
+            for (lane, row) in rows.enumerate() {
+                verdicts[row] = if failed >> lane & 1 == 1 {
+                    one_off::verify_one(keys[row], &scalars[row])
+                } else {
+                    keys[row].is_some() && scalars[row].well_formed && right >> lane & 1 == 1
+                };
+            }
         }
     }
 }
 
-/// The point in the coordinates of tables: x / 4 and y / 8, which is Z doubled.
+/// The points in the coordinates of tables: x / 4 and y / 8, which is Z doubled.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn on_table_curve(point: &Jacobian) -> Jacobian {
-    Jacobian { z: field::reduce_columns(lanes::add(&point.z, &point.z)), ..*point }
+fn on_table_curve<const K: usize>(point: &Jacobian<K>) -> Jacobian<K> {
+    Jacobian { z: each::reduce_columns(&each::add_columns(&point.z, &point.z)), ..*point }
 }
 
-/// `[u2]Q`, from the top digit down.
+/// `[u2]Q`, from the top digit down; `multiples` gives those of a group's keys.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn times(u2: &Vectors, multiples: &[Point]) -> Jacobian {
-    let mut codes = [[0; 8]; DIGITS];
-    terms::encode(u2, WINDOW, &mut codes, 1);
-    let [x, y] = pick(multiples, &codes[DIGITS - 1]);
-    let mut sum = Jacobian { x, y: field::reduce_columns(y), z: lanes::broadcast(&field::ONE) };
-    for codes in codes[..DIGITS - 1].iter().rev() {
+fn times<'a, const K: usize>(u2: &Groups<K>, multiples: impl Fn(usize) -> &'a [Point]) -> Jacobian<K> {
+    let mut codes = [[[0; 8]; DIGITS]; K];
+    for k in 0..K {
+        terms::encode(&u2[k], WINDOW, &mut codes[k], 1);
+    }
+    let pick_all = |digit: usize| {
+        let (mut x, mut y) = (*u2, *u2);
+        for k in 0..K {
+            let [point_x, point_y] = pick(multiples(k), &codes[k][digit]);
+            (x[k], y[k]) = (point_x, lanes::carry(point_y));
+        }
+        (x, y)
+    };
+    let (x, y) = pick_all(DIGITS - 1);
+    let y = each::reduce_columns(&y);
+    let mut sum = Jacobian { x, y, z: [lanes::broadcast(&field::ONE); K] };
+    for digit in (0..DIGITS - 1).rev() {
         for _ in 0..WINDOW {
             sum = sum.double();
         }
-        let [x, y] = pick(multiples, codes);
-        sum = sum.add_affine(&x, &lanes::carry(y));
+        let (x, y) = pick_all(digit);
+        sum = sum.add_affine(&x, &y);
     }
     sum
 }
@@ -132,7 +157,7 @@ fn odd_multiples(keys: &[Option<Affine>], groups: usize) -> Vec<Point> {
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn doublings(keys: &[Point]) -> Vec<Point> {
     let one = lanes::broadcast(&field::ONE);
-    let mut points: Vec<_> = keys.iter().map(|[x, y]| Jacobian { x: *x, y: *y, z: one }.double()).collect();
+    let mut points: Vec<_> = keys.iter().map(|[x, y]| Jacobian { x: [*x], y: [*y], z: [one] }.double()).collect();
     for i in 0..(WINDOW as usize - 2) * keys.len() {
         points.push(points[i].double());
     }
@@ -141,20 +166,20 @@ fn doublings(keys: &[Point]) -> Vec<Point> {
 
 /// The affine forms, with one inversion. None may be infinity.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn to_affine(points: &[Jacobian]) -> Vec<Point> {
+fn to_affine(points: &[Jacobian<1>]) -> Vec<Point> {
     let mut product = lanes::broadcast(&field::ONE);
     let mut prefixes = Vec::with_capacity(points.len());
     for point in points {
         prefixes.push(product);
-        product = field::mul(&product, &point.z);
+        product = field::mul(&product, &point.z[0]);
     }
     let mut inverse = field::invert(&product).expect("no point is infinity");
     let mut affine = vec![[product; 2]; points.len()];
     for ((point, prefix), affine) in points.iter().zip(&prefixes).zip(&mut affine).rev() {
         let z = field::mul(&inverse, prefix);
-        inverse = field::mul(&inverse, &point.z);
+        inverse = field::mul(&inverse, &point.z[0]);
         let zz = field::square(&z);
-        *affine = [field::mul(&point.x, &zz), field::mul(&point.y, &field::mul(&zz, &z))];
+        *affine = [field::mul(&point.x[0], &zz), field::mul(&point.y[0], &field::mul(&zz, &z))];
     }
     affine
 }
