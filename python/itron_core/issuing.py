@@ -7,7 +7,6 @@ What the reader would refuse is refused here, with the row's number, before anyt
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 
 from itron_core import _rust
@@ -105,6 +104,8 @@ class LocalSigner:
         """Return the signatures in order, shape (n, 64); large batches are signed on all cores."""
         if not messages:
             return memoryview(b"")  # a memoryview has no shape (0, 64)
+        from concurrent.futures import ThreadPoolExecutor  # costs more than the rest of the import together
+
         workers = min(os.cpu_count() or 1, 1 + len(messages) // MESSAGES_A_THREAD)
         if workers == 1:
             signatures = b"".join(map(self._sign, messages))
