@@ -2,10 +2,11 @@
 
 use crate::arguments::{VerifyOptions, action_number, threads};
 use crate::arrow::{AnyColumn, BinaryColumn, IntColumn, Out, OutTable, StringColumn, TokenResults, same_length};
+use crate::errors::input;
 use crate::keyring::Keyring;
 use itron_core::token::verify::{CLAIMS_KNOWN, KID_KNOWN, Question, TokenColumns, verify_many};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyInt, PyString};
 
 /// One value for all rows, each row's own, or nothing asked.
 enum Asked<V, C> {
@@ -47,6 +48,9 @@ pub fn verify_tokens(
         None => Asked::Nothing,
         Some(given) => match crate::time::int(given) {
             Some(one) => Asked::One(one),
+            None if given.is_instance_of::<PyInt>() => {
+                return Err(input(format!("epoch: got {given}, wanted an int of 64 bits or a column of them")));
+            }
             None => Asked::Each(IntColumn::new(py, &AnyColumn::new(given, "epoch")?)?),
         },
     };

@@ -6,6 +6,7 @@ use super::{ed25519, p256};
 use crate::code::{Check, Code};
 use crate::work;
 use itron_core_kernels::{self as kernels, Message};
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 /// A signature whose form was checked, with its key and its message in pieces.
@@ -39,17 +40,27 @@ pub fn check_form(algorithm: Algorithm, signature: &[u8]) -> Check<&[u8; 64]> {
 /// When `verdicts` has another length than `rows`.
 pub fn verify(rows: &[Row<'_>], expected: u64, verdicts: &mut [bool]) {
     assert_eq!(rows.len(), verdicts.len());
-    for algorithm in Algorithm::ALL {
-        let mut indices: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].key.algorithm() == algorithm).collect();
-        // Rows of one key stand together: one look for its table, and lanes that share a cache.
-        let address = |&i: &usize| std::ptr::from_ref(rows[i].key).addr();
-        if !indices.is_sorted_by_key(address) {
-            indices.sort_by_key(address);
+    let one_key = rows.windows(2).all(|pair| std::ptr::eq(pair[0].key, pair[1].key));
+    if let (true, Some(first)) = (one_key, rows.first()) {
+        return verify_algorithm(first.key.algorithm(), rows, expected, verdicts);
+    }
+    // Rows of one key stand together: one look for its table, and lanes that share a cache.
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&row| (rows[row].key.algorithm() as u8, std::ptr::from_ref(rows[row].key).addr()));
+    for same in order.chunk_by(|&a, &b| rows[a].key.algorithm() == rows[b].key.algorithm()) {
+        let together: Vec<Row<'_>> = same.iter().map(|&row| rows[row]).collect();
+        let mut answers = vec![false; together.len()];
+        verify_algorithm(together[0].key.algorithm(), &together, expected, &mut answers);
+        for (&row, answer) in same.iter().zip(answers) {
+            verdicts[row] = answer;
         }
-        match algorithm {
-            Algorithm::Ed25519 => verify_with::<kernels::ed25519::Table>(rows, &indices, expected, verdicts),
-            Algorithm::Esp256 => verify_with::<kernels::p256::Table>(rows, &indices, expected, verdicts),
-        }
+    }
+}
+
+fn verify_algorithm(algorithm: Algorithm, rows: &[Row<'_>], expected: u64, verdicts: &mut [bool]) {
+    match algorithm {
+        Algorithm::Ed25519 => verify_with::<kernels::ed25519::Table>(rows, expected, verdicts),
+        Algorithm::Esp256 => verify_with::<kernels::p256::Table>(rows, expected, verdicts),
     }
 }
 
@@ -91,41 +102,27 @@ pub fn verify_many<'a>(
 /// What the kernels of one algorithm offer.
 trait Kernel: Table {
     fn key(key: &PublicKey) -> &Self::Key;
-    /// Verifies rows by their tables.
-    fn verify(rows: &[(&Row<'_>, &Self)], verdicts: &mut [bool]);
+    /// Verifies rows, each by its table.
+    fn verify(rows: &[Row<'_>], tables: &[&Self], verdicts: &mut [bool]);
     /// Verifies rows whose keys have none.
-    fn verify_one_off(rows: &[&Row<'_>], verdicts: &mut [bool]);
+    fn verify_one_off(rows: &[Row<'_>], verdicts: &mut [bool]);
 }
 
-fn verify_with<T: Kernel>(rows: &[Row<'_>], indices: &[usize], expected: u64, verdicts: &mut [bool]) {
-    if indices.is_empty() {
-        return;
-    }
-    let groups = indices.chunk_by(|&a, &b| std::ptr::eq(rows[a].key, rows[b].key));
-    let tables: Vec<(&[usize], Option<Arc<T>>)> = groups
-        .map(|group| (group, T::cache().table(T::key(rows[group[0]].key), group.len() as u64, expected)))
+/// Verifies rows of one algorithm, in which those of one key stand together: runs of keys with a table and of keys without.
+fn verify_with<T: Kernel>(rows: &[Row<'_>], expected: u64, verdicts: &mut [bool]) {
+    let keys: Vec<(usize, Option<Arc<T>>)> = rows
+        .chunk_by(|a, b| std::ptr::eq(a.key, b.key))
+        .map(|same| (same.len(), T::cache().table(T::key(same[0].key), same.len() as u64, expected)))
         .collect();
-    let mut known = Vec::with_capacity(indices.len());
-    let mut one_off = Vec::new();
-    let (mut known_at, mut one_off_at) = (Vec::with_capacity(indices.len()), Vec::new());
-    for (group, table) in &tables {
-        for &index in *group {
-            if let Some(table) = table {
-                known.push((&rows[index], &**table));
-                known_at.push(index);
-            } else {
-                one_off.push(&rows[index]);
-                one_off_at.push(index);
-            }
-        }
-    }
-    let mut answers = vec![false; known.len().max(one_off.len())];
-    for (count, places, by_table) in [(known.len(), &known_at, true), (one_off.len(), &one_off_at, false)] {
-        let answers = &mut answers[..count];
-        if by_table { T::verify(&known, answers) } else { T::verify_one_off(&one_off, answers) }
-        for (&place, &answer) in places.iter().zip(&*answers) {
-            verdicts[place] = answer;
-        }
+    let (mut rows, mut verdicts) = (rows, verdicts);
+    for run in keys.chunk_by(|a, b| a.1.is_some() == b.1.is_some()) {
+        let count = run.iter().map(|(count, _)| count).sum();
+        let (now, later) = rows.split_at(count);
+        let (answers, later_answers) = std::mem::take(&mut verdicts).split_at_mut(count);
+        let tables: Vec<&T> =
+            run.iter().flat_map(|(count, table)| table.iter().flat_map(|table| repeat_n(&**table, *count))).collect();
+        if tables.is_empty() { T::verify_one_off(now, answers) } else { T::verify(now, &tables, answers) }
+        (rows, verdicts) = (later, later_answers);
     }
 }
 
@@ -134,17 +131,16 @@ impl Kernel for kernels::ed25519::Table {
         key.ed25519()
     }
 
-    fn verify(rows: &[(&Row<'_>, &Self)], verdicts: &mut [bool]) {
+    fn verify(rows: &[Row<'_>], tables: &[&Self], verdicts: &mut [bool]) {
         use kernels::ed25519::{Row, verify};
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(row, table)| Row { table, signature: row.signature, message: row.message })
-            .collect();
+        let rows = rows.iter().zip(tables);
+        let rows: Vec<_> =
+            rows.map(|(row, table)| Row { table, signature: row.signature, message: row.message }).collect();
         verify(&rows, verdicts);
         refuse_small_order(rows.iter().map(|row| row.signature), verdicts);
     }
 
-    fn verify_one_off(rows: &[&Row<'_>], verdicts: &mut [bool]) {
+    fn verify_one_off(rows: &[Row<'_>], verdicts: &mut [bool]) {
         use kernels::ed25519::{OneOffRow, verify_one_off};
         let rows: Vec<_> = rows
             .iter()
@@ -166,16 +162,15 @@ impl Kernel for kernels::p256::Table {
         key.coordinates()
     }
 
-    fn verify(rows: &[(&Row<'_>, &Self)], verdicts: &mut [bool]) {
+    fn verify(rows: &[Row<'_>], tables: &[&Self], verdicts: &mut [bool]) {
         use kernels::p256::{Row, verify};
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(row, table)| Row { table, signature: row.signature, message: row.message })
-            .collect();
+        let rows = rows.iter().zip(tables);
+        let rows: Vec<_> =
+            rows.map(|(row, table)| Row { table, signature: row.signature, message: row.message }).collect();
         verify(&rows, verdicts);
     }
 
-    fn verify_one_off(rows: &[&Row<'_>], verdicts: &mut [bool]) {
+    fn verify_one_off(rows: &[Row<'_>], verdicts: &mut [bool]) {
         use kernels::p256::{OneOffRow, verify_one_off};
         let rows: Vec<_> = rows
             .iter()

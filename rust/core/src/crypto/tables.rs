@@ -28,7 +28,8 @@ pub(crate) trait Table: Sized + Send + Sync + 'static {
 
 impl Table for ed25519::Table {
     type Key = [u8; 32];
-    const WINDOWS: &'static [(u32, u64)] = &[(6, 6), (8, 100), (10, 1_500)];
+    /// Built in about 0.3, 0.6 and 2 ms, against 34 us a row without, then 1.1, 0.95 and 0.85 us.
+    const WINDOWS: &'static [(u32, u64)] = &[(6, 10), (8, 2_000), (10, 20_000)];
 
     fn build(key: &[u8; 32], window: u32) -> Option<Self> {
         Self::new(key, window)
@@ -46,7 +47,8 @@ impl Table for ed25519::Table {
 
 impl Table for p256::Table {
     type Key = [u8; 64];
-    const WINDOWS: &'static [(u32, u64)] = &[(6, 6), (8, 100), (10, 1_500)];
+    /// Built in about 0.2, 0.5 and 1.4 ms, against 30 us a row without, then 1.25, 1.0 and 0.9 us.
+    const WINDOWS: &'static [(u32, u64)] = &[(6, 6), (8, 2_000), (10, 15_000)];
 
     fn build(key: &[u8; 64], window: u32) -> Option<Self> {
         Self::new(key, window)

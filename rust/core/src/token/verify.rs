@@ -113,13 +113,11 @@ fn open<'a>(keyring: &Keyring, call: &Call<'_>, token: Option<&'a [u8]>) -> Resu
         return Err(Code::TooSmall.into());
     }
     let envelope = Envelope::read(token, max_payload)?;
-    let header = match Header::read_usual(envelope.protected, call.token_type) {
-        Some(header) => header,
-        None => Header::read(envelope.protected)?,
-    };
+    let usual = Header::read_usual(envelope.protected, call.token_type);
+    let header = usual.map_or_else(|| Header::read(envelope.protected), Ok)?;
     let kid = header.kid;
     let refused = |code| Refused { code, kid: Some(kid), index: keyring.find(kid).map(|(index, _)| index) };
-    if header.typ != call.token_type.typ() {
+    if usual.is_none() && header.typ != call.token_type.typ() {
         return Err(refused(Code::TypMismatch));
     }
     let algorithm = algorithm(header.alg, call.legacy_algorithms).map_err(refused)?;
