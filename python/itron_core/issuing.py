@@ -110,6 +110,8 @@ class LocalSigner:
         if workers == 1:
             signatures = b"".join(map(self._sign, messages))
         else:
+            from concurrent.futures import ThreadPoolExecutor  # brings logging, which few calls need
+
             with ThreadPoolExecutor(workers) as pool:
                 signatures = b"".join(pool.map(self._sign_chunk, _chunks(messages, workers)))
         return memoryview(signatures).cast("B", (len(messages), SIGNATURE_BYTES))
