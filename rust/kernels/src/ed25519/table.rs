@@ -2,6 +2,7 @@
 
 use super::point::{Addend, Extended};
 use super::window::{WINDOWS, Window};
+use crate::features;
 use crate::field25519::Limbs;
 use crate::field25519::portable::{D, HALF, Tight, invert_all};
 use std::sync::OnceLock;
@@ -10,7 +11,7 @@ use std::sync::OnceLock;
 ///
 /// Swapping the lines exchanges the first two, which with the sign of dxy is all that negating the point takes:
 /// lanes negate by their addresses.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(128))]
 pub(crate) struct Entry {
     /// (y + x)/2, then limbs 0, 1, 2 of dxy.
@@ -157,14 +158,23 @@ impl Table {
     }
 
     fn of_point(point: &Extended, public_key: [u8; 32], window: Window) -> Self {
-        let mut multiples = Vec::with_capacity(window.entries());
-        let mut row_point = *point;
-        for row in 0..window.rows() {
-            let last = push_multiples(&mut multiples, &row_point, window.row_entries(row));
-            row_point = last.double();
+        #[cfg(target_arch = "x86_64")]
+        if features::chosen().avx512ifma {
+            return Self { public_key, window, entries: super::avx512ifma::entries(point, window) };
         }
-        Self { public_key, window, entries: to_entries(&multiples) }
+        Self { public_key, window, entries: entries(point, window) }
     }
+}
+
+/// The entries of a point's table.
+pub(crate) fn entries(point: &Extended, window: Window) -> Box<[Entry]> {
+    let mut multiples = Vec::with_capacity(window.entries());
+    let mut row_point = *point;
+    for row in 0..window.rows() {
+        let last = push_multiples(&mut multiples, &row_point, window.row_entries(row));
+        row_point = last.double();
+    }
+    to_entries(&multiples)
 }
 
 /// Pushes 1, 2, ... `count` times the point, and returns the last.

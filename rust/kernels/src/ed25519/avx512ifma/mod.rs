@@ -1,15 +1,17 @@
 //! Verification of eight rows at a time, by AVX-512 IFMA.
 
 mod batch;
+mod build;
 mod one_off;
 mod plan;
 mod point;
 mod rows;
 mod spread;
 
-use super::{OneOffRow, Row, portable, scalar};
+use super::{OneOffRow, Row};
 use crate::features;
 use batch::{Batch, GROUPS};
+pub(crate) use build::entries;
 use plan::Plan;
 use rows::{Signed, challenges, scalars};
 use spread::FEW;

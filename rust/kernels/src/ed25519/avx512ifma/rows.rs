@@ -43,7 +43,7 @@ pub(super) fn scalars(rows: &[Signed<'_>; 8]) -> (Scalars, u8) {
     (to_lanes(&words), valid)
 }
 
-/// As [`super::portable::challenge`], for each row.
+/// As [`super::super::portable::challenge`], for each row.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn challenges(rows: &[Signed<'_>; 8]) -> Scalars {
     let messages: [[&[u8]; 6]; 8] = std::array::from_fn(|i| {

@@ -1,6 +1,7 @@
 //! Both twins against ed25519-dalek and outside vectors.
 
 mod samples;
+mod tables;
 mod verdicts;
 
 use super::{OneOffRow, Row, Table, portable};
