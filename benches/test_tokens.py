@@ -147,7 +147,7 @@ def test_a_million_tokens_as_a_list(beside):
 
 
 def test_a_keyring_made_anew(beside):
-    """What the first call pays: loading the key and building its tables."""
+    """What loading the keys again costs; the tables of a process outlive the keyring."""
     made = tokens_of("Ed25519", 10_000)
     column = pa.array(made.tokens, pa.binary())
     entries = made.keyring.entries
