@@ -53,7 +53,7 @@ class Work:
 
 @pytest.fixture
 def rounds(request: pytest.FixtureRequest) -> int:
-    return 7 if request.config.getoption("--scale") == "ci" else 15
+    return 9 if request.config.getoption("--scale") == "ci" else 15
 
 
 @pytest.fixture

@@ -87,23 +87,31 @@ def slim(measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def ci() -> int:
-    measured = measure("ci", "ci", os.environ.get("ITRON_CORE_KERNELS", "auto"))
-    rows, kernels = report.rows_of(measured), report.kernels_of(measured)
-    recorded = json.loads(BASELINE.read_text())["ratios_to_pyca"].get(kernels, {})
+    kernels = os.environ.get("ITRON_CORE_KERNELS", "auto")
+    measured = measure("ci", "ci", kernels)
+    rows, used = report.rows_of(measured), report.kernels_of(measured)
+    recorded = json.loads(BASELINE.read_text())["ratios_to_pyca"].get(used, {})
     complaints = report.fallen(rows, recorded, ALLOWED_FALL)
-    verdict = (
-        f"No ratios are recorded for the kernels {kernels!r}: nothing was compared.\n"
-        if not recorded
-        else "".join(f"- fell: {complaint}\n" for complaint in complaints)
-        or f"No ratio to pyca fell by more than {ALLOWED_FALL:.0%} of the recorded one.\n"
-    )
-    text = f"{report.machine_of(measured)}\n\n{report.table_of(rows)}\n{verdict}"
+    if complaints:
+        print("Measured again, since a fall must show twice:", *complaints, sep="\n- ")
+        again = report.fallen(report.rows_of(measure("ci-again", "ci", kernels)), recorded, ALLOWED_FALL)
+        complaints = [one for one in complaints if one.partition(":")[0] in {two.partition(":")[0] for two in again}]
+    text = f"{report.machine_of(measured)}\n\n{report.table_of(rows)}\n{verdict_of(complaints, recorded, used)}"
     (SCRATCH / "ci.md").write_text(text)
     print(text)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a") as page:
             page.write(text)
     return 1 if complaints else 0
+
+
+def verdict_of(complaints: list[str], recorded: dict[str, float], kernels: str) -> str:
+    """Say in a line or a list what the comparison found."""
+    if not recorded:
+        return f"No ratios are recorded for the kernels {kernels!r}: nothing was compared.\n"
+    if complaints:
+        return "".join(f"- fell: {complaint}\n" for complaint in complaints)
+    return f"No ratio to pyca fell by more than {ALLOWED_FALL:.0%} of the recorded one.\n"
 
 
 def record() -> int:
