@@ -64,20 +64,21 @@ fn verify_groups(rows: &[Row<'_>], groups: &[&[u32]], batch: &mut Batch, verdict
     // The lanes that are left over repeat the last row.
     let lanes = |group: usize| std::array::from_fn(|i| &rows[groups[group][i.min(groups[group].len() - 1)] as usize]);
     let fills_lanes = |group: usize| groups.get(group).is_some_and(|group| group.len() > 1);
-    let (mut plan, mut next, mut next_valid) = (Plan::new(), Plan::new(), 0);
-    if fills_lanes(0) {
-        next_valid = prepare(&mut next, &lanes(0));
-    }
+    let (mut plan, mut next, mut prepared) = (Plan::new(), Plan::new(), None);
     for group in 0..groups.len() {
         if !fills_lanes(group) {
             let (points, valid) = spread::sum(lanes(group)[0]);
             batch.push(&points, valid, true);
             continue;
         }
+        // The group before prepares this one, but for the first and for one behind a row of its own.
+        let valid = match prepared.take() {
+            Some(valid) => valid,
+            None => prepare(&mut next, &lanes(group)),
+        };
         std::mem::swap(&mut plan, &mut next);
-        let valid = next_valid;
         if fills_lanes(group + 1) {
-            next_valid = prepare(&mut next, &lanes(group + 1));
+            prepared = Some(prepare(&mut next, &lanes(group + 1)));
             plan.follow(&next);
         }
         // SAFETY: the plan was filled from tables that the rows borrow.
