@@ -5,6 +5,8 @@
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512ifma;
 pub(crate) mod portable;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;
 
 /// Five limbs of radix 2^51.
 pub(crate) type Limbs = [u64; 5];

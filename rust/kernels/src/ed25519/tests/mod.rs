@@ -1,7 +1,9 @@
 //! Both twins against ed25519-dalek and outside vectors.
 
+mod digits;
 mod samples;
 mod tables;
+mod vectors;
 mod verdicts;
 
 use super::{OneOffRow, Row, Table, portable};
