@@ -94,11 +94,25 @@ struct Planned<T> {
     cell: Arc<OnceLock<Option<Arc<T>>>>,
 }
 
+impl<T> Clone for Planned<T> {
+    fn clone(&self) -> Self {
+        Self { window: self.window, cell: Arc::clone(&self.cell) }
+    }
+}
+
 impl<T: Table> Cache<T> {
     /// The table for `rows` signatures of `key`, of which `expected` are to come in this call. `None`: verify without.
-    pub(crate) fn table(&self, key: &T::Key, rows: u64, expected: u64) -> Option<Arc<T>> {
-        let (window, cell) = self.plan(key, rows, expected)?;
-        cell.get_or_init(|| T::build(key, window).map(Arc::new)).clone()
+    ///
+    /// A table that was just built must be `sound`, or the key is verified without.
+    pub(crate) fn table(
+        &self,
+        key: &T::Key,
+        rows: u64,
+        expected: u64,
+        sound: impl FnOnce(&T) -> bool,
+    ) -> Option<Arc<T>> {
+        let Planned { window, cell } = self.plan(key, rows, expected)?;
+        cell.get_or_init(|| T::build(key, window).filter(sound).map(Arc::new)).clone()
     }
 
     /// Bytes held for `key`.
@@ -108,7 +122,7 @@ impl<T: Table> Cache<T> {
         planned.map_or(0, |planned| T::size_of_window(planned.window))
     }
 
-    fn plan(&self, key: &T::Key, rows: u64, expected: u64) -> Option<(u32, Arc<OnceLock<Option<Arc<T>>>>)> {
+    fn plan(&self, key: &T::Key, rows: u64, expected: u64) -> Option<Planned<T>> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.clock += 1;
         let clock = keys.clock;
@@ -130,8 +144,7 @@ impl<T: Table> Cache<T> {
             keys.bytes -= held.map_or(0, T::size_of_window);
             keys.forget_beyond_limit(clock);
         }
-        let planned = keys.slots.get(key)?.table.as_ref()?;
-        Some((planned.window, Arc::clone(&planned.cell)))
+        keys.slots.get(key)?.table.clone()
     }
 }
 
