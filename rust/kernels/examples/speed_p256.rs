@@ -22,9 +22,8 @@ struct Case {
 
 /// Row i is signed by key i mod `keys`; one in a thousand is corrupted.
 fn cases(keys: usize) -> Vec<Case> {
-    let signers: Vec<_> = (1..=keys)
-        .map(|key| SigningKey::from_slice(&[key as u8; 32]).expect("a scalar below n"))
-        .collect();
+    let signers: Vec<_> =
+        (1..=keys).map(|key| SigningKey::from_slice(&[key as u8; 32]).expect("a scalar below n")).collect();
     (0..ROWS)
         .map(|number| {
             let message: Vec<u8> = (0..MESSAGE).map(|i| (i + number * 7) as u8 ^ (number >> (i % 14)) as u8).collect();
@@ -148,7 +147,10 @@ fn main() {
             println!("  window {window:>2}, eight keys: {:>9.0}", known(twin.verify, &eight, &tables, budget));
         }
         for count in [1, 8, 64, 2048] {
-            println!("  one-off, {count:>4} rows a call: {:>9.0}", one_off(twin.verify_one_off, &eight[..count], budget));
+            println!(
+                "  one-off, {count:>4} rows a call: {:>9.0}",
+                one_off(twin.verify_one_off, &eight[..count], budget)
+            );
         }
     }
 }

@@ -92,7 +92,15 @@ mod tests {
         }));
         scalars.extend((0..255).map(|bit| {
             let mut ones = [u64::MAX; 4];
-            (0..4).for_each(|i| ones[i] = if bit / 64 > i { u64::MAX } else if bit / 64 == i { (1 << (bit % 64)) - 1 } else { 0 });
+            (0..4).for_each(|i| {
+                ones[i] = if bit / 64 > i {
+                    u64::MAX
+                } else if bit / 64 == i {
+                    (1 << (bit % 64)) - 1
+                } else {
+                    0
+                }
+            });
             ones
         }));
         for window in 2..=16 {

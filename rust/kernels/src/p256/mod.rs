@@ -162,12 +162,7 @@ fn verify_one_off_with(rows: &[OneOffRow<'_>], verdicts: &mut [bool], divide: Di
 }
 
 /// Calls `kernel` with the rows of one window at a time.
-fn by_window(
-    tables: &[&Table],
-    scalars: &[Scalars],
-    verdicts: &mut [bool],
-    kernel: Kernel,
-) {
+fn by_window(tables: &[&Table], scalars: &[Scalars], verdicts: &mut [bool], kernel: Kernel) {
     let Some(first) = tables.first() else { return };
     if tables.iter().all(|table| table.window() == first.window()) {
         return kernel(tables, scalars, verdicts);

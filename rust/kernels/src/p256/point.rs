@@ -6,12 +6,8 @@
 use super::field::Fe;
 
 /// b, SP 800-186 section 3.2.1.3.
-const B: Fe = Fe::from_integer(&[
-    0x3bce_3c3e_27d2_604b,
-    0x651d_06b0_cc53_b0f6,
-    0xb3eb_bd55_7698_86bc,
-    0x5ac6_35d8_aa3a_93e7,
-]);
+const B: Fe =
+    Fe::from_integer(&[0x3bce_3c3e_27d2_604b, 0x651d_06b0_cc53_b0f6, 0xb3eb_bd55_7698_86bc, 0x5ac6_35d8_aa3a_93e7]);
 
 /// G
 pub(crate) const GENERATOR: Affine = Affine {

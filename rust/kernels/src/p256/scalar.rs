@@ -9,7 +9,7 @@ pub(crate) const N: Limbs =
 /// -n^-1 mod 2^64
 const N_PRIME: u64 = 0xccd1_c8aa_ee00_bc4f;
 /// 2^512 mod n
-const R2: Limbs =
+pub(crate) const R2: Limbs =
     [0x8324_4c95_be79_eea2, 0x4699_799c_49bd_6fa6, 0x2845_b239_2b6b_ec59, 0x66e1_2d94_f3d9_5620];
 
 /// A scalar in 1..n, or `None`. Both halves of a signature are such.

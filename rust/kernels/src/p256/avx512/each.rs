@@ -2,7 +2,7 @@
 
 use super::field;
 use super::lanes::{self, Vectors};
-use std::arch::x86_64::{__mmask8, _mm512_slli_epi64};
+use std::arch::x86_64::*;
 
 /// K times eight elements, or columns.
 pub(super) type Groups<const K: usize> = [Vectors; K];
@@ -13,7 +13,7 @@ macro_rules! of_one {
         #[inline]
         #[target_feature(enable = $features)]
         pub(super) fn $name<const K: usize>(a: &Groups<K>) -> Groups<K> {
-            let mut out = *a;
+            let mut out = [[_mm512_setzero_si512(); 5]; K];
             for k in 0..K {
                 out[k] = $operation(&a[k]);
             }
@@ -28,7 +28,7 @@ macro_rules! of_two {
         #[inline]
         #[target_feature(enable = $features)]
         pub(super) fn $name<const K: usize>(a: &Groups<K>, b: &Groups<K>) -> Groups<K> {
-            let mut out = *a;
+            let mut out = [[_mm512_setzero_si512(); 5]; K];
             for k in 0..K {
                 out[k] = $operation(&a[k], &b[k]);
             }
@@ -49,7 +49,7 @@ of_two!(sub_columns, lanes::sub, "avx512f");
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn add<const K: usize>(a: &Groups<K>, b: &Groups<K>) -> Groups<K> {
-    let mut out = *a;
+    let mut out = [[_mm512_setzero_si512(); 5]; K];
     for k in 0..K {
         out[k] = lanes::carry(lanes::add(&a[k], &b[k]));
     }
@@ -59,7 +59,7 @@ pub(super) fn add<const K: usize>(a: &Groups<K>, b: &Groups<K>) -> Groups<K> {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn reduce_columns<const K: usize>(a: &Groups<K>) -> Groups<K> {
-    let mut out = *a;
+    let mut out = [[_mm512_setzero_si512(); 5]; K];
     for k in 0..K {
         out[k] = field::reduce_columns(a[k]);
     }
@@ -70,7 +70,7 @@ pub(super) fn reduce_columns<const K: usize>(a: &Groups<K>) -> Groups<K> {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn reduce_plus_8p<const K: usize>(a: &Groups<K>) -> Groups<K> {
-    let mut out = *a;
+    let mut out = [[_mm512_setzero_si512(); 5]; K];
     for k in 0..K {
         out[k] = field::reduce_columns(lanes::add(&a[k], &lanes::broadcast(&field::P8)));
     }
@@ -81,7 +81,7 @@ pub(super) fn reduce_plus_8p<const K: usize>(a: &Groups<K>) -> Groups<K> {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn shift_left<const BITS: u32, const K: usize>(a: &Groups<K>) -> Groups<K> {
-    let mut out = *a;
+    let mut out = [[_mm512_setzero_si512(); 5]; K];
     for k in 0..K {
         for i in 0..5 {
             out[k][i] = _mm512_slli_epi64::<BITS>(a[k][i]);
@@ -94,7 +94,7 @@ pub(super) fn shift_left<const BITS: u32, const K: usize>(a: &Groups<K>) -> Grou
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn select<const K: usize>(mask: __mmask8, a: &Groups<K>, b: &Groups<K>) -> Groups<K> {
-    let mut out = *a;
+    let mut out = [[_mm512_setzero_si512(); 5]; K];
     for k in 0..K {
         out[k] = lanes::select(mask, &a[k], &b[k]);
     }
@@ -105,7 +105,7 @@ pub(super) fn select<const K: usize>(mask: __mmask8, a: &Groups<K>, b: &Groups<K
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn exchange<const DISTANCE: i64, const K: usize>(a: &Groups<K>) -> Groups<K> {
-    let mut out = *a;
+    let mut out = [[_mm512_setzero_si512(); 5]; K];
     for k in 0..K {
         out[k] = lanes::exchange::<DISTANCE>(&a[k]);
     }

@@ -59,7 +59,11 @@ fn sum_terms(table: &Table, scalars: &Scalars) -> Jacobian<1> {
         let (addends, mask) = eight(first);
         // SAFETY: as above.
         let (x, y) = unsafe { addends.load_reduced() };
-        sum = sum.select(mask, &sum.add_affine(&[x], &[y]));
+        let before = sum;
+        sum.add_affine(&[x], &[y]);
+        if mask != 0xff {
+            sum = before.select(mask, &sum);
+        }
     }
     sum = sum.add(&sum.exchange::<1>());
     sum = sum.add(&sum.exchange::<2>());

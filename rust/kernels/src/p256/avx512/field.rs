@@ -85,7 +85,7 @@ pub(super) fn square_columns(a: &Vectors) -> Vectors {
 /// bits vanish and q turns up at 2^96, 2^192, and 2^208 (2^48 - 2^16). What is above them is carried.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn fold(t: &mut [__m512i; 10], i: usize) {
+pub(super) fn fold(t: &mut [__m512i; 10], i: usize) {
     let q = _mm512_and_si512(t[i], splat(MASK));
     let top = splat(P[4]);
     let carry = _mm512_srli_epi64::<52>(t[i]);

@@ -25,18 +25,21 @@ impl<const K: usize> Jacobian<K> {
     pub(super) fn from_sum(x1: &Groups<K>, y1: &Groups<K>, x2: &Groups<K>, y2: &Groups<K>) -> Self {
         let (h, r) = (each::sub(x2, x1), each::sub(y2, y1));
         // h is below 4p: brought below 2p, as a coordinate is.
-        finish(x1, y1, &h, &r, &each::reduce_columns(&h))
+        let mut sum = Self { x: *x1, y: *y1, z: each::reduce_columns(&h) };
+        sum.finish(&h, &r);
+        sum
     }
 
     /// Adds an affine point, x below 4p and y at most 2p: 8M + 3S.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub(super) fn add_affine(&self, x: &Groups<K>, y: &Groups<K>) -> Self {
+    pub(super) fn add_affine(&mut self, x: &Groups<K>, y: &Groups<K>) {
         let zz = each::square(&self.z);
         let u2 = each::mul(x, &zz);
         let s2 = each::mul(y, &each::mul(&zz, &self.z));
         let (h, r) = (each::sub(&u2, &self.x), each::sub(&s2, &self.y));
-        finish(&self.x, &self.y, &h, &r, &each::mul(&self.z, &h))
+        self.z = each::mul(&self.z, &h);
+        self.finish(&h, &r);
     }
 
     /// 12M + 4S
@@ -48,13 +51,15 @@ impl<const K: usize> Jacobian<K> {
         let s1 = each::mul(&self.y, &each::mul(&zz2, &other.z));
         let s2 = each::mul(&other.y, &each::mul(&zz1, &self.z));
         let (h, r) = (each::sub(&u2, &u1), each::sub(&s2, &s1));
-        finish(&u1, &s1, &h, &r, &each::mul(&each::mul(&self.z, &other.z), &h))
+        let mut sum = Self { x: u1, y: s1, z: each::mul(&each::mul(&self.z, &other.z), &h) };
+        sum.finish(&h, &r);
+        sum
     }
 
     /// "dbl-2001-b", for a = -3: 3M + 5S.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub(super) fn double(&self) -> Self {
+    pub(super) fn double(&mut self) {
         let delta = each::square(&self.z);
         let gamma = each::square(&self.y);
         let beta = each::mul(&self.x, &gamma);
@@ -66,15 +71,14 @@ impl<const K: usize> Jacobian<K> {
         let beta4 = each::reduce_columns(&each::shift_left::<2, K>(&beta));
         // alpha^2 - 8 beta = alpha^2 - 2 (4 beta) + 8p
         let x = each::sub_columns(&each::square_columns(&alpha), &each::shift_left::<1, K>(&beta4));
-        let x = each::reduce_plus_8p(&x);
+        self.x = each::reduce_plus_8p(&x);
         // (y + z)^2 - gamma - delta + 8p
         let z = each::square_columns(&each::add(&self.y, &self.z));
-        let z = each::reduce_plus_8p(&each::sub_columns(&z, &each::add_columns(&gamma, &delta)));
+        self.z = each::reduce_plus_8p(&each::sub_columns(&z, &each::add_columns(&gamma, &delta)));
         // alpha (4 beta - x) - 8 gamma^2 + 8p, with 4 gamma^2 brought below 2p first
         let gamma4 = each::reduce_columns(&each::shift_left::<2, K>(&each::square(&gamma)));
-        let y = each::mul_columns(&alpha, &each::sub(&beta4, &x));
-        let y = each::reduce_plus_8p(&each::sub_columns(&y, &each::shift_left::<1, K>(&gamma4)));
-        Self { x, y, z }
+        let y = each::mul_columns(&alpha, &each::sub(&beta4, &self.x));
+        self.y = each::reduce_plus_8p(&each::sub_columns(&y, &each::shift_left::<1, K>(&gamma4)));
     }
 
     /// Group 0 of a single one, in the lanes of `mask` that of `other`.
@@ -98,26 +102,21 @@ impl<const K: usize> Jacobian<K> {
             z: each::exchange::<DISTANCE, K>(&self.z),
         }
     }
-}
 
-/// The sum, from u1 = x1 and s1 = y1 (below 2p) and h = x2 - x1 and r = y2 - y1 (below 4p), over a common Z: 3M + 2S here.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn finish<const K: usize>(
-    u1: &Groups<K>,
-    s1: &Groups<K>,
-    h: &Groups<K>,
-    r: &Groups<K>,
-    z: &Groups<K>,
-) -> Jacobian<K> {
-    let hh = each::square(h);
-    let hhh = each::mul(&hh, h);
-    let v = each::mul(u1, &hh);
-    // r^2 - hhh - 2 v + 8p
-    let x = each::sub_columns(&each::square_columns(r), &each::add_columns(&hhh, &each::shift_left::<1, K>(&v)));
-    let x = each::reduce_plus_8p(&x);
-    // r (v - x) - s1 hhh + 8p
-    let y = each::mul_columns(r, &each::sub(&v, &x));
-    let y = each::reduce_plus_8p(&each::sub_columns(&y, &each::mul(s1, &hhh)));
-    Jacobian { x, y, z: *z }
+    /// From x = u1 and y = s1 of one point and the common Z times h to the sum with the other, where h = u2 - u1 and
+    /// r = s2 - s1, both below 4p: 3M + 2S here.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn finish(&mut self, h: &Groups<K>, r: &Groups<K>) {
+        let hh = each::square(h);
+        let hhh = each::mul(&hh, h);
+        let v = each::mul(&self.x, &hh);
+        // r^2 - hhh - 2 v + 8p
+        let x = each::sub_columns(&each::square_columns(r), &each::add_columns(&hhh, &each::shift_left::<1, K>(&v)));
+        self.x = each::reduce_plus_8p(&x);
+        // r (v - x) - s1 hhh + 8p
+        let taken = each::mul(&self.y, &hhh);
+        let y = each::mul_columns(r, &each::sub(&v, &self.x));
+        self.y = each::reduce_plus_8p(&each::sub_columns(&y, &taken));
+    }
 }

@@ -136,7 +136,7 @@ pub(super) fn gather(rows: usize, group: usize, of: impl Fn(usize) -> Limbs) -> 
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn from_array(array: &[u64; 8]) -> __m512i {
+pub(super) fn from_array(array: &[u64; 8]) -> __m512i {
     // SAFETY: the array is the 64 bytes read; the load needs no alignment.
     unsafe { _mm512_loadu_si512(array.as_ptr().cast()) }
 }
@@ -154,13 +154,8 @@ pub(super) fn to_array(vector: __m512i) -> [u64; 8] {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn unpack(vectors: &Vectors) -> [Limbs; 8] {
-    let limbs = [
-        to_array(vectors[0]),
-        to_array(vectors[1]),
-        to_array(vectors[2]),
-        to_array(vectors[3]),
-        to_array(vectors[4]),
-    ];
+    let limbs =
+        [to_array(vectors[0]), to_array(vectors[1]), to_array(vectors[2]), to_array(vectors[3]), to_array(vectors[4])];
     std::array::from_fn(|lane| join(&std::array::from_fn(|i| limbs[i][lane])))
 }
 

@@ -21,9 +21,6 @@ const DIGITS: usize = digits::count(WINDOW);
 /// Odd multiples of each key: 1, 3, .. 31.
 const MULTIPLES: usize = 1 << (WINDOW - 1);
 
-/// Groups of eight whose doublings run side by side.
-const TOGETHER: usize = 2;
-
 /// (x, y) of eight points, below 2p.
 type Point = [Vectors; 2];
 
@@ -33,30 +30,60 @@ pub(super) fn verify_together(keys: &[Option<Affine>], scalars: &[Scalars], verd
     let groups = keys.len().div_ceil(8);
     let multiples = odd_multiples(keys, groups);
     let (generator_sums, degenerate) = sum(&Terms::of_generator(scalars));
-    for first in (0..groups).step_by(TOGETHER) {
-        // The last groups are filled up with the last one.
-        let group_of = |k: usize| (first + k).min(groups - 1);
-        let mut generator_sum = [[lanes::broadcast(&[0; 5]); TOGETHER]; 2];
-        let mut u2 = generator_sum[0];
-        for k in 0..TOGETHER {
-            u2[k] = lanes::gather(scalars.len(), group_of(k), |row| scalars[row].u2);
-            generator_sum[0][k] = generator_sums[group_of(k)].x;
-            generator_sum[1][k] = generator_sums[group_of(k)].y;
+    let rows = Rows { keys, scalars, multiples: &multiples, generator_sums: &generator_sums, degenerate: &degenerate };
+    let pairs = groups / 2 * 2;
+    for first in (0..pairs).step_by(2) {
+        rows.verify_groups::<2>(first, verdicts);
+    }
+    if pairs < groups {
+        rows.verify_groups::<1>(pairs, verdicts);
+    }
+}
+
+/// All rows and what is known of them.
+struct Rows<'a> {
+    keys: &'a [Option<Affine>],
+    scalars: &'a [Scalars],
+    /// Odd multiples of the keys, group by group.
+    multiples: &'a [Point],
+    /// [u1]G of each group.
+    generator_sums: &'a [Slot],
+    /// Lanes of `generator_sums` that mean nothing.
+    degenerate: &'a [__mmask8],
+}
+
+impl Rows<'_> {
+    /// Verdicts for the rows of K groups from `first` on. Two together fill each other's waits.
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn verify_groups<const K: usize>(&self, first: usize, verdicts: &mut [bool]) {
+        let mut u2 = [[_mm512_setzero_si512(); 5]; K];
+        let (mut x, mut y) = (u2, u2);
+        for k in 0..K {
+            u2[k] = lanes::gather(self.scalars.len(), first + k, |row| self.scalars[row].u2);
+            (x[k], y[k]) = (self.generator_sums[first + k].x, self.generator_sums[first + k].y);
         }
-        let of_key = times(&u2, |k| &multiples[group_of(k) * MULTIPLES..][..MULTIPLES]);
-        let total = on_table_curve(&of_key).add_affine(&generator_sum[0], &generator_sum[1]);
-        for (k, group) in (first..groups.min(first + TOGETHER)).enumerate() {
-            let failed = field::zero_lanes(&total.z[k]) | degenerate[group];
-            let rows = 8 * group..keys.len().min(8 * group + 8);
-            let zz = field::square(&total.z[k]);
-            let right = matching_lanes(&total.x[k], &scalars[rows.clone()], |x| field::mul(x, &zz));
-            for (lane, row) in rows.enumerate() {
-                verdicts[row] = if failed >> lane & 1 == 1 {
-                    one_off::verify_one(keys[row], &scalars[row])
-                } else {
-                    keys[row].is_some() && scalars[row].well_formed && right >> lane & 1 == 1
-                };
-            }
+        let of_key = times(&u2, |k| &self.multiples[(first + k) * MULTIPLES..][..MULTIPLES]);
+        let mut total = on_table_curve(&of_key);
+        total.add_affine(&x, &y);
+        for k in 0..K {
+            let failed = field::zero_lanes(&total.z[k]) | self.degenerate[first + k];
+            self.decide(first + k, &total.x[k], &field::square(&total.z[k]), failed, verdicts);
+        }
+    }
+
+    /// Verdicts for one group, whose sums have these X and Z^2; those of `failed` mean nothing.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn decide(&self, group: usize, x: &Vectors, zz: &Vectors, failed: __mmask8, verdicts: &mut [bool]) {
+        let rows = 8 * group..self.keys.len().min(8 * group + 8);
+        let right = matching_lanes(x, &self.scalars[rows.clone()], |x| field::mul(x, zz));
+        for (lane, row) in rows.enumerate() {
+            let (key, scalars) = (self.keys[row], &self.scalars[row]);
+            verdicts[row] = if failed >> lane & 1 == 1 {
+                one_off::verify_one(key, scalars)
+            } else {
+                key.is_some() && scalars.well_formed && right >> lane & 1 == 1
+            };
         }
     }
 }
@@ -89,10 +116,10 @@ fn times<'a, const K: usize>(u2: &Groups<K>, multiples: impl Fn(usize) -> &'a [P
     let mut sum = Jacobian { x, y, z: [lanes::broadcast(&field::ONE); K] };
     for digit in (0..DIGITS - 1).rev() {
         for _ in 0..WINDOW {
-            sum = sum.double();
+            sum.double();
         }
         let (x, y) = pick_all(digit);
-        sum = sum.add_affine(&x, &y);
+        sum.add_affine(&x, &y);
     }
     sum
 }
@@ -157,11 +184,13 @@ fn odd_multiples(keys: &[Option<Affine>], groups: usize) -> Vec<Point> {
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn doublings(keys: &[Point]) -> Vec<Point> {
     let one = lanes::broadcast(&field::ONE);
-    let mut points: Vec<_> = keys.iter().map(|[x, y]| Jacobian { x: [*x], y: [*y], z: [one] }.double()).collect();
-    for i in 0..(WINDOW as usize - 2) * keys.len() {
-        points.push(points[i].double());
+    let mut points: Vec<_> = keys.iter().map(|[x, y]| Jacobian { x: [*x], y: [*y], z: [one] }).collect();
+    for i in 0..(WINDOW as usize - 1) * keys.len() {
+        let mut point = points[i];
+        point.double();
+        points.push(point);
     }
-    to_affine(&points)
+    to_affine(&points[keys.len()..])
 }
 
 /// The affine forms, with one inversion. None may be infinity.

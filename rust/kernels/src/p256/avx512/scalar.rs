@@ -15,8 +15,7 @@ pub(super) const N: Limbs52 =
 /// -n^-1 mod 2^52
 const N_PRIME: u64 = 0x1_c8aa_ee00_bc4f;
 /// 2^520 mod n
-const R2: Limbs52 =
-    [0x5_cc0d_ea6d_c3ba, 0x1_92a0_67d8_a084, 0xb_ec59_6155_71bb, 0x1_fc24_5b23_92b6, 0xe12d_9559_d956];
+const R2: Limbs52 = [0x5_cc0d_ea6d_c3ba, 0x1_92a0_67d8_a084, 0xb_ec59_6155_71bb, 0x1_fc24_5b23_92b6, 0xe12d_9559_d956];
 
 /// `a * b / 2^260` mod n, below 2n for `a` below 2^256 and `b` below 2n.
 #[inline]

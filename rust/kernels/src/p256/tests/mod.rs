@@ -13,7 +13,7 @@ use super::{Kernel, portable};
 use ::p256::ecdsa::SigningKey;
 
 /// Random cases of each differential test; a million and more before a release.
-fn cases() -> usize {
+pub(super) fn cases() -> usize {
     std::env::var("ITRON_CORE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(4000)
 }
 

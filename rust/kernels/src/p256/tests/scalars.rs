@@ -2,8 +2,8 @@
 
 use super::super::equation::Scalars;
 use super::super::limbs::{self, Limbs};
-use super::super::{field, scalar};
 use super::super::table::{Table, WINDOWS};
+use super::super::{field, scalar};
 use super::{Random, cases, divides, kernels};
 use ::p256::elliptic_curve::ff::PrimeField;
 use ::p256::elliptic_curve::group::Group;

@@ -53,11 +53,7 @@ impl Keys {
         for (name, twin) in twins() {
             let rows: Vec<_> = cases
                 .iter()
-                .map(|case| Row {
-                    table: &self.tables[case.key],
-                    signature: &case.signature,
-                    message: case.pieces(),
-                })
+                .map(|case| Row { table: &self.tables[case.key], signature: &case.signature, message: case.pieces() })
                 .collect();
             let mut verdicts = vec![false; cases.len()];
             (twin.verify)(&rows, &mut verdicts);
