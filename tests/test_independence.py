@@ -256,15 +256,21 @@ def test_a_copied_signature_passes_for_no_other_row(algorithm, first, second):
             assert answers == wanted
 
 
-@given(
-    st.sampled_from([ED25519, ESP256]),
-    st.lists(st.tuples(*[st.integers(0, 3), st.integers(0, 63)] * 2, st.booleans()), max_size=150),
-)
-def test_any_mixture_of_keys_and_signatures(algorithm, drawn):
-    """Rows with their own signature, and rows with one of another row's, over keys of every use."""
-    rows = [(a, b, a, b) if own else (a, b, c, d) for a, b, c, d, own in drawn]
-    answers, wanted = ask_worn(algorithm, rows)
-    assert answers == wanted
+@pytest.mark.parametrize("algorithm", [ED25519, ESP256])
+@pytest.mark.parametrize("seed", range(40))
+def test_any_runs_of_keys_with_own_and_copied_signatures(algorithm, seed):
+    """Runs of rows of one key: each row with its own signature, or with that of a row before it, of whatever key."""
+    rng = random.Random(f"{algorithm} {seed}")
+    for _ in range(10):
+        rows = []
+        for _ in range(rng.randrange(1, 8)):
+            key, share = rng.randrange(4), rng.choice([0, 0, 0.2, 1])
+            for message in rng.sample(range(64), rng.choice([1, 2, 3, 5, 7, 8, 9, 12, 16, 17, 31, 33, 50, 64])):
+                copied = rows and rng.random() < share
+                whose = rng.choice(rows)[2:] if copied else (key, message)
+                rows.append((key, message, *whose))
+        answers, wanted = ask_worn(algorithm, rows)
+        assert answers == wanted
 
 
 # Routes.
