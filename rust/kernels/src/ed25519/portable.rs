@@ -36,13 +36,16 @@ fn matches(row: &Row<'_>, point: &Extended, inverse_of_z: &Tight) -> bool {
     scalar::from_signature(row.signature).is_some() && point.encode(inverse_of_z) == row.signature[..32]
 }
 
-/// [S]B + [h](-A), `None` when S is not below L.
+/// [S]B - [h]A, `None` when S is not below L.
 fn combination(row: &Row<'_>) -> Option<Extended> {
     let s = scalar::from_signature(row.signature)?;
-    let base = Digits::of(table::base(), &s);
-    let h = challenge(row.signature, row.table.public_key(), &row.message);
-    let key = Digits::of(row.table, &h);
-    Some(key.add_to(base.add_to(IDENTITY)))
+    Some(combine(row.table, &s, &challenge(row.signature, row.table.public_key(), &row.message)))
+}
+
+/// [s]B + [h]P for the point P of the table.
+pub(crate) fn combine(table: &Table, s: &Words, h: &Words) -> Extended {
+    let (base, key) = (Digits::of(table::base(), s), Digits::of(table, h));
+    key.add_to(base.add_to(IDENTITY))
 }
 
 /// A scalar's digits and the entries they stand for, on their way to the cache.

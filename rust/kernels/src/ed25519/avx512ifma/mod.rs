@@ -7,6 +7,8 @@ mod plan;
 mod point;
 mod rows;
 mod spread;
+#[cfg(test)]
+mod tests;
 
 use super::{OneOffRow, Row};
 use crate::features;

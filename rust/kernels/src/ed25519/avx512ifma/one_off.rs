@@ -33,17 +33,24 @@ struct Line([u64; 8]);
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn sum(rows: &[Signed<'_>; 8], plan: &mut Plan) -> (Points, u8) {
     let (s, below) = scalars(rows);
-    plan.fill_base(&s);
-    let (keys, decoded) = decode(&rows.map(|row| row.public_key));
-    let multiple = multiply(&keys.negate(), &challenges(rows));
+    let (points, decoded) = combine(&rows.map(|row| row.public_key), &s, &challenges(rows), plan);
+    (points, below & decoded)
+}
+
+/// [s]B - [h]A in each lane, and a bit for each whose A is the canonical encoding of a point.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+pub(super) fn combine(keys: &[&[u8; 32]; 8], s: &Scalars, h: &Scalars, plan: &mut Plan) -> (Points, u8) {
+    plan.fill_base(s);
+    let (keys, decoded) = decode(keys);
+    let multiple = multiply(&keys.negate(), h);
     // SAFETY: the plan holds addresses of the base point's table, which is never dropped.
-    (unsafe { plan.add_to(multiple, 0) }, below & decoded)
+    (unsafe { plan.add_to(multiple, 0) }, decoded)
 }
 
 /// The points of eight encodings (RFC 8032, section 5.1.3), and a bit for each that is canonical; the others become the
 /// neutral point.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn decode(encoded: &[&[u8; 32]; 8]) -> (Points, u8) {
+pub(super) fn decode(encoded: &[&[u8; 32]; 8]) -> (Points, u8) {
     let mut limbs = to_limbs(words_in_lanes(encoded).map(|lanes| load(&lanes)));
     let negative = _mm512_test_epi64_mask(limbs[4], _mm512_set1_epi64(SIGN as i64));
     limbs[4] = _mm512_and_si512(limbs[4], _mm512_set1_epi64(MASK as i64));

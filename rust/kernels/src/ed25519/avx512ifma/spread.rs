@@ -21,15 +21,23 @@ struct Steps {
 /// [S]B - [h]A, the same in every lane, and a bit for each if S is below L; if not, it counts as 0.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn sum(row: &Row<'_>) -> (Points, u8) {
-    let mut steps = Steps { addresses: [[identity(); 8]; (2 * MAX_ROWS).div_ceil(8)], entries: 0 };
     let s = scalar::from_signature(row.signature);
-    steps.push(base(), &s.unwrap_or_default());
-    steps.push(row.table, &portable::challenge(row.signature, row.table.public_key(), &row.message));
-    let steps = &steps.addresses[..steps.entries.div_ceil(8)];
-    // SAFETY: the addresses come from tables that the row borrows, and from statics.
+    let h = portable::challenge(row.signature, row.table.public_key(), &row.message);
+    (combine(row.table, &s.unwrap_or_default(), &h), if s.is_some() { 0xff } else { 0 })
+}
+
+/// [s]B + [h]P for the point P of the table, the same in every lane.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+pub(super) fn combine(table: &Table, s: &Words, h: &Words) -> Points {
+    let mut steps = Steps { addresses: [[identity(); 8]; (2 * MAX_ROWS).div_ceil(8)], entries: 0 };
+    steps.push(base(), s);
+    steps.push(table, h);
+    // Zeros of both scalars leave no entry, but still a step.
+    let steps = &steps.addresses[..steps.entries.div_ceil(8).max(1)];
+    // SAFETY: the addresses come from a borrowed table, and from statics.
     let load = |addresses| unsafe { Addends::load(addresses) };
     let partial = steps[1..].iter().fold(load(&steps[0]).to_points(), |sum, step| sum.add_affine(&load(step)));
-    (sum_lanes(&partial), if s.is_some() { 0xff } else { 0 })
+    sum_lanes(&partial)
 }
 
 impl Steps {

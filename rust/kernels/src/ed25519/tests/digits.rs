@@ -6,7 +6,7 @@ use super::samples::Source;
 use curve25519_dalek::Scalar;
 
 /// Scalars below L whose digits are at their edges.
-pub(super) fn edges() -> Vec<Words> {
+pub(in super::super) fn edges() -> Vec<Words> {
     let mut edges = vec![[0; 4], [1, 0, 0, 0], [2, 0, 0, 0]];
     // L - 1, L - 2, ... and the neighbourhood of 2^252.
     edges.extend((1..4).map(|below| [L[0] - below, L[1], L[2], L[3]]));
@@ -28,7 +28,7 @@ pub(super) fn edges() -> Vec<Words> {
     edges
 }
 
-pub(super) fn to_dalek(words: &Words) -> Scalar {
+pub(in super::super) fn to_dalek(words: &Words) -> Scalar {
     let mut bytes = [0; 32];
     for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
         chunk.copy_from_slice(&word.to_le_bytes());
@@ -36,7 +36,7 @@ pub(super) fn to_dalek(words: &Words) -> Scalar {
     Option::from(Scalar::from_canonical_bytes(bytes)).expect("a scalar below L")
 }
 
-pub(super) fn random(source: &mut Source) -> Words {
+pub(in super::super) fn random(source: &mut Source) -> Words {
     let bytes = source.bytes();
     scalar::reduce(&std::array::from_fn(|i| u64::from_le_bytes(bytes[8 * i..8 * i + 8].try_into().expect("8 bytes"))))
 }

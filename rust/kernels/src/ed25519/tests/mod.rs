@@ -1,7 +1,8 @@
 //! Both twins against ed25519-dalek and outside vectors.
 
-mod digits;
-mod samples;
+mod differential;
+pub(super) mod digits;
+pub(super) mod samples;
 mod tables;
 mod vectors;
 mod verdicts;
