@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example speed_p256 [seconds per figure]`
 
+#![allow(clippy::cast_precision_loss, reason = "rates are printed with three digits that matter")]
+
 use itron_core_kernels::p256::{self, OneOffRow, Row, Table};
 use p256_crate::ecdsa::signature::{Signer, Verifier};
 use p256_crate::ecdsa::{Signature, SigningKey};

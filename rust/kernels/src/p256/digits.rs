@@ -1,9 +1,9 @@
-//! Scalars as sums of odd digits: `k = sum d_i * 2^(w i)` with every d_i odd and `|d_i| < 2^w`.
+//! Scalars as sums of odd digits: `k = sum d_i * 2^(w i)` with every `d_i` odd and `|d_i| < 2^w`.
 //!
 //! No digit is zero, so no addition of a comb is ever skipped, and a digit depends on its own w + 1 bits only.
-//! For odd k below 2^L write `k = sum s_j * 2^j` over j < L with signs s_j: + where bit j + 1 of `k + 2^L` is set,
-//! - where it is clear. The w signs of window i, taken together, are its digit. An even k is replaced by n - k,
-//! which is odd, and all signs turn round.
+//! For odd k below 2^L write `k = sum s_j * 2^j` over j < L with `s_j` plus or minus one: plus where bit j + 1 of `k + 2^L`
+//! is set. The w signs of window i, taken together, are its digit. An even k is replaced by n - k, which is odd, and
+//! all signs turn round.
 
 use super::limbs::Limbs;
 use super::scalar;
@@ -58,6 +58,7 @@ impl Odd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cmp::Ordering;
 
     /// The sum of all digits, by Horner's rule in 320-bit two's complement.
     fn value(odd: &Odd, window: u32) -> [u64; 5] {
@@ -90,18 +91,12 @@ mod tests {
             power[bit / 64] = 1 << (bit % 64);
             power
         }));
-        scalars.extend((0..255).map(|bit| {
-            let mut ones = [u64::MAX; 4];
-            (0..4).for_each(|i| {
-                ones[i] = if bit / 64 > i {
-                    u64::MAX
-                } else if bit / 64 == i {
-                    (1 << (bit % 64)) - 1
-                } else {
-                    0
-                }
-            });
-            ones
+        scalars.extend((0..255).map(|bit: usize| {
+            std::array::from_fn(|i| match (bit / 64).cmp(&i) {
+                Ordering::Greater => u64::MAX,
+                Ordering::Equal => (1 << (bit % 64)) - 1,
+                Ordering::Less => 0,
+            })
         }));
         for window in 2..=16 {
             for scalar in &scalars {

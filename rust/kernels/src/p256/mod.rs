@@ -3,11 +3,14 @@
 //! A known key has a [`Table`], and verifying with it takes no doubling: u1 G + u2 Q is a sum of table entries. All
 //! of it is for public data: times depend on signatures, keys and messages.
 
+#![allow(clippy::inline_always, reason = "field operations are a few dozen instructions, called from everywhere")]
+
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod digits;
 mod equation;
 mod field;
+mod huge_pages;
 pub(crate) mod inverse;
 mod limbs;
 mod one_off;

@@ -92,7 +92,7 @@ impl Jacobian {
         if h.is_zero() {
             return if r.is_zero() { self.double() } else { Self::INFINITY };
         }
-        self.finish_addition(&self.x, &self.y, &h, &r, &self.z.mul(&h))
+        finish_addition(&self.x, &self.y, &h, &r, &self.z.mul(&h))
     }
 
     /// "add-1998-cmo-2": 12M + 4S.
@@ -112,18 +112,19 @@ impl Jacobian {
         if h.is_zero() {
             return if r.is_zero() { self.double() } else { Self::INFINITY };
         }
-        self.finish_addition(&u1, &s1, &h, &r, &self.z.mul(&other.z).mul(&h))
+        finish_addition(&u1, &s1, &h, &r, &self.z.mul(&other.z).mul(&h))
     }
+}
 
-    #[inline(always)]
-    fn finish_addition(&self, u1: &Fe, s1: &Fe, h: &Fe, r: &Fe, z: &Fe) -> Self {
-        let hh = h.square();
-        let hhh = hh.mul(h);
-        let v = u1.mul(&hh);
-        let x = r.square().sub(&hhh).sub(&v.double());
-        let y = r.mul(&v.sub(&x)).sub(&s1.mul(&hhh));
-        Self { x, y, z: *z }
-    }
+/// The sum, from u1 and s1 of one point, the differences h = u2 - u1 and r = s2 - s1, and the sum's Z.
+#[inline(always)]
+fn finish_addition(u1: &Fe, s1: &Fe, h: &Fe, r: &Fe, z: &Fe) -> Jacobian {
+    let hh = h.square();
+    let hhh = hh.mul(h);
+    let v = u1.mul(&hh);
+    let x = r.square().sub(&hhh).sub(&v.double());
+    let y = r.mul(&v.sub(&x)).sub(&s1.mul(&hhh));
+    Jacobian { x, y, z: *z }
 }
 
 /// The affine forms of `points`, none of which may be infinity, with one inversion.

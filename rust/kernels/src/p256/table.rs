@@ -2,6 +2,7 @@
 
 use super::digits;
 use super::field::Fe;
+use super::huge_pages;
 use super::point::{self, Affine, Jacobian};
 use super::sums::{self, Slot};
 use std::sync::OnceLock;
@@ -118,11 +119,13 @@ fn multiples(point: &Affine, window: u32) -> Box<[Entry]> {
     let count = digits::count(window);
     let powers = powers_of_two(point, count * window as usize);
     let half = 1 << (window - 1);
-    let mut entries = vec![Entry::default(); count * half];
+    let mut entries = Vec::with_capacity(count * half);
+    huge_pages::advise(entries.spare_capacity_mut());
+    entries.resize(count * half, Entry::default());
     for i in 0..count {
         entries[i * half] = powers[i * window as usize].into();
     }
-    let mut slots = [Slot::default(); BATCH];
+    let mut slots = vec![Slot::default(); BATCH];
     for k in 0..window as usize - 1 {
         let length = 1 << k;
         let total = count * length;

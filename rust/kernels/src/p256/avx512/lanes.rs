@@ -123,14 +123,10 @@ pub(super) fn split<const SHIFT: u32>(v: &[__m512i; 4]) -> Vectors {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn gather(rows: usize, group: usize, of: impl Fn(usize) -> Limbs) -> Vectors {
-    let mut packed = [[0; 8]; 4];
+    let [mut a, mut b, mut c, mut d] = [[0; 8]; 4];
     for lane in 0..8 {
-        let limbs = of((8 * group + lane).min(rows - 1));
-        for i in 0..4 {
-            packed[i][lane] = limbs[i];
-        }
+        [a[lane], b[lane], c[lane], d[lane]] = of((8 * group + lane).min(rows - 1));
     }
-    let [a, b, c, d] = packed;
     split::<0>(&[from_array(&a), from_array(&b), from_array(&c), from_array(&d)])
 }
 

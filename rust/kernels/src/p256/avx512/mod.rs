@@ -1,5 +1,7 @@
 //! Verification with tables in eight lanes of AVX-512 IFMA: the portable twin's plan, eight rows in a slot.
 
+#![allow(clippy::wildcard_imports, reason = "the names of intrinsics all begin with _mm")]
+
 mod each;
 mod few;
 mod field;

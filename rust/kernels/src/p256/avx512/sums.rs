@@ -68,9 +68,9 @@ impl Addends {
     #[target_feature(enable = "avx512f")]
     unsafe fn load(&self) -> (Vectors, Vectors) {
         let mut rows = [_mm512_setzero_si512(); 8];
-        for lane in 0..8 {
+        for (row, entry) in rows.iter_mut().zip(self.entries) {
             // SAFETY: an entry is 64 bytes, aligned to 64, and alive by the caller's word.
-            rows[lane] = unsafe { _mm512_load_si512(self.entries[lane].cast()) };
+            *row = unsafe { _mm512_load_si512(entry.cast()) };
         }
         let [x, y] = transpose(&rows);
         let (x, mut y) = (lanes::split::<2>(&x), lanes::split::<1>(&y));
