@@ -397,6 +397,64 @@ def test_a_forked_child_gets_answers_after_threads_were_used():
     assert in_child(index) == wanted
 
 
+def first_use(number):
+    """Verify with keys that no process has used yet."""
+    signers = [Signer((ED25519, ESP256)[n % 2], f"first use {number} {n}") for n in range(4)]
+    keyring = Keyring([entry(signer) for signer in signers])
+    tokens = [token(signer=signers[row % 4], sequence=row) for row in range(120)]
+    return verify_tokens(tokens, keyring, now=NOW, threads=2)["code"].to_pylist()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_children_forked_in_the_middle_of_calls_get_answers():
+    """Other threads of the parent are verifying, and building tables, at the moment of each fork."""
+    over, context = threading.Event(), multiprocessing.get_context("fork")
+
+    def work(number):
+        while not over.is_set():
+            assert set(first_use(number)) == {0}
+            number += 10
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for worker in workers:
+        worker.start()
+    try:
+        for turn in range(25):
+            reader, writer = context.Pipe(duplex=False)
+            child = context.Process(target=lambda writer=writer, turn=turn: writer.send(first_use(f"child {turn}")))
+            child.start()
+            assert reader.poll(120), "the child waits for a lock that nobody holds"
+            assert reader.recv() == [0] * 120
+            child.join()
+    finally:
+        over.set()
+        for worker in workers:
+            worker.join()
+
+
+def test_more_keys_than_their_tables_have_room_for():
+    """Keys come, are used, are forgotten and come back: the memory stays within its limit, each answer is the row's own."""
+    rng = random.Random(11)
+    for algorithm in (ED25519, ESP256):
+        signers = [Signer(algorithm, f"one of many {n}") for n in range(700)]
+        keys = [public(signer) for signer in signers]
+        signed = [[signer.sign(b"%d" % n) for n in range(3)] for signer in signers]
+        keyring = Keyring(keys)
+        for turn in range(20):
+            index = [rng.randrange(700) for _ in range(2_000)] + [rng.randrange(10) for _ in range(4_000)]
+            rng.shuffle(index)
+            rows = [(key, rng.randrange(3), rng.random() < 0.9) for key in index]
+            results = verify_signatures(
+                keys,
+                [b"%d" % message for _, message, _ in rows],
+                [signed[key][message if good else message - 1] for key, message, good in rows],
+                key_index=index,
+                threads=1 + turn % 3,
+            )
+            assert [code == 0 for code in results["code"].to_pylist()] == [good for *_, good in rows]
+        assert 0 < keyring.table_bytes <= 256 << 20
+
+
 def test_a_bare_fork_gets_answers():
     index = [row % 400 for row in range(2_049)]
     wanted = [answer[0] for answer in ask([pool()[row] for row in index], 5)]

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from cryptography.hazmat.primitives import serialization as form
@@ -226,6 +227,53 @@ def test_a_pem_of_another_kind_is_refused_and_shows_no_private_byte(data):
     seed = ISSUER.private.private_bytes_raw()
     assert seed.hex() not in str(refused.value)
     assert base64.b64encode(seed).decode()[:20] not in str(refused.value)
+
+
+def pem_of(der: bytes) -> str:
+    lines = textwrap.wrap(base64.b64encode(der).decode(), 64)
+    return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""])
+
+
+ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")
+P256_SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+COMPRESSED_SPKI = bytes.fromhex("3039301306072a8648ce3d020106082a8648ce3d030107032200")
+
+
+def test_a_public_key_info_has_one_form():
+    """What lies around the bytes of the key is DER, and the profile's own; the good forms first."""
+    raw, ec_raw = ISSUER.raw, SECOND_ISSUER.raw
+    assert PublicKey.from_pem(pem_of(ED25519_SPKI + raw)) == public(ISSUER)
+    assert PublicKey.from_pem(pem_of(P256_SPKI + ec_raw)) == public(SECOND_ISSUER)
+    compressed = bytes([2 + (ec_raw[-1] & 1)]) + ec_raw[1:33]
+    for bad in (
+        ED25519_SPKI + raw + b"\x00",
+        ED25519_SPKI + raw[:-1],
+        bytes.fromhex("302a300506032b6570032101") + raw,
+        bytes.fromhex("302f300a06032b657006032b6570032100") + raw,
+        bytes.fromhex("302a300506032b656e032100") + raw,
+        COMPRESSED_SPKI + compressed,
+        P256_SPKI[:-1] + b"\x01" + ec_raw,
+        P256_SPKI + ec_raw[:-1],
+    ):
+        with pytest.raises(KeyRefused):
+            PublicKey.from_pem(pem_of(bad))
+
+
+def test_an_ed25519_key_info_has_no_parameters():
+    """RFC 8410 section 3: "the parameters field ... MUST be absent", so a NULL is refused as well."""
+    with pytest.raises(KeyRefused):
+        PublicKey.from_pem(pem_of(bytes.fromhex("302c300706032b65700500032100") + ISSUER.raw))
+
+
+def test_a_pem_file_of_another_system_is_read():
+    """Line ends of carriage return and line feed, and none at the end."""
+    for text in (pem(ISSUER).replace("\n", "\r\n"), pem(ISSUER).rstrip(), "\n" + pem(ISSUER)):
+        assert PublicKey.from_pem(text) == public(ISSUER)
+
+
+def test_two_keys_in_one_pem_are_refused():
+    with pytest.raises(KeyRefused):
+        PublicKey.from_pem(pem(ISSUER) + pem(SECOND_ISSUER))
 
 
 # Keyrings.

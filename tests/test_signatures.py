@@ -9,7 +9,7 @@ import cryptography_vectors
 import pyarrow as pa
 import pytest
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -337,6 +337,103 @@ def test_a_der_signature_is_no_signature_here():
     good = SECOND_ISSUER.sign(b"m")
     der = encode_dss_signature(int.from_bytes(good[:32], "big"), int.from_bytes(good[32:], "big"))
     assert codes(public(SECOND_ISSUER), [b"m"], [der]) == [300]
+
+
+# Where additions of points meet their exceptions.
+
+# Rows of one key in one call: as many as need no table, a small one, larger ones.
+VOLUMES = (1, 2, 9, 40, 2_500, 16_000)
+E_OF_M = int.from_bytes(hashlib.sha256(b"m").digest(), "big")
+# SP 800-186 section 3.2.1.3: the base point of P-256.
+P256_BASE = ec.derive_private_key(1, ec.SECP256R1()).public_key().public_numbers()
+
+
+def p256_key(scalar: int) -> PublicKey:
+    numbers = ec.derive_private_key(scalar, ec.SECP256R1()).public_key().public_numbers()
+    return PublicKey.from_raw("ESP256", numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big"))
+
+
+def p256_r(nonce: int) -> int:
+    return ec.derive_private_key(nonce, ec.SECP256R1()).public_key().public_numbers().x % P256_N
+
+
+def inverse(value: int) -> int:
+    return pow(value, -1, P256_N)
+
+
+def in_every_volume(key, good, bad):
+    """Ask for one good signature of b"m" and a bad one behind it, in calls of every volume."""
+    for volume in VOLUMES:
+        answers = codes(key, [b"m"] * (volume + 1), [good] * volume + [bad], threads=1)
+        assert answers == [0] * volume + [302]
+
+
+@pytest.mark.parametrize("target", [1, 2, 3, 15, 16, 31, 32, 2**8, 2**64, 2**128, 2**255, P256_N - 2, P256_N - 1])
+@pytest.mark.parametrize("which", ["u1", "u2"])
+def test_ecdsa_with_a_chosen_scalar(which, target):
+    """The key is chosen so that u1 or u2 is the target: nearly all of its digits are zero, or all of them are not."""
+    nonce = 0x1234567
+    r = p256_r(nonce)
+    # k = u1 + u2 d, with u1 = e/s and u2 = r/s.
+    s = E_OF_M * inverse(target) if which == "u1" else r * inverse(target)
+    scalar = (nonce * s - E_OF_M) * inverse(r) % P256_N
+    good = r.to_bytes(32, "big") + (s % P256_N).to_bytes(32, "big")
+    in_every_volume(p256_key(scalar), good, good[:-1] + bytes([good[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("nonce", [1, 2, 3, 5, 0xFFFF, 2**200 + 1, P256_N - 1])
+def test_ecdsa_whose_last_addition_is_a_doubling(nonce):
+    """u1 G = u2 Q: the key is d = e/r, and s = 2e/k."""
+    r = p256_r(nonce)
+    scalar, s = E_OF_M * inverse(r) % P256_N, 2 * E_OF_M * inverse(nonce) % P256_N
+    assert E_OF_M * inverse(s) % P256_N == r * inverse(s) * scalar % P256_N
+    good = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    in_every_volume(p256_key(scalar), good, r.to_bytes(32, "big") + (s ^ 1).to_bytes(32, "big"))
+
+
+@pytest.mark.parametrize("r", [1, 2, p256_r(7), P256_BASE.x % P256_N])
+def test_ecdsa_whose_sum_is_the_point_at_infinity(r):
+    """u1 G = -u2 Q for every s, where d = -e/r: there is no x to compare, so it is invalid."""
+    key = p256_key(-E_OF_M * inverse(r) % P256_N)
+    for volume in VOLUMES:
+        signatures = [r.to_bytes(32, "big") + (s + 1).to_bytes(32, "big") for s in range(volume)]
+        assert codes(key, [b"m"] * volume, signatures, threads=1) == [302] * volume
+
+
+@pytest.mark.parametrize("scalar", [1, 2, 3, 4, 8, 2**16, 2**255, P256_N - 1, P256_N - 2, (P256_N + 1) // 2])
+def test_ecdsa_with_a_key_that_is_a_multiple_everybody_knows(scalar):
+    """Q = G, -G, 2G, G/2...: the tables of both points share their entries."""
+    key = p256_key(scalar)
+    for nonce in (1, 2, 12345, P256_N - 1):
+        r = p256_r(nonce)
+        s = (E_OF_M + r * scalar) * inverse(nonce) % P256_N
+        good = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        in_every_volume(key, good, r.to_bytes(32, "big") + ((s + 1) % P256_N).to_bytes(32, "big"))
+
+
+@pytest.mark.parametrize("scalar", [1, 2, 3, 8, 2**64, 2**252, L - 1, L - 2, (L + 1) // 2])
+def test_ed25519_with_a_key_that_is_a_multiple_everybody_knows(scalar):
+    """A = B, -B, 2B, B/2..., signed by the equation with small and large nonces."""
+    raw = encode(ed25519_multiply(scalar, BASE))
+    key = PublicKey.from_raw("Ed25519", raw)
+    for nonce in (1, 2, 12345, L - 1):
+        good = signature_of(scalar, nonce, b"m", raw)
+        bad = good[:32] + ((int.from_bytes(good[32:], "little") + 1) % L).to_bytes(32, "little")
+        in_every_volume(key, good, bad)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_messages_of_every_length_side_by_side(algorithm):
+    """0 to 600 bytes in one batch, so that lanes end in different blocks of their hash; and some very long ones."""
+    signer = SIGNERS[algorithm]
+    messages = [hashlib.shake_128(b"%d" % size).digest(size) for size in [*range(600), 10_000, 65_537, 1_000_000]]
+    signatures = [signer.sign(message) for message in messages]
+    order = sorted(range(len(messages)), key=lambda row: row * 7919 % 603)
+    for rows in (range(len(messages)), order):
+        answers = codes(public(signer), [messages[row] for row in rows], [signatures[row] for row in rows])
+        assert set(answers) == {0}
+    shifted = codes(public(signer), messages[1:], signatures[:-1])
+    assert set(shifted) == {302}
 
 
 # Keys by row.

@@ -408,6 +408,15 @@ def test_windows_are_half_open_and_widened_by_the_skew(skew):
     assert code_of(one, now=utc(NOW + 1_999 + skew) + dt.timedelta(microseconds=999_999), skew=skew) == 0
 
 
+@pytest.mark.parametrize("skew", [0, 120, 600])
+def test_no_arithmetic_wraps_at_the_ends_of_now(skew):
+    one = token(issued_at=NOW)
+    assert code_of(one, now=0, skew=skew) == Code.IAT_IN_FUTURE
+    assert code_of(one, now=2**63 - 1, skew=skew) == Code.EXPIRED
+    assert code_of(one, now=2**62, skew=skew, epoch=2**63 - 1) == Code.EXPIRED
+    assert code_of(one, epoch=-(2**63)) == 0
+
+
 def test_the_default_skew_is_two_minutes():
     one = token(issued_at=NOW, exp=NOW + 60)
     assert [code_of(one, now=now) for now in (NOW - 121, NOW - 120, NOW + 179, NOW + 180)] == [500, 0, 0, 502]
