@@ -350,6 +350,13 @@ def test_a_snapshot_of_the_object_and_of_the_token_are_pickled_alike():
     assert pickle.loads(pickle.dumps(read)) == read
 
 
+@pytest.mark.parametrize("make", [bytearray, memoryview])
+def test_a_signed_snapshot_is_any_buffer(make):
+    """As the stub says of `token`, and as `verify_token` takes it."""
+    one = sign(ISSUER, "revocation", snapshot(version=5))
+    assert Revocations.from_token(make(one), KEYRING, now=NOW).version == 5
+
+
 def test_a_call_takes_only_a_snapshot():
     for wrong in ([], {}, 5, "none", entry(ISSUER)):
         with pytest.raises(InputError, match="Revocations"):

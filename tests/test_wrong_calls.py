@@ -401,6 +401,60 @@ def test_a_request_s_unknown_column_is_named():
         issue_tokens(REQUEST | {"colour": ["red", "red"]}, SIGNER, now=NOW)
 
 
+class Broken:
+    """A signer whose answer is not what was asked of it."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.public_key = SIGNER.public_key
+
+    def sign(self, message):
+        raise NotImplementedError
+
+    def sign_many(self, messages):
+        return self.answer(messages)
+
+
+def no_answer(_messages):
+    raise OSError("the HSM does not answer")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda _: b"",
+        lambda _: None,
+        lambda _: "text" * 32,
+        lambda messages: [bytes(64) for _ in messages],
+        lambda messages: bytes(64 * len(messages)),
+        lambda messages: bytes(64 * len(messages) - 1),
+        lambda messages: SIGNER.sign_many(messages).tobytes() + b"\x00",
+        lambda messages: SIGNER.sign_many(messages[:1]),
+        lambda messages: SIGNER.sign_many(messages[::-1]),
+        lambda messages: np.zeros((len(messages), 64), np.int32),
+        lambda messages: np.zeros((len(messages), 64), np.float64),
+    ],
+)
+def test_a_signer_that_answers_wrongly_gets_no_token_out(answer):
+    for call in (
+        lambda: issue_tokens(REQUEST, Broken(answer), now=NOW),
+        lambda: issue_tokens({name: column * 60 for name, column in REQUEST.items()}, Broken(answer), now=NOW),
+    ):
+        with pytest.raises((ItronCoreError, TypeError, BufferError, ValueError)):
+            call()
+
+
+def test_what_a_signer_raises_comes_through():
+    with pytest.raises(OSError, match="the HSM"):
+        issue_tokens(REQUEST, Broken(no_answer), now=NOW)
+
+
+def test_a_signer_may_answer_with_any_buffer_of_bytes():
+    for form in (bytes, bytearray, memoryview, np.asarray):
+        signed = issue_tokens(REQUEST, Broken(lambda messages, form=form: form(SIGNER.sign_many(messages))), now=NOW)
+        assert codes_of(signed) == [0, 0]
+
+
 # One bad row is one bad row.
 
 
