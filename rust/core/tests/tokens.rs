@@ -1,16 +1,19 @@
 //! Tokens written and read again: every flip is refused, and a row's answer is its own.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
 use ed25519_dalek::Signer;
 use itron_core::code::Code;
 use itron_core::crypto::public_key::{Algorithm, PublicKey};
+use itron_core::crypto::signatures::verify_many as verify_signatures;
 use itron_core::format::claims::Claims;
 use itron_core::format::scope::Scope;
 use itron_core::format::token_type::TokenType;
-use itron_core::crypto::signatures::verify_many as verify_signatures;
 use itron_core::token::issue::Unsigned;
 use itron_core::token::keyring::{Entry, Keyring};
 use itron_core::token::verify::{Call, Question, verify_many, verify_one};
 use proptest::prelude::*;
+use sha2::Digest;
 
 const NOW: u64 = 1_795_000_000;
 
@@ -71,7 +74,8 @@ fn keyring(issuers: &[Issuer]) -> Keyring {
 
 #[test]
 fn the_worked_example_is_signed_again_to_the_byte() {
-    let seed = b"\x9d\x61\xb1\x9d\xef\xfd\x5a\x60\xba\x84\x4a\xf4\x92\xec\x2c\xc4\x44\x49\xc5\x69\x7b\x32\x69\x19\x70\x3b\
+    let seed =
+        b"\x9d\x61\xb1\x9d\xef\xfd\x5a\x60\xba\x84\x4a\xf4\x92\xec\x2c\xc4\x44\x49\xc5\x69\x7b\x32\x69\x19\x70\x3b\
         \xac\x03\x1c\xae\x7f\x60";
     let key = ed25519_dalek::SigningKey::from_bytes(seed);
     let public = PublicKey::from_raw(Algorithm::Ed25519, key.verifying_key().as_bytes()).unwrap();
@@ -85,7 +89,7 @@ fn the_worked_example_is_signed_again_to_the_byte() {
     let keyring = Keyring::new(vec![Entry::unlimited(public)]).unwrap();
     let verdict = verify_one(&keyring, &Call::new(TokenType::Authorization, 1_795_000_000), &token);
     assert_eq!(verdict.code, Code::Ok);
-    use sha2::Digest;
+
     let digest = sha2::Sha256::digest(&token);
     assert_eq!(digest[..8], *b"\x79\x3f\xf3\x89\xea\x17\xbf\x81");
 }

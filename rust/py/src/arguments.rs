@@ -7,6 +7,7 @@ use crate::time::Now;
 use itron_core::format::token_type::TokenType;
 use itron_core::token::revocation::Revocations as Snapshot;
 use itron_core::token::verify::{Call, MAX_SKEW};
+use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 use std::sync::Arc;
@@ -34,7 +35,9 @@ impl VerifyOptions {
         let unknown = || token_type_unknown(token_type);
         let token_type = TokenType::from_name(token_type).ok_or_else(unknown)?;
         if token_type == TokenType::Revocation {
-            return Err(input("token type: got \"revocation\", wanted a type of one row; read snapshots by Revocations.from_token"));
+            return Err(input(
+                "token type: got \"revocation\", wanted a type of one row; read snapshots by Revocations.from_token",
+            ));
         }
         let most = token_type.hard_lifetime();
         let max_lifetime = match max_lifetime {
@@ -97,4 +100,10 @@ pub fn threads(given: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
     let count = if given.is_instance_of::<PyBool>() { None } else { given.extract::<usize>().ok() };
     let wanted = || input(format!("threads: got {given}, wanted None or 1..{MOST}"));
     count.filter(|count| (1..=MOST).contains(count)).ok_or_else(wanted)
+}
+
+/// The content of any bytes-like object; text is none.
+pub fn bytes_like(given: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<u8>> {
+    let copied = PyBuffer::<u8>::get(given).and_then(|buffer| buffer.to_vec(given.py()));
+    copied.map_err(|_| input(format!("{name}: got {}, wanted bytes", given.get_type())))
 }

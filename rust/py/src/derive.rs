@@ -1,6 +1,6 @@
 //! `derive_keys`, `derive_key`: from a master key to each device's key.
 
-use crate::arguments::threads;
+use crate::arguments::{bytes_like, threads};
 use crate::arrow::{AnyColumn, BinaryColumn, Kind};
 use crate::errors::input;
 use crate::secrets::{DerivedKeys, MasterKey};
@@ -39,7 +39,7 @@ impl What {
         key_version: u64,
         length: usize,
         kdf: &str,
-        extra: Option<&[u8]>,
+        extra: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let utility = match utility.extract::<String>() {
             Ok(text) if text.is_ascii() => text.into_bytes(),
@@ -54,7 +54,7 @@ impl What {
                 .ok_or_else(|| input(format!("label: got {label:?}, wanted {}", label_names())))?,
             utility,
             key_version,
-            extra: extra.map(<[u8]>::to_vec),
+            extra: extra.map(|extra| bytes_like(extra, "extra")).transpose()?,
             length,
         })
     }
@@ -81,7 +81,7 @@ pub fn derive_keys(
     key_version: u64,
     length: usize,
     kdf: &str,
-    extra: Option<&[u8]>,
+    extra: Option<&Bound<'_, PyAny>>,
     threads: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<DerivedKeys> {
     let what = What::read(utility, label, key_version, length, kdf, extra)?;
@@ -130,7 +130,7 @@ pub fn derive_key<'py>(
     key_version: u64,
     length: usize,
     kdf: &str,
-    extra: Option<&[u8]>,
+    extra: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let what = What::read(utility, label, key_version, length, kdf, extra)?;
     let wanted = || input(format!("device_id: got {device_id}, wanted an aud of a device or 8 bytes"));

@@ -1,8 +1,6 @@
 //! The Rust half of issuing: claims are encoded, a signer in Python signs, and every signature is asked again.
 
-use crate::arrow::{
-    BinaryColumn, Column, IntColumn, Out, StringColumn, Table, TextListColumn, TimeColumn,
-};
+use crate::arrow::{BinaryColumn, Column, IntColumn, Out, StringColumn, Table, TextListColumn, TimeColumn};
 use crate::errors::{input, refused};
 use crate::keyring::{KeyringEntry, token_type_unknown};
 use crate::public_key::PublicKey;
@@ -46,8 +44,12 @@ impl PendingTokens {
             return Err(input(format!("signatures: got {got} bytes, wanted 64 for each of {rows} tokens")));
         }
         let tokens = py.detach(|| {
-            let tokens: Vec<Vec<u8>> =
-                self.tokens.iter().zip(signatures.chunks(64)).map(|(token, signature)| token.token(signature)).collect();
+            let tokens: Vec<Vec<u8>> = self
+                .tokens
+                .iter()
+                .zip(signatures.chunks(64))
+                .map(|(token, signature)| token.token(signature))
+                .collect();
             let codes = verify_issued(&tokens, &self.key, itron_core::work::available_threads());
             match codes.iter().position(|&code| code != 0) {
                 Some(row) => Err((row, codes[row])),
@@ -331,12 +333,7 @@ pub fn prepare_revocations(
     one(&claims, TokenType::Revocation, public_key, "revocations")
 }
 
-fn one(
-    claims: &Claims<'_>,
-    token_type: TokenType,
-    key: &Bound<'_, PublicKey>,
-    name: &str,
-) -> PyResult<PendingTokens> {
+fn one(claims: &Claims<'_>, token_type: TokenType, key: &Bound<'_, PublicKey>, name: &str) -> PyResult<PendingTokens> {
     let key = key.get().0.clone();
     let refused = |code: Code| input(format!("{name}: the reader would refuse it: {} {}", code as i16, code.name()));
     let token = Unsigned::new(claims, token_type, &key, token_type.hard_lifetime()).map_err(refused)?;

@@ -1,5 +1,6 @@
 //! `KeyringEntry`, `Keyring`: the keys that tokens may be signed with, from keys, JWKS and PEM, pickled by their public bytes.
 
+use crate::arguments::bytes_like;
 use crate::errors::{self, input, key_refused};
 use crate::public_key::{PublicKey, hex, jwks};
 use crate::time::{Now, seconds};
@@ -102,9 +103,10 @@ impl KeyringEntry {
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
-        let delegation = this.0.delegation.map(|delegation| {
-            (PyBytes::new(py, &delegation.parent), PyBytes::new(py, &delegation.cti))
-        });
+        let delegation = this
+            .0
+            .delegation
+            .map(|delegation| (PyBytes::new(py, &delegation.parent), PyBytes::new(py, &delegation.cti)));
         let arguments = (
             this.key(),
             this.issuer(),
@@ -223,11 +225,11 @@ impl Keyring {
         let from_pem = PyType::new::<PublicKey>(py).getattr("from_pem")?;
         let read = |path: PyResult<Bound<'_, PyAny>>| {
             let path: std::path::PathBuf = path?.extract()?;
-            let pem = std::fs::read_to_string(&path)
-                .map_err(|error| key_refused(format!("{}: {error}", path.display())))?;
-            let key = from_pem.call1((pem,)).map_err(|error| {
-                key_refused(format!("{}: {}", path.display(), error.value(py)))
-            })?;
+            let pem =
+                std::fs::read_to_string(&path).map_err(|error| key_refused(format!("{}: {error}", path.display())))?;
+            let key = from_pem
+                .call1((pem,))
+                .map_err(|error| key_refused(format!("{}: {}", path.display(), error.value(py))))?;
             Ok(Entry::unlimited(key.cast::<PublicKey>()?.get().0.clone()))
         };
         keyring(paths.try_iter()?.map(read).collect::<PyResult<_>>()?)
@@ -235,8 +237,13 @@ impl Keyring {
 
     /// This keyring, and behind its entries the keys that the delegations name. A refused one raises `TokenRefused`.
     #[pyo3(signature = (tokens, *, now))]
-    fn with_delegations(&self, tokens: Vec<Vec<u8>>, now: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn with_delegations(&self, tokens: &Bound<'_, PyAny>, now: &Bound<'_, PyAny>) -> PyResult<Self> {
         let now = Now::read(now)?.seconds;
+        if tokens.is_instance_of::<PyString>() || tokens.is_instance_of::<PyBytes>() {
+            return Err(input("tokens: got one value, wanted a collection of tokens"));
+        }
+        let tokens: Vec<Vec<u8>> =
+            tokens.try_iter()?.map(|token| bytes_like(&token?, "tokens")).collect::<PyResult<_>>()?;
         let keys = self.0.with_delegations(tokens.iter().map(Vec::as_slice), now);
         keys.map(|keys| Self(Arc::new(keys))).map_err(|error| errors::keyring(&error))
     }

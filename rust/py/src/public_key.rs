@@ -1,10 +1,11 @@
 //! `PublicKey`: from raw bytes, PEM (RFC 7468, RFC 8410, RFC 5480) and JWK (RFC 7517, RFC 8037).
 
+use crate::arguments::bytes_like;
 use crate::errors::{key_refused, weak_key};
 use base64ct::{Base64UrlUnpadded, Encoding};
-use itron_core::crypto::public_key::{Algorithm, PublicKey as Key};
+use itron_core::crypto::public_key::{Algorithm, PublicKey as Key, WeakKey};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyMapping, PyType};
+use pyo3::types::{PyBytes, PyDict, PyMapping, PyTuple, PyType};
 use spki::der::{Decode, SecretDocument};
 use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -29,8 +30,8 @@ impl PublicKey {
     /// From 32 bytes ("Ed25519"), or 65 (SEC1, uncompressed) or 64 bytes x || y ("ESP256").
     #[staticmethod]
     #[pyo3(signature = (algorithm, data))]
-    fn from_raw(algorithm: &str, data: &[u8]) -> PyResult<Self> {
-        Key::from_raw(self::algorithm(algorithm)?, data).map(Self).map_err(weak_key)
+    fn from_raw(algorithm: &str, data: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Key::from_raw(self::algorithm(algorithm)?, &bytes_like(data, "data")?).map(Self).map_err(weak_key)
     }
 
     /// From a "PUBLIC KEY" in PEM.
@@ -40,10 +41,8 @@ impl PublicKey {
         let wanted = "wanted one \"PUBLIC KEY\" in PEM, Ed25519 or P-256";
         let text = match data.extract::<String>() {
             Ok(text) => text,
-            Err(_) => match data.extract::<Vec<u8>>().map(String::from_utf8) {
-                Ok(Ok(text)) => text,
-                _ => return Err(key_refused(format!("PEM: got {}, {wanted}", data.get_type().name()?))),
-            },
+            Err(_) => String::from_utf8(bytes_like(data, "PEM")?)
+                .map_err(|_| key_refused(format!("PEM: got bytes that are no text, {wanted}")))?,
         };
         Self::of_pem(&text).map_err(|got| key_refused(format!("PEM: got {got}, {wanted}")))?.map_err(weak_key)
     }
@@ -88,14 +87,15 @@ impl PublicKey {
         format!("PublicKey({:?}, kid={})", self.algorithm(), hex(&self.0.kid()))
     }
 
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (&'static str, Bound<'py, PyBytes>))> {
-        Ok((PyType::new::<Self>(py).getattr("from_raw")?, (self.algorithm(), self.raw(py))))
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let arguments = (self.algorithm(), self.raw(py)).into_pyobject(py)?;
+        Ok((PyType::new::<Self>(py).getattr("from_raw")?, arguments))
     }
 }
 
 impl PublicKey {
     /// `Err` says what came instead of a key of the profile.
-    fn of_pem(text: &str) -> Result<Result<Self, itron_core::crypto::public_key::WeakKey>, String> {
+    fn of_pem(text: &str) -> Result<Result<Self, WeakKey>, String> {
         let (label, document) = SecretDocument::from_pem(text).map_err(|_| "no PEM".to_owned())?;
         if label != "PUBLIC KEY" {
             return Err(format!("a {label:?}"));
@@ -163,9 +163,10 @@ pub fn hex(bytes: &[u8]) -> String {
 /// The members of a JWK set, each a mapping.
 pub fn jwks<'py>(py: Python<'py>, text: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyMapping>>> {
     let wanted = "JWKS: wanted JSON, an object with a list \"keys\" of objects";
-    let parsed = py.import("json")?.call_method1("loads", (text,)).map_err(|error| {
-        key_refused(format!("{wanted}: {}", error.value(py)))
-    })?;
+    let parsed = py
+        .import("json")?
+        .call_method1("loads", (text,))
+        .map_err(|error| key_refused(format!("{wanted}: {}", error.value(py))))?;
     let keys = parsed.cast::<PyDict>().ok().and_then(|set| set.get_item("keys").ok().flatten());
     let keys: Option<Vec<Bound<'py, PyAny>>> = keys.and_then(|keys| keys.extract().ok());
     let members = keys.ok_or_else(|| key_refused(wanted))?;

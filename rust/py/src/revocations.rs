@@ -1,5 +1,6 @@
 //! `Revocations`: a snapshot of what counts no longer, from its parts or from its signed form.
 
+use crate::arguments::bytes_like;
 use crate::errors::{input, refused, token_refused};
 use crate::keyring::Keyring;
 use crate::time::{Now, seconds};
@@ -32,10 +33,10 @@ impl Revocations {
             expires_at: seconds(expires_at, "expires_at")?,
             ..Snapshot::default()
         };
-        for kid in issuers.map(|issuers| issuers.try_iter()).transpose()?.into_iter().flatten() {
+        for kid in issuers.map(PyAnyMethods::try_iter).transpose()?.into_iter().flatten() {
             snapshot.issuers.insert(fixed(&kid?, "issuers")?);
         }
-        for pair in tokens.map(|tokens| tokens.try_iter()).transpose()?.into_iter().flatten() {
+        for pair in tokens.map(PyAnyMethods::try_iter).transpose()?.into_iter().flatten() {
             let wanted = |_| input("tokens: wanted pairs of a kid (8 bytes) and a cti (16 bytes)");
             let (kid, cti): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?.extract().map_err(wanted)?;
             snapshot.tokens.insert((fixed(&kid, "tokens")?, fixed(&cti, "tokens")?));
@@ -58,7 +59,7 @@ impl Revocations {
     #[pyo3(signature = (token, keyring, *, now, newer_than=None, max_lifetime=86_400))]
     fn from_token(
         py: Python<'_>,
-        token: &[u8],
+        token: &Bound<'_, PyAny>,
         keyring: &Bound<'_, Keyring>,
         now: &Bound<'_, PyAny>,
         newer_than: Option<u64>,
@@ -69,7 +70,7 @@ impl Revocations {
         if !(1..=most).contains(&max_lifetime) {
             return Err(input(format!("max_lifetime: got {max_lifetime}, wanted 1..{most} seconds")));
         }
-        let (token, keys) = (token.to_vec(), Arc::clone(&keyring.get().0));
+        let (token, keys) = (bytes_like(token, "token")?, Arc::clone(&keyring.get().0));
         let snapshot = py.detach(|| Snapshot::read(&token, &keys, now, max_lifetime)).map_err(token_refused)?;
         if let Some(newer_than) = newer_than.filter(|&newer_than| snapshot.version < newer_than) {
             let got = snapshot.version;
@@ -144,9 +145,7 @@ impl Revocations {
 }
 
 fn fixed<const N: usize>(value: &Bound<'_, PyAny>, name: &str) -> PyResult<[u8; N]> {
-    let bytes: Option<Vec<u8>> = value.cast::<PyBytes>().ok().map(|bytes| bytes.as_bytes().to_vec());
-    let got = value.get_type();
-    bytes
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| input(format!("{name}: got a {got} of another size, wanted {N} bytes")))
+    let bytes = bytes_like(value, name)?;
+    let got = bytes.len();
+    bytes.try_into().map_err(|_| input(format!("{name}: got {got} bytes, wanted {N}")))
 }

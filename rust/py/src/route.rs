@@ -2,7 +2,8 @@
 
 use crate::arguments::{revocations, threads};
 use crate::arrow::{
-    AnyColumn, BinaryColumn, BoolColumn, IntColumn, Out, OutTable, StringColumn, Table, TextOrInt, TimeColumn, result_class,
+    AnyColumn, BinaryColumn, BoolColumn, IntColumn, Out, OutTable, StringColumn, Table, TextOrInt, TimeColumn,
+    result_class,
 };
 use crate::enums::{self, ACTION, DEVICE_CLASS, Enumeration, MODE, SECURITY_LEVEL};
 use crate::errors::input;
@@ -80,7 +81,7 @@ result_class!(
 );
 
 /// The columns of a route.
-struct Columns {
+pub struct Columns {
     rows: usize,
     device: StringColumn,
     class: Vec<Choice>,
@@ -106,7 +107,8 @@ impl Columns {
     fn read(route: &Bound<'_, PyAny>, call_permissions: i64) -> PyResult<Self> {
         let py = route.py();
         let table = Table::new(route, "route")?;
-        let choices = |column: &AnyColumn, enumeration| Ok::<_, PyErr>(choices(&TextOrInt::new(py, column)?, enumeration));
+        let choices =
+            |column: &AnyColumn, enumeration| Ok::<_, PyErr>(choices(&TextOrInt::new(py, column)?, enumeration));
         let bytes = |name: &str| table.column(name).map(|column| BinaryColumn::new(py, column)).transpose();
         let ints = |name: &str| table.column(name).map(|column| IntColumn::new(py, column)).transpose();
         let bools = |name: &str| table.column(name).map(|column| BoolColumn::new(py, column)).transpose();
@@ -119,7 +121,10 @@ impl Columns {
             action: choices(table.required("action")?, ACTION)?,
             mode: table.column("mode").map(|column| choices(column, MODE)).transpose()?,
             materials: [bytes(authorization)?, bytes(secure_command)?, bytes(reading_key)?],
-            session_opened_at: table.column("session_opened_at").map(|column| TimeColumn::new(py, column)).transpose()?,
+            session_opened_at: table
+                .column("session_opened_at")
+                .map(|column| TimeColumn::new(py, column))
+                .transpose()?,
             session_seconds: ints("session_seconds")?,
             commands_used: ints("commands_used")?,
             authorizations_used: ints("authorizations_used")?,
@@ -138,9 +143,7 @@ impl Columns {
 fn choices(column: &TextOrInt, enumeration: Enumeration) -> Vec<Choice> {
     let member = |number: Option<u8>| number.map_or(Choice::Unknown, Choice::Member);
     match column {
-        TextOrInt::Text(names) => {
-            names.map_values(Choice::Null, |name| member(enums::member(enumeration, name)))
-        }
+        TextOrInt::Text(names) => names.map_values(Choice::Null, |name| member(enums::member(enumeration, name))),
         TextOrInt::Int(numbers) => {
             let choice = |number: i64| member(enums::numbered(enumeration, number));
             numbers.iter().map(|number| number.map_or(Choice::Null, choice)).collect()

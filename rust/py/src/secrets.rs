@@ -1,5 +1,6 @@
 //! `MasterKey`, `DerivedKeys`: opaque, wiped when dropped; repr, pickle, copy and == give nothing away.
 
+use crate::arguments::bytes_like;
 use crate::arrow::{ByteRows, Column, Out};
 use crate::derive::Source;
 use crate::errors::{input, key_refused, secret_stays};
@@ -35,14 +36,14 @@ impl MasterKey {
     /// From its bytes: 32 for kbkdf-cmac-aes256, 16 for kbkdf-cmac-aes128, at least 16 for the others.
     #[staticmethod]
     #[pyo3(signature = (data))]
-    fn from_bytes(data: &[u8]) -> PyResult<Self> {
+    fn from_bytes(data: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let data = Zeroizing::new(bytes_like(data, "master key")?);
         match data.len() {
             0..16 => Err(key_refused(format!("master key: got {} bytes, wanted at least 16", data.len()))),
-            _ => Ok(master_key(data)),
+            _ => Ok(master_key(&data)),
         }
     }
 
-    #[allow(clippy::unused_self, reason = "the repr of every master key is the same")]
     fn __repr__(&self) -> &'static str {
         "MasterKey(...)"
     }

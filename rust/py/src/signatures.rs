@@ -65,7 +65,8 @@ fn keys(given: &Bound<'_, PyAny>, key_index: Option<&Bound<'_, PyAny>>, rows: us
         Ok(one) if key_index.is_none() => return Ok(Keys::One(one.get().0.clone())),
         Ok(one) => vec![one.get().0.clone()],
         Err(_) => {
-            let wanted = |_| input(format!("public_key: got {}, wanted PublicKey or a sequence of them", given.get_type()));
+            let wanted =
+                |_| input(format!("public_key: got {}, wanted PublicKey or a sequence of them", given.get_type()));
             let key = |item: PyResult<Bound<'_, PyAny>>| {
                 let item = item?;
                 let key = item.cast::<PublicKey>().map(|key| key.get().0.clone());
@@ -79,7 +80,8 @@ fn keys(given: &Bound<'_, PyAny>, key_index: Option<&Bound<'_, PyAny>>, rows: us
     same_length(&[("messages", rows), ("key_index", column.len())])?;
     let count = many.len();
     let index = (0..rows).map(|row| {
-        let index = column.get(row).and_then(|index| u32::try_from(index).ok()).filter(|&index| (index as usize) < count);
+        let index =
+            column.get(row).and_then(|index| u32::try_from(index).ok()).filter(|&index| (index as usize) < count);
         let got = || column.get(row).map_or("null".to_owned(), |index| index.to_string());
         index.ok_or_else(|| input(format!("key_index: got {} in row {row}, wanted 0..{count} (exclusive)", got())))
     });

@@ -1,6 +1,6 @@
 //! `Token`: one token that was verified, and the call that makes it.
 
-use crate::arguments::{VerifyOptions, action_number};
+use crate::arguments::{VerifyOptions, action_number, bytes_like};
 use crate::errors::{input, token_refused};
 use crate::keyring::Keyring;
 use crate::time::datetime;
@@ -194,22 +194,16 @@ pub fn verify_token(
     legacy_algorithms: bool,
 ) -> PyResult<Token> {
     let options = VerifyOptions::read(now, token_type, revocations, skew, max_lifetime, legacy_algorithms)?;
-    let epoch = epoch.map(|epoch| {
-        crate::time::int(epoch).ok_or_else(|| input(format!("epoch: got {epoch}, wanted an int")))
-    });
+    let epoch =
+        epoch.map(|epoch| crate::time::int(epoch).ok_or_else(|| input(format!("epoch: got {epoch}, wanted an int"))));
     let copied;
     let bytes: Option<&[u8]> = if token.is_none() {
         None
     } else if let Ok(bytes) = token.cast::<PyBytes>() {
         Some(bytes.as_bytes())
     } else {
-        let kind = token.get_type().name()?;
-        let wanted = || input(format!("token: got {kind}, wanted bytes"));
-        if token.is_instance_of::<pyo3::types::PyString>() {
-            return Err(wanted());
-        }
-        copied = pyo3::buffer::PyBuffer::<u8>::get(token).and_then(|buffer| buffer.to_vec(token.py()));
-        Some(copied.as_deref().map_err(|_| wanted())?)
+        copied = bytes_like(token, "token")?;
+        Some(&copied)
     };
     let question = Question {
         token: bytes,

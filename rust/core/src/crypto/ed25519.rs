@@ -79,7 +79,10 @@ pub fn has_small_order_r(signature: &[u8; 64]) -> bool {
 
 fn halves(signature: &[u8; 64]) -> (&[u8; 32], &[u8; 32]) {
     let (r, s) = signature.split_at(32);
-    (r.try_into().expect("INVARIANT: the first half is 32 bytes"), s.try_into().expect("INVARIANT: and so is the second"))
+    (
+        r.try_into().expect("INVARIANT: the first half is 32 bytes"),
+        s.try_into().expect("INVARIANT: and so is the second"),
+    )
 }
 
 /// Whether a public key may be verified with.
@@ -87,7 +90,8 @@ fn halves(signature: &[u8; 64]) -> (&[u8; 32], &[u8; 32]) {
 /// # Errors
 /// [`WeakKey`] when it is no canonical point, of small order, or has a torsion component.
 pub fn check_key(encoded: &[u8; 32]) -> Result<(), WeakKey> {
-    let point = CompressedEdwardsY(*encoded).decompress().filter(|_| is_canonical(encoded)).ok_or(WeakKey::NotOnCurve)?;
+    let point =
+        CompressedEdwardsY(*encoded).decompress().filter(|_| is_canonical(encoded)).ok_or(WeakKey::NotOnCurve)?;
     if point.is_small_order() || !point.is_torsion_free() { Err(WeakKey::Torsion) } else { Ok(()) }
 }
 

@@ -2,8 +2,8 @@
 
 pub mod ed25519;
 pub mod kdf;
-pub mod p256;
 pub mod kernels;
+pub mod p256;
 pub mod public_key;
 pub mod signatures;
 pub mod tables;

@@ -124,7 +124,11 @@ fn verify_with<T: Kernel>(rows: &[Row<'_>], expected: u64, verdicts: &mut [bool]
         let (answers, later_answers) = std::mem::take(&mut verdicts).split_at_mut(count);
         let tables: Vec<&T> =
             run.iter().flat_map(|(count, table)| table.iter().flat_map(|table| repeat_n(&**table, *count))).collect();
-        if tables.is_empty() { T::verify_one_off(now, answers) } else { T::verify(now, &tables, answers) }
+        if tables.is_empty() {
+            T::verify_one_off(now, answers);
+        } else {
+            T::verify(now, &tables, answers);
+        }
         (rows, verdicts) = (later, later_answers);
     }
 }

@@ -29,16 +29,8 @@ pub enum Major {
     Simple,
 }
 
-const MAJORS: [Major; 8] = [
-    Major::Unsigned,
-    Major::Negative,
-    Major::Bytes,
-    Major::Text,
-    Major::Array,
-    Major::Map,
-    Major::Tag,
-    Major::Simple,
-];
+const MAJORS: [Major; 8] =
+    [Major::Unsigned, Major::Negative, Major::Bytes, Major::Text, Major::Array, Major::Map, Major::Tag, Major::Simple];
 
 /// What stands at the front of every item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -405,40 +397,40 @@ mod tests {
         let cases = [
             ("00", 0),
             ("17", 0),
-            ("1817", 103),             // 23 in two bytes
+            ("1817", 103), // 23 in two bytes
             ("1818", 0),
             ("1900ff", 103),
             ("190100", 0),
             ("1a0000ffff", 103),
             ("1b00000000ffffffff", 103),
             ("1b0000000100000000", 0),
-            ("1c", 102),               // reserved additional information
-            ("1f", 102),               // an integer of indefinite length
-            ("df", 102),               // a tag of indefinite length
-            ("ff", 102),               // a lone break
-            ("5fff", 103),             // a string of indefinite length
+            ("1c", 102),   // reserved additional information
+            ("1f", 102),   // an integer of indefinite length
+            ("df", 102),   // a tag of indefinite length
+            ("ff", 102),   // a lone break
+            ("5fff", 103), // a string of indefinite length
             ("9fff", 103),
             ("bfff", 103),
-            ("42ff", 102),             // truncated
+            ("42ff", 102), // truncated
             ("", 102),
-            ("61ff", 102),             // no UTF-8
-            ("63eda080", 102),         // a surrogate
-            ("62c080", 102),           // overlong
-            ("a2010002", 102),         // the second value is missing
+            ("61ff", 102),     // no UTF-8
+            ("63eda080", 102), // a surrogate
+            ("62c080", 102),   // overlong
+            ("a2010002", 102), // the second value is missing
             ("a201000200", 0),
-            ("a202000100", 103),       // keys fall
-            ("a201000100", 104),       // a key twice
-            ("a2200001", 103),         // -1 before 1, before the truncation behind it
+            ("a202000100", 103), // keys fall
+            ("a201000100", 104), // a key twice
+            ("a2200001", 103),   // -1 before 1, before the truncation behind it
             ("0000", 105),
             ("81818180", 0),
             ("8181818180", 106),
             ("818181c100", 0),
             ("818181c1c100", 106),
             ("81818181a0", 106),
-            ("f818", 102),             // a simple value below 32 in two bytes
+            ("f818", 102), // a simple value below 32 in two bytes
             ("f820", 0),
             ("f97e00", 0),
-            ("a1818100f6", 0),         // an array as a key
+            ("a1818100f6", 0), // an array as a key
             ("a2818000818000", 104),
             ("9b7fffffffffffffff00", 102),
             ("bbffffffffffffffff00", 102),

@@ -402,15 +402,12 @@ impl<'a> Pass<'a> {
         while let Some(key) = pairs.next_key(&mut reader)? {
             self.malformed |= key == Key::Other;
             let claim = if let Key::Integer(key) = key { Claim::of_key(key) } else { None };
-            match claim.filter(|claim| absent & claim.bit() == 0) {
-                Some(claim) => {
-                    self.present |= claim.bit();
-                    self.value(claim, &mut reader)?;
-                }
-                None => {
-                    self.faults.unknown = true;
-                    reader.skip(1)?;
-                }
+            if let Some(claim) = claim.filter(|claim| absent & claim.bit() == 0) {
+                self.present |= claim.bit();
+                self.value(claim, &mut reader)?;
+            } else {
+                self.faults.unknown = true;
+                reader.skip(1)?;
             }
         }
         reader.finish()

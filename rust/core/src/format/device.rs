@@ -49,9 +49,21 @@ mod tests {
     #[test]
     fn other_names_are_no_devices() {
         for aud in [
-            "", "ert:", "ert:01", "ert:00", "ert:+1", "ert:281474976710656", "ert:99999999999999999999", "ERT:1",
-            "ert:1 ", "eui64:0000ffffffffffff", "eui64:000100000000000", "eui64:000100000000000G",
-            "eui64:00010000000000AB", "eui64:00010000000000000", "1",
+            "",
+            "ert:",
+            "ert:01",
+            "ert:00",
+            "ert:+1",
+            "ert:281474976710656",
+            "ert:99999999999999999999",
+            "ERT:1",
+            "ert:1 ",
+            "eui64:0000ffffffffffff",
+            "eui64:000100000000000",
+            "eui64:000100000000000G",
+            "eui64:00010000000000AB",
+            "eui64:00010000000000000",
+            "1",
         ] {
             assert_eq!(parse(aud.as_bytes()), None, "{aud}");
         }

@@ -14,16 +14,8 @@ pub type Actions = u64;
 const KNOWN_BITS: [u8; 5] = [0b1_1111, 0b11_1111, 0b111_1111, 0b11, 0b1111];
 
 /// All 24 actions.
-pub const ALL_ACTIONS: Actions = u64::from_le_bytes([
-    KNOWN_BITS[0],
-    KNOWN_BITS[1],
-    KNOWN_BITS[2],
-    KNOWN_BITS[3],
-    KNOWN_BITS[4],
-    0,
-    0,
-    0,
-]);
+pub const ALL_ACTIONS: Actions =
+    u64::from_le_bytes([KNOWN_BITS[0], KNOWN_BITS[1], KNOWN_BITS[2], KNOWN_BITS[3], KNOWN_BITS[4], 0, 0, 0]);
 
 /// The action `open_session`, which every authorization grants by its type.
 pub const OPEN_SESSION: u8 = 24;
@@ -156,11 +148,11 @@ mod tests {
             (b"\x81\x82\x01\x18\x3f", 0),
             (b"\x80", 404),
             (b"", 102),
-            (b"\x81\x82\x01\x00", 404),                         // no bit
+            (b"\x81\x82\x01\x00", 404), // no bit
             (b"\x81\x82\x01\x1a\xff\xff\xff\xff", 0),
             (b"\x81\x82\x01\x1b\x00\x00\x00\x01\x00\x00\x00\x00", 404),
-            (b"\x82\x82\x02\x01\x82\x01\x01", 404),             // groups fall
-            (b"\x82\x82\x02\x01\x82\x02\x01", 404),             // groups stand
+            (b"\x82\x82\x02\x01\x82\x01\x01", 404), // groups fall
+            (b"\x82\x82\x02\x01\x82\x02\x01", 404), // groups stand
             (b"\x81\x81\x01", 402),
             (b"\x81\x83\x01\x01\x01", 402),
             (b"\x81\x82\x20\x01", 402),

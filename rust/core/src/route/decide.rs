@@ -321,8 +321,7 @@ impl Situation {
     fn needs_resync(&self, variant: Variant, hand: &Hand, policy: &Policy) -> bool {
         let counted = matches!(self.action, CONNECT_SERVICE | DISCONNECT_SERVICE);
         let spends_command = counted && variant.needs & SECURE_COMMAND != 0;
-        let spends_authorization =
-            variant.needs & AUTHORIZATION != 0 || self.opener(variant) == Some(AUTHORIZATION);
+        let spends_authorization = variant.needs & AUTHORIZATION != 0 || self.opener(variant) == Some(AUTHORIZATION);
         spends_command && hand.commands_used >= policy.command_limit
             || spends_authorization && hand.authorizations_used >= policy.authorization_limit
     }

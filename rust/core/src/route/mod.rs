@@ -188,8 +188,7 @@ fn situation(row: &Row<'_>, call: &RouteCall<'_>) -> Option<Situation> {
         Choice::Null => Policy::MODE_UNKNOWN,
         Choice::Unknown => return None,
     };
-    let session_row =
-        Session { opened_at: row.session_opened_at, seconds: row.session_seconds, closed_at: None };
+    let session_row = Session { opened_at: row.session_opened_at, seconds: row.session_seconds, closed_at: None };
     let (state, _) = session(session_row, call.session_unit, Unit::Second, call.now);
     call.policy.situation(row.class.member()?, mode, row.level.member()?, row.action.member()?, state)
 }

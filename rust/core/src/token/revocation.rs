@@ -41,11 +41,8 @@ impl Revocations {
     }
 
     fn of_claims(claims: &Claims<'_>) -> Self {
-        let mut snapshot = Self {
-            version: claims.version.unwrap_or_default(),
-            expires_at: claims.expires_at,
-            ..Self::default()
-        };
+        let mut snapshot =
+            Self { version: claims.version.unwrap_or_default(), expires_at: claims.expires_at, ..Self::default() };
         for (index, list) in claims.revoked.unwrap_or_default().into_iter().enumerate() {
             for row in Revoked::rows(list, index) {
                 snapshot.insert(row);

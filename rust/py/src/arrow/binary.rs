@@ -1,6 +1,5 @@
 //! Columns of bytes and of text.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use pyo3::buffer::PyUntypedBuffer;
@@ -130,12 +129,6 @@ impl BinaryColumn {
         self.rows.rows()
     }
 
-    /// Whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// What the column holds.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -156,18 +149,6 @@ impl BinaryColumn {
     /// The rows one after another.
     pub fn iter(&self) -> impl Iterator<Item = Option<&[u8]>> {
         self.chunks().iter().flat_map(|chunk| (0..chunk.len).map(|at| chunk.get(at)))
-    }
-
-    /// Calls `each` with every row of a range.
-    ///
-    /// # Panics
-    /// If the range reaches beyond the rows.
-    pub fn for_range<'a>(&'a self, range: Range<usize>, mut each: impl FnMut(usize, Option<&'a [u8]>)) {
-        self.rows.for_pieces(range, |first, chunk, rows| {
-            for at in rows.clone() {
-                each(first + at - rows.start, chunk.get(at));
-            }
-        });
     }
 
     /// The pieces that the column came in.
@@ -246,12 +227,6 @@ impl BinaryChunk {
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
-    }
-
-    /// Whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// The bytes of row `at`; `None` where it is null.

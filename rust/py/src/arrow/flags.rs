@@ -54,18 +54,6 @@ impl BoolColumn {
         column.bools(py)
     }
 
-    /// Rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.rows.rows()
-    }
-
-    /// Whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The value of row `at`; `None` where it is null.
     ///
     /// # Panics
@@ -74,11 +62,6 @@ impl BoolColumn {
     pub fn get(&self, at: usize) -> Option<bool> {
         let (chunk, at) = self.rows.locate(at);
         chunk.get(at)
-    }
-
-    /// The rows one after another.
-    pub fn iter(&self) -> impl Iterator<Item = Option<bool>> {
-        self.rows.chunks().iter().flat_map(|chunk| (0..chunk.len).map(|at| chunk.get(at)))
     }
 }
 

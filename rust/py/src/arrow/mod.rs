@@ -27,13 +27,12 @@ mod source;
 mod text_lists;
 mod view;
 
-pub use binary::{BinaryChunk, BinaryColumn, Dictionary, Kind, StringColumn};
-pub use capsule::type_name;
+pub use binary::{BinaryColumn, Kind, StringColumn};
 pub use column::{ByteRows, Column};
 pub use error::{InputError, same_length};
 pub use export::Exported;
 pub use flags::BoolColumn;
-pub use numbers::{IntChunk, IntColumn, TimeColumn, micros_of};
+pub use numbers::{IntColumn, TimeColumn};
 pub use out::{Out, OutTable};
 pub(crate) use results::result_class;
 pub use results::{SessionResults, SignatureResults, TokenResults};

@@ -1,8 +1,6 @@
 //! Columns of integers and of times.
 
-use std::borrow::Cow;
 use std::ffi::c_char;
-use std::ops::Range;
 use std::sync::Arc;
 
 use itron_core::token::window::Unit;
@@ -58,12 +56,6 @@ impl IntColumn {
         self.rows.rows()
     }
 
-    /// Whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The value of row `at`; `None` where it is null.
     ///
     /// # Panics
@@ -96,18 +88,6 @@ impl IntColumn {
         }
     }
 
-    /// Copies the rows from `first` on into `values`, and into `valid` whether each holds one (its value is 0 if not).
-    ///
-    /// # Panics
-    /// If the slices differ in length or reach beyond the rows.
-    pub fn copy_range(&self, first: usize, values: &mut [i64], valid: &mut [bool]) {
-        assert_eq!(values.len(), valid.len(), "a flag for each value");
-        self.rows.for_pieces(first..first + values.len(), |row, chunk, rows| {
-            let place = row - first..row - first + rows.len();
-            chunk.copy_range(rows, &mut values[place.clone()], &mut valid[place]);
-        });
-    }
-
     /// Copies the values from row `first` on, those of null rows whatever they are.
     ///
     /// # Panics
@@ -123,18 +103,6 @@ impl IntColumn {
         });
     }
 
-    /// All values (0 where null), without a copy where [`IntColumn::as_i64_slice`] has them, and a flag a row if any is null.
-    #[must_use]
-    pub fn to_i64(&self) -> (Cow<'_, [i64]>, Option<Vec<bool>>) {
-        if let Some(values) = self.as_i64_slice() {
-            return (Cow::Borrowed(values), None);
-        }
-        let (mut values, mut valid) = (vec![0; self.len()], vec![false; self.len()]);
-        self.copy_range(0, &mut values, &mut valid);
-        let some_null = valid.iter().any(|valid| !valid);
-        (Cow::Owned(values), some_null.then_some(valid))
-    }
-
     /// Whether any row is null.
     #[must_use]
     pub fn has_nulls(&self) -> bool {
@@ -147,18 +115,6 @@ impl IntColumn {
 }
 
 impl IntChunk {
-    /// Rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Whether any row is null.
     #[must_use]
     pub fn has_nulls(&self) -> bool {
@@ -183,26 +139,6 @@ impl IntChunk {
     pub fn as_i64(&self) -> Option<&[i64]> {
         // SAFETY: the rows of this chunk, whose owner it keeps; whoever lends them holds the interpreter lock.
         self.values.as_ref().and_then(|values| unsafe { values.as_i64(self.len) })
-    }
-
-    fn copy_range(&self, rows: Range<usize>, out: &mut [i64], valid: &mut [bool]) {
-        assert!(rows.end <= self.len && rows.len() == out.len() && out.len() == valid.len(), "rows of this chunk");
-        let Some(values) = &self.values else {
-            out.fill(0);
-            valid.fill(false);
-            return;
-        };
-        // SAFETY: rows of this chunk, whose owner it keeps.
-        unsafe { values.copy(rows.start, out) };
-        if self.validity.is_all() {
-            valid.fill(true);
-            return;
-        }
-        for ((at, out), valid) in rows.zip(out).zip(valid) {
-            // SAFETY: as above.
-            *valid = unsafe { self.validity.get(at) };
-            *out *= i64::from(*valid);
-        }
     }
 
     fn nulls(len: usize) -> Self {
@@ -494,12 +430,6 @@ impl TimeColumn {
     #[must_use]
     pub fn len(&self) -> usize {
         self.ticks.len()
-    }
-
-    /// Whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ticks.is_empty()
     }
 
     /// Ticks of row `at`; `None` where it is null.

@@ -32,32 +32,6 @@ impl TextOrInt {
     pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
         column.text_or_ints(py)
     }
-
-    /// What `name` or `number` makes of each row, `null` where there is none; each of a dictionary's names is mapped once.
-    pub fn map_values<T: Copy>(&self, null: T, name: impl FnMut(&[u8]) -> T, number: impl FnMut(i64) -> T) -> Vec<T> {
-        match self {
-            Self::Text(column) => column.map_values(null, name),
-            Self::Int(column) => {
-                let mut number = number;
-                column.iter().map(|value| value.map_or(null, &mut number)).collect()
-            }
-        }
-    }
-
-    /// Rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Text(column) => column.len(),
-            Self::Int(column) => column.len(),
-        }
-    }
-
-    /// Whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// Rows of lists of text.
@@ -90,18 +64,6 @@ impl TextListColumn {
     /// Another type, and what contradicts itself.
     pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
         column.text_lists(py)
-    }
-
-    /// Rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.rows.rows()
-    }
-
-    /// Whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The texts of row `at`, empty where one is null; `None` where the row is. What is no UTF-8 comes with replacement characters.

@@ -200,6 +200,7 @@ pub unsafe fn reference<'a>(array: *mut ArrowArray, what: &str) -> Result<&'a Ar
 pub struct Validity {
     bits: *const u8,
     offset: usize,
+    #[allow(dead_code, reason = "held, not read")]
     owned: Option<Arc<[u8]>>,
 }
 
@@ -261,12 +262,6 @@ impl Validity {
         }
         // SAFETY: the caller's promise.
         Self::from_flags((0..len).map(|at| unsafe { self.get(at) && other.get(at) }))
-    }
-
-    /// The same for a window of the rows.
-    #[must_use]
-    pub fn window(&self, window: Window) -> Self {
-        Self { bits: self.bits, offset: self.offset + window.skip, owned: self.owned.clone() }
     }
 
     unsafe fn count(&self, len: usize) -> usize {
@@ -344,7 +339,6 @@ macro_rules! each_kind {
         }
     };
 }
-pub(super) use each_kind;
 
 impl Integers {
     /// Values behind `data`, which is read only through the unsafe methods.
