@@ -109,8 +109,12 @@ fn derive(key: &Key, template: &Template, ids: &[[u8; 8]], stride: usize, width:
     for (ids, out) in ids.chunks(CHUNK).zip(out.chunks_mut(CHUNK * stride)) {
         let blocks = &mut room[..ids.len()];
         template.encrypt(&key.cipher, ids, blocks);
-        for (block, out) in blocks.iter().zip(out.chunks_mut(stride)) {
-            out[..width].copy_from_slice(&block[..width]);
+        let outputs = blocks.iter().zip(out.chunks_mut(stride));
+        if width == BLOCK {
+            // A copy of known length is one instruction, any other a call.
+            outputs.for_each(|(block, out)| out[..BLOCK].copy_from_slice(block));
+        } else {
+            outputs.for_each(|(block, out)| out[..width].copy_from_slice(&block[..width]));
         }
     }
     room.zeroize();

@@ -3,11 +3,11 @@
 //! Each kernel exists twice: portable, and for AVX-512 IFMA with eight lanes (SHA-256 by SHA-NI). The twins
 //! agree bit for bit, and [`features`] says which one runs. It is the only crate with `unsafe`.
 
+pub mod cmac;
 pub mod ed25519;
 pub mod features;
 mod field25519;
 pub mod hmac;
-pub mod cmac;
 pub mod p256;
 pub mod sha256;
 mod sha512;

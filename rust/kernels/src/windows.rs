@@ -19,9 +19,11 @@ pub fn inside(low: &[i64], most_low: i64, high: &[i64], least_high: i64, bits: &
 /// The plain twin.
 fn inside_portable(low: &[i64], most_low: i64, high: &[i64], least_high: i64, bits: &mut [u8]) {
     for ((bits, low), high) in bits.iter_mut().zip(low.chunks(8)).zip(high.chunks(8)) {
-        *bits = low.iter().zip(high).enumerate().fold(0, |byte, (at, (&low, &high))| {
-            byte | u8::from((low <= most_low) & (high >= least_high)) << at
-        });
+        *bits = low
+            .iter()
+            .zip(high)
+            .enumerate()
+            .fold(0, |byte, (at, (&low, &high))| byte | u8::from((low <= most_low) & (high >= least_high)) << at);
     }
 }
 

@@ -101,10 +101,12 @@ impl PublicKey {
             return Err(format!("a {label:?}"));
         }
         let info = SubjectPublicKeyInfoRef::from_der(document.as_bytes()).map_err(|_| "no public key".to_owned())?;
-        let curve = info.algorithm.parameters_oid().ok();
+        let parameters = info.algorithm.parameters;
+        let curve = parameters.and_then(|_| info.algorithm.parameters_oid().ok());
         let bits = info.subject_public_key.as_bytes().ok_or("a public key of broken bytes")?;
         let algorithm = match (info.algorithm.oid, curve) {
-            (ED25519, None) => Algorithm::Ed25519,
+            // RFC 8410 section 3: the parameters are absent, NULL included.
+            (ED25519, None) if parameters.is_none() => Algorithm::Ed25519,
             (EC_PUBLIC_KEY, Some(PRIME256V1)) => Algorithm::Esp256,
             (other, _) => return Err(format!("a key of another kind ({other})")),
         };

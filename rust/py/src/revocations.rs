@@ -7,7 +7,7 @@ use crate::time::{Now, seconds};
 use itron_core::format::{device, token_type::TokenType};
 use itron_core::token::revocation::{Revocations as Snapshot, Watermarks};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyMapping, PyTuple, PyType};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyMapping, PyTuple, PyType};
 use std::sync::Arc;
 
 /// Which issuers, devices and tokens count no longer, as one snapshot with a version and an expiry.
@@ -27,9 +27,8 @@ impl Revocations {
         expires_at: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let mut snapshot = Snapshot {
-            version: crate::time::int(version)
-                .and_then(|version| version.try_into().ok())
-                .ok_or_else(|| input(format!("version: got {version}, wanted an int from 0 up")))?,
+            version: unsigned(version)
+                .ok_or_else(|| input(format!("version: got {version}, wanted an int of 64 bits from 0 up")))?,
             expires_at: seconds(expires_at, "expires_at")?,
             ..Snapshot::default()
         };
@@ -142,6 +141,11 @@ impl Revocations {
         let call = partial.call((PyType::new::<Self>(py),), Some(&arguments))?;
         Ok((call, PyTuple::empty(py)))
     }
+}
+
+/// An int (no bool) of 64 bits from 0 up.
+fn unsigned(value: &Bound<'_, PyAny>) -> Option<u64> {
+    if value.is_instance_of::<PyBool>() { None } else { value.extract().ok() }
 }
 
 fn fixed<const N: usize>(value: &Bound<'_, PyAny>, name: &str) -> PyResult<[u8; N]> {

@@ -88,12 +88,7 @@ impl Extended {
     }
 
     pub(crate) fn addend(&self) -> Addend {
-        Addend {
-            plus: self.y.add(&self.x).carry(),
-            minus: self.y.sub(&self.x).carry(),
-            z: self.z,
-            dt: self.t.mul(&D),
-        }
+        Addend { plus: self.y.add(&self.x).carry(), minus: self.y.sub(&self.x).carry(), z: self.z, dt: self.t.mul(&D) }
     }
 }
 

@@ -79,9 +79,8 @@ fn matches(group: &Summed, inverse_of_double_z: &Element, rows: &[Signed<'_>; 8]
     let mut y = plus.add(&minus).carry().mul(inverse_of_double_z).canonical().vectors();
     y[4] = _mm512_mask_or_epi64(y[4], x.odds(), y[4], _mm512_set1_epi64(SIGN as i64));
     let r = to_limbs(words_in_lanes(&rows.map(|row| row.r())).map(|lanes| load(&lanes)));
-    let differs = (0..5).fold(_mm512_setzero_si512(), |differs, i| {
-        _mm512_or_si512(differs, _mm512_xor_si512(y[i], r[i]))
-    });
+    let differs =
+        (0..5).fold(_mm512_setzero_si512(), |differs, i| _mm512_or_si512(differs, _mm512_xor_si512(y[i], r[i])));
     _mm512_testn_epi64_mask(differs, differs)
 }
 

@@ -3,11 +3,11 @@
 //! Each row is cut into eight runs, one a lane; every lane steps through its run by adding the row's point. What is stored
 //! first is projective, and made affine when all of it is there, by one inversion.
 
-use super::batch::invert_lanes;
-use super::point::{Addends, Addresses, Points};
 use super::super::point::Extended;
 use super::super::table::Entry;
 use super::super::window::Window;
+use super::batch::invert_lanes;
+use super::point::{Addends, Addresses, Points};
 use crate::features;
 use crate::field25519::avx512ifma::{Element, store};
 use crate::field25519::portable::{D, ONE, Tight};
@@ -81,7 +81,7 @@ impl Row<'_> {
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     fn fill(&mut self, starts: [Extended; 8], step: &Extended, product: &mut Element, prefixes: &mut Vec<Element>) {
         let double_d = Element::splat(&D.add(&D).carry().limbs());
-        let (step, step_double_z) = to_points(&[*step; 8]).to_addends(&double_d);
+        let (step, step_double_z) = to_points(&[*step; 8]).addends(&double_d);
         let mut multiple = to_points(&starts);
         for place in 0..self.run {
             let double_z = self.in_use(&multiple.z.double());

@@ -1,11 +1,11 @@
 //! Rows that each have a key of their own: decompressed, multiplied with doublings, and [S]B added from its table.
 
+use super::super::table::Entry;
+use super::super::window::Window;
 use super::batch::{SIGN, to_limbs};
 use super::plan::{Multiples, Plan};
 use super::point::{Addends, NEGATED, Points};
 use super::rows::{Scalars, Signed, challenges, scalars, words_in_lanes};
-use super::super::table::Entry;
-use super::super::window::Window;
 use crate::field25519::MASK;
 use crate::field25519::avx512ifma::{Element, load, store};
 use crate::field25519::portable::{D, ONE, SQRT_MINUS_ONE};
@@ -104,6 +104,10 @@ fn multiply(points: &Points, scalars: &Scalars) -> Points {
 }
 
 impl KeyMultiples {
+    #[allow(
+        clippy::large_stack_arrays,
+        reason = "one a call: it stays in the nearest cache, where the heap's might not"
+    )]
     fn new() -> Self {
         let entry = Entry::new([0; 5], [0; 5], [0; 5]);
         Self { entries: [[entry; MULTIPLES]; 8], double_zs: [[Line([0; 8]); MULTIPLES]; 8] }
@@ -113,10 +117,10 @@ impl KeyMultiples {
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     fn fill(&mut self, points: &Points) {
         let double_d = Element::splat(&D.add(&D).carry().limbs());
-        let (step, step_double_z) = points.to_addends(&double_d);
+        let (step, step_double_z) = points.addends(&double_d);
         let mut multiple = Points::neutral();
         for index in 0..MULTIPLES {
-            let (addends, double_z) = multiple.to_addends(&double_d);
+            let (addends, double_z) = multiple.addends(&double_d);
             self.store(index, &addends, &double_z);
             multiple = multiple.add_projective(&step, &step_double_z);
         }

@@ -154,14 +154,14 @@ impl Points {
 
     /// What [`Points::add_projective`] takes: Y + X, Y - X, 2dT, and 2Z.
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn to_addends(&self, double_d: &Element) -> (Addends, Element) {
+    pub(super) fn addends(&self, double_d: &Element) -> (Addends, Element) {
         (Addends { plus: self.plus, minus: self.minus, dxy: self.t.mul(double_d) }, self.z.double())
     }
 
     /// Addition of any points: nine products.
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn add(&self, other: &Self, double_d: &Element) -> Self {
-        let (addends, double_z) = other.to_addends(double_d);
+        let (addends, double_z) = other.addends(double_d);
         self.add_projective(&addends, &double_z)
     }
 

@@ -1,11 +1,11 @@
 //! Sums of chosen scalars, in every way that lanes and the portable twin sum, against curve25519-dalek.
 
 use super::super::point::Extended;
+use super::super::portable;
 use super::super::table::Table;
 use super::super::tests::digits::{edges, random, to_dalek};
 use super::super::tests::samples::Source;
 use super::super::window::{WINDOWS, Words};
-use super::super::portable;
 use super::one_off;
 use super::plan::Plan;
 use super::point::Points;

@@ -33,8 +33,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 fn assert_verdict(signed: &Signed, expected: bool, what: &str) {
-    let one_off =
-        OneOffRow { public_key: &signed.public_key, signature: &signed.signature, message: signed.pieces() };
+    let one_off = OneOffRow { public_key: &signed.public_key, signature: &signed.signature, message: signed.pieces() };
     for (name, verify) in one_off_twins() {
         let mut verdicts = [!expected; 9];
         verify(&[one_off; 9], &mut verdicts);

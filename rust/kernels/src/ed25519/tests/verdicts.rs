@@ -41,7 +41,11 @@ fn every_flipped_byte_is_refused_as_dalek_refuses_it() {
     for byte in 0..64 + valid.message.len() {
         let mut signed = valid.clone();
         let bit = 1 << source.below(8);
-        if byte < 64 { signed.signature[byte] ^= bit } else { signed.message[byte - 64] ^= bit }
+        if byte < 64 {
+            signed.signature[byte] ^= bit;
+        } else {
+            signed.message[byte - 64] ^= bit;
+        }
         spoiled.push(signed);
         // Odd strides bring every byte into every lane.
         if byte % 3 == 0 {
