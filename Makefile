@@ -46,7 +46,9 @@ bench-ci: build # Measure in two minutes; fails when a ratio to pyca fell
 build: $(VENV)/.built # Build the extension for this machine (a release build), if its sources changed
 
 $(VENV)/.built: $(VENV)/.installed pyproject.toml $(RUST)
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet
+	@echo 'Building the extension (about a minute the first time)'
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet > $(VENV)/build.log 2>&1 || { \
+		cat $(VENV)/build.log >&2; exit 1; }
 	@touch $@
 
 $(VENV)/.installed: constraints.txt
