@@ -1,6 +1,7 @@
 //! Every kernel against fiat-crypto, the p256 crate and Wycheproof, and on crafted scalars.
 
 mod arithmetic;
+mod degenerate;
 mod one_off;
 mod scalars;
 mod signatures;
@@ -9,7 +10,7 @@ mod wycheproof;
 use super::equation::{self, Divide, Scalars};
 use super::limbs::{self, Limbs};
 use super::table::Table;
-use super::{Kernel, portable};
+use super::{Kernel, OneOffKernel, portable};
 use ::p256::ecdsa::SigningKey;
 
 /// Random cases of each differential test; a million and more before a release.
@@ -69,6 +70,16 @@ fn kernels() -> Vec<(&'static str, Kernel)> {
     #[cfg(target_arch = "x86_64")]
     if crate::features::detected().avx512ifma {
         kernels.push(("avx512ifma", super::avx512::verify));
+    }
+    kernels
+}
+
+/// As `kernels`, for keys without tables.
+fn one_off_kernels() -> Vec<(&'static str, OneOffKernel)> {
+    let mut kernels: Vec<(&'static str, OneOffKernel)> = vec![("portable", super::one_off::verify)];
+    #[cfg(target_arch = "x86_64")]
+    if crate::features::detected().avx512ifma {
+        kernels.push(("avx512ifma", super::avx512::verify_one_off));
     }
     kernels
 }

@@ -10,11 +10,11 @@ use ::p256::elliptic_curve::group::Group;
 use ::p256::elliptic_curve::sec1::{FromSec1Point, ToSec1Point};
 use ::p256::{AffinePoint, ProjectivePoint, Scalar, Sec1Point};
 
-fn to_scalar(limbs: &Limbs) -> Scalar {
+pub(super) fn to_scalar(limbs: &Limbs) -> Scalar {
     Option::from(Scalar::from_repr(limbs::to_be_bytes(limbs).into())).expect("below n")
 }
 
-fn from_scalar(scalar: &Scalar) -> Limbs {
+pub(super) fn from_scalar(scalar: &Scalar) -> Limbs {
     limbs::from_be_bytes(&scalar.to_repr().into())
 }
 
@@ -24,7 +24,7 @@ fn x_of(point: &ProjectivePoint) -> Option<Limbs> {
     encoded.x().map(|x| limbs::from_be_bytes(&(*x).into()))
 }
 
-fn coordinates(point: &ProjectivePoint) -> [u8; 64] {
+pub(super) fn coordinates(point: &ProjectivePoint) -> [u8; 64] {
     point.to_affine().to_sec1_point(false).as_bytes()[1..].try_into().expect("not infinity")
 }
 
@@ -47,13 +47,13 @@ fn edges() -> Vec<Limbs> {
     edges
 }
 
-struct Crafted {
-    scalars: Scalars,
-    valid: bool,
+pub(super) struct Crafted {
+    pub(super) scalars: Scalars,
+    pub(super) valid: bool,
 }
 
 /// The row for u1 and u2 and the key `secret * G`, with the right r, or a wrong one for every third `number`.
-fn craft(u1: &Limbs, u2: &Limbs, secret: &Scalar, number: usize) -> Crafted {
+pub(super) fn craft(u1: &Limbs, u2: &Limbs, secret: &Scalar, number: usize) -> Crafted {
     let sum = ProjectivePoint::mul_by_generator(&(to_scalar(u1) + to_scalar(u2) * secret));
     let x = x_of(&sum).map(|x| reduce(&x));
     let wrong = number % 3 == 2;
