@@ -92,25 +92,3 @@ def test_only_the_command_line_reads_the_clock():
     clock = re.compile(r"\b(?:time\.time(?:_ns)?|datetime\.(?:now|utcnow|today)|date\.today)\(")
     readers = {path.stem for path in PACKAGE.glob("*.py") if clock.search(path.read_text())}
     assert readers == {"cli"}
-
-
-LIGHT = """
-import sys, time
-bare = set(sys.modules)
-start = time.process_time()
-import itron_core
-seconds = time.process_time() - start
-third_party = {
-    name.partition(".")[0] for name in set(sys.modules) - bare
-} - sys.stdlib_module_names - {"itron_core"}
-assert not third_party, third_party
-print(seconds)
-"""
-
-
-def test_import_is_light():
-    def seconds() -> float:
-        run = subprocess.run([sys.executable, "-c", LIGHT], check=True, capture_output=True, text=True)
-        return float(run.stdout)
-
-    assert min(seconds() for _ in range(5)) < 0.030

@@ -1,7 +1,6 @@
 """python-cwt, cbor2 and pyca beside ours, on tokens of every type, good, random and damaged; where the profile is stricter.
 
 python-cwt 3.3 knows the fully-specified algorithms (-19, -9) and the deprecated ones (-8, -7), so both are asked of it.
-`test_interoperability.py` has the short form for the three types of one device; here are all five, and the differences.
 """
 
 import random
