@@ -37,9 +37,11 @@ impl Odd {
     pub(crate) fn code(&self, i: usize, window: u32) -> u32 {
         let bits = self.bits(i, window);
         let half = 1 << (window - 1);
-        // d = 2 bits - (2^w - 1), so that the index is bits - half, or its mirror below half.
-        let (index, sign) = if bits >= half { (bits - half, 0) } else { (half - 1 - bits, NEGATIVE) };
-        index | if self.negative { sign ^ NEGATIVE } else { sign }
+        // d = 2 bits - (2^w - 1), so that the index is bits - half, or its mirror below half. Without branches: half of
+        // them would be guessed wrong.
+        let mirror = u32::from(bits >= half).wrapping_sub(1);
+        let sign = (mirror & NEGATIVE) ^ (u32::from(self.negative) << 31);
+        ((bits ^ mirror) & (half - 1)) | sign
     }
 
     /// Bits `w i + 1 ..= w i + w` of the magnitude plus 2^(w count).

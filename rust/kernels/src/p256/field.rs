@@ -68,6 +68,14 @@ impl Fe {
         Self::ZERO.sub(self)
     }
 
+    /// Without a branch, which would be guessed wrong half the time.
+    #[inline(always)]
+    pub(crate) fn negate_if(&self, negative: bool) -> Self {
+        let negated = self.neg().0;
+        let mask = u64::from(negative).wrapping_neg();
+        Self(std::array::from_fn(|i| self.0[i] ^ (mask & (self.0[i] ^ negated[i]))))
+    }
+
     #[inline(always)]
     pub(crate) const fn mul(&self, other: &Self) -> Self {
         Self(reduce(&limbs::wide_mul(&self.0, &other.0)))

@@ -10,7 +10,7 @@ mod avx512;
 mod digits;
 mod equation;
 mod field;
-mod huge_pages;
+pub(crate) mod huge_pages;
 pub(crate) mod inverse;
 mod limbs;
 mod one_off;

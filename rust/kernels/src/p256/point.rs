@@ -45,7 +45,7 @@ impl Affine {
 
     #[inline]
     pub(crate) fn negate_if(&self, negative: bool) -> Self {
-        Self { x: self.x, y: if negative { self.y.neg() } else { self.y } }
+        Self { x: self.x, y: self.y.negate_if(negative) }
     }
 }
 

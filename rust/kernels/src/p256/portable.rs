@@ -15,6 +15,8 @@ use super::table::{self, GENERATOR_WINDOW, Table};
 const SLOTS: usize = 1024;
 /// Rows worked on together.
 pub(crate) const ROWS: usize = 512;
+/// How many rows ahead table entries are fetched into the cache.
+const AHEAD: usize = 6;
 /// Below this many rows, the inversions cost more than they save.
 const FEW: usize = 4;
 
@@ -113,6 +115,18 @@ impl<'a> Terms<'a> {
         table.multiple(i, u2.code(i, table.window()))
     }
 
+    /// Brings the entry of a term into the cache, if there is such a row.
+    #[inline]
+    fn fetch(&self, generator: &Table, term: usize, row: usize) {
+        let Some([u1, u2]) = self.odd.get(row) else { return };
+        if term < GENERATOR_DIGITS {
+            generator.fetch(term, u1.code(term, GENERATOR_WINDOW));
+        } else {
+            let (i, table) = (term - GENERATOR_DIGITS, self.tables[row]);
+            table.fetch(i, u2.code(i, table.window()));
+        }
+    }
+
     /// Slot `j * rows + row` starts with term j of the row.
     fn start(&self, slots: &mut [Slot], width: usize) {
         let generator = table::generator();
@@ -128,6 +142,7 @@ impl<'a> Terms<'a> {
         let generator = table::generator();
         for (term, slots) in (first..).zip(slots.chunks_mut(self.tables.len())) {
             for (row, slot) in slots.iter_mut().enumerate() {
+                self.fetch(generator, term, row + AHEAD);
                 slot.prepare(&self.point(generator, term, row));
             }
         }

@@ -93,6 +93,20 @@ impl Table {
         &self.entries[i * half..][..half]
     }
 
+    /// Brings the multiple that `code` stands for as digit `i` into the cache, where the processor can be asked to.
+    #[inline]
+    pub(crate) fn fetch(&self, i: usize, code: u32) {
+        let entry = &self.digit(i)[(code & !digits::NEGATIVE) as usize];
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: every x86-64 processor has the instruction, and it takes any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(entry).cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = entry;
+    }
+
     /// The multiple that `code` stands for as digit `i`.
     #[inline]
     pub(crate) fn multiple(&self, i: usize, code: u32) -> Affine {
