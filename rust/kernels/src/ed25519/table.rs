@@ -5,6 +5,7 @@ use super::window::{WINDOWS, Window};
 use crate::features;
 use crate::field25519::Limbs;
 use crate::field25519::portable::{D, HALF, Tight, invert_all};
+use crate::p256::huge_pages;
 use std::sync::OnceLock;
 
 /// An affine point as (y + x)/2, (y - x)/2 and dxy, in two cache lines.
@@ -29,8 +30,10 @@ pub struct Table {
     entries: Box<[Entry]>,
 }
 
-/// The window of the base point's table, which all keys share.
-const BASE_WINDOW: Window = Window::new(10);
+/// The window of the base point's table, which all keys share: 5.8 MB, built in 1.5 ms by lanes.
+const BASE_WINDOW: Window = Window::new(12);
+/// The same where no lanes build it: 1.6 MB in 3.5 ms, for that of 12 would take as long as 2,000 verifications.
+const PORTABLE_BASE_WINDOW: Window = Window::new(10);
 
 /// The encoding of the base point, y = 4/5.
 const BASE: [u8; 32] = {
@@ -44,7 +47,8 @@ pub(crate) fn base() -> &'static Table {
     static TABLE: OnceLock<Table> = OnceLock::new();
     TABLE.get_or_init(|| {
         let point = Extended::decode(&BASE).expect("the base point is a point");
-        Table::of_point(&point, BASE, BASE_WINDOW)
+        let window = if features::chosen().avx512ifma { BASE_WINDOW } else { PORTABLE_BASE_WINDOW };
+        Table::of_point(&point, BASE, window)
     })
 }
 
@@ -174,7 +178,9 @@ pub(crate) fn entries(point: &Extended, window: Window) -> Box<[Entry]> {
         let last = push_multiples(&mut multiples, &row_point, window.row_entries(row));
         row_point = last.double();
     }
-    to_entries(&multiples)
+    let mut entries = empty_entries(window);
+    push_entries(&mut entries, &multiples);
+    entries.into_boxed_slice()
 }
 
 /// Pushes 1, 2, ... `count` times the point, and returns the last.
@@ -189,9 +195,16 @@ fn push_multiples(multiples: &mut Vec<Extended>, point: &Extended, count: usize)
     multiple
 }
 
-fn to_entries(points: &[Extended]) -> Box<[Entry]> {
+/// Memory for the entries of a table.
+pub(crate) fn empty_entries(window: Window) -> Vec<Entry> {
+    let mut entries = Vec::with_capacity(window.entries());
+    huge_pages::advise(entries.spare_capacity_mut());
+    entries
+}
+
+fn push_entries(entries: &mut Vec<Entry>, points: &[Extended]) {
     let mut inverses: Vec<Tight> = points.iter().map(|point| point.z).collect();
     invert_all(&mut inverses, &mut vec![HALF; points.len()]);
-    let entries = points.iter().zip(&inverses);
-    entries.map(|(point, inverse)| Entry::of_point(&point.x, &point.y, inverse)).collect()
+    let affine = points.iter().zip(&inverses);
+    entries.extend(affine.map(|(point, inverse)| Entry::of_point(&point.x, &point.y, inverse)));
 }

@@ -4,7 +4,7 @@
 //! first is projective, and made affine when all of it is there, by one inversion.
 
 use super::super::point::Extended;
-use super::super::table::Entry;
+use super::super::table::{Entry, empty_entries};
 use super::super::window::Window;
 use super::batch::invert_lanes;
 use super::point::{Addends, Addresses, Points};
@@ -34,7 +34,9 @@ struct Row<'a> {
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 fn build(point: &Extended, window: Window) -> Box<[Entry]> {
-    let mut entries = vec![Entry::new([0; 5], [0; 5], [0; 5]); window.entries()].into_boxed_slice();
+    let mut entries = empty_entries(window);
+    entries.resize(window.entries(), Entry::new([0; 5], [0; 5], [0; 5]));
+    let mut entries = entries.into_boxed_slice();
     let mut prefixes = Vec::with_capacity(window.entries() / 8 + 1);
     let mut product = Element::splat(&ONE.limbs());
     let mut row_point = *point;
