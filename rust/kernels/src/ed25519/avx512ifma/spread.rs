@@ -10,7 +10,7 @@ use crate::field25519::portable::D;
 use std::arch::x86_64::*;
 
 /// Fewer rows than this are summed faster one by one than in a group of eight.
-pub(super) const FEW: usize = 5;
+pub(super) const FEW: usize = 4;
 
 /// The entries that a row sums, eight a step.
 struct Steps {
