@@ -9,7 +9,7 @@ use itron_core_kernels::{ed25519, p256};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// All tables of a process take at most this much memory.
+/// All tables of one algorithm take at most this much of a process's memory.
 pub const LIMIT_BYTES: usize = 256 << 20;
 /// Keys without a table are forgotten beyond this many.
 const MAX_KEYS: usize = 1 << 16;
