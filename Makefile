@@ -8,6 +8,8 @@ PYTEST := $(BIN)/python -m pytest
 
 RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 PYTHON_CODE := python tests benches scripts
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
+SECONDS ?= 10
 
 # One interpreter for every build step, so that none undoes another's work.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
@@ -16,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build demo test check bench bench-ci constraints clean
+.PHONY: help build demo test check fuzz bench bench-ci constraints clean
 
 help: # List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -36,6 +38,15 @@ check: build # Format, lint, types, and the stub against the built module
 	$(BIN)/ruff format --quiet --check $(PYTHON_CODE)
 	$(BIN)/mypy
 	$(BIN)/stubtest itron_core --mypy-config-file pyproject.toml
+
+fuzz: # Fuzz every target for SECONDS (10) each, from its seeds; the first crash ends it
+	@command -v cargo-fuzz >/dev/null || cargo install --locked --quiet cargo-fuzz
+	RUSTC_BOOTSTRAP=1 cargo fuzz build
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target && echo "fuzz: $$target" && \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(SECONDS) -timeout=20 -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
 
 bench: build # Measure everything beside its peers; writes benches/results/
 	$(BIN)/python benches/run.py full
