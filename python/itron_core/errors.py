@@ -5,7 +5,15 @@ A refused row of a bulk call is a value, never an exception.
 
 from itron_core.levels import Code
 
-__all__ = ["InputError", "ItronCoreError", "KeyRefused", "TokenRefused"]
+__all__ = [
+    "ExchangeError",
+    "InputError",
+    "ItronCoreError",
+    "KeyRefused",
+    "RequestRefused",
+    "StoreError",
+    "TokenRefused",
+]
 
 
 class ItronCoreError(Exception):
@@ -41,3 +49,25 @@ class TokenRefused(ItronCoreError):  # noqa: N818  # it is the token that was re
     def __str__(self) -> str:
         """Say the name, the number and the sentence."""
         return f"{self.name} ({int(self.code)}): {self.code.explain()}"
+
+
+class StoreError(ItronCoreError):
+    """A store that cannot be used now: locked, full, corrupted or out of reach; nothing of the call was kept."""
+
+
+class ExchangeError(ItronCoreError):
+    """An exchange between parties that failed: out of reach, or an answer that may not be believed; nothing of it was kept."""
+
+
+class RequestRefused(ItronCoreError):  # noqa: N818  # it is the request that was refused
+    """What a person or a tool asked for and may not have; `reason` is a stable name, the message says how to get it."""
+
+    reason: str
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(reason, message)
+
+    def __str__(self) -> str:
+        """Say the name and the sentence."""
+        return f"{self.reason}: {self.args[1]}"
