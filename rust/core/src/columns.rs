@@ -1,6 +1,108 @@
 //! Results column by column, which many threads fill in pieces.
 
-/// Defines a struct of columns, each a `Vec` that begins as nothing but refusals, and the struct of slices that they are filled through.
+use crate::work::Split;
+
+/// A whole column, which is filled through slices of its rows.
+pub(crate) trait Column {
+    /// A row's value.
+    type Item: Copy;
+    /// Consecutive rows.
+    type Slice<'a>: Split
+    where
+        Self: 'a;
+
+    /// A column with the same value in each of `rows` rows.
+    fn filled(rows: usize, value: Self::Item) -> Self;
+    /// All rows.
+    fn slice(&mut self) -> Self::Slice<'_>;
+}
+
+impl<T: Copy + Send> Column for Vec<T> {
+    type Item = T;
+    type Slice<'a>
+        = &'a mut [T]
+    where
+        T: 'a;
+
+    fn filled(rows: usize, value: T) -> Self {
+        vec![value; rows]
+    }
+
+    fn slice(&mut self) -> &mut [T] {
+        self
+    }
+}
+
+/// One bit a row, the least significant bit of a byte first: which rows hold a value, or a flag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bits {
+    bytes: Vec<u8>,
+    rows: usize,
+}
+
+impl Bits {
+    /// The bits, a byte for eight rows; those behind the last row are 0.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Rows whose bit is 1.
+    #[must_use]
+    pub fn ones(&self) -> usize {
+        self.bytes.iter().map(|byte| byte.count_ones() as usize).sum()
+    }
+
+    /// Rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
+impl Column for Bits {
+    type Item = bool;
+    type Slice<'a> = BitSlice<'a>;
+
+    fn filled(rows: usize, value: bool) -> Self {
+        assert!(!value, "bits begin as 0");
+        Self { bytes: vec![0; rows.div_ceil(8)], rows }
+    }
+
+    fn slice(&mut self) -> BitSlice<'_> {
+        BitSlice { bytes: &mut self.bytes, rows: self.rows }
+    }
+}
+
+/// Consecutive rows of [`Bits`], the first of them at the beginning of a byte.
+#[derive(Debug)]
+pub(crate) struct BitSlice<'a> {
+    bytes: &'a mut [u8],
+    rows: usize,
+}
+
+impl BitSlice<'_> {
+    /// Sets the bit of row `at` to 1.
+    #[inline]
+    pub(crate) fn set(&mut self, at: usize) {
+        self.bytes[at / 8] |= 1 << (at % 8);
+    }
+}
+
+impl Split for BitSlice<'_> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn split(self, at: usize) -> (Self, Self) {
+        assert!(at.is_multiple_of(8) && at <= self.rows, "threads never share a byte");
+        let (left, right) = self.bytes.split_at_mut(at / 8);
+        (Self { bytes: left, rows: at }, Self { bytes: right, rows: self.rows - at })
+    }
+}
+
+/// Defines a struct of columns, each a `Vec` or [`Bits`] that begins as nothing but refusals, and the struct of slices that they
+/// are filled through.
 macro_rules! columns {
     (
         $(#[$doc:meta])*
@@ -10,32 +112,32 @@ macro_rules! columns {
     ) => {
         $(#[$doc])*
         #[derive(Debug)]
-        pub struct $columns { $($(#[$field_doc])* pub $field: Vec<$type>,)* }
+        pub struct $columns { $($(#[$field_doc])* pub $field: $type,)* }
 
         impl $columns {
             /// Columns of `rows` rows that were not answered yet.
             #[must_use]
             pub fn new(rows: usize) -> Self {
-                Self { $($field: vec![$initial; rows],)* }
+                Self { $($field: <$type as crate::columns::Column>::filled(rows, $initial),)* }
             }
 
             fn slices(&mut self) -> $slices<'_> {
-                $slices { $($field: &mut self.$field,)* }
+                $slices { $($field: crate::columns::Column::slice(&mut self.$field),)* }
             }
         }
 
         /// Consecutive rows of the columns.
         #[derive(Debug)]
-        struct $slices<'a> { $($field: &'a mut [$type],)* }
+        struct $slices<'a> { $($field: <$type as crate::columns::Column>::Slice<'a>,)* }
 
         impl crate::work::Split for $slices<'_> {
             fn rows(&self) -> usize {
-                let lengths = [$(self.$field.len(),)*];
-                lengths[0]
+                let rows = [$(crate::work::Split::rows(&self.$field),)*];
+                rows[0]
             }
 
             fn split(self, at: usize) -> (Self, Self) {
-                $(let $field = self.$field.split_at_mut(at);)*
+                $(let $field = crate::work::Split::split(self.$field, at);)*
                 ($slices { $($field: $field.0,)* }, $slices { $($field: $field.1,)* })
             }
         }
@@ -43,3 +145,27 @@ macro_rules! columns {
 }
 
 pub(crate) use columns;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_set_through_slices_and_read_whole() {
+        let mut bits = Bits::filled(19, false);
+        let (mut left, right) = bits.slice().split(8);
+        let (mut middle, mut last) = right.split(8);
+        assert_eq!((left.rows(), middle.rows(), last.rows()), (8, 8, 3));
+        left.set(7);
+        middle.set(0);
+        last.set(2);
+        assert_eq!((bits.ones(), bits.rows()), (3, 19));
+        assert_eq!(bits.into_bytes(), [0x80, 0x01, 0x04]);
+    }
+
+    #[test]
+    #[should_panic(expected = "threads never share a byte")]
+    fn no_byte_is_split() {
+        let _ = Bits::filled(16, false).slice().split(4);
+    }
+}

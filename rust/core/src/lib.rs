@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod code;
-mod columns;
+pub mod columns;
 pub mod crypto;
 pub mod format;
 mod process;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows that are worked on together: few enough to stay in the cache, enough to share an inversion.
 const CHUNK: usize = 512;
-/// As many rows as are not worth waking a thread for.
+/// As many rows as are not worth waking a thread for; chunks are multiples of it, for the lanes and for columns of bits.
 const SMALL: usize = 64;
 
 /// Output that can be cut between two rows.
@@ -34,36 +34,49 @@ pub fn available_threads() -> usize {
 }
 
 /// Calls `work` with the first row's number and the output of each chunk. A chunk whose work panics keeps what its output began as.
+///
+/// The calling thread works too, and at most `threads` in all.
 pub(crate) fn in_chunks<S: Split>(output: S, threads: usize, work: &(impl Fn(usize, S) + Sync)) {
-    let rows = output.rows();
-    let guarded = |start, output| {
-        // The output is not looked at again before it is read whole, and it begins as refusals.
-        let _ = catch_unwind(AssertUnwindSafe(|| work(start, output)));
+    // As many as have something to do.
+    let threads = threads.min(output.rows().div_ceil(SMALL)).max(1);
+    let queue = Mutex::new(Queue { rest: Some(output), start: 0, threads });
+    let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let work_off = || {
+        while let Some((start, output)) = take() {
+            // The output is not looked at again before it is read whole, and it begins as refusals.
+            let _ = catch_unwind(AssertUnwindSafe(|| work(start, output)));
+        }
     };
-    // Small batches in smaller chunks, so that each thread has some; whole eights, for the lanes.
-    let chunk = rows.div_ceil(threads * 4).next_multiple_of(SMALL).min(CHUNK);
-    if threads == 1 || rows <= SMALL {
-        cut(output, 0, CHUNK, &guarded, false);
-    } else {
-        pool(threads).install(|| cut(output, 0, chunk, &guarded, true));
+    if threads == 1 {
+        return work_off();
     }
+    pool(threads - 1).in_place_scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|_| work_off());
+        }
+        work_off();
+    });
 }
 
-/// Halves the output until a chunk is left.
-fn cut<S: Split>(output: S, start: usize, chunk: usize, work: &(impl Fn(usize, S) + Sync), share: bool) {
-    let rows = output.rows();
-    if rows <= chunk {
-        return work(start, output);
-    }
-    let middle = (rows / 2).next_multiple_of(chunk);
-    let (left, right) = output.split(middle);
-    let left = || cut(left, start, chunk, work, share);
-    let right = || cut(right, start + middle, chunk, work, share);
-    if share {
-        rayon::join(left, right);
-    } else {
-        left();
-        right();
+/// The rows that nobody has taken yet.
+struct Queue<S> {
+    rest: Option<S>,
+    start: usize,
+    threads: usize,
+}
+
+impl<S: Split> Queue<S> {
+    /// The next chunk and its first row's number. The last ones are smaller, so that all threads end together.
+    fn take(&mut self) -> Option<(usize, S)> {
+        let rest = self.rest.take().filter(|rest| rest.rows() > 0)?;
+        let fair = if self.threads == 1 { CHUNK } else { rest.rows() / (2 * self.threads) };
+        let chunk = fair.next_multiple_of(SMALL).clamp(SMALL, CHUNK);
+        if rest.rows() <= chunk {
+            return Some((self.start, rest));
+        }
+        let (start, (now, later)) = (self.start, rest.split(chunk));
+        (self.rest, self.start) = (Some(later), start + chunk);
+        Some((start, now))
     }
 }
 
@@ -73,4 +86,45 @@ fn pool(threads: usize) -> Arc<ThreadPool> {
     let mut pools = POOLS.get().lock().unwrap_or_else(PoisonError::into_inner);
     let make = || ThreadPoolBuilder::new().num_threads(threads).build().expect("INVARIANT: a thread can be started");
     Arc::clone(pools.entry(threads).or_insert_with(|| Arc::new(make())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_is_in_one_chunk_for_any_rows_and_threads() {
+        for rows in [0, 1, 63, 64, 65, 511, 512, 513, 1_000, 4_097, 10_000] {
+            for threads in 1..5 {
+                let mut seen = vec![0; rows];
+                in_chunks(seen.as_mut_slice(), threads, &|start, chunk: &mut [usize]| {
+                    assert!(start.is_multiple_of(SMALL) && (1..=CHUNK).contains(&chunk.len()));
+                    for (place, seen) in chunk.iter_mut().enumerate() {
+                        *seen += 1 + start + place;
+                    }
+                });
+                assert!(seen.into_iter().eq(1..=rows), "{rows} rows on {threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_panics_loses_its_own_rows_only() {
+        for threads in [1, 2, 3] {
+            let mut answers = vec![900; 10_000];
+            let lost = Mutex::new(0..0);
+            in_chunks(answers.as_mut_slice(), threads, &|start, chunk: &mut [i16]| {
+                let rows = start..start + chunk.len();
+                if rows.contains(&5_000) {
+                    *lost.lock().expect("nobody panics while it is held") = rows;
+                    panic!("a fault of the library's");
+                }
+                chunk.fill(0);
+            });
+            let lost = lost.into_inner().expect("nobody panics while it is held");
+            assert!(lost.contains(&5_000) && lost.len() <= CHUNK);
+            let expected = (0..10_000).map(|row| if lost.contains(&row) { 900 } else { 0 });
+            assert!(answers.into_iter().eq(expected), "on {threads} threads");
+        }
+    }
 }

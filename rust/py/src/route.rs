@@ -229,32 +229,17 @@ pub fn process_route(
 }
 
 fn table(rows: usize, answers: route::RouteColumns) -> OutTable {
-    let route::RouteColumns {
-        decision,
-        reason,
-        missing,
-        unverified,
-        session_until,
-        authorization_code,
-        secure_command_code,
-        reading_key_code,
-    } = answers;
-    let is_open: Vec<bool> = session_until.iter().map(|&end| end != i64::MIN).collect();
-    let code = |codes: Vec<i16>| {
-        let given: Vec<bool> = codes.iter().map(|&code| code >= 0).collect();
-        Out::int16(codes).with_validity(|row| given[row])
-    };
     OutTable::new(
         rows,
         vec![
-            ("decision", Out::int8(decision)),
-            ("reason", Out::int16(reason)),
-            ("missing", Out::int32(missing)),
-            ("unverified", Out::bool(&unverified)),
-            ("session_until", Out::timestamp(session_until).with_validity(|row| is_open[row])),
-            ("authorization_code", code(authorization_code)),
-            ("secure_command_code", code(secure_command_code)),
-            ("reading_key_code", code(reading_key_code)),
+            ("decision", Out::int8(answers.decision)),
+            ("reason", Out::int16(answers.reason)),
+            ("missing", Out::int32(answers.missing)),
+            ("unverified", Out::bits(answers.unverified.into_bytes(), rows)),
+            ("session_until", Out::timestamp(answers.session_until).null_unless(answers.session_open)),
+            ("authorization_code", Out::int16(answers.authorization_code).null_unless(answers.authorization_given)),
+            ("secure_command_code", Out::int16(answers.secure_command_code).null_unless(answers.secure_command_given)),
+            ("reading_key_code", Out::int16(answers.reading_key_code).null_unless(answers.reading_key_given)),
         ],
     )
 }

@@ -1,10 +1,10 @@
 //! `verify_tokens`: a whole column of tokens in one call.
 
 use crate::arguments::{VerifyOptions, action_number, threads};
-use crate::arrow::{AnyColumn, BinaryColumn, IntColumn, Out, OutTable, StringColumn, TokenResults, same_length};
+use crate::arrow::{AnyColumn, BinaryColumn, IntColumn, Out, OutTable, StringColumn, TokenResults, Valid, same_length};
 use crate::errors::input;
 use crate::keyring::Keyring;
-use itron_core::token::verify::{CLAIMS_KNOWN, KID_KNOWN, Question, TokenColumns, verify_many};
+use itron_core::token::verify::{Question, TokenColumns, verify_many};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 
@@ -82,37 +82,20 @@ pub fn verify_tokens(
 }
 
 fn table(rows: usize, columns: TokenColumns) -> OutTable {
-    let TokenColumns {
-        code,
-        key,
-        known,
-        kid,
-        issued_at,
-        not_before,
-        expires_at,
-        session_seconds,
-        actions,
-        sequence,
-        epoch,
-    } = columns;
-    let claims = |row: usize| known[row] & CLAIMS_KNOWN != 0;
-    let from_zero = |values: &[i64]| -> Vec<bool> { values.iter().map(|&value| value >= 0).collect() };
-    let key_known: Vec<bool> = key.iter().map(|&key| key >= 0).collect();
-    let has_session: Vec<bool> = session_seconds.iter().map(|&seconds| seconds > 0).collect();
-    let (has_sequence, has_epoch) = (from_zero(&sequence), from_zero(&epoch));
+    let claims = Valid::from(columns.claims_known);
     OutTable::new(
         rows,
         vec![
-            ("code", Out::int16(code)),
-            ("key", Out::int32(key).with_validity(|row| key_known[row])),
-            ("issued_at", Out::timestamp(issued_at).with_validity(claims)),
-            ("not_before", Out::timestamp(not_before).with_validity(claims)),
-            ("expires_at", Out::timestamp(expires_at).with_validity(claims)),
-            ("session_seconds", Out::int32(session_seconds).with_validity(|row| has_session[row])),
-            ("actions", Out::int64(actions).with_validity(claims)),
-            ("sequence", Out::int64(sequence).with_validity(|row| has_sequence[row])),
-            ("epoch", Out::int64(epoch).with_validity(|row| has_epoch[row])),
-            ("kid", Out::binary_fixed(&kid).with_validity(|row| known[row] & KID_KNOWN != 0)),
+            ("code", Out::int16(columns.code)),
+            ("key", Out::int32(columns.key).null_unless(columns.key_known)),
+            ("issued_at", Out::timestamp(columns.issued_at).null_unless(claims.clone())),
+            ("not_before", Out::timestamp(columns.not_before).null_unless(claims.clone())),
+            ("expires_at", Out::timestamp(columns.expires_at).null_unless(claims.clone())),
+            ("session_seconds", Out::int32(columns.session_seconds).null_unless(columns.session_known)),
+            ("actions", Out::int64(columns.actions).null_unless(claims)),
+            ("sequence", Out::int64(columns.sequence).null_unless(columns.sequence_known)),
+            ("epoch", Out::int64(columns.epoch).null_unless(columns.epoch_known)),
+            ("kid", Out::binary_fixed(columns.kid).null_unless(columns.kid_known)),
         ],
     )
 }

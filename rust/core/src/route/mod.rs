@@ -5,7 +5,7 @@
 mod decide;
 
 use crate::code::Code;
-use crate::columns::columns;
+use crate::columns::{BitSlice, Bits, columns};
 use crate::format::device;
 use crate::format::token_type::TokenType;
 use crate::token::keyring::Keyring;
@@ -93,21 +93,29 @@ columns! {
     /// The decisions, column by column.
     pub struct RouteColumns / RouteSlices {
         /// Decision.
-        decision: i8 = Decision::Refused as i8,
+        decision: Vec<i8> = Decision::Refused as i8,
         /// Why; 900 until it is answered.
-        reason: i16 = Code::Internal as i16,
+        reason: Vec<i16> = Code::Internal as i16,
         /// Bit set of needs.
-        missing: i32 = 0,
+        missing: Vec<i32> = 0,
         /// Whether the answer rests on a level that nobody asked of the device.
-        unverified: bool = false,
-        /// End of the open session, in microseconds since 1970; `i64::MIN` when none is open.
-        session_until: i64 = i64::MIN,
-        /// Code of the authorization, -1 when none was given.
-        authorization_code: i16 = -1,
-        /// Code of the secure command, -1 when none was given.
-        secure_command_code: i16 = -1,
-        /// Code of the reading key, -1 when none was given.
-        reading_key_code: i16 = -1,
+        unverified: Bits = false,
+        /// End of the open session, in microseconds since 1970.
+        session_until: Vec<i64> = 0,
+        /// Whether a session is open.
+        session_open: Bits = false,
+        /// Code of the authorization.
+        authorization_code: Vec<i16> = 0,
+        /// Whether an authorization was given.
+        authorization_given: Bits = false,
+        /// Code of the secure command.
+        secure_command_code: Vec<i16> = 0,
+        /// Whether a secure command was given.
+        secure_command_given: Bits = false,
+        /// Code of the reading key.
+        reading_key_code: Vec<i16> = 0,
+        /// Whether a reading key was given.
+        reading_key_given: Bits = false,
     }
 }
 
@@ -221,15 +229,24 @@ impl RouteSlices<'_> {
         self.decision[at] = answer.decision as i8;
         self.reason[at] = answer.reason;
         self.missing[at] = answer.missing as i32;
-        self.unverified[at] = situation.is_unverified(row.level_verified);
+        if situation.is_unverified(row.level_verified) {
+            self.unverified.set(at);
+        }
         if let (SessionState::Open, Some(opened_at), Some(seconds)) =
             (situation.session, row.session_opened_at, row.session_seconds)
         {
             self.session_until[at] = session_end(opened_at, call.session_unit, seconds);
+            self.session_open.set(at);
         }
-        let number = |code: Option<Code>| code.map_or(-1, |code| code as i16);
-        self.authorization_code[at] = number(codes[0]);
-        self.secure_command_code[at] = number(codes[1]);
-        self.reading_key_code[at] = number(codes[2]);
+        set_code(self.authorization_code, &mut self.authorization_given, at, codes[0]);
+        set_code(self.secure_command_code, &mut self.secure_command_given, at, codes[1]);
+        set_code(self.reading_key_code, &mut self.reading_key_given, at, codes[2]);
+    }
+}
+
+fn set_code(column: &mut [i16], given: &mut BitSlice<'_>, at: usize, code: Option<Code>) {
+    if let Some(code) = code {
+        column[at] = code as i16;
+        given.set(at);
     }
 }

@@ -180,7 +180,8 @@ impl Entry {
     #[must_use]
     pub fn covers(&self, claims: &Claims<'_>, token_type: TokenType) -> bool {
         let audience_fits = match (claims.audience, token_type) {
-            (Some(audience), _) => audience.starts_with(&self.audience_prefix),
+            // An empty prefix is not compared: memory's own compare may stumble over the address of nothing.
+            (Some(audience), _) => self.audience_prefix.is_empty() || audience.starts_with(&self.audience_prefix),
             // A delegation without a prefix takes its parent's; a snapshot is for every device.
             (None, TokenType::Delegation) => true,
             (None, _) => self.audience_prefix.is_empty(),

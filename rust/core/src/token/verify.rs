@@ -7,7 +7,7 @@
 use super::keyring::{Entry, Keyring};
 use super::revocation::Revocations;
 use crate::code::{Check, Code};
-use crate::columns::columns;
+use crate::columns::{Bits, columns};
 use crate::crypto::public_key::Algorithm;
 use crate::crypto::signatures;
 use crate::format::claims::Claims;
@@ -277,59 +277,81 @@ pub fn verify_single<'a>(keyring: &Keyring, call: &Call<'_>, question: Question<
 }
 
 columns! {
-    /// The answers for many rows, column by column.
+    /// The answers for many rows, column by column, as they are handed out: a value that is not known is 0, and its bit too.
     pub struct TokenColumns / TokenSlices {
-        /// Code.
-        code: i16 = Code::Internal as i16,
-        /// Index in the keyring, -1 when unknown.
-        key: i32 = -1,
-        /// Whether `kid` was read (1), and the claims too (2).
-        known: u8 = 0,
-        /// Kid.
-        kid: [u8; 8] = [0; 8],
+        /// Code; 900 until it is answered.
+        code: Vec<i16> = Code::Internal as i16,
+        /// Index in the keyring of the key that the token names.
+        key: Vec<i32> = 0,
+        /// Whether that key is in the keyring.
+        key_known: Bits = false,
+        /// The kid that the token names.
+        kid: Vec<[u8; 8]> = [0; 8],
+        /// Whether the kid was read.
+        kid_known: Bits = false,
+        /// Whether the claims were read: those that every token has.
+        claims_known: Bits = false,
         /// iat, in microseconds since 1970.
-        issued_at: i64 = 0,
+        issued_at: Vec<i64> = 0,
         /// nbf or iat, in microseconds since 1970.
-        not_before: i64 = 0,
+        not_before: Vec<i64> = 0,
         /// exp, in microseconds since 1970.
-        expires_at: i64 = 0,
-        /// exi, 0 when there is none.
-        session_seconds: i32 = 0,
+        expires_at: Vec<i64> = 0,
+        /// exi.
+        session_seconds: Vec<i32> = 0,
+        /// Whether there is an exi.
+        session_known: Bits = false,
         /// Bit set of actions.
-        actions: i64 = 0,
-        /// Sequence, -1 when there is none.
-        sequence: i64 = -1,
-        /// Epoch, -1 when there is none.
-        epoch: i64 = -1,
+        actions: Vec<i64> = 0,
+        /// Sequence.
+        sequence: Vec<i64> = 0,
+        /// Whether there is a sequence.
+        sequence_known: Bits = false,
+        /// Epoch.
+        epoch: Vec<i64> = 0,
+        /// Whether there is an epoch.
+        epoch_known: Bits = false,
     }
 }
-
-/// Bit of [`TokenColumns::known`]: the kid was read.
-pub const KID_KNOWN: u8 = 1;
-/// Bit of [`TokenColumns::known`]: the claims were read.
-pub const CLAIMS_KNOWN: u8 = 2;
 
 const MICROS: u64 = 1_000_000;
 
 impl TokenSlices<'_> {
+    #[inline]
     fn set(&mut self, at: usize, verdict: &Verdict<'_>, token_type: TokenType) {
         self.code[at] = verdict.code as i16;
-        self.key[at] = verdict.key.map_or(-1, |key| key as i32);
+        if let Some(key) = verdict.key {
+            self.key[at] = key as i32;
+            self.key_known.set(at);
+        }
         if let Some(kid) = verdict.kid {
             self.kid[at] = kid;
-            self.known[at] |= KID_KNOWN;
+            self.kid_known.set(at);
         }
-        let Some(claims) = &verdict.claims else { return };
-        self.known[at] |= CLAIMS_KNOWN;
+        if let Some(claims) = &verdict.claims {
+            self.set_claims(at, claims, token_type);
+        }
+    }
+
+    #[inline]
+    fn set_claims(&mut self, at: usize, claims: &Claims<'_>, token_type: TokenType) {
+        self.claims_known.set(at);
         self.issued_at[at] = (claims.issued_at * MICROS) as i64;
         self.not_before[at] = (claims.begins_at() * MICROS) as i64;
         self.expires_at[at] = (claims.expires_at * MICROS) as i64;
-        self.session_seconds[at] = claims.session_seconds.map_or(0, |seconds| seconds as i32);
         self.actions[at] = claims.actions() as i64;
-        if token_type.is_for_one_device() {
-            self.sequence[at] = claims.sequence().map_or(-1, |sequence| sequence as i64);
+        if let Some(seconds) = claims.session_seconds {
+            self.session_seconds[at] = seconds as i32;
+            self.session_known.set(at);
         }
-        self.epoch[at] = claims.epoch.map_or(-1, i64::from);
+        if let Some(sequence) = claims.sequence().filter(|_| token_type.is_for_one_device()) {
+            self.sequence[at] = sequence as i64;
+            self.sequence_known.set(at);
+        }
+        if let Some(epoch) = claims.epoch {
+            self.epoch[at] = epoch.into();
+            self.epoch_known.set(at);
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub use error::{InputError, same_length};
 pub use export::Exported;
 pub use flags::BoolColumn;
 pub use numbers::{IntColumn, TimeColumn};
-pub use out::{Out, OutTable};
+pub use out::{Out, OutTable, Valid};
 pub(crate) use results::result_class;
 pub use results::{SessionResults, SignatureResults, TokenResults};
 pub use source::{AnyColumn, Table};

@@ -35,6 +35,21 @@ enum Offsets {
 /// One bit a row.
 type Bits = Arc<Vec<u8>>;
 
+/// Which rows hold a value; columns of the same rows share it.
+#[derive(Clone, Debug)]
+pub struct Valid {
+    rows: usize,
+    /// `None` where all of them do.
+    bits: Option<Bits>,
+}
+
+impl From<itron_core::columns::Bits> for Valid {
+    fn from(bits: itron_core::columns::Bits) -> Self {
+        let (rows, ones) = (bits.rows(), bits.ones());
+        Self { rows, bits: (ones < rows).then(|| Arc::new(bits.into_bytes())) }
+    }
+}
+
 /// What a buffer of no bytes points to.
 static NOTHING: [u64; 8] = [0; 8];
 
@@ -69,12 +84,6 @@ impl Out {
         Self { rows: micros.len(), values: Values::Timestamp(Arc::new(micros)), validity: None }
     }
 
-    /// bool, from a flag a row.
-    #[must_use]
-    pub fn bool(flags: &[bool]) -> Self {
-        Self::bits(packed(flags.len(), |row| flags[row]).0, flags.len())
-    }
-
     /// bool, from a bit a row, the least significant bit of a byte first.
     ///
     /// # Panics
@@ -92,8 +101,14 @@ impl Out {
 
     /// binary, of rows of equal length.
     #[must_use]
-    pub fn binary_fixed<const N: usize>(rows: &[[u8; N]]) -> Self {
-        Self::bytes(false, rows.iter().map(|row| Some(&row[..])))
+    pub fn binary_fixed<const N: usize>(rows: Vec<[u8; N]>) -> Self {
+        let ends = 0..=rows.len();
+        let offsets = match i32::try_from(rows.len() * N) {
+            Ok(_) => Offsets::Small(Arc::new(ends.map(|end| (end * N) as i32).collect())),
+            Err(_) => Offsets::Large(Arc::new(ends.map(|end| (end * N) as i64).collect())),
+        };
+        let (rows, data) = (rows.len(), Arc::new(rows.into_flattened()));
+        Self { rows, values: Values::Bytes { text: false, offsets, data }, validity: None }
     }
 
     /// string; a row may be null.
@@ -124,6 +139,18 @@ impl Out {
     pub fn with_validity(mut self, valid: impl Fn(usize) -> bool) -> Self {
         let (bits, nulls) = packed(self.rows, valid);
         self.validity = (nulls > 0).then(|| Arc::new(bits));
+        self
+    }
+
+    /// The same column, null in the rows that are not `valid`.
+    ///
+    /// # Panics
+    /// If there are other than as many rows.
+    #[must_use]
+    pub fn null_unless(mut self, valid: impl Into<Valid>) -> Self {
+        let valid = valid.into();
+        assert_eq!(valid.rows, self.rows, "a bit for each row");
+        self.validity = valid.bits;
         self
     }
 
