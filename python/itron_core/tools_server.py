@@ -1,0 +1,543 @@
+"""The tools server (FDM Tools): holds issued material of business units and passes it on when field tools sync.
+
+Whatever it is asked twice it answers in the same way, so that a connection may be cut at any point. Each tool sees a
+stream of its own, by serial, which only grows.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from itron_core._rust import Revocations, verify_tokens
+from itron_core.audit import audit_entry
+from itron_core.errors import ExchangeError, InputError, KeyRefused, RequestRefused, TokenRefused
+from itron_core.journal import Journal
+from itron_core.ledger import Ledger, Use
+from itron_core.levels import Action, ActionGroup, Code, Permission
+from itron_core.material import DeviceRecord, Material, MaterialState, Outcome, Page, Snapshot, Want
+from itron_core.policy import permission_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from itron_core._rust import Keyring
+    from itron_core.audit import AuditLog
+    from itron_core.store import Store, Transaction
+
+__all__ = ["Exchange", "OutcomePage", "ToolsServer"]
+
+TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
+SPENT = frozenset({MaterialState.USED, MaterialState.REPLAYED})
+# A token may come early or late; everything else about it must be right before it is held.
+TIMELY_LATER = frozenset({Code.OK, Code.NOT_YET_VALID, Code.EXPIRED})
+NAMES_A_QUERY = 500
+
+STEPS = [
+    """
+    CREATE TABLE server_source (source TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL) STRICT;
+    CREATE TABLE server_user (name TEXT NOT NULL PRIMARY KEY, unit TEXT NOT NULL, permissions INTEGER NOT NULL) STRICT;
+    CREATE TABLE server_tool (
+        tool TEXT NOT NULL PRIMARY KEY, unit TEXT NOT NULL, name TEXT NOT NULL,
+        wanted INTEGER NOT NULL, granted INTEGER NOT NULL, reported INTEGER NOT NULL, acknowledged INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE server_device (
+        device TEXT NOT NULL PRIMARY KEY, unit TEXT NOT NULL, device_class INTEGER NOT NULL, mode INTEGER NOT NULL,
+        security_level INTEGER NOT NULL, level_verified INTEGER NOT NULL, epoch INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE server_delegation (position INTEGER NOT NULL PRIMARY KEY, token BLOB NOT NULL) STRICT;
+    CREATE TABLE server_revocation (one INTEGER NOT NULL PRIMARY KEY, version INTEGER NOT NULL, token BLOB NOT NULL) STRICT;
+    CREATE TABLE server_material (
+        serial INTEGER NOT NULL PRIMARY KEY, kid BLOB NOT NULL, cti BLOB NOT NULL, content BLOB NOT NULL,
+        unit TEXT NOT NULL, device TEXT NOT NULL, token_type TEXT NOT NULL, actions INTEGER NOT NULL,
+        sequence INTEGER NOT NULL, epoch INTEGER NOT NULL, issued_at INTEGER NOT NULL, not_before INTEGER,
+        expires_at INTEGER NOT NULL, session_seconds INTEGER, token BLOB NOT NULL, used INTEGER NOT NULL,
+        UNIQUE (kid, cti)
+    ) STRICT;
+    CREATE INDEX server_material_device ON server_material (device, token_type);
+    CREATE TABLE server_want (
+        tool TEXT NOT NULL, number INTEGER NOT NULL, unit TEXT NOT NULL, device TEXT NOT NULL, token_type TEXT NOT NULL,
+        action_bit INTEGER NOT NULL, PRIMARY KEY (tool, number)
+    ) STRICT;
+    CREATE INDEX server_want_device ON server_want (device, token_type);
+    CREATE TABLE server_grant (
+        tool TEXT NOT NULL, serial INTEGER NOT NULL, material INTEGER NOT NULL,
+        PRIMARY KEY (tool, serial), UNIQUE (tool, material)
+    ) STRICT;
+    CREATE TABLE server_outcome (
+        serial INTEGER NOT NULL PRIMARY KEY, tool TEXT NOT NULL, number INTEGER NOT NULL, device TEXT NOT NULL,
+        action INTEGER NOT NULL, kid BLOB NOT NULL, cti BLOB NOT NULL, content BLOB NOT NULL, state INTEGER NOT NULL,
+        reason INTEGER NOT NULL, answer BLOB NOT NULL, happened_at INTEGER NOT NULL, code INTEGER NOT NULL,
+        UNIQUE (tool, number)
+    ) STRICT
+    """
+]
+MATERIAL = (
+    "m.unit, m.device, m.token_type, m.actions, m.kid, m.sequence, m.epoch, m.issued_at, m.not_before, m.expires_at,"
+    " m.session_seconds, m.token"
+)
+OUTCOME = "number, device, action, kid, cti, content, state, reason, answer, happened_at"
+# Every wish meets every unused and unexpired token that fulfils it, unless its tool has that token already.
+GRANT = """
+    INSERT INTO server_grant
+    SELECT found.tool, t.granted + row_number() OVER (PARTITION BY found.tool ORDER BY found.material), found.material
+    FROM (
+        SELECT DISTINCT w.tool AS tool, m.serial AS material
+        FROM server_want w JOIN server_material m
+            ON m.device = w.device AND m.token_type = w.token_type AND m.unit = w.unit AND (m.actions & w.action_bit) <> 0
+        WHERE m.used = 0 AND m.expires_at > ? AND {new}
+    ) found
+    JOIN server_tool t ON t.tool = found.tool
+    WHERE NOT EXISTS (SELECT 1 FROM server_grant g WHERE g.tool = found.tool AND g.material = found.material)
+"""
+COUNT_GRANTS = """
+    UPDATE server_tool SET granted =
+        (SELECT coalesce(max(g.serial), 0) FROM server_grant g WHERE g.tool = server_tool.tool)
+"""
+
+
+class OutcomePage(NamedTuple):
+    """Outcomes behind a cursor, each with its serial and the tool that reported it."""
+
+    rows: list[tuple[int, str, Outcome]]
+    next: int
+    more: bool
+
+
+class Exchange(Protocol):
+    """What a field tool sees of a tools server; every call may be repeated, and answers the same.
+
+    All of them raise RequestRefused for what the tool or its user may not have, ExchangeError where the server cannot
+    be reached or believed.
+    """
+
+    def snapshot(self, tool: str, user: str, *, now: int) -> Snapshot:
+        """Sign in: what the user may do, what is revoked, whose keys are delegated."""
+
+    def request(self, tool: str, wants: Sequence[Want], *, now: int) -> int:
+        """Request Commands; returns the highest number taken."""
+
+    def material(self, tool: str, after: int, limit: int, *, now: int) -> Page:
+        """Return what was granted to the tool behind the cursor `after`."""
+
+    def devices(self, tool: str, names: Sequence[str], *, now: int) -> list[DeviceRecord]:
+        """Return what is known of these devices of the tool's unit; unknown ones are left out."""
+
+    def report(self, tool: str, outcomes: Sequence[Outcome], *, now: int) -> list[int]:
+        """Take what became of the material; returns a code each: 0, 800 or 801."""
+
+
+class _Tool(NamedTuple):
+    tool: str
+    unit: str
+    name: str
+    wanted: int
+    granted: int
+    reported: int
+    acknowledged: int
+
+
+class ToolsServer:
+    """A tools server over a store; `keyring` holds the roots, and delegations come with the material."""
+
+    def __init__(self, store: Store, keyring: Keyring, *, log: AuditLog | None = None) -> None:
+        self._store, self._keyring = store, keyring
+        store.migrate("server", STEPS)
+        self._ledger = Ledger(store)
+        self._journal = Journal(store, "server", log)
+
+    # --- The security manager's side ---
+
+    def received(self, source: str) -> int:
+        """Return the cursor up to which the material of a source is here."""
+        with self._store.read() as t:
+            return _number(t, "SELECT position FROM server_source WHERE source = ?", source)
+
+    def receive(self, source: str, page: Page, *, now: int) -> list[int]:
+        """Take a page of material and return a `Code` a row: what does not verify is not held, and says why.
+
+        Rows at or behind the cursor of the source were taken before: their code is 0. Raises ExchangeError for a page
+        whose serials do not rise, or which lies behind what it says.
+        """
+        _check_rising([serial for serial, _ in page.rows], page.next)
+        with self._store.write() as t:
+            cursor = _number(t, "SELECT position FROM server_source WHERE source = ?", source)
+            fresh = [(index, row) for index, (serial, row) in enumerate(page.rows) if serial > cursor]
+            codes = [int(Code.OK)] * len(page.rows)
+            for (index, _), code in zip(fresh, self._judged(t, [row for _, row in fresh], now), strict=True):
+                codes[index] = code
+            self._hold(t, [row for index, row in fresh if codes[index] in TIMELY_LATER], now)
+            t.run(
+                "INSERT INTO server_source VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET position = excluded.position",
+                (source, max(cursor, page.next)),
+            )
+            self._journal.write(
+                t,
+                [
+                    audit_entry(
+                        "material_refused", now, source=source, device=row.device, cti=_cti(row), code=codes[index]
+                    )
+                    for index, row in fresh
+                    if codes[index] not in TIMELY_LATER
+                ],
+            )
+        self._journal.publish()
+        return codes
+
+    def set_users(self, users: Iterable[tuple[str, str, int]], *, now: int) -> None:
+        """Replace all users: name, business unit, permissions (a bit set)."""
+        rows = [(name, unit, int(permissions)) for name, unit, permissions in users]
+        with self._store.write() as t:
+            t.run("DELETE FROM server_user")
+            t.run_many("INSERT INTO server_user VALUES (?, ?, ?)", rows)
+            self._journal.write(t, [audit_entry("users_set", now, count=len(rows))])
+        self._journal.publish()
+
+    def set_devices(self, records: Iterable[DeviceRecord], *, now: int) -> None:
+        """Add devices, or renew what is known of them."""
+        rows = [_device_row(record) for record in records]
+        with self._store.write() as t:
+            t.run_many(
+                "INSERT INTO server_device VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET"
+                " unit = excluded.unit, device_class = excluded.device_class, mode = excluded.mode,"
+                " security_level = excluded.security_level, level_verified = excluded.level_verified,"
+                " epoch = excluded.epoch",
+                rows,
+            )
+            self._journal.write(t, [audit_entry("devices_set", now, count=len(rows))])
+        self._journal.publish()
+
+    def set_delegations(self, tokens: Sequence[bytes], *, now: int) -> None:
+        """Replace the delegations; raises TokenRefused where one does not verify."""
+        self._keyring.with_delegations(tokens, now=now)
+        with self._store.write() as t:
+            t.run("DELETE FROM server_delegation")
+            t.run_many("INSERT INTO server_delegation VALUES (?, ?)", list(enumerate(tokens)))
+            self._journal.write(t, [audit_entry("delegations_set", now, count=len(tokens))])
+        self._journal.publish()
+
+    def set_revocations(self, token: bytes, *, now: int) -> None:
+        """Take a newer revocation snapshot; raises TokenRefused, and InputError for one older than the last."""
+        with self._store.write() as t:
+            last = _number(t, "SELECT version FROM server_revocation WHERE one = ?", 1)
+            revocations = Revocations.from_token(token, self._ring(t, now), now=now, newer_than=last)
+            t.run("DELETE FROM server_revocation")
+            t.run("INSERT INTO server_revocation VALUES (1, ?, ?)", (revocations.version, token))
+            self._journal.write(t, [audit_entry("revocations_set", now, version=revocations.version)])
+        self._journal.publish()
+
+    def outcomes(self, after: int, limit: int) -> OutcomePage:
+        """Return what tools have reported behind the cursor `after`."""
+        with self._store.read() as t:
+            found = t.rows(
+                f"SELECT serial, tool, {OUTCOME} FROM server_outcome WHERE serial > ? ORDER BY serial LIMIT ?",  # noqa: S608
+                (after, limit + 1),
+            )
+        rows = [(serial, tool, Outcome(*_plain(rest))) for serial, tool, *rest in found[:limit]]
+        return OutcomePage(rows, rows[-1][0] if rows else after, len(found) > limit)
+
+    # --- The field tool's side: Exchange ---
+
+    def snapshot(self, tool: str, user: str, *, now: int) -> Snapshot:
+        """Sign in; a tool belongs to the unit of its first user."""
+        with self._store.write() as t:
+            known = t.rows("SELECT unit, permissions FROM server_user WHERE name = ?", (user,))
+            if not known:
+                raise RequestRefused("user_unknown", f"{user!r} is no user here: the security officer adds users")
+            ((unit, permissions),) = known
+            self._sign_in(t, tool, user, unit)
+            revocations = t.rows("SELECT token FROM server_revocation")
+            delegations = t.rows("SELECT token FROM server_delegation ORDER BY position")
+            self._journal.write(t, [audit_entry("sign_in", now, tool=tool, user=user)])
+        self._journal.publish()
+        return Snapshot(
+            user=user,
+            unit=unit,
+            permissions=permissions,
+            revocations=bytes(revocations[0][0]) if revocations else None,
+            delegations=tuple(bytes(token) for (token,) in delegations),
+        )
+
+    def request(self, tool: str, wants: Sequence[Want], *, now: int) -> int:
+        """Take the wishes that are new, and grant what is here already.
+
+        What the signed-in user may not have, or a device of another unit, is taken and never granted.
+        """
+        for want in wants:
+            _check_want(want)
+        with self._store.write() as t:
+            known = _known_tool(t, tool)
+            fresh = _new_numbers(wants, known.wanted)
+            permissions = Permission(
+                _number(t, "SELECT permissions FROM server_user WHERE name = ? AND unit = ?", known.name, known.unit)
+            )
+            granted = [want for want in fresh if _wants_of(want) in permissions]
+            t.run_many(
+                "INSERT INTO server_want VALUES (?, ?, ?, ?, ?, ?)",
+                [(tool, w.number, known.unit, w.device, w.token_type, 1 << w.action) for w in granted],
+            )
+            t.run("UPDATE server_tool SET wanted = ? WHERE tool = ?", (known.wanted + len(fresh), tool))
+            if granted:
+                _grant(t, now, "w.tool = ? AND w.number > ?", tool, known.wanted)
+            self._journal.write(t, [*_request_entries(known, fresh, granted, now)])
+        self._journal.publish()
+        return known.wanted + len(fresh)
+
+    def material(self, tool: str, after: int, limit: int, *, now: int) -> Page:
+        """Return what was granted behind `after`, up to `limit` rows; what was used meanwhile is left out."""
+        if limit < 1:
+            raise InputError(f"a limit of {limit} rows; wanted 1 or more")
+        with self._store.write() as t:
+            known = _known_tool(t, tool)
+            if not 0 <= after <= known.granted:
+                raise RequestRefused(
+                    "cursor_unknown",
+                    f"cursor {after} of {tool!r}, which has been granted {known.granted}: start from 0",
+                )
+            found = t.rows(
+                f"SELECT g.serial, {MATERIAL} FROM server_grant g JOIN server_material m ON m.serial = g.material"  # noqa: S608
+                " WHERE g.tool = ? AND g.serial > ? AND m.used = 0 ORDER BY g.serial LIMIT ?",
+                (tool, after, limit + 1),
+            )
+            rows = [(serial, Material(*_plain(rest))) for serial, *rest in found[:limit]]
+            more = len(found) > limit
+            page = Page(rows, rows[-1][0] if more else known.granted, more)
+            t.run("UPDATE server_tool SET acknowledged = ? WHERE tool = ?", (max(after, known.acknowledged), tool))
+            self._journal.write(
+                t, [audit_entry("sync", now, tool=tool, user=known.name, after=after, next=page.next, count=len(rows))]
+            )
+        self._journal.publish()
+        return page
+
+    def devices(self, tool: str, names: Sequence[str], *, now: int) -> list[DeviceRecord]:  # noqa: ARG002  # Exchange's
+        """Return what is known of these devices of the tool's unit."""
+        found: list[DeviceRecord] = []
+        with self._store.read() as t:
+            unit = _known_tool(t, tool).unit
+            for start in range(0, len(names), NAMES_A_QUERY):
+                some = names[start : start + NAMES_A_QUERY]
+                places = ", ".join("?" * len(some))
+                rows = t.rows(
+                    "SELECT device, unit, device_class, mode, security_level, level_verified, epoch FROM server_device"  # noqa: S608
+                    f" WHERE unit = ? AND device IN ({places})",
+                    (unit, *some),
+                )
+                found += [DeviceRecord(*row)._replace(level_verified=row[5] == 1) for row in rows]
+        return found
+
+    def report(self, tool: str, outcomes: Sequence[Outcome], *, now: int) -> list[int]:
+        """Take outcomes: each use is decided by the ledger once; one reported before gets the same code again.
+
+        The use of material that this tool was not granted, or of other content under its identity, is a conflict: 801,
+        and an alarm in the audit log.
+        """
+        for outcome in outcomes:
+            _check_outcome(outcome)
+        with self._store.write() as t:
+            known = _known_tool(t, tool)
+            fresh = _new_numbers(outcomes, known.reported)
+            codes = self._decided(t, tool, fresh)
+            start = _number(t, "SELECT max(serial) FROM server_outcome") + 1
+            t.run_many(
+                "INSERT INTO server_outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (serial, tool, *outcome, code)
+                    for serial, (outcome, code) in enumerate(zip(fresh, codes, strict=True), start)
+                ],
+            )
+            t.run("UPDATE server_tool SET reported = ? WHERE tool = ?", (known.reported + len(fresh), tool))
+            self._journal.write(
+                t, [_outcome_entry(known, outcome, code, now) for outcome, code in zip(fresh, codes, strict=True)]
+            )
+            answer = dict(zip((outcome.number for outcome in fresh), codes, strict=True))
+            repeated = [o.number for o in outcomes if o.number not in answer]
+            answer |= {
+                number: _number(t, "SELECT code FROM server_outcome WHERE tool = ? AND number = ?", tool, number)
+                for number in repeated
+            }
+        self._journal.publish()
+        return [answer[outcome.number] for outcome in outcomes]
+
+    # --- Inside a transaction ---
+
+    def _ring(self, t: Transaction, now: int) -> Keyring:
+        ring = self._keyring
+        for (token,) in t.rows("SELECT token FROM server_delegation ORDER BY position"):
+            try:
+                ring = ring.with_delegations([bytes(token)], now=now)
+            except (TokenRefused, KeyRefused):  # an expired delegation ends its key, and nothing else
+                continue
+        return ring
+
+    def _judged(self, t: Transaction, rows: list[Material], now: int) -> list[int]:
+        codes = [int(Code.INTERNAL)] * len(rows)
+        ring = self._ring(t, now)
+        for token_type in TOKEN_TYPES:
+            places = [place for place, row in enumerate(rows) if row.token_type == token_type]
+            results = verify_tokens(
+                [rows[place].token for place in places],
+                ring,
+                now=now,
+                token_type=token_type,
+                audience=[rows[place].device for place in places],
+                max_lifetime=LONGEST_LIFETIME,
+            )
+            said = zip(
+                results["code"].to_pylist(),
+                results["sequence"].to_pylist(),
+                results["actions"].to_pylist(),
+                strict=True,
+            )
+            for place, (code, sequence, actions) in zip(places, said, strict=True):
+                agrees = code not in TIMELY_LATER or (sequence, actions) == (rows[place].sequence, rows[place].actions)
+                codes[place] = code if agrees else int(Code.CLAIM_INCONSISTENT)
+        return codes
+
+    def _hold(self, t: Transaction, rows: list[Material], now: int) -> None:
+        start = _number(t, "SELECT max(serial) FROM server_material") + 1
+        t.run_many(
+            "INSERT INTO server_material VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
+            " ON CONFLICT (kid, cti) DO NOTHING",
+            [(serial, row.kid, row.cti, row.content, *row[:4], *row[5:]) for serial, row in enumerate(rows, start)],
+        )
+        if rows:
+            _grant(t, now, "m.serial >= ?", start)
+
+    def _sign_in(self, t: Transaction, tool: str, user: str, unit: str) -> None:
+        known = t.rows("SELECT unit FROM server_tool WHERE tool = ?", (tool,))
+        if not known:
+            t.run("INSERT INTO server_tool VALUES (?, ?, ?, 0, 0, 0, 0)", (tool, unit, user))
+        elif known[0][0] != unit:
+            raise RequestRefused(
+                "unit_mismatch", f"tool {tool!r} is of unit {known[0][0]!r}, user {user!r} of {unit!r}"
+            )
+        else:
+            t.run("UPDATE server_tool SET name = ? WHERE tool = ?", (user, tool))
+
+    def _decided(self, t: Transaction, tool: str, outcomes: Sequence[Outcome]) -> list[int]:
+        spent = [outcome for outcome in outcomes if outcome.state in SPENT and outcome.kid]
+        honest = [outcome for outcome in spent if _was_granted(t, tool, outcome)]
+        uses = [Use(outcome.kid, outcome.cti, outcome.content, outcome.answer, outcome.at) for outcome in honest]
+        verdicts = self._ledger.decide(uses, t)
+        t.run_many(
+            "UPDATE server_material SET used = 1 WHERE kid = ? AND cti = ?", [(use.kid, use.cti) for use in uses]
+        )
+        codes = {outcome.number: int(Code.REPLAY_CONFLICT) for outcome in spent}
+        codes |= {outcome.number: int(verdict.code) for outcome, verdict in zip(honest, verdicts, strict=True)}
+        return [codes.get(outcome.number, int(Code.OK)) for outcome in outcomes]
+
+
+# The longest that any token for a device may be in force (docs/format.md, limits): the issuer chose within it.
+LONGEST_LIFETIME = 31 * 86_400
+
+
+def _grant(t: Transaction, now: int, new: str, *parameters: object) -> None:
+    t.run(GRANT.replace("{new}", new), (now, *parameters))
+    t.run(COUNT_GRANTS)
+
+
+def _was_granted(t: Transaction, tool: str, outcome: Outcome) -> bool:
+    found = t.rows(
+        "SELECT m.content, m.device FROM server_material m JOIN server_grant g ON g.material = m.serial"
+        " WHERE g.tool = ? AND m.kid = ? AND m.cti = ?",
+        (tool, outcome.kid, outcome.cti),
+    )
+    return bool(found) and (bytes(found[0][0]), found[0][1]) == (outcome.content, outcome.device)
+
+
+def _known_tool(t: Transaction, tool: str) -> _Tool:
+    found = t.rows(
+        "SELECT tool, unit, name, wanted, granted, reported, acknowledged FROM server_tool WHERE tool = ?", (tool,)
+    )
+    if not found:
+        raise RequestRefused("sign_in_required", f"tool {tool!r} has never signed in: sync begins with the snapshot")
+    return _Tool(*found[0])
+
+
+def _number(t: Transaction, sql: str, *parameters: object) -> int:
+    rows = t.rows(sql, parameters)
+    return int(rows[0][0] or 0) if rows else 0
+
+
+def _new_numbers(rows: Sequence[Any], last: int) -> list[Any]:
+    fresh = [row for row in rows if row.number > last]
+    if [row.number for row in fresh] != list(range(last + 1, last + 1 + len(fresh))):
+        raise RequestRefused(
+            "number_skipped", f"numbers {[row.number for row in fresh][:5]}; wanted {last + 1} and rising by one"
+        )
+    return fresh
+
+
+def _check_rising(serials: Sequence[int], end: int) -> None:
+    if any(later <= earlier for earlier, later in pairwise(serials)) or (serials and serials[-1] > end):
+        raise ExchangeError(f"a page whose serials do not rise up to its end, {end}")
+
+
+def _check_want(want: Want) -> None:
+    if want.token_type not in TOKEN_TYPES or want.action not in Action._value2member_map_:
+        raise InputError(
+            f"a wish for {want.token_type!r}, action {want.action!r}; wanted one of {', '.join(TOKEN_TYPES)} and an action"
+        )
+
+
+def _check_outcome(outcome: Outcome) -> None:
+    if outcome.state not in MaterialState._value2member_map_ or outcome.action not in Action._value2member_map_:
+        raise InputError(
+            f"an outcome of state {outcome.state!r}, action {outcome.action!r}; wanted numbers of the enums"
+        )
+
+
+def _wants_of(want: Want) -> Permission:
+    wanted = permission_for(Action(want.action))
+    return wanted | Permission.SIGNED_AUTHORIZATION if want.token_type == "authorization" else wanted
+
+
+def _request_entries(known: _Tool, fresh: list[Want], granted: list[Want], now: int) -> Iterable[bytes]:
+    if fresh:
+        yield audit_entry("request", now, tool=known.tool, user=known.name, count=len(fresh), permitted=len(granted))
+    permitted = {want.number for want in granted}
+    for want in fresh:
+        if want.number not in permitted and Action(want.action).group is ActionGroup.SERVICE:
+            yield audit_entry(
+                "critical_refused",
+                now,
+                tool=known.tool,
+                user=known.name,
+                device=want.device,
+                action=Action(want.action).name.lower(),
+                reason="permission_denied",
+            )
+
+
+def _outcome_entry(known: _Tool, outcome: Outcome, code: int, now: int) -> bytes:
+    alarm = code == Code.REPLAY_CONFLICT
+    return audit_entry(
+        "alarm" if alarm else "outcome",
+        now,
+        tool=known.tool,
+        user=known.name,
+        number=outcome.number,
+        device=outcome.device,
+        action=Action(outcome.action).name.lower(),
+        state=MaterialState(outcome.state).name.lower(),
+        reason=outcome.reason,
+        code=code,
+        kid=outcome.kid,
+        cti=outcome.cti,
+        happened_at=outcome.at,
+    )
+
+
+def _cti(row: Material) -> bytes:
+    try:
+        return row.cti
+    except (InputError, OverflowError):
+        return b""
+
+
+def _device_row(record: DeviceRecord) -> tuple[object, ...]:
+    return (*record[:2], *(int(value) for value in record[2:]))
+
+
+def _plain(values: Iterable[Any]) -> Iterable[Any]:
+    return (bytes(value) if isinstance(value, memoryview) else value for value in values)
