@@ -4,12 +4,15 @@ use crate::process::PerProcess;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows that are worked on together: few enough to stay in the cache, enough to share an inversion.
 const CHUNK: usize = 512;
 /// As many rows as are not worth waking a thread for; chunks are multiples of it, for the lanes and for columns of bits.
 const SMALL: usize = 64;
+/// How often the calling thread looks whether the others have ended before it sleeps: for some 50 us.
+const PATIENCE: usize = 1_000;
 
 /// Output that can be cut between two rows.
 pub(crate) trait Split: Sized + Send {
@@ -50,11 +53,22 @@ pub(crate) fn in_chunks<S: Split>(output: S, threads: usize, work: &(impl Fn(usi
     if threads == 1 {
         return work_off();
     }
+    let busy = AtomicUsize::new(threads - 1);
     pool(threads - 1).in_place_scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(|_| work_off());
+            scope.spawn(|_| {
+                work_off();
+                busy.fetch_sub(1, Ordering::Release);
+            });
         }
         work_off();
+        // What is left to wait for is the end of a small chunk: mostly less than it takes to sleep and be woken.
+        for _ in 0..PATIENCE {
+            if busy.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            std::hint::spin_loop();
+        }
     });
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::buffer::PyUntypedBuffer;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString, PyTuple};
 
@@ -492,9 +493,8 @@ impl AnyColumn {
         let (mut copies, mut copied) = (Vec::new(), Vec::new());
         let mut pairs = Vec::with_capacity(items.len());
         for (at, item) in items.iter_borrowed().enumerate() {
-            if let Ok(bytes) = item.cast::<PyBytes>() {
-                let bytes = bytes.as_bytes();
-                pairs.push((bytes.as_ptr(), bytes.len()));
+            if let Some(pair) = bytes_of(&item) {
+                pairs.push(pair);
             } else if item.is_none() {
                 pairs.push((std::ptr::null(), 0));
             } else {
@@ -550,6 +550,17 @@ pub(super) fn kind_of(dtype: &Type) -> Option<Kind> {
         Type::Dictionary(_, values) => kind_of(values),
         _ => None,
     }
+}
+
+/// Where the bytes of a `bytes` object lie: one call of Python's an item, not three.
+fn bytes_of(item: &Bound<'_, PyAny>) -> Option<Pair> {
+    if !item.is_exact_instance_of::<PyBytes>() {
+        return item.cast::<PyBytes>().ok().map(|bytes| (bytes.as_bytes().as_ptr(), bytes.as_bytes().len()));
+    }
+    let (mut data, mut length) = (std::ptr::null_mut(), 0);
+    // SAFETY: a live `bytes` object, attached to the interpreter; both places may be written to.
+    let failed = unsafe { ffi::PyBytes_AsStringAndSize(item.as_ptr(), &raw mut data, &raw mut length) };
+    (failed == 0).then_some((data.cast::<u8>().cast_const(), length as usize))
 }
 
 fn copy_item(item: &Bound<'_, PyAny>, copies: &mut Vec<u8>) -> std::result::Result<(), String> {
