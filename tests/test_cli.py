@@ -9,6 +9,7 @@ import time
 import pytest
 
 from itron_core import cli
+from itron_core.cli import shared
 from itron_core.testing import make_tokens
 
 PROGRAM = [sys.executable, "-c", "from itron_core.cli import main; main()"]
@@ -38,9 +39,9 @@ def test_a_missing_extra_is_a_hint_and_no_traceback(module, arguments, extra):
 
 
 def test_the_command_line_asks_the_clock_when_now_is_not_given():
-    assert abs(cli._now(None) - time.time()) < 5
-    assert cli._now("1795000000") == 1_795_000_000
-    assert cli._now("2026-11-18T09:06:40+00:00") == 1_794_992_800
+    assert abs(shared.moment(None) - time.time()) < 5
+    assert shared.moment("1795000000") == 1_795_000_000
+    assert shared.moment("2026-11-18T09:06:40+00:00") == 1_794_992_800
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from itron_core._rust import Revocations, verify_tokens
+from itron_core._rust import Revocations
 from itron_core.audit import audit_entry
 from itron_core.errors import ExchangeError, InputError, KeyRefused, RequestRefused, TokenRefused
+from itron_core.intake import TOKEN_TYPES, judged
 from itron_core.journal import Journal
 from itron_core.ledger import Ledger, Use
 from itron_core.levels import Action, ActionGroup, Code, Permission
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange", "OutcomePage", "ToolsServer"]
 
-TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
 SPENT = frozenset({MaterialState.USED, MaterialState.REPLAYED})
 # A token may come early or late; everything else about it must be right before it is held.
 TIMELY_LATER = frozenset({Code.OK, Code.NOT_YET_VALID, Code.EXPIRED})
@@ -164,7 +164,9 @@ class ToolsServer:
             cursor = _number(t, "SELECT position FROM server_source WHERE source = ?", source)
             fresh = [(index, row) for index, (serial, row) in enumerate(page.rows) if serial > cursor]
             codes = [int(Code.OK)] * len(page.rows)
-            for (index, _), code in zip(fresh, self._judged(t, [row for _, row in fresh], now), strict=True):
+            for (index, _), code in zip(
+                fresh, judged([row for _, row in fresh], self._ring(t, now), now=now), strict=True
+            ):
                 codes[index] = code
             self._hold(t, [row for index, row in fresh if codes[index] in TIMELY_LATER], now)
             t.run(
@@ -369,30 +371,6 @@ class ToolsServer:
                 continue
         return ring
 
-    def _judged(self, t: Transaction, rows: list[Material], now: int) -> list[int]:
-        codes = [int(Code.INTERNAL)] * len(rows)
-        ring = self._ring(t, now)
-        for token_type in TOKEN_TYPES:
-            places = [place for place, row in enumerate(rows) if row.token_type == token_type]
-            results = verify_tokens(
-                [rows[place].token for place in places],
-                ring,
-                now=now,
-                token_type=token_type,
-                audience=[rows[place].device for place in places],
-                max_lifetime=LONGEST_LIFETIME,
-            )
-            said = zip(
-                results["code"].to_pylist(),
-                results["sequence"].to_pylist(),
-                results["actions"].to_pylist(),
-                strict=True,
-            )
-            for place, (code, sequence, actions) in zip(places, said, strict=True):
-                agrees = code not in TIMELY_LATER or (sequence, actions) == (rows[place].sequence, rows[place].actions)
-                codes[place] = code if agrees else int(Code.CLAIM_INCONSISTENT)
-        return codes
-
     def _hold(self, t: Transaction, rows: list[Material], now: int) -> None:
         start = _number(t, "SELECT max(serial) FROM server_material") + 1
         t.run_many(
@@ -425,10 +403,6 @@ class ToolsServer:
         codes = {outcome.number: int(Code.REPLAY_CONFLICT) for outcome in spent}
         codes |= {outcome.number: int(verdict.code) for outcome, verdict in zip(honest, verdicts, strict=True)}
         return [codes.get(outcome.number, int(Code.OK)) for outcome in outcomes]
-
-
-# The longest that any token for a device may be in force (docs/format.md, limits): the issuer chose within it.
-LONGEST_LIFETIME = 31 * 86_400
 
 
 def _grant(t: Transaction, now: int, new: str, *parameters: object) -> None:

@@ -1,0 +1,84 @@
+"""Keys on the command line: made, shown, listed."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from itron_core.cli.shared import KEYRING, UsageError, output, read_keyring, read_signer, show
+from itron_core.issuing import LocalSigner
+
+keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, show and convert keys.")
+
+
+class Algorithm(StrEnum):
+    """What a key signs with."""
+
+    ED25519 = "Ed25519"
+    ESP256 = "ESP256"
+
+
+@keys_app.command("generate")
+def keys_generate(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key goes; must not exist yet.")],
+    algorithm: Annotated[Algorithm, typer.Option(help="What it signs with.")] = Algorithm.ED25519,
+) -> None:
+    """Make a new private key (PEM, PKCS#8, not encrypted, readable by its owner alone)."""
+    pem, signer = _new_key(algorithm.value)
+    try:
+        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+    except FileExistsError:
+        raise UsageError(f"{target} exists already", "a private key is never written over; name another file") from None
+    output.print(f"{algorithm.value} key {signer.public_key.kid.hex()} written to {target}", markup=False)
+
+
+@keys_app.command("public")
+def keys_public(
+    key: Annotated[Path, typer.Argument(metavar="FILE", help="A private key, PEM.")],
+    issuer: Annotated[str | None, typer.Option(help="The name that the keyring gives it.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="The private key's password, in a file.")] = None,
+) -> None:
+    """Print the public key as a JWK set, which `--keyring` reads."""
+    import json
+
+    jwk = _jwk(read_signer(key, password_file).public_key) | ({} if issuer is None else {"mtr_issuer": issuer})
+    output.print(json.dumps({"keys": [jwk]}, indent=2), markup=False)
+
+
+@keys_app.command("list")
+def keys_list(keyring: Annotated[list[Path], KEYRING]) -> None:
+    """List the keys of a keyring."""
+    rows = [
+        [entry.key.kid.hex(), entry.key.algorithm, entry.issuer or "-", ", ".join(sorted(entry.token_types))]
+        for entry in read_keyring(keyring).entries
+    ]
+    show(["kid", "algorithm", "issuer", "may sign"], rows)
+
+
+def _new_key(algorithm: str) -> tuple[bytes, LocalSigner]:
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+    ed = algorithm == Algorithm.ED25519.value
+    key = ed25519.Ed25519PrivateKey.generate() if ed else ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    return pem, LocalSigner(key)
+
+
+def _jwk(key: Any) -> dict[str, str]:
+    """RFC 7517, RFC 8037 (OKP), RFC 7518 section 6.2 (EC), RFC 9864 (alg)."""
+    import base64
+
+    def text(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+    if key.algorithm == "Ed25519":
+        members = {"kty": "OKP", "crv": "Ed25519", "x": text(key.raw)}
+    else:
+        members = {"kty": "EC", "crv": "P-256", "x": text(key.raw[1:33]), "y": text(key.raw[33:])}
+    return members | {"alg": key.algorithm, "kid": key.kid.hex()}

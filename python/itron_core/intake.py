@@ -1,0 +1,79 @@
+"""What a party that is handed material checks before it holds it: each token, and the columns beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from itron_core._rust import verify_tokens
+from itron_core.levels import Code
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from itron_core._rust import Keyring, Revocations
+    from itron_core.material import Material
+
+__all__ = ["TOKEN_TYPES", "judged"]
+
+TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
+# The longest that a token for a device may be in force (docs/format.md, limits): its issuer chose within it.
+LONGEST_LIFETIME = 31 * 86_400
+# Behind these checks only time and revocation follow: all that the token says is believed.
+BELIEVED = frozenset(
+    {
+        Code.OK,
+        Code.IAT_IN_FUTURE,
+        Code.NOT_YET_VALID,
+        Code.EXPIRED,
+        Code.SNAPSHOT_STALE,
+        Code.ISSUER_REVOKED,
+        Code.DEVICE_REVOKED,
+        Code.TOKEN_REVOKED,
+    }
+)
+CLAIMS = ("kid", "sequence", "actions", "epoch", "issued_at", "not_before", "expires_at", "session_seconds")
+
+
+def judged(
+    rows: Sequence[Material], keyring: Keyring, *, now: int, revocations: Revocations | None = None
+) -> list[int]:
+    """Return a `Code` a row: that of its token, verified for the row's device and type, whatever else it says.
+
+    A token that can be believed and contradicts its row in any column is CLAIM_INCONSISTENT; one of an unknown type is
+    TYP_MISMATCH.
+    """
+    codes = [int(Code.TYP_MISMATCH)] * len(rows)
+    for token_type in TOKEN_TYPES:
+        places = [place for place, row in enumerate(rows) if row.token_type == token_type]
+        if not places:
+            continue
+        results = verify_tokens(
+            [rows[place].token for place in places],
+            keyring,
+            now=now,
+            token_type=token_type,
+            audience=[rows[place].device for place in places],
+            revocations=revocations,
+            max_lifetime=LONGEST_LIFETIME,
+        )
+        said = zip(*(results[name].to_pylist() for name in CLAIMS), strict=True)
+        for place, code, claims in zip(places, results["code"].to_pylist(), said, strict=True):
+            contradicts = code in BELIEVED and not _agree(rows[place], claims)
+            codes[place] = int(Code.CLAIM_INCONSISTENT) if contradicts else code
+    return codes
+
+
+def _agree(row: Material, claims: tuple[Any, ...]) -> bool:
+    kid, sequence, actions, epoch, issued_at, not_before, expires_at, session_seconds = claims
+    return (
+        (row.kid, row.sequence, row.actions, row.epoch, row.session_seconds)
+        == (kid, sequence, actions, epoch, session_seconds)
+        and _second(issued_at) == row.issued_at
+        and _second(not_before) == (row.issued_at if row.not_before is None else row.not_before)
+        and _second(expires_at) == row.expires_at
+    )
+
+
+def _second(moment: datetime) -> int:
+    return int(moment.timestamp())

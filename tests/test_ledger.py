@@ -1,0 +1,162 @@
+"""The single-use ledger on both stores: three answers, in any order of batches, races and kills."""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from itron_core import Code
+from itron_core.ledger import Ledger, Use
+from itron_core.store import open_store
+
+KILLS = int(os.environ.get("ITRON_CORE_KILLS", "10"))
+RACERS = 4
+RACED_IDS = int(os.environ.get("ITRON_CORE_RACED_IDS", "20000"))
+
+
+def use(number, *, content=b"c", answer=b"", kid=b"k" * 8):
+    return Use(kid, number.to_bytes(16), hashlib.sha256(content).digest(), answer, 1)
+
+
+@pytest.fixture
+def ledger(store_url):
+    store = open_store(store_url)
+    yield Ledger(store)
+    store.close()
+
+
+def test_first_use_its_repeat_and_a_conflict(ledger):
+    assert ledger.decide([use(1, answer=b"first")]) == [(Code.OK, b"first")]
+    assert ledger.decide([use(1, answer=b"again")]) == [(Code.REPLAY_IDENTICAL, b"first")]
+    assert ledger.decide([use(1, content=b"other", answer=b"x")]) == [(Code.REPLAY_CONFLICT, b"first")]
+    assert len(ledger) == 1
+
+
+def test_identity_is_key_and_id_together(ledger):
+    assert [v.code for v in ledger.decide([use(1), use(1, kid=b"l" * 8), use(2)])] == [Code.OK] * 3
+
+
+def test_one_batch_meets_itself_in_order(ledger):
+    verdicts = ledger.decide([use(7, answer=b"a"), use(7, answer=b"b"), use(7, content=b"z")])
+    assert verdicts == [(Code.OK, b"a"), (Code.REPLAY_IDENTICAL, b"a"), (Code.REPLAY_CONFLICT, b"a")]
+
+
+def test_an_empty_batch_is_no_batch(ledger):
+    assert ledger.decide([]) == []
+
+
+def test_a_transaction_that_fails_used_nothing(store_url):
+    store = open_store(store_url)
+    ledger = Ledger(store)
+
+    def fail():
+        with store.write() as t:
+            assert ledger.decide([use(3)], t)[0].code == Code.OK
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert ledger.decide([use(3)])[0].code == Code.OK
+    store.close()
+
+
+@pytest.mark.parametrize("split", [1, 3, 50])
+def test_splits_give_the_verdicts_of_a_plain_dictionary(ledger, split):
+    rng = random.Random(split)
+    uses = [use(rng.randrange(40), content=bytes([rng.randrange(2)]), answer=bytes([n])) for n in range(200)]
+    first, wanted = {}, []
+    for u in uses:
+        known = first.setdefault(u.cti, u)
+        code = Code.OK if known is u else Code.REPLAY_IDENTICAL if known.content == u.content else Code.REPLAY_CONFLICT
+        wanted.append((code, known.answer))
+    found = [v for start in range(0, len(uses), split) for v in ledger.decide(uses[start : start + split])]
+    assert found == wanted
+
+
+RACER = """
+import random, sys
+from itron_core.ledger import Ledger, Use
+from itron_core.store import open_store
+url, seed, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+ledger = Ledger(open_store(url))
+ids = list(range(count))
+random.Random(seed).shuffle(ids)
+print("ready", flush=True)
+sys.stdin.readline()
+won = []
+for start in range(0, count, 100):
+    batch = ids[start:start + 100]
+    verdicts = ledger.decide([Use(b"k" * 8, n.to_bytes(16), b"c" * 32, b"", 1) for n in batch])
+    won += [n for n, verdict in zip(batch, verdicts) if verdict.code == 0]
+print(*won)
+"""
+
+
+def test_processes_that_race_win_each_id_once(store_url):
+    open_store(store_url).close()
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, store_url, str(seed), str(RACED_IDS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in range(RACERS)
+    ]
+    for racer in racers:
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    won = [list(map(int, racer.communicate()[0].split())) for racer in racers]
+    assert all(racer.returncode == 0 for racer in racers)
+    assert Counter(n for part in won for n in part) == Counter(range(RACED_IDS))
+    assert sum(map(bool, won)) > 1, "one process won all: nothing was raced"
+
+
+USER = """
+import sys
+from itron_core.ledger import Ledger, Use
+from itron_core.store import open_store
+ledger = Ledger(open_store(sys.argv[1]))
+start = int(sys.argv[2])
+for number in range(start, start + 1_000_000):
+    batch = [Use(b"k" * 8, (number * 10 + i).to_bytes(16), b"c" * 32, b"%d" % number, 1) for i in range(10)]
+    codes = {int(v.code) for v in ledger.decide(batch)}
+    print(number, *codes, flush=True)
+"""
+
+
+def test_a_kill_loses_nothing_that_was_acknowledged_and_uses_nothing_twice(store_url):
+    rng = random.Random(11)
+    start = 0
+    for _ in range(KILLS):
+        child = subprocess.Popen([sys.executable, "-c", USER, store_url, str(start)], stdout=subprocess.PIPE, text=True)
+        said = [child.stdout.readline()]
+        time.sleep(rng.random() * 0.05)
+        child.send_signal(signal.SIGKILL)
+        said += child.communicate()[0].splitlines()
+        acknowledged = [line.split() for line in said if line.strip()]
+        whole = [int(line[0]) for line in acknowledged if len(line) > 1]
+        assert all(line[1:] == ["0"] for line in acknowledged if len(line) > 1)
+        store = open_store(store_url)
+        ledger = Ledger(store)
+        for number in whole:
+            (verdict,) = ledger.decide([use_of(number)])
+            assert verdict == (Code.REPLAY_IDENTICAL, b"%d" % number)
+        # The batch that was cut off is there as a whole or not at all.
+        following = whole[-1] + 1 if whole else start
+        codes = {v.code for v in ledger.decide([use_of(following, place) for place in range(10)])}
+        assert codes in ({Code.OK}, {Code.REPLAY_IDENTICAL})
+        start = following + 1
+        store.close()
+
+
+def use_of(number, place=0):
+    return Use(b"k" * 8, (number * 10 + place).to_bytes(16), b"c" * 32, b"%d" % number, 1)

@@ -1,0 +1,231 @@
+"""One suite for both stores: what a store promises to the parties."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from itron_core import InputError, ItronCoreError, StoreError
+from itron_core import store as store_module
+from itron_core.postgres import translated
+from itron_core.store import open_store
+
+TABLE = "CREATE TABLE thing (number INTEGER NOT NULL PRIMARY KEY, name TEXT, data BLOB) STRICT"
+SECOND = "ALTER TABLE thing ADD COLUMN size INTEGER"
+
+
+@pytest.fixture
+def store(store_url):
+    store = open_store(store_url)
+    store.migrate("things", [TABLE])
+    yield store
+    store.close()
+
+
+def count(store):
+    with store.read() as t:
+        return t.rows("SELECT count(*) FROM thing")[0][0]
+
+
+def test_rows_come_back_as_they_went(store):
+    row = (2**62, "ä'?%s", bytes(range(256)))
+    with store.write() as t:
+        assert t.run("INSERT INTO thing VALUES (?, ?, ?)", row) == 1
+        t.run_many("INSERT INTO thing VALUES (?, ?, ?)", [(1, None, None), (2, "", b"")])
+    with store.read() as t:
+        assert t.rows("SELECT * FROM thing ORDER BY number") == [(1, None, None), (2, "", b""), row]
+
+
+def test_an_exception_undoes_all(store):
+    def fail():
+        with store.write() as t:
+            t.run("INSERT INTO thing VALUES (1, 'a', NULL)")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert count(store) == 0
+
+
+def test_insert_new_says_which_were_new(store):
+    sql = "INSERT INTO thing VALUES (?, ?, NULL) ON CONFLICT DO NOTHING"
+    with store.write() as t:
+        assert t.insert_new(sql, []) == []
+        assert t.insert_new(sql, [(1, "a"), (2, "b"), (1, "c")]) == [True, True, False]
+        assert t.insert_new(sql, [(2, "d"), (3, "e")]) == [False, True]
+
+
+def test_a_transaction_within_another_is_refused(store):
+    with store.write(), pytest.raises(InputError, match="inside another"), store.read():
+        pass
+
+
+def test_what_does_not_fit_a_column_is_refused(store):
+    with pytest.raises(StoreError), store.write() as t:
+        t.run("INSERT INTO thing VALUES ('word', 'a', NULL)")
+    assert count(store) == 0
+
+
+def test_a_reader_sees_one_moment(store, store_url):
+    other = open_store(store_url)
+    with store.read() as t:
+        before = t.rows("SELECT count(*) FROM thing")
+        with other.write() as u:
+            u.run("INSERT INTO thing VALUES (1, 'a', NULL)")
+        assert t.rows("SELECT count(*) FROM thing") == before
+    assert count(store) == 1
+    other.close()
+
+
+def test_writers_wait_for_each_other(store, store_url):
+    def add(which):
+        for _ in range(25):
+            with which.write() as t:
+                ((last,),) = t.rows("SELECT coalesce(max(number), 0) FROM thing")
+                t.run("INSERT INTO thing VALUES (?, NULL, NULL)", (last + 1,))
+
+    stores = [open_store(store_url) for _ in range(3)]
+    threads = [threading.Thread(target=add, args=(which,)) for which in [*stores, store, store]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert count(store) == 125
+    for other in stores:
+        other.close()
+
+
+def test_steps_are_taken_once_and_in_order(store, store_url):
+    store.migrate("things", [TABLE, SECOND])
+    store.migrate("things", [TABLE, SECOND])
+    with store.write() as t:
+        t.run("INSERT INTO thing VALUES (1, 'a', NULL, 7)")
+    again = open_store(store_url)
+    with pytest.raises(StoreError, match=r"'things'.*2 steps.*1: a newer"):
+        again.migrate("things", [TABLE])
+    again.close()
+
+
+def test_a_step_that_fails_is_not_taken(store):
+    with pytest.raises(StoreError):
+        store.migrate("things", [TABLE, "ALTER TABLE thing ADD COLUMN size INTEGER; CREATE NONSENSE"])
+    store.migrate("things", [TABLE, SECOND])
+
+
+def test_a_forked_child_has_a_connection_of_its_own(store):
+    with store.write() as t:
+        t.run("INSERT INTO thing VALUES (1, 'a', NULL)")
+    child = os.fork()
+    if child == 0:
+        with store.write() as t:
+            t.run("INSERT INTO thing VALUES (2, 'b', NULL)")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert count(store) == 2
+
+
+def test_urls_that_are_none():
+    for url in ["", ":memory:", "mysql:///there"]:
+        with pytest.raises(InputError):
+            open_store(url)
+
+
+def test_a_path_and_its_url_are_one_store(tmp_path):
+    store = open_store(tmp_path / "a.db")
+    store.migrate("things", [TABLE])
+    with store.write() as t:
+        t.run("INSERT INTO thing VALUES (1, 'a', NULL)")
+    assert count(open_store(f"sqlite:///{tmp_path / 'a.db'}")) == 1
+
+
+def test_commits_are_synced(tmp_path):
+    store = open_store(tmp_path / "a.db")
+    with store.read() as t:
+        assert t.rows("PRAGMA synchronous") == [(2,)]
+        assert t.rows("PRAGMA journal_mode") == [("wal",)]
+
+
+def test_a_locked_file_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "SECONDS_TO_WAIT_FOR_A_LOCK", 0.05)
+    store = open_store(tmp_path / "a.db")
+    store.migrate("things", [TABLE])
+    holder = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="locked"), store.write():
+        pass
+    holder.execute("COMMIT")
+    with store.write() as t:
+        t.run("INSERT INTO thing VALUES (1, 'a', NULL)")
+    holder.close()
+
+
+def test_a_file_that_is_no_database_says_so(tmp_path):
+    (tmp_path / "a.db").write_bytes(b"this is no database, however long it may be" * 50)
+    with pytest.raises(StoreError, match="not a database"):
+        open_store(tmp_path / "a.db")
+
+
+def test_a_corrupted_page_is_an_error_and_no_answer(tmp_path):
+    store = open_store(tmp_path / "a.db")
+    store.migrate("things", [TABLE])
+    with store.write() as t:
+        t.run_many("INSERT INTO thing VALUES (?, 'name', ?)", [(n, bytes(1000)) for n in range(200)])
+    store.close()
+    data = bytearray((tmp_path / "a.db").read_bytes())
+    for page in range(3, len(data) // 4096):
+        data[page * 4096 : page * 4096 + 64] = b"\xff" * 64
+    (tmp_path / "a.db").write_bytes(data)
+    with pytest.raises(StoreError), open_store(tmp_path / "a.db").read() as t:
+        t.rows("SELECT sum(length(data)) FROM thing")
+
+
+def test_a_full_disk_keeps_what_was_there(tmp_path):
+    store = open_store(tmp_path / "a.db")
+    store.migrate("things", [TABLE])
+    with store.write() as t:
+        t.run("INSERT INTO thing VALUES (1, 'kept', NULL)")
+    with store.read() as t:
+        t.rows("PRAGMA max_page_count = 10")  # SQLite's own way to be full
+    with pytest.raises(StoreError, match="full"), store.write() as t:
+        t.run_many("INSERT INTO thing VALUES (?, NULL, ?)", [(n, bytes(4000)) for n in range(2, 100)])
+    assert count(store) == 1
+
+
+def test_a_folder_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(StoreError, match="nowhere"):
+        open_store(tmp_path / "nowhere" / "a.db")
+
+
+def test_a_server_that_is_not_there_says_so():
+    with pytest.raises(StoreError, match="PostgreSQL"):
+        open_store("postgresql://user:hidden-word@127.0.0.1:1/none")
+
+
+def test_a_password_is_in_no_message():
+    with pytest.raises(ItronCoreError) as caught:
+        open_store("postgresql://user:hidden-word@127.0.0.1:1/none")
+    assert "hidden-word" not in str(caught.value)
+
+
+def test_a_lost_connection_is_an_error_and_the_next_call_goes_on(postgres_url):
+    store = open_store(postgres_url)
+    store.migrate("things", [TABLE])
+    with pytest.raises(StoreError), store.write() as t:
+        t.rows("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert count(store) == 0
+    store.close()
+
+
+def test_one_spelling_of_sql_for_both():
+    assert translated("SELECT ?, '%'") == "SELECT %s, '%%'"
+    assert (
+        translated("CREATE TABLE a (b INTEGER, c BLOB) STRICT, WITHOUT ROWID") == "CREATE TABLE a (b BIGINT, c BYTEA)"
+    )
+
+
+def test_postgres_is_imported_only_where_it_is_asked_for():
+    code = "import sys, itron_core.store; sys.exit('psycopg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,395 @@
+"""The tools server on both stores: what is granted to whom, cursors, repeats, alarms."""
+
+import pytest
+
+from itron_core import (
+    Action,
+    Code,
+    ExchangeError,
+    InputError,
+    Keyring,
+    KeyringEntry,
+    LocalSigner,
+    Permission,
+    RequestRefused,
+    Revocations,
+    TokenRefused,
+    issue_delegation,
+    issue_revocations,
+    issue_tokens,
+)
+from itron_core.material import DeviceRecord, Material, MaterialState, Outcome, Page, Want
+from itron_core.store import open_store
+from itron_core.tools_server import ToolsServer
+
+NOW = 1_800_000_000
+HOUR = 3_600
+ROOT = LocalSigner.generate()
+ISSUER = LocalSigner.generate()
+DEVICES = [f"ert:{number}" for number in range(100, 110)]
+ALL = sum(Permission)
+
+
+def keyring():
+    return Keyring([KeyringEntry(ROOT.public_key, issuer="root"), KeyringEntry(ISSUER.public_key, issuer="ism")])
+
+
+def material(
+    devices=DEVICES,
+    *,
+    token_type="secure_command",
+    action=Action.DISCONNECT_SERVICE,
+    sequence=1,
+    unit="gas",
+    signer=ISSUER,
+    expires_in=HOUR,
+):
+    count = len(devices)
+    columns = {
+        "device": devices,
+        "actions": [1 << action] * count,
+        "sequence": [sequence] * count,
+        "epoch": [0] * count,
+        "expires_at": [NOW + expires_in] * count,
+    }
+    if token_type == "secure_command":
+        columns["command"] = [action.name.lower().encode()] * count
+    tokens = issue_tokens(columns, signer, now=NOW, token_type=token_type).to_pylist()
+    session = HOUR if token_type == "authorization" or action is Action.OPEN_SESSION else None
+    return [
+        Material(
+            unit,
+            device,
+            token_type,
+            1 << action,
+            signer.public_key.kid,
+            sequence,
+            0,
+            NOW,
+            None,
+            NOW + expires_in,
+            session,
+            token,
+        )
+        for device, token in zip(devices, tokens, strict=True)
+    ]
+
+
+def page(rows, start=1):
+    return Page(list(enumerate(rows, start)), start + len(rows) - 1, more=False)
+
+
+@pytest.fixture
+def server(store_url):
+    store = open_store(store_url)
+    server = ToolsServer(store, keyring())
+    server.set_users(
+        [("ann", "gas", ALL), ("bob", "gas", ALL), ("eve", "water", ALL), ("low", "gas", Permission.READ_ENDPOINTS)],
+        now=NOW,
+    )
+    server.set_devices([DeviceRecord(device, "gas", 1, 0, 1, True, 0) for device in DEVICES], now=NOW)
+    yield server
+    store.close()
+
+
+def wants(devices=DEVICES, *, token_type="secure_command", action=Action.DISCONNECT_SERVICE, start=1):
+    return [Want(number, device, token_type, action) for number, device in enumerate(devices, start)]
+
+
+def outcome(row, number=1, *, state=MaterialState.USED, answer=b"{}", content=None):
+    return Outcome(
+        number, row.device, Action.DISCONNECT_SERVICE, row.kid, row.cti, content or row.content, state, 0, answer, NOW
+    )
+
+
+def signed_in(server, tool="t1", user="ann"):
+    server.snapshot(tool, user, now=NOW)
+    return tool
+
+
+def held(server, tool, after=0, limit=100):
+    return [row for _, row in server.material(tool, after, limit, now=NOW).rows]
+
+
+def kinds(server):
+    import json
+
+    return [json.loads(entry)["kind"] for entry in server._journal.entries(0, 10_000)]
+
+
+def test_material_that_waits_is_granted_on_request(server):
+    rows = material()
+    assert server.receive("ism", page(rows), now=NOW) == [0] * 10
+    tool = signed_in(server)
+    assert held(server, tool) == []
+    assert server.request(tool, wants(DEVICES[:3]), now=NOW) == 3
+    assert held(server, tool) == rows[:3]
+
+
+def test_material_that_comes_later_is_granted_to_open_wishes(server):
+    tool = signed_in(server)
+    server.request(tool, wants(DEVICES[:3]), now=NOW)
+    rows = material()
+    server.receive("ism", page(rows), now=NOW)
+    assert held(server, tool) == rows[:3]
+
+
+def test_two_tools_may_hold_material_for_one_device(server):
+    rows = material()
+    server.receive("ism", page(rows), now=NOW)
+    for tool, user in [("t1", "ann"), ("t2", "bob")]:
+        server.request(signed_in(server, tool, user), wants(DEVICES[:1]), now=NOW)
+        assert held(server, tool) == rows[:1]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10, 100])
+def test_pages_are_the_same_however_they_are_cut_and_asked_again(server, limit):
+    rows = material()
+    server.receive("ism", page(rows), now=NOW)
+    tool = signed_in(server)
+    server.request(tool, wants(), now=NOW)
+    cursor, found = 0, []
+    while True:
+        answer = server.material(tool, cursor, limit, now=NOW)
+        assert server.material(tool, cursor, limit, now=NOW) == answer
+        found += [row for _, row in answer.rows]
+        cursor = answer.next
+        if not answer.more:
+            break
+    assert found == rows
+
+
+def test_everything_may_be_said_twice(server):
+    rows = material()
+    tool = signed_in(server)
+    for _ in range(2):
+        assert server.receive("ism", page(rows), now=NOW) == [0] * 10
+        assert server.request(tool, wants(), now=NOW) == 10
+        assert server.report(tool, [outcome(rows[0])], now=NOW) == [Code.OK]
+    assert server.received("ism") == 10
+    assert len(server.outcomes(0, 10).rows) == 1
+    # What overlaps is taken once.
+    more = material(sequence=2)
+    assert server.receive("ism", page([*rows[5:], *more], start=6), now=NOW) == [0] * 15
+    assert server.received("ism") == 20
+    assert server.request(tool, wants(DEVICES[5:] + DEVICES[:2], start=6), now=NOW) == 12
+
+
+def test_a_use_is_decided_once_and_its_repeat_by_another_tool_is_a_replay(server):
+    rows = material()
+    server.receive("ism", page(rows), now=NOW)
+    for tool, user in [("t1", "ann"), ("t2", "bob")]:
+        server.request(signed_in(server, tool, user), wants(), now=NOW)
+    assert server.report("t1", [outcome(rows[0])], now=NOW) == [Code.OK]
+    assert server.report("t2", [outcome(rows[0], answer=b"later")], now=NOW) == [Code.REPLAY_IDENTICAL]
+    assert rows[0] not in held(server, "t2")
+    assert len(held(server, "t2")) == 9
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: outcome(row, content=bytes(32)),
+        lambda row: outcome(row._replace(device=DEVICES[1])),
+        lambda row: outcome(row._replace(sequence=99)),
+        lambda row: outcome(row._replace(kid=bytes(8))),
+    ],
+    ids=["content", "device", "sequence", "key"],
+)
+def test_a_use_of_what_was_not_granted_is_an_alarm_and_uses_nothing(server, change):
+    rows = material()
+    server.receive("ism", page(rows), now=NOW)
+    tool = signed_in(server)
+    server.request(tool, wants(DEVICES[:1]), now=NOW)
+    assert server.report(tool, [change(rows[0])], now=NOW) == [Code.REPLAY_CONFLICT]
+    assert kinds(server)[-1] == "alarm"
+    assert held(server, tool) == rows[:1]
+    assert server.report(tool, [outcome(rows[0], 2)], now=NOW) == [Code.OK]
+
+
+def test_what_was_sent_without_an_answer_uses_nothing(server):
+    rows = material()
+    server.receive("ism", page(rows), now=NOW)
+    tool = signed_in(server)
+    server.request(tool, wants(DEVICES[:1]), now=NOW)
+    assert server.report(tool, [outcome(rows[0], state=MaterialState.SENT)], now=NOW) == [Code.OK]
+    assert held(server, tool) == rows[:1]
+
+
+def test_permission_and_unit_bound_what_is_granted(server):
+    server.receive("ism", page(material()), now=NOW)
+    low = signed_in(server, "low-tool", "low")
+    assert server.request(low, wants(), now=NOW) == 10
+    assert held(server, low) == []
+    assert kinds(server).count("critical_refused") == 10
+    eve = signed_in(server, "eve-tool", "eve")
+    server.request(eve, wants(), now=NOW)
+    assert held(server, eve) == []
+    assert server.devices(eve, DEVICES, now=NOW) == []
+
+
+def test_an_authorization_wants_its_own_permission(server):
+    server.set_users([("ann", "gas", ALL & ~Permission.SIGNED_AUTHORIZATION)], now=NOW)
+    server.receive("ism", page(material(token_type="authorization", action=Action.READ_ENDPOINT)), now=NOW)
+    tool = signed_in(server)
+    server.request(tool, wants(token_type="authorization", action=Action.READ_ENDPOINT), now=NOW)
+    assert held(server, tool) == []
+
+
+def test_a_user_who_is_taken_away_is_refused(server):
+    tool = signed_in(server)
+    server.set_users([("bob", "gas", ALL)], now=NOW)
+    with pytest.raises(RequestRefused, match="user_unknown"):
+        server.snapshot(tool, "ann", now=NOW)
+    server.receive("ism", page(material()), now=NOW)
+    server.request(tool, wants(), now=NOW)
+    assert held(server, tool) == []
+
+
+def test_a_tool_stays_in_its_unit(server):
+    signed_in(server, "t1", "ann")
+    with pytest.raises(RequestRefused, match="unit_mismatch"):
+        server.snapshot("t1", "eve", now=NOW)
+
+
+def test_a_tool_that_never_signed_in_is_refused(server):
+    for call in [
+        lambda: server.request("t9", wants(), now=NOW),
+        lambda: server.material("t9", 0, 1, now=NOW),
+        lambda: server.devices("t9", DEVICES, now=NOW),
+        lambda: server.report("t9", [], now=NOW),
+    ]:
+        with pytest.raises(RequestRefused, match="sign_in_required"):
+            call()
+
+
+def test_cursors_and_numbers_out_of_order_are_refused(server):
+    tool = signed_in(server)
+    for after in [-1, 1]:
+        with pytest.raises(RequestRefused, match="cursor_unknown"):
+            server.material(tool, after, 10, now=NOW)
+    with pytest.raises(RequestRefused, match="number_skipped"):
+        server.request(tool, wants(start=2), now=NOW)
+    with pytest.raises(RequestRefused, match="number_skipped"):
+        server.report(tool, [outcome(material()[0], 5)], now=NOW)
+    with pytest.raises(InputError):
+        server.request(tool, [Want(1, DEVICES[0], "delegation", 0)], now=NOW)
+    with pytest.raises(InputError):
+        server.request(tool, [Want(1, DEVICES[0], "secure_command", 6)], now=NOW)
+    with pytest.raises(InputError):
+        server.material(tool, 0, 0, now=NOW)
+    assert server.request(tool, wants(), now=NOW) == 10
+
+
+def test_what_does_not_verify_is_not_held_and_stops_nothing(server):
+    rows = material()
+    foreign = material(signer=LocalSigner.generate())[0]
+    bad = [
+        rows[1]._replace(token=rows[1].token[:-1] + bytes([rows[1].token[-1] ^ 1])),
+        rows[2]._replace(device=DEVICES[3]),
+        rows[4]._replace(sequence=7),
+        rows[5]._replace(actions=1),
+        rows[6]._replace(token_type="authorization"),
+        rows[7]._replace(token_type="nonsense"),
+        rows[8]._replace(token=b""),
+        rows[9]._replace(epoch=3),
+        rows[9]._replace(kid=bytes(8)),
+        rows[9]._replace(expires_at=NOW + 2 * HOUR),
+        foreign,
+    ]
+    codes = server.receive("ism", page([rows[0], *bad, rows[3]]), now=NOW)
+    assert codes[0] == codes[-1] == Code.OK
+    assert all(code != Code.OK for code in codes[1:-1])
+    tool = signed_in(server)
+    server.request(tool, wants(), now=NOW)
+    assert held(server, tool) == [rows[0], rows[3]]
+    assert kinds(server).count("material_refused") == len(bad)
+
+
+def test_a_page_that_does_not_rise_is_refused_as_a_whole(server):
+    a, b, *_ = material()
+    for rows, end in [([(2, a), (1, b)], 2), ([(1, a), (1, b)], 1), ([(1, a), (5, b)], 4)]:
+        with pytest.raises(ExchangeError):
+            server.receive("ism", Page(rows, end, more=False), now=NOW)
+    assert server.received("ism") == 0
+
+
+def test_expired_material_is_not_granted(server):
+    server.receive("ism", page(material(expires_in=HOUR)), now=NOW)
+    tool = signed_in(server)
+    server.request(tool, wants(), now=NOW + HOUR)
+    assert held(server, tool) == []
+
+
+def test_keys_come_and_go_by_delegation(server):
+    issuing = LocalSigner.generate()
+    token = issue_delegation(
+        KeyringEntry(issuing.public_key, issuer="ism-2", token_types=["secure_command"]),
+        ROOT,
+        now=NOW,
+        expires_at=NOW + HOUR,
+    )
+    rows = material(signer=issuing)
+    assert set(server.receive("ism", page(rows[:5]), now=NOW)) == {Code.KEY_UNKNOWN}
+    server.set_delegations([token], now=NOW)
+    assert server.receive("ism", page(rows[5:], start=6), now=NOW) == [0] * 5
+    assert server.snapshot("t1", "ann", now=NOW).delegations == (token,)
+    with pytest.raises(TokenRefused):
+        server.set_delegations([token[:-1] + b"x"], now=NOW)
+    assert server.snapshot("t1", "ann", now=NOW).delegations == (token,)
+    # An expired delegation ends its key, and the others go on.
+    later = NOW + 2 * HOUR
+    assert set(server.receive("late", page(rows), now=later)) == {Code.KEY_UNKNOWN}
+    assert server.receive("late", page(material(expires_in=3 * HOUR, sequence=2), start=11), now=later) == [0] * 10
+
+
+def test_revocations_rise_by_version(server):
+    def snapshot(version):
+        revocations = Revocations(issuers=[], version=version, expires_at=NOW + HOUR)
+        return issue_revocations(revocations, ROOT, issuer="root", now=NOW)
+
+    first, second = snapshot(1), snapshot(2)
+    server.set_revocations(first, now=NOW)
+    server.set_revocations(second, now=NOW)
+    assert server.snapshot("t1", "ann", now=NOW).revocations == second
+    with pytest.raises(Exception, match="version"):
+        server.set_revocations(first, now=NOW)
+    with pytest.raises(TokenRefused):
+        server.set_revocations(second[:-1] + b"x", now=NOW)
+    assert server.snapshot("t1", "ann", now=NOW).revocations == second
+
+
+def test_device_records_are_renewed(server):
+    tool = signed_in(server)
+    server.set_devices([DeviceRecord(DEVICES[0], "gas", 2, 1, 2, False, 9)], now=NOW)
+    assert server.devices(tool, [DEVICES[0], "ert:5"], now=NOW) == [DeviceRecord(DEVICES[0], "gas", 2, 1, 2, False, 9)]
+    assert len(server.devices(tool, DEVICES * 200, now=NOW)) == 2000
+
+
+def test_outcomes_are_read_by_cursor(server):
+    rows = material()
+    server.receive("ism", page(rows), now=NOW)
+    tool = signed_in(server)
+    server.request(tool, wants(), now=NOW)
+    said = [outcome(row, number) for number, row in enumerate(rows, 1)]
+    server.report(tool, said[:4], now=NOW)
+    server.report(tool, said, now=NOW)
+    first = server.outcomes(0, 7)
+    rest = server.outcomes(first.next, 7)
+    assert (first.more, rest.more) == (True, False)
+    assert [(serial, who, what) for serial, who, what in first.rows + rest.rows] == [
+        (number, tool, one) for number, one in enumerate(said, 1)
+    ]
+
+
+def test_no_token_and_no_key_enters_the_audit_log(server):
+    rows = material()
+    server.receive("ism", page(rows), now=NOW)
+    tool = signed_in(server)
+    server.request(tool, wants(), now=NOW)
+    server.report(tool, [outcome(rows[0])], now=NOW)
+    text = b"".join(server._journal.entries(0, 1000))
+    assert rows[0].cti.hex().encode() in text
+    for row in rows:
+        assert row.token.hex().encode() not in text
+        assert row.token not in text
