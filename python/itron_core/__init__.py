@@ -24,7 +24,15 @@ from itron_core._rust import (
     verify_token,
     verify_tokens,
 )
-from itron_core.errors import InputError, ItronCoreError, KeyRefused, TokenRefused
+from itron_core.errors import (
+    ExchangeError,
+    InputError,
+    ItronCoreError,
+    KeyRefused,
+    RequestRefused,
+    StoreError,
+    TokenRefused,
+)
 from itron_core.issuing import LocalSigner, Signer, issue_delegation, issue_revocations, issue_tokens
 from itron_core.levels import (
     Action,
@@ -53,6 +61,7 @@ __all__ = [
     "Decision",
     "DerivedKeys",
     "DeviceClass",
+    "ExchangeError",
     "InputError",
     "ItronCoreError",
     "KeyRefused",
@@ -67,12 +76,14 @@ __all__ = [
     "PublicKey",
     "ReadingKey",
     "Reason",
+    "RequestRefused",
     "Revocations",
     "RouteResults",
     "SecurityLevel",
     "SessionResults",
     "SignatureResults",
     "Signer",
+    "StoreError",
     "Token",
     "TokenRefused",
     "TokenResults",
