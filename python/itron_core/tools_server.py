@@ -31,7 +31,7 @@ __all__ = ["Exchange", "OutcomePage", "ToolsServer"]
 SPENT = frozenset({MaterialState.USED, MaterialState.REPLAYED})
 # A token may come early or late; everything else about it must be right before it is held.
 TIMELY_LATER = frozenset({Code.OK, Code.NOT_YET_VALID, Code.EXPIRED})
-NAMES_A_QUERY = 500
+VALUES_A_QUERY = 500
 
 STEPS = [
     """
@@ -52,7 +52,7 @@ STEPS = [
         unit TEXT NOT NULL, device TEXT NOT NULL, token_type TEXT NOT NULL, actions INTEGER NOT NULL,
         sequence INTEGER NOT NULL, epoch INTEGER NOT NULL, issued_at INTEGER NOT NULL, not_before INTEGER,
         expires_at INTEGER NOT NULL, session_seconds INTEGER, token BLOB NOT NULL, used INTEGER NOT NULL,
-        UNIQUE (kid, cti)
+        UNIQUE (cti, kid)
     ) STRICT;
     CREATE INDEX server_material_device ON server_material (device, token_type);
     CREATE TABLE server_want (
@@ -316,9 +316,8 @@ class ToolsServer:
         found: list[DeviceRecord] = []
         with self._store.read() as t:
             unit = _known_tool(t, tool).unit
-            for start in range(0, len(names), NAMES_A_QUERY):
-                some = names[start : start + NAMES_A_QUERY]
-                places = ", ".join("?" * len(some))
+            for some in _some_at_a_time(list(dict.fromkeys(names))):
+                places = _places(some)
                 rows = t.rows(
                     "SELECT device, unit, device_class, mode, security_level, level_verified, epoch FROM server_device"  # noqa: S608
                     f" WHERE unit = ? AND device IN ({places})",
@@ -352,11 +351,7 @@ class ToolsServer:
                 t, [_outcome_entry(known, outcome, code, now) for outcome, code in zip(fresh, codes, strict=True)]
             )
             answer = dict(zip((outcome.number for outcome in fresh), codes, strict=True))
-            repeated = [o.number for o in outcomes if o.number not in answer]
-            answer |= {
-                number: _number(t, "SELECT code FROM server_outcome WHERE tool = ? AND number = ?", tool, number)
-                for number in repeated
-            }
+            answer |= _codes_given(t, tool, [outcome.number for outcome in outcomes if outcome.number not in answer])
         self._journal.publish()
         return [answer[outcome.number] for outcome in outcomes]
 
@@ -375,7 +370,7 @@ class ToolsServer:
         start = _number(t, "SELECT max(serial) FROM server_material") + 1
         t.run_many(
             "INSERT INTO server_material VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
-            " ON CONFLICT (kid, cti) DO NOTHING",
+            " ON CONFLICT (cti, kid) DO NOTHING",
             [(serial, row.kid, row.cti, row.content, *row[:4], *row[5:]) for serial, row in enumerate(rows, start)],
         )
         if rows:
@@ -394,7 +389,10 @@ class ToolsServer:
 
     def _decided(self, t: Transaction, tool: str, outcomes: Sequence[Outcome]) -> list[int]:
         spent = [outcome for outcome in outcomes if outcome.state in SPENT and outcome.kid]
-        honest = [outcome for outcome in spent if _was_granted(t, tool, outcome)]
+        granted = _granted(t, tool, [outcome.cti for outcome in spent])
+        honest = [
+            outcome for outcome in spent if granted.get((outcome.kid, outcome.cti)) == (outcome.content, outcome.device)
+        ]
         uses = [Use(outcome.kid, outcome.cti, outcome.content, outcome.answer, outcome.at) for outcome in honest]
         verdicts = self._ledger.decide(uses, t)
         t.run_many(
@@ -410,13 +408,36 @@ def _grant(t: Transaction, now: int, new: str, *parameters: object) -> None:
     t.run(COUNT_GRANTS)
 
 
-def _was_granted(t: Transaction, tool: str, outcome: Outcome) -> bool:
-    found = t.rows(
-        "SELECT m.content, m.device FROM server_material m JOIN server_grant g ON g.material = m.serial"
-        " WHERE g.tool = ? AND m.kid = ? AND m.cti = ?",
-        (tool, outcome.kid, outcome.cti),
+def _granted(t: Transaction, tool: str, ids: Sequence[bytes]) -> dict[tuple[bytes, bytes], tuple[bytes, str]]:
+    """Return content and device of what the tool was granted, by key id and CWT id."""
+    found = [
+        row
+        for some in _some_at_a_time(ids)
+        for row in t.rows(
+            "SELECT m.kid, m.cti, m.content, m.device FROM server_material m"  # noqa: S608  # only places for parameters
+            f" JOIN server_grant g ON g.material = m.serial WHERE g.tool = ? AND m.cti IN ({_places(some)})",
+            (tool, *some),
+        )
+    ]
+    return {(bytes(kid), bytes(cti)): (bytes(content), device) for kid, cti, content, device in found}
+
+
+def _codes_given(t: Transaction, tool: str, numbers: Sequence[int]) -> dict[int, int]:
+    if not numbers:
+        return {}
+    rows = t.rows(
+        "SELECT number, code FROM server_outcome WHERE tool = ? AND number BETWEEN ? AND ?",
+        (tool, min(numbers), max(numbers)),
     )
-    return bool(found) and (bytes(found[0][0]), found[0][1]) == (outcome.content, outcome.device)
+    return dict(rows)
+
+
+def _some_at_a_time(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (values[start : start + VALUES_A_QUERY] for start in range(0, len(values), VALUES_A_QUERY))
+
+
+def _places(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _known_tool(t: Transaction, tool: str) -> _Tool:
