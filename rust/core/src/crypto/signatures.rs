@@ -1,7 +1,7 @@
 //! Many signatures, each with its key: one exact verdict a row.
 
 use super::public_key::{Algorithm, PublicKey};
-use super::tables::Table;
+use super::tables::{Table, share_of_lanes};
 use super::{ed25519, p256};
 use crate::code::{Check, Code};
 use crate::work;
@@ -110,11 +110,12 @@ trait Kernel: Table {
 
 /// Verifies rows of one algorithm, in which those of one key stand together: runs of keys with a table and of keys without.
 fn verify_with<T: Kernel>(rows: &[Row<'_>], expected: u64, verdicts: &mut [bool]) {
+    let price = share_of_lanes(rows.len());
     let keys: Vec<(usize, Option<Arc<T>>)> = rows
         .chunk_by(|a, b| std::ptr::eq(a.key, b.key))
         .map(|same| {
             let sound = |table: &T| is_sound(table, same[0]);
-            (same.len(), T::cache().table(T::key(same[0].key), same.len() as u64, expected, sound))
+            (same.len(), T::cache().table(T::key(same[0].key), same.len() as u64, price, expected, sound))
         })
         .collect();
     let (mut rows, mut verdicts) = (rows, verdicts);
