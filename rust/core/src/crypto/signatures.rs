@@ -45,14 +45,15 @@ pub fn verify(rows: &[Row<'_>], expected: u64, verdicts: &mut [bool]) {
         return verify_algorithm(first.key.algorithm(), rows, expected, verdicts);
     }
     // Rows of one key stand together: one look for its table, and lanes that share a cache.
-    let mut order: Vec<usize> = (0..rows.len()).collect();
-    order.sort_by_key(|&row| (rows[row].key.algorithm() as u8, std::ptr::from_ref(rows[row].key).addr()));
-    for same in order.chunk_by(|&a, &b| rows[a].key.algorithm() == rows[b].key.algorithm()) {
-        let together: Vec<Row<'_>> = same.iter().map(|&row| rows[row]).collect();
+    let place = |(at, row): (usize, &Row<'_>)| (row.key.algorithm() as u8, std::ptr::from_ref(row.key).addr(), at);
+    let mut order: Vec<_> = rows.iter().enumerate().map(place).collect();
+    order.sort_unstable();
+    for same in order.chunk_by(|a, b| a.0 == b.0) {
+        let together: Vec<Row<'_>> = same.iter().map(|&(.., at)| rows[at]).collect();
         let mut answers = vec![false; together.len()];
         verify_algorithm(together[0].key.algorithm(), &together, expected, &mut answers);
-        for (&row, answer) in same.iter().zip(answers) {
-            verdicts[row] = answer;
+        for (&(.., at), answer) in same.iter().zip(answers) {
+            verdicts[at] = answer;
         }
     }
 }

@@ -232,7 +232,18 @@ impl<'a> Claims<'a> {
     /// # Errors
     /// 102 to 106 and 400 for the payload, 102 to 106 for the scope in it, then the lowest of 401 to 404.
     pub fn read(payload: &'a [u8], token_type: TokenType) -> Check<Self> {
-        let mut pass = Pass::new(token_type);
+        let mut claims = Self::default();
+        Self::read_into(&mut claims, payload, token_type)?;
+        Ok(claims)
+    }
+
+    /// As [`Self::read`], into claims that are the default; after an error they mean nothing.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    #[inline]
+    pub fn read_into(&mut self, payload: &'a [u8], token_type: TokenType) -> Check<()> {
+        let mut pass = Pass::new(token_type, self);
         pass.run(payload)?;
         pass.judge()
     }
@@ -364,9 +375,9 @@ impl CoseKey {
 }
 
 /// One pass over a payload.
-struct Pass<'a> {
+struct Pass<'p, 'a> {
     token_type: TokenType,
-    claims: Claims<'a>,
+    claims: &'p mut Claims<'a>,
     faults: Faults,
     present: ClaimSet,
     malformed: bool,
@@ -374,11 +385,11 @@ struct Pass<'a> {
     lists: [&'a [u8]; 3],
 }
 
-impl<'a> Pass<'a> {
-    fn new(token_type: TokenType) -> Self {
+impl<'p, 'a> Pass<'p, 'a> {
+    fn new(token_type: TokenType, claims: &'p mut Claims<'a>) -> Self {
         Self {
             token_type,
-            claims: Claims::default(),
+            claims,
             faults: Faults::default(),
             present: 0,
             malformed: false,
@@ -414,7 +425,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Judges what was read.
-    fn judge(mut self) -> Check<Claims<'a>> {
+    fn judge(mut self) -> Check<()> {
         if self.malformed {
             return Err(Code::ClaimsMalformed);
         }
@@ -435,7 +446,7 @@ impl<'a> Pass<'a> {
         if self.token_type == TokenType::Revocation {
             self.claims.revoked = Some(self.lists);
         }
-        self.faults.lowest().map(|()| self.claims)
+        self.faults.lowest()
     }
 
     /// Reads one claim's value.
@@ -463,7 +474,7 @@ impl<'a> Pass<'a> {
 
     #[inline]
     fn unsigned(&mut self, claim: Claim, value: u64) {
-        let claims = &mut self.claims;
+        let claims = &mut *self.claims;
         let is_time = (MIN_TIME..=MAX_TIME).contains(&value);
         match claim {
             Claim::Exp => {

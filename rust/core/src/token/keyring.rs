@@ -138,7 +138,7 @@ impl Keyring {
         Self::new(entries)
     }
 
-    fn delegated(&self, verdict: &Verdict<'_>, claims: &Claims<'_>) -> Result<Entry, WeakKey> {
+    fn delegated(&self, verdict: &Verdict<Claims<'_>>, claims: &Claims<'_>) -> Result<Entry, WeakKey> {
         let key = match claims.confirmation {
             Some(Confirmation::Key(CoseKey::Okp(x))) => PublicKey::from_raw(Algorithm::Ed25519, &x)?,
             Some(Confirmation::Key(CoseKey::Ec2(x, y))) => PublicKey::from_raw(Algorithm::Esp256, &[x, y].concat())?,

@@ -67,9 +67,9 @@ pub struct Question<'a> {
     pub epoch: Option<i64>,
 }
 
-/// The answer for one row.
+/// The answer for one row, with its claims or where they lie.
 #[derive(Clone, Copy, Debug)]
-pub struct Verdict<'a> {
+pub struct Verdict<C> {
     /// `Ok`, or the first check that failed.
     pub code: Code,
     /// The index in the keyring of the key that the token names.
@@ -77,7 +77,7 @@ pub struct Verdict<'a> {
     /// The kid that the token names.
     pub kid: Option<[u8; 8]>,
     /// The claims, when the signature verified and each can be read.
-    pub claims: Option<Claims<'a>>,
+    pub claims: Option<C>,
 }
 
 /// A token as far as it is read before its signature is believed: steps 1 to 8.
@@ -148,8 +148,8 @@ fn algorithm(alg: Option<i64>, legacy: bool) -> Check<Algorithm> {
 
 /// Steps 10 and 11, as far as the claims can be read: then they are shown, whatever is found later.
 #[inline]
-fn believe<'a>(opened: &Opened<'a>, token_type: TokenType) -> Check<Claims<'a>> {
-    Claims::read(opened.envelope.payload, token_type)
+fn believe<'a>(opened: &Opened<'a>, token_type: TokenType, claims: &mut Claims<'a>) -> Check<()> {
+    claims.read_into(opened.envelope.payload, token_type)
 }
 
 /// Steps 11 (the rules between claims) to 16.
@@ -211,7 +211,7 @@ pub fn verify_range<'a>(
     range: Range<usize>,
     expected: u64,
     question: impl Fn(usize) -> Question<'a>,
-    mut sink: impl FnMut(usize, &Verdict<'a>),
+    mut sink: impl FnMut(usize, &Verdict<&Claims<'a>>),
 ) {
     let opened: Vec<_> = range.clone().map(|row| open(keyring, call, question(row).token)).collect();
     let signed: Vec<_> = opened
@@ -227,52 +227,59 @@ pub fn verify_range<'a>(
     signatures::verify(&signed, expected, &mut verified);
     let mut verified = verified.into_iter();
     for (row, opened) in range.zip(opened) {
-        let verdict = match opened {
-            Err(Refused { code, kid, index }) => Verdict { code, key: index, kid, claims: None },
+        match opened {
+            Err(Refused { code, kid, index }) => sink(row, &Verdict { code, key: index, kid, claims: None }),
             Ok(opened) => {
+                let mut claims = Claims::default();
                 let verified = verified.next().unwrap_or(false);
-                answer(keyring, call, &opened, verified, || question(row))
+                sink(row, &answer(keyring, call, &opened, verified, || question(row), &mut claims));
             }
-        };
-        sink(row, &verdict);
+        }
     }
 }
 
-/// Steps 9 to 16 for a token whose signature was asked.
-fn answer<'a>(
+/// Steps 9 to 16 for a token whose signature was asked; `claims` begin as the default.
+#[inline]
+fn answer<'c, 'a>(
     keyring: &Keyring,
     call: &Call<'_>,
     opened: &Opened<'a>,
     verified: bool,
     question: impl FnOnce() -> Question<'a>,
-) -> Verdict<'a> {
-    let mut verdict = Verdict { code: Code::Ok, key: Some(opened.index), kid: Some(opened.kid), claims: None };
+    claims: &'c mut Claims<'a>,
+) -> Verdict<&'c Claims<'a>> {
+    let refused = |code| Verdict { code, key: Some(opened.index), kid: Some(opened.kid), claims: None };
     if !verified {
-        verdict.code = Code::SignatureInvalid;
-        return verdict;
+        return refused(Code::SignatureInvalid);
     }
-    match believe(opened, call.token_type) {
-        Err(code) => verdict.code = code,
-        Ok(claims) => {
-            let entry = &keyring.entries()[opened.index as usize];
-            verdict.code = judge(&claims, entry, call, &question()).err().unwrap_or(Code::Ok);
-            verdict.claims = Some(claims);
-        }
+    if let Err(code) = believe(opened, call.token_type, claims) {
+        return refused(code);
     }
-    verdict
+    let entry = &keyring.entries()[opened.index as usize];
+    let code = judge(claims, entry, call, &question()).err().unwrap_or(Code::Ok);
+    Verdict { claims: Some(claims), ..refused(code) }
 }
 
 /// Verifies one token of which nothing but its validity is asked.
 #[must_use]
-pub fn verify_one<'a>(keyring: &Keyring, call: &Call<'_>, token: &'a [u8]) -> Verdict<'a> {
+pub fn verify_one<'a>(keyring: &Keyring, call: &Call<'_>, token: &'a [u8]) -> Verdict<Claims<'a>> {
     verify_single(keyring, call, Question { token: Some(token), ..Question::default() })
 }
 
 /// Verifies one row.
 #[must_use]
-pub fn verify_single<'a>(keyring: &Keyring, call: &Call<'_>, question: Question<'a>) -> Verdict<'a> {
+pub fn verify_single<'a>(keyring: &Keyring, call: &Call<'_>, question: Question<'a>) -> Verdict<Claims<'a>> {
     let mut verdict = Verdict { code: Code::Internal, key: None, kid: None, claims: None };
-    verify_range(keyring, call, 0..1, 1, |_| question, |_, answer| verdict = *answer);
+    verify_range(
+        keyring,
+        call,
+        0..1,
+        1,
+        |_| question,
+        |_, &Verdict { code, key, kid, claims }| {
+            verdict = Verdict { code, key, kid, claims: claims.copied() };
+        },
+    );
     verdict
 }
 
@@ -318,7 +325,7 @@ const MICROS: u64 = 1_000_000;
 
 impl TokenSlices<'_> {
     #[inline]
-    fn set(&mut self, at: usize, verdict: &Verdict<'_>, token_type: TokenType) {
+    fn set(&mut self, at: usize, verdict: &Verdict<&Claims<'_>>, token_type: TokenType) {
         self.code[at] = verdict.code as i16;
         if let Some(key) = verdict.key {
             self.key[at] = key as i32;
@@ -328,7 +335,7 @@ impl TokenSlices<'_> {
             self.kid[at] = kid;
             self.kid_known.set(at);
         }
-        if let Some(claims) = &verdict.claims {
+        if let Some(claims) = verdict.claims {
             self.set_claims(at, claims, token_type);
         }
     }
