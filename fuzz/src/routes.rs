@@ -198,11 +198,17 @@ pub fn check(source: &mut Source<'_>) {
     }
 }
 
-/// One row of the answers.
+/// One row of the answers: `i64::MIN` for the end of a session that is not open, -1 for the code of a token that was not given.
 fn line(answers: &RouteColumns, row: usize) -> (i8, i16, i32, bool, i64, [i16; 3]) {
-    let codes = [&answers.authorization_code, &answers.secure_command_code, &answers.reading_key_code];
+    let codes = [
+        (&answers.authorization_code, &answers.authorization_given),
+        (&answers.secure_command_code, &answers.secure_command_given),
+        (&answers.reading_key_code, &answers.reading_key_given),
+    ];
+    let codes = codes.map(|(codes, given)| if given.get(row) { codes[row] } else { -1 });
+    let until = if answers.session_open.get(row) { answers.session_until[row] } else { i64::MIN };
     let (decision, reason, missing) = (answers.decision[row], answers.reason[row], answers.missing[row]);
-    (decision, reason, missing, answers.unverified[row], answers.session_until[row], codes.map(|codes| codes[row]))
+    (decision, reason, missing, answers.unverified.get(row), until, codes)
 }
 
 fn check_row(rows: &Rows, index: usize, answers: &RouteColumns, table: &Table, call: &RouteCall<'_>) {

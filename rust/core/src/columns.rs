@@ -47,6 +47,16 @@ impl Bits {
         self.bytes
     }
 
+    /// The bit of a row.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    pub fn get(&self, row: usize) -> bool {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        self.bytes[row / 8] >> (row % 8) & 1 == 1
+    }
+
     /// Rows whose bit is 1.
     #[must_use]
     pub fn ones(&self) -> usize {
@@ -160,6 +170,7 @@ mod tests {
         middle.set(0);
         last.set(2);
         assert_eq!((bits.ones(), bits.rows()), (3, 19));
+        assert!((0..19).filter(|&row| bits.get(row)).eq([7, 8, 18]));
         assert_eq!(bits.into_bytes(), [0x80, 0x01, 0x04]);
     }
 
