@@ -25,6 +25,7 @@ from itron_core._rust import (
     verify_tokens,
 )
 from itron_core.errors import (
+    AuditError,
     ExchangeError,
     InputError,
     ItronCoreError,
@@ -56,6 +57,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Action",
     "ActionGroup",
+    "AuditError",
     "Code",
     "Column",
     "Decision",

@@ -6,6 +6,7 @@ A refused row of a bulk call is a value, never an exception.
 from itron_core.levels import Code
 
 __all__ = [
+    "AuditError",
     "ExchangeError",
     "InputError",
     "ItronCoreError",
@@ -49,6 +50,20 @@ class TokenRefused(ItronCoreError):  # noqa: N818  # it is the token that was re
     def __str__(self) -> str:
         """Say the name, the number and the sentence."""
         return f"{self.name} ({int(self.code)}): {self.code.explain()}"
+
+
+class AuditError(ItronCoreError):
+    """An audit log that cannot be written, or is not what its checkpoint says.
+
+    `index` is the first entry that is wrong, where one is; `path` the file, relative to the log's folder.
+    """
+
+    index: int | None
+    path: str | None
+
+    def __init__(self, message: str, *, index: int | None = None, path: str | None = None) -> None:
+        self.index, self.path = index, path
+        super().__init__(message)
 
 
 class StoreError(ItronCoreError):

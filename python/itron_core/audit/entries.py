@@ -1,0 +1,30 @@
+"""What an entry of the audit log looks like: one line of deterministic JSON."""
+
+from __future__ import annotations
+
+import json
+
+from itron_core.errors import InputError
+
+__all__ = ["audit_entry"]
+
+
+def audit_entry(kind: str, now: int, **facts: str | int | bytes) -> bytes:
+    """Return an entry: the facts with `kind` and `at` (seconds since 1970), keys sorted, bytes as hexadecimal digits.
+
+    Raises InputError for a fact that is no text, whole number or bytes.
+    """
+    return json.dumps(
+        {"kind": kind, "at": now, **{name: _plain(name, value) for name, value in facts.items()}},
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+    ).encode()
+
+
+def _plain(name: str, value: object) -> str | int:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, str | int):
+        return value
+    raise InputError(f"fact {name!r} of an audit entry is {type(value).__name__}; wanted text, a whole number or bytes")
