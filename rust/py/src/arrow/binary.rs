@@ -179,18 +179,28 @@ impl BinaryColumn {
     }
 }
 
+/// Values that are remembered while a column is mapped: names of an enumeration are few.
+const REMEMBERED: usize = 64;
+
+/// Where a value is remembered: by its length, its first byte and its middle one.
+fn slot_of(value: &[u8]) -> usize {
+    let byte = |at: usize| value.get(at).map_or(0, |&byte| usize::from(byte));
+    (value.len() + 5 * byte(0) + 57 * byte(value.len() / 2)) % REMEMBERED
+}
+
 fn map_repeated<T: Copy>(chunk: &BinaryChunk, null: T, map: &mut impl FnMut(&[u8]) -> T, out: &mut Vec<T>) {
-    let mut last: Option<(&[u8], T)> = None;
+    let mut remembered: [Option<(&[u8], T)>; REMEMBERED] = [None; REMEMBERED];
     for at in 0..chunk.len {
         let Some(value) = chunk.get(at) else {
             out.push(null);
             continue;
         };
-        let mapped = match last {
+        let slot = &mut remembered[slot_of(value)];
+        let mapped = match *slot {
             Some((seen, mapped)) if seen == value => mapped,
             _ => map(value),
         };
-        last = Some((value, mapped));
+        *slot = Some((value, mapped));
         out.push(mapped);
     }
 }
