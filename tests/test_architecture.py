@@ -26,6 +26,9 @@ ARROWS = {
     "intake": {"_rust", "levels", "material"},
     "journal": {"audit", "store"},
     "ledger": {"levels", "store"},
+    "manager": {
+        *("_rust", "audit", "errors", "issuing", "journal", "levels", "material", "policy", "store", "tools_server")
+    },
     "material": {"errors", "levels"},
     "postgres": {"errors", "store"},
     "store": {"errors", "postgres"},
@@ -41,6 +44,7 @@ ARROWS = {
         "policy",
         "store",
     },
+    "device": {"_rust", "errors", "levels", "material", "policy"},
     "explain": {"levels", "policy"},
     "issuing": {"_rust", "errors"},
     "policy": {"errors", "levels"},

@@ -1,0 +1,439 @@
+"""The security manager on both stores: who may ask, what is issued once, caps, keys, kills."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from itron_core import (
+    Action,
+    DeviceClass,
+    InputError,
+    Keyring,
+    KeyringEntry,
+    LocalSigner,
+    MasterKey,
+    Mode,
+    Permission,
+    RequestRefused,
+    Revocations,
+    SecurityLevel,
+    derive_key,
+    verify_token,
+    verify_tokens,
+)
+from itron_core.manager import Limits, SecurityManager
+from itron_core.material import DeviceRecord, MaterialState, Outcome
+from itron_core.store import open_store
+from itron_core.tools_server import OutcomePage, ToolsServer
+
+NOW = 1_800_000_000
+DAY = 86_400
+ALL = sum(Permission)
+SIGNER = LocalSigner.generate()
+ROOT = LocalSigner.generate()
+DEVICES = [f"ert:{number}" for number in range(100, 150)]
+KILLS = int(os.environ.get("ITRON_CORE_KILLS", "8"))
+
+
+def peopled(manager):
+    manager.set_role("officer", ALL, officer=True, now=NOW)
+    manager.set_role("reader", Permission.READ_ENDPOINTS, officer=True, now=NOW)
+    manager.set_role("worker", ALL, now=NOW)
+    for name, role, unit in [
+        ("olga", "officer", "gas"),
+        ("otto", "officer", "gas"),
+        ("wanda", "officer", "water"),
+        ("rita", "reader", "gas"),
+        ("ann", "worker", "gas"),
+    ]:
+        manager.set_user(name, role, unit, now=NOW)
+    manager.set_devices([record(device) for device in DEVICES], now=NOW)
+    return manager
+
+
+def record(device, **changes):
+    return DeviceRecord(device, "gas", DeviceClass.ENHANCED, Mode.MOBILE, SecurityLevel.COMMAND, True, 0)._replace(
+        **changes
+    )
+
+
+@pytest.fixture
+def store(store_url):
+    store = open_store(store_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def manager(store):
+    return peopled(SecurityManager(store, SIGNER))
+
+
+def disconnect(manager, devices=DEVICES[:1], officer="olga", now=NOW):
+    return manager.request(officer, devices, token_type="secure_command", actions=Action.DISCONNECT_SERVICE, now=now)
+
+
+def issued(manager):
+    return [row for _, row in manager.materials(0, 1_000_000).rows]
+
+
+def test_a_request_becomes_tokens_that_verify(manager):
+    asked = manager.request(
+        "olga",
+        DEVICES,
+        token_type="authorization",
+        actions=1 | 1 << Action.PROGRAM_ENDPOINT,
+        now=NOW,
+        session_seconds=600,
+    )
+    assert asked == (1, "approved", 50, [])
+    assert manager.issue(now=NOW + 5) == ([1], 50)
+    rows = issued(manager)
+    results = verify_tokens(
+        [row.token for row in rows], manager.keyring(now=NOW), now=NOW + 5, audience=[row.device for row in rows]
+    )
+    assert set(results["code"].to_pylist()) == {0}
+    assert {(row.sequence, row.epoch, row.issued_at, row.session_seconds) for row in rows} == {(1, 0, NOW + 5, 600)}
+    assert sorted(row.device for row in rows) == sorted(DEVICES)
+    assert manager.issue(now=NOW + 6) == ([], 0)
+
+
+def test_sequence_numbers_rise_for_each_device(manager):
+    for _ in range(3):
+        disconnect(manager)
+    manager.issue(now=NOW)
+    assert [row.sequence for row in issued(manager)] == [1, 2, 3]
+
+
+def test_only_officers_ask_and_only_for_what_their_role_covers(manager):
+    for name in ["ann", "nobody"]:
+        with pytest.raises(RequestRefused, match="not_an_officer"):
+            disconnect(manager, officer=name)
+    with pytest.raises(RequestRefused, match="remote_disconnect"):
+        disconnect(manager, officer="rita")
+    with pytest.raises(RequestRefused, match="signed_authorization"):
+        manager.request("rita", DEVICES, token_type="authorization", actions=Action.READ_ENDPOINT, now=NOW)
+    with pytest.raises(RequestRefused, match="role_unknown"):
+        manager.set_user("x", "none", "gas", now=NOW)
+    assert issued(manager) == []
+
+
+def test_rows_that_can_have_nothing_are_values(manager):
+    manager.set_devices(
+        [
+            record("ert:1", device_class=DeviceClass.BASIC),
+            record("ert:2", security_level=SecurityLevel.READY_TO_SECURE),
+            record("ert:3", unit="water"),
+        ],
+        now=NOW,
+    )
+    asked = disconnect(manager, ["ert:1", "ert:2", "ert:3", "ert:9", "ert:100", "ert:100"])
+    assert asked.rows == 1
+    assert asked.refused == [
+        ("ert:1", "service_unavailable_unsecured"),
+        ("ert:2", "service_unavailable_unsecured"),
+        ("ert:3", "device_unknown"),
+        ("ert:9", "device_unknown"),
+        ("ert:100", "named_twice"),
+    ]
+    manager.set_devices(
+        [record("ert:2", security_level=SecurityLevel.READY_TO_SECURE)], pending_level=SecurityLevel.COMMAND, now=NOW
+    )
+    assert disconnect(manager, ["ert:2"]).rows == 1
+
+
+def test_calls_that_cannot_be_made(manager):
+    for wrong in [
+        {"token_type": "delegation"},
+        {"actions": 0},
+        {"actions": 3},
+        {"actions": 1 << 40},
+        {"lifetime": 0},
+        {"lifetime": 32 * DAY},
+        {"session_seconds": 60},
+    ]:
+        with pytest.raises(InputError):
+            manager.request(
+                "olga",
+                DEVICES,
+                **({"token_type": "secure_command", "actions": Action.CONNECT_SERVICE, "now": NOW} | wrong),
+            )
+
+
+def test_bulk_of_critical_commands_wants_two_people(manager):
+    asked = disconnect(manager, DEVICES)
+    assert asked.state == "waiting"
+    assert manager.issue(now=NOW).issued == 0
+    with pytest.raises(RequestRefused, match="second_person"):
+        manager.approve(asked.id, "olga", now=NOW)
+    with pytest.raises(RequestRefused, match="permission_denied"):
+        manager.approve(asked.id, "rita", now=NOW)
+    with pytest.raises(RequestRefused, match="permission_denied"):
+        manager.approve(asked.id, "wanda", now=NOW)
+    manager.approve(asked.id, "otto", now=NOW)
+    assert manager.issue(now=NOW).issued == 50
+    with pytest.raises(RequestRefused, match="not_waiting"):
+        manager.approve(asked.id, "otto", now=NOW)
+
+
+def test_bulk_cannot_be_split(manager):
+    states = [disconnect(manager, [device]).state for device in DEVICES[:12]]
+    assert states == ["approved"] * 10 + ["waiting"] * 2
+    assert disconnect(manager, officer="otto").state == "approved"
+    assert disconnect(manager, now=NOW + DAY + 1).state == "approved"
+
+
+def test_an_authorization_that_allows_service_is_critical(manager):
+    asked = manager.request(
+        "olga", DEVICES, token_type="authorization", actions=1 << Action.DISCONNECT_SERVICE, now=NOW
+    )
+    assert asked.state == "waiting"
+    manager.reject(asked.id, "otto", now=NOW)
+    assert manager.issue(now=NOW).issued == 0
+
+
+def test_the_cap_slides(store):
+    manager = peopled(SecurityManager(store, SIGNER, limits=Limits(alone=100, critical=60, window=1_000)))
+    disconnect(manager, DEVICES)
+    disconnect(manager, DEVICES[:20])
+    with pytest.raises(RequestRefused, match=f"critical_cap.*{NOW + 1_000}"):
+        manager.issue(now=NOW)
+    assert len(issued(manager)) == 50
+    assert manager.issue(now=NOW + 1_000).issued == 20
+
+
+def test_reading_keys_name_the_check_value_of_the_device_key(store):
+    master = MasterKey.generate()
+    manager = peopled(SecurityManager(store, SIGNER, master=master, utility="UTIL"))
+    manager.request("olga", DEVICES[:3], token_type="reading_key", actions=0b11111, now=NOW)
+    manager.issue(now=NOW)
+    for row in issued(manager):
+        token = verify_token(
+            row.token, manager.keyring(now=NOW), now=NOW, token_type="reading_key", audience=row.device
+        )
+        check = derive_key(master, row.device, utility="UTIL", label="kcv", key_version=1, length=16)[:4]
+        assert token.reading_key == (1, 1, check)
+
+
+def test_reading_keys_without_a_master_key_raise_and_wait(store):
+    manager = peopled(SecurityManager(store, SIGNER))
+    manager.request("olga", DEVICES[:3], token_type="reading_key", actions=1, now=NOW)
+    with pytest.raises(InputError, match="master"):
+        manager.issue(now=NOW)
+    again = SecurityManager(store, SIGNER, master=MasterKey.generate(), utility="UTIL")
+    assert again.issue(now=NOW).issued == 3
+
+
+class Failing:
+    """A signer that fails after so many calls."""
+
+    def __init__(self, calls):
+        self.calls, self.public_key = calls, SIGNER.public_key
+
+    def sign(self, message):
+        return SIGNER.sign(message)
+
+    def sign_many(self, messages):
+        self.calls -= 1
+        if self.calls < 0:
+            raise OSError("the HSM is gone")
+        return SIGNER.sign_many(messages)
+
+
+def test_a_signer_that_fails_loses_nothing(store):
+    manager = peopled(SecurityManager(store, Failing(0)))
+    disconnect(manager)
+    with pytest.raises(OSError, match="gone"):
+        manager.issue(now=NOW)
+    assert issued(manager) == []
+    again = SecurityManager(store, SIGNER)
+    assert again.issue(now=NOW + 500).issued == 1
+    assert [(row.sequence, row.issued_at) for row in issued(again)] == [(1, NOW)]
+
+
+def test_keys_rotate_with_overlap(store):
+    manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    manager.rotate(SIGNER, now=NOW)
+    disconnect(manager)
+    manager.issue(now=NOW)
+    manager.rotate(LocalSigner.generate("ESP256"), now=NOW + 100, overlap=1_000)
+    disconnect(manager)
+    manager.issue(now=NOW + 100)
+    old, new = issued(manager)
+    assert old.kid != new.kid
+
+    def codes(now):
+        ring = manager.keyring(now=now)
+        return verify_tokens([old.token, new.token], ring, now=now, token_type="secure_command")["code"].to_pylist()
+
+    assert codes(NOW + 1_099) == [0, 0]
+    assert codes(NOW + 1_100) == [230, 0]
+
+
+def test_without_a_root_there_is_no_rotation(manager):
+    with pytest.raises(InputError, match="root"):
+        manager.rotate(SIGNER, now=NOW)
+
+
+def test_what_is_revoked_stays_so_in_rising_snapshots(manager):
+    disconnect(manager, DEVICES[:3])
+    manager.issue(now=NOW)
+    rows = issued(manager)
+    manager.revoke(tokens=[(rows[0].kid, rows[0].cti)], devices={rows[1].device: (2, 0, 0)}, now=NOW)
+    first = manager.snapshot(now=NOW)
+    manager.revoke(issuers=[b"12345678"], now=NOW)
+    ring = manager.keyring(now=NOW)
+    one = Revocations.from_token(first, ring, now=NOW)
+    two = Revocations.from_token(manager.snapshot(now=NOW), ring, now=NOW, newer_than=one.version)
+    assert (one.version, two.version) == (1, 2)
+    for revocations in (one, two):
+        results = verify_tokens(
+            [row.token for row in rows], ring, now=NOW, token_type="secure_command", revocations=revocations
+        )
+        assert results["code"].to_pylist() == [604, 602, 0]
+
+
+@pytest.fixture
+def server(tmp_path):
+    store = open_store(tmp_path / "server.db")
+    yield ToolsServer(store, Keyring([KeyringEntry(ROOT.public_key, issuer="ism")]))
+    store.close()
+
+
+def test_everything_reaches_the_tools_server_and_comes_back(store, server):
+    manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    manager.rotate(SIGNER, now=NOW)
+    manager.revoke(issuers=[b"12345678"], now=NOW)
+    manager.request("olga", DEVICES, token_type="secure_command", actions=Action.EXCHANGE_KEYS, now=NOW)
+    manager.issue(now=NOW)
+    assert manager.deliver(server, now=NOW, limit=7) == 50
+    assert manager.deliver(server, now=NOW) == 0
+    snapshot = server.snapshot("t1", "ann", now=NOW)
+    assert snapshot.permissions == ALL
+    assert snapshot.revocations is not None
+    assert {r.device for r in server.devices("t1", DEVICES, now=NOW)} == set(DEVICES)
+    from itron_core.material import Want
+
+    server.request("t1", [Want(1, DEVICES[0], "secure_command", Action.EXCHANGE_KEYS)], now=NOW)
+    ((_, row),) = server.material("t1", 0, 10, now=NOW).rows
+    answer = b'{"epoch":1,"key_version":2,"level":"full","mode":"mobile"}'
+    used = Outcome(
+        1, row.device, Action.EXCHANGE_KEYS, row.kid, row.cti, row.content, MaterialState.USED, 0, answer, NOW
+    )
+    server.report("t1", [used], now=NOW)
+    assert manager.collect(server, now=NOW) == 1
+    assert manager.collect(server, now=NOW) == 0
+    assert next(r for r in manager.devices() if r.device == DEVICES[0]) == record(
+        DEVICES[0], epoch=1, security_level=SecurityLevel.FULL
+    )
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"{}", b"[]", b"\xff", b'{"epoch":"x"}', b'{"epoch":1,"level":5}', b"nonsense"]
+)
+def test_an_answer_that_tells_nothing_changes_nothing(manager, answer):
+    class Told:
+        def outcomes(self, after, limit):
+            rows = [(1, "t", Outcome(1, DEVICES[0], 32, b"k", b"c", b"", MaterialState.USED, 0, answer, NOW))]
+            return OutcomePage(rows if after == 0 else [], 1, more=False)
+
+    before = manager.devices()
+    assert manager.collect(Told(), now=NOW) == 1
+    assert manager.devices() == before
+
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_manager import *
+signer = LocalSigner.from_pem(open(sys.argv[3]).read())
+manager = SecurityManager(open_store(sys.argv[2]), signer, limits=Limits(alone=10**9, critical=10**9))
+while True:
+    disconnect(manager, DEVICES)
+    print(manager.issue(now=NOW).issued, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory):
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    path = tmp_path_factory.mktemp("keys") / "key.pem"
+    key = ed25519.Ed25519PrivateKey.generate()
+    path.write_bytes(key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
+    return path
+
+
+def check_numbers(rows):
+    """No sequence number of a device twice, none that was not issued."""
+    numbers = [(row.device, row.sequence) for row in rows]
+    assert len(set(numbers)) == len(numbers)
+    assert len({row.token for row in rows}) == len(rows)
+
+
+def test_a_kill_issues_nothing_twice_and_loses_nothing_that_was_acknowledged(store_url, pem):
+    signer = LocalSigner.from_pem(pem.read_bytes())
+    store = open_store(store_url)
+    manager = peopled(SecurityManager(store, signer))
+    rng, before = random.Random(3), 0
+    arguments = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), store_url, str(pem)]
+    for _ in range(KILLS):
+        child = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+        said = [child.stdout.readline()]
+        time.sleep(rng.random() * 0.1)
+        child.send_signal(signal.SIGKILL)
+        said += child.communicate()[0].splitlines()
+        acknowledged = sum(int(line) for line in said[:-1] if line.strip())
+        rows = issued(manager)
+        check_numbers(rows)
+        assert len(rows) >= before + acknowledged
+        before = len(rows)
+    manager.issue(now=NOW)
+    rows = issued(manager)
+    check_numbers(rows)
+    assert len(rows) % len(DEVICES) == 0
+    assert len(manager._journal) > len(rows)
+    store.close()
+
+
+def test_two_processes_release_one_token_a_sequence_number(store_url, pem):
+    signer = LocalSigner.from_pem(pem.read_bytes())
+    store = open_store(store_url)
+    manager = peopled(SecurityManager(store, signer))
+    arguments = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), store_url, str(pem)]
+    children = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for child in children:
+        for _ in range(5):
+            child.stdout.readline()
+    for child in children:
+        child.kill()
+        child.communicate()
+    manager.issue(now=NOW)
+    check_numbers(issued(manager))
+    store.close()
+
+
+def test_no_secret_is_in_the_store(tmp_path, pem):
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    secret = bytes(range(60, 92))
+    key = load_pem_private_key(pem.read_bytes(), None)
+    store = open_store(tmp_path / "manager.db")
+    manager = peopled(
+        SecurityManager(store, LocalSigner(key), root=ROOT, master=MasterKey.from_bytes(secret), utility="UTIL")
+    )
+    manager.request("olga", DEVICES, token_type="reading_key", actions=1, now=NOW)
+    manager.issue(now=NOW)
+    store.close()
+    for path in tmp_path.iterdir():
+        data = path.read_bytes()
+        for hidden in (secret, key.private_bytes_raw()):
+            assert hidden not in data
+            assert hidden.hex().encode() not in data
