@@ -50,13 +50,15 @@ class Outcome(IntEnum):
 class Message(NamedTuple):
     """What a field tool sends: `token` is the secure command or the authorization that the action needs.
 
-    `key_exchange` says that the tool carries out a key exchange with it, as a switch of mode wants.
+    `key_exchange` says that the tool carries out a key exchange with it, as a switch of mode wants. `level` is the one to
+    set where a session allows it without a command; a command names its own.
     """
 
     action: Action
     token: bytes | None = None
     reading_key: bytes | None = None
     key_exchange: bool = False
+    level: SecurityLevel = SecurityLevel.FULL
 
 
 class Answer(NamedTuple):
@@ -228,7 +230,7 @@ class Device:
             self._check_epoch(grant)
         if action in SWITCHES and not message.key_exchange:
             raise _Refusal(Reason.KEY_EXCHANGE_MISSING)
-        data = self._done(action, token)
+        data = self._done(action, token, message.level)
         if token is not None:
             self._spend(token, content, data)
         if grant is not None:
@@ -372,7 +374,7 @@ class Device:
 
     # --- Effects ---
 
-    def _done(self, action: Action, token: Token | None) -> dict[str, Any]:
+    def _done(self, action: Action, token: Token | None, level: SecurityLevel) -> dict[str, Any]:
         if action.group is ActionGroup.READ:
             return self._read(action)
         if action.group is ActionGroup.CONFIGURE:
@@ -392,7 +394,7 @@ class Device:
         if action is Action.EXCHANGE_KEYS:
             self._exchange_keys()
         else:
-            self._level = _level_of(token)
+            self._level = level if token is None else _level_of(token)
             self._session = None
         return self._security()
 
@@ -434,6 +436,8 @@ def _action_of(message: Message) -> Action:
     tokens = (message.token, message.reading_key)
     if not all(token is None or isinstance(token, bytes) for token in tokens):
         raise InputError("a message whose token is no bytes; wanted bytes or None")
+    if message.level not in set(SecurityLevel) - {SecurityLevel.UNKNOWN}:
+        raise InputError(f"a message with the level {message.level!r}; wanted a SecurityLevel that is known")
     try:
         return Action(message.action)
     except ValueError:
@@ -444,9 +448,9 @@ def _identity(token: Token) -> tuple[str, str]:
     return token.kid.hex(), (token.cti or b"").hex()
 
 
-def _level_of(token: Token | None) -> SecurityLevel:
+def _level_of(token: Token) -> SecurityLevel:
     """Return the level that a command names: `set_security_level:` and the level's name."""
-    said = b"" if token is None or token.command is None else token.command
+    said = token.command or b""
     action, _, name = said.decode("ascii", "replace").partition(":")
     level = SecurityLevel.__members__.get(name.upper())
     if action != "set_security_level" or level is None or level is SecurityLevel.UNKNOWN:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from itron_core._rust import Keyring, Revocations
     from itron_core.material import Material
 
-__all__ = ["TOKEN_TYPES", "judged"]
+__all__ = ["BELIEVED", "TOKEN_TYPES", "judged"]
 
 TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
 # The longest that a token for a device may be in force (docs/format.md, limits): its issuer chose within it.
