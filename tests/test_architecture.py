@@ -23,6 +23,8 @@ ARROWS = {
     "cli": {"_files", "_rust", "errors", "explain", "issuing", "levels", "policy", "routes", "testing", "tokens"}
     | {"__init__"},
     "errors": {"levels"},
+    "field_tool": {"_rust", "audit", "device", "errors", "intake", "journal", "levels", "material", "policy"}
+    | {"routes", "store", "tools_server"},
     "intake": {"_rust", "levels", "material"},
     "journal": {"audit", "store"},
     "ledger": {"levels", "store"},

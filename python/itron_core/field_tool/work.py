@@ -1,0 +1,181 @@
+"""Working on a device: the policy is asked, what will be sent is written down, and only then is it sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from itron_core.audit import audit_entry
+from itron_core.device import Message
+from itron_core.device import Outcome as Done
+from itron_core.field_tool.route import decided, limits_of, spent_by
+from itron_core.field_tool.settle import Sending, actions_opened_by, became_of, note, settle, told_by
+from itron_core.field_tool.state import advance, moment_of, state_of, trust_at
+from itron_core.levels import Action, ActionGroup, Decision, SecurityLevel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from itron_core._rust import Keyring
+    from itron_core.device import Answer
+    from itron_core.field_tool.route import Held
+    from itron_core.journal import Journal
+    from itron_core.policy import PolicyOptions
+    from itron_core.store import Store, Transaction
+
+__all__ = ["Link", "Work", "WorkResult"]
+
+
+class Link(Protocol):
+    """The way to a device: sends a message and returns the answer; whatever it raises means that none came."""
+
+    def __call__(self, message: Message, /) -> Answer:
+        """Send a message and wait for the answer."""
+
+
+class WorkResult(NamedTuple):
+    """What became of an action: the policy's decision; what was sent, in order, and the answers that came.
+
+    `reason` is the policy's where it refused, else the last answer's, 0 where it was done. One answer less than was
+    sent: the last message is without an answer, neither done nor not done, and safe to send again. `explanation` says
+    the decision in sentences.
+    """
+
+    decision: Decision
+    reason: int
+    answers: tuple[Answer, ...]
+    sent: tuple[Action, ...]
+    explanation: str
+
+
+class _Step(NamedTuple):
+    """A decision, and the message that is written down as sent where there is one."""
+
+    decision: Decision
+    reason: int
+    explanation: str
+    number: int = 0
+    message: Message | None = None
+    spent: Held | None = None
+
+
+class Work:
+    """Work of one call on one device."""
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        keyring: Keyring,
+        options: PolicyOptions,
+        *,
+        device: str,
+        link: Link,
+        now: int,
+        key_exchange: bool,
+        level: SecurityLevel | None,
+        settings: Mapping[str, int | str] | None,
+    ) -> None:
+        self._store, self._journal, self._keyring, self._options = store, journal, keyring, options
+        self._device, self._link, self._now, self._key_exchange = device, link, now, key_exchange
+        self._level, self._settings = level, settings
+
+    def run(self, action: Action) -> WorkResult:
+        """Open a session first where one is needed and can be opened, then do the action."""
+        step = self._begin(action)
+        if step.message is None:
+            return WorkResult(step.decision, step.reason, (), (), step.explanation)
+        first = step
+        answers: list[Answer] = []
+        sent: list[Action] = []
+        while step.message is not None:
+            sent.append(step.message.action)
+            answer = self._send(step, step.message)
+            if answer is None:
+                break
+            answers.append(answer)
+            if step.decision is not Decision.ALLOWED_AFTER_OPEN or answer.outcome is Done.REFUSED:
+                break
+            # A replay may be of a session that another tool opened: whether it is still open, the device says.
+            step = self._begin(action, opened=actions_opened_by(step.spent))
+            if step.message is None:
+                return WorkResult(step.decision, step.reason, tuple(answers), tuple(sent), step.explanation)
+        reason = answers[-1].reason if len(answers) == len(sent) else 0
+        return WorkResult(first.decision, int(reason), tuple(answers), tuple(sent), first.explanation)
+
+    def _begin(self, action: Action, opened: int | None = None) -> _Step:
+        """Decide, and write down what will be sent, in one transaction: of two processes one is first."""
+        with self._store.write() as t:
+            step = self._decide(t, action, opened)
+        self._journal.publish()
+        return step
+
+    def _decide(self, t: Transaction, action: Action, opened: int | None) -> _Step:
+        state = state_of(t)
+        moment = moment_of(state, self._now)
+        advance(t, seen=moment)
+        plan = decided(
+            t,
+            [(self._device, action)],
+            state,
+            trust_at(t, self._keyring, state, moment),
+            moment=moment,
+            options=self._options,
+            key_exchange=self._key_exchange,
+            opened=opened,
+        )
+        decision, reason = Decision(plan.results["decision"][0]), int(plan.results["reason"][0])
+        step = _Step(decision, reason, plan.results.explain(0))
+        if decision in {Decision.REFUSED, Decision.UNDETERMINED}:
+            self._refuse(t, action, reason, moment)
+            return step
+        opens = decision is Decision.ALLOWED_AFTER_OPEN
+        (known,), (choice,) = plan.known, plan.choices
+        spent = spent_by(known, choice, action, limits_of(self._options, state), opens=opens)
+        token = None if spent is None else spent.token
+        message = Message(Action.OPEN_SESSION, token)
+        if not opens:
+            message = Message(
+                action,
+                token,
+                None if choice.reading_key is None else choice.reading_key.token,
+                key_exchange=self._key_exchange,
+                level=self._level,
+                settings=self._settings,
+            )
+        sending = Sending(self._device, message.action, spent)
+        number = note(t, sending, moment)
+        self._journal.write(t, [_entry("sent", sending, number, moment)])
+        return step._replace(number=number, message=message, spent=spent)
+
+    def _refuse(self, t: Transaction, action: Action, reason: int, moment: int) -> None:
+        if action.group is ActionGroup.SERVICE:
+            self._journal.write(
+                t,
+                [
+                    audit_entry(
+                        "critical_refused", moment, device=self._device, action=action.name.lower(), reason=reason
+                    )
+                ],
+            )
+
+    def _send(self, step: _Step, message: Message) -> Answer | None:
+        """Send, and write down the answer; None where none came."""
+        try:
+            answer = self._link(message)
+            told_by(answer)
+        except Exception:  # noqa: BLE001  # whatever went wrong on the way, no answer came
+            return None
+        sending = Sending(self._device, message.action, step.spent)
+        with self._store.write() as t:
+            moment = moment_of(state_of(t), self._now)
+            number = settle(t, sending, step.number, answer, moment)
+            became = became_of(answer).name.lower()
+            self._journal.write(t, [_entry(became, sending, number, moment, reason=int(answer.reason))])
+        self._journal.publish()
+        return answer
+
+
+def _entry(kind: str, sending: Sending, number: int, moment: int, **facts: int) -> bytes:
+    token = {} if sending.spent is None else {"kid": sending.spent.kid, "cti": sending.spent.cti}
+    action = sending.action.name.lower()
+    return audit_entry(kind, moment, device=sending.device, action=action, number=number, **token, **facts)
