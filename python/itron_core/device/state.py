@@ -1,0 +1,200 @@
+"""All that a device remembers, as plain values; written as JSON with its SHA-256, and read back whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+
+from itron_core.device.messages import canonical, is_int, is_value
+from itron_core.errors import InputError
+from itron_core.levels import Action, DeviceClass, Mode, SecurityLevel
+from itron_core.material import device_id
+from itron_core.policy import PolicyOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "ANSWERS_KEPT",
+    "CHECK_VALUE_BYTES",
+    "EARLIEST",
+    "EPOCH_MAX",
+    "DeviceState",
+    "Session",
+    "Use",
+    "checked",
+    "member",
+    "menu_of",
+    "read",
+    "written",
+]
+
+ANSWERS_KEPT = 64
+CHECK_VALUE_BYTES = 4
+STATE_BYTES = 1 << 20
+STATE_VERSION = 1
+EARLIEST = 1_577_836_800  # 2020-01-01: no token was issued before
+EPOCH_MAX = 2**32 - 1
+I64_MAX = 2**63 - 1
+SERVICE_STATES = frozenset({"connected", "disconnected", "restricted", "armed"})
+TOKEN_TYPES = frozenset({"secure_command", "authorization"})
+
+
+class Session(NamedTuple):
+    """An unlock: it is over when the timer reads `end`; `actions` is the bit set of what it allows."""
+
+    end: int
+    actions: int
+
+
+class Use(NamedTuple):
+    """A token that was used: its identity, its signed content (SHA-256), for what, when, and what was answered.
+
+    `at` is the time with which it was verified, in seconds since 1970.
+    """
+
+    kid: str
+    sequence: int
+    content: str
+    token_type: str
+    action: Action
+    at: int
+    data: tuple[tuple[str, int | str], ...]
+
+
+class DeviceState(NamedTuple):
+    """All that a device knows, but for the keys that it trusts; plain values, none of them secret."""
+
+    device: str
+    device_class: DeviceClass
+    mode: Mode
+    level: SecurityLevel
+    menu: tuple[Action, ...]
+    options: PolicyOptions
+    epoch: int
+    key_version: int = 1
+    check_value: str | None = None
+    uptime: int = 0
+    session: Session | None = None
+    watermark: int = EARLIEST
+    floor: int = -1
+    uses: tuple[Use, ...] = ()
+    service: str = "connected"
+    operations: int = 0
+    reading: int = 1_000
+    interval_count: int = 96
+    settings: tuple[tuple[str, int | str], ...] = ()
+
+
+_E = TypeVar("_E", DeviceClass, Mode, SecurityLevel, Action)
+
+
+def member(enumeration: type[_E], value: object) -> _E:
+    """Return a member of an enumeration for itself or its number; raises InputError for anything else."""
+    if isinstance(value, enumeration):
+        return value
+    if type(value) is int and value in enumeration._value2member_map_:
+        return enumeration(value)
+    raise InputError(f"{value!r} is no {enumeration.__name__}; wanted one of {', '.join(enumeration.__members__)}")
+
+
+def menu_of(menu: Iterable[object]) -> tuple[Action, ...]:
+    """Return a menu in order; raises InputError for what is no action."""
+    try:
+        return tuple(sorted({member(Action, action) for action in menu}))
+    except TypeError as error:
+        raise InputError(f"a menu of {menu!r:.80}; wanted actions") from error
+
+
+def checked(state: DeviceState) -> DeviceState:
+    """Return a state that a device can be in; raises InputError for any other."""
+    if not isinstance(state.device, str):
+        raise InputError(f"a device of type {type(state.device).__name__}; wanted its aud, a str")
+    device_id(state.device)
+    if state.mode is Mode.UNKNOWN or state.level is SecurityLevel.UNKNOWN:
+        raise InputError("a device of unknown mode or level; it knows its own")
+    if state.mode is Mode.NETWORK and state.device_class is not DeviceClass.MULTI_MODE:
+        raise InputError(f"a device of class {state.device_class.name} in Network Mode; it has one mode, MOBILE")
+    if state.level is not SecurityLevel.READY_TO_SECURE and state.device_class is DeviceClass.BASIC:
+        raise InputError(f"a basic device at level {state.level.name}; it has none, wanted READY_TO_SECURE")
+    for name, high in (("epoch", EPOCH_MAX), ("key_version", I64_MAX)):
+        if not is_int(getattr(state, name), 0, high):
+            raise InputError(f"{name} is {getattr(state, name)!r}; wanted a whole number 0..{high}")
+    return state
+
+
+def _digest(plain: object) -> str:
+    import hashlib
+
+    return hashlib.sha256(canonical(plain)).hexdigest()
+
+
+def written(state: DeviceState) -> bytes:
+    """Return a state as deterministic JSON with its SHA-256."""
+    options = {name: getattr(state.options, name) for name in PolicyOptions.__slots__}
+    plain = {**state._asdict(), "options": options}
+    return canonical({"device_state": STATE_VERSION, "sha256": _digest(plain), "state": plain})
+
+
+def read(data: object) -> DeviceState:
+    """Return the state that these bytes were written from; raises InputError for any other."""
+    if not isinstance(data, bytes) or len(data) > STATE_BYTES:
+        raise InputError(f"a device's state of type {type(data).__name__}; wanted up to {STATE_BYTES} bytes")
+    try:
+        outer = json.loads(data)
+        plain = outer["state"]
+        if outer != {"device_state": STATE_VERSION, "sha256": _digest(plain), "state": plain}:
+            _corrupted("its SHA-256 does not fit")
+        state = _state_of(plain)
+        if written(state) != data:
+            _corrupted("it is not as it was written")
+    except InputError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise InputError(f"no device's state: {type(error).__name__}: {error!s:.200}") from error
+    return state
+
+
+def _corrupted(why: str) -> NoReturn:
+    raise InputError(f"a device's state that is corrupted: {why}")
+
+
+def _state_of(plain: dict[str, Any]) -> DeviceState:
+    made = DeviceState(**plain)
+    state = made._replace(
+        device_class=member(DeviceClass, made.device_class),
+        mode=member(Mode, made.mode),
+        level=member(SecurityLevel, made.level),
+        menu=menu_of(made.menu),
+        options=PolicyOptions(**plain["options"]),
+        session=None if made.session is None else Session(*made.session),
+        uses=tuple(_use_of(row) for row in made.uses),
+        settings=_pairs(made.settings),
+    )
+    numbers = [state.uptime, state.operations, state.reading, state.interval_count, state.watermark]
+    if not all(is_int(number, 0, I64_MAX) for number in numbers) or not is_int(state.floor, -1, I64_MAX):
+        _corrupted("a number is out of its range")
+    if state.session is not None and not all(is_int(number, 0, I64_MAX) for number in state.session):
+        _corrupted("a session that cannot be")
+    if state.service not in SERVICE_STATES or len(state.uses) > ANSWERS_KEPT:
+        _corrupted("a service or a log that cannot be")
+    if state.check_value is not None and len(bytes.fromhex(state.check_value)) != CHECK_VALUE_BYTES:
+        _corrupted("a check value that is no 4 bytes")
+    return checked(state)
+
+
+def _use_of(row: Sequence[Any]) -> Use:
+    use = Use(*row)
+    texts = (use.kid, use.content, use.token_type)
+    if not all(type(text) is str for text in texts) or not all(is_int(n, 0, I64_MAX) for n in (use.sequence, use.at)):
+        _corrupted("a use that cannot be")
+    if use.token_type not in TOKEN_TYPES:
+        _corrupted("a use of a token of no type")
+    return use._replace(action=member(Action, use.action), data=_pairs(use.data))
+
+
+def _pairs(rows: Iterable[Any]) -> tuple[tuple[str, int | str], ...]:
+    pairs = tuple((name, value) for name, value in rows)
+    if not all(type(name) is str and is_value(value) for name, value in pairs):
+        _corrupted("a value that cannot be")
+    return pairs
