@@ -18,13 +18,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build demo test check fuzz bench bench-ci constraints clean
+.PHONY: help build demo tour test check fuzz bench bench-ci constraints clean
 
 help: # List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: build # Make a route of 10,000 devices, verify and decide it in one call, show the result
 	@$(BIN)/itron-core demo
+
+tour: build # Walk one device from ready to secure to Network Mode, by commands alone
+	@sh scripts/tour.sh $(BIN)
 
 test: check # Run everything: the checks, the Rust tests, the Python tests on each set of kernels
 	cargo test --workspace --locked --quiet

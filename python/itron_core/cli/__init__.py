@@ -16,9 +16,18 @@ from itron_core.cli.shared import Exit, UsageError, app, missing, remarks
 # Behind `shared`, which says what is missing.
 from itron_core.cli import bulk, machine  # noqa: F401  # their commands
 from itron_core.cli.keys import keys_app
-from itron_core.errors import ItronCoreError, TokenRefused
+from itron_core.cli.parties import audit_app, device_app, field_app, manager_app, server_app
+from itron_core.errors import ItronCoreError, RequestRefused, TokenRefused
 
 app.add_typer(keys_app, name="keys")
+for _name, _group in (
+    ("manager", manager_app),
+    ("server", server_app),
+    ("field", field_app),
+    ("device", device_app),
+    ("audit", audit_app),
+):
+    app.add_typer(_group, name=_name)
 
 
 def _fail(error: Exception, code: Exit) -> Exit:
@@ -36,7 +45,7 @@ def main() -> None:
         missing(error.name or "a module", "io")
     except UsageError as error:
         code = _fail(error, Exit.USAGE)
-    except TokenRefused as error:
+    except (TokenRefused, RequestRefused) as error:
         code = _fail(error, Exit.REFUSED)
     except (_files.UnreadableError, ItronCoreError) as error:
         code = _fail(error, Exit.UNREADABLE)

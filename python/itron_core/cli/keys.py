@@ -28,7 +28,7 @@ def keys_generate(
     algorithm: Annotated[Algorithm, typer.Option(help="What it signs with.")] = Algorithm.ED25519,
 ) -> None:
     """Make a new private key (PEM, PKCS#8, not encrypted, readable by its owner alone)."""
-    pem, signer = _new_key(algorithm.value)
+    pem, signer = new_key(algorithm.value)
     try:
         with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(pem)
@@ -46,7 +46,7 @@ def keys_public(
     """Print the public key as a JWK set, which `--keyring` reads."""
     import json
 
-    jwk = _jwk(read_signer(key, password_file).public_key) | ({} if issuer is None else {"mtr_issuer": issuer})
+    jwk = jwk_of(read_signer(key, password_file).public_key) | ({} if issuer is None else {"mtr_issuer": issuer})
     output.print(json.dumps({"keys": [jwk]}, indent=2), markup=False)
 
 
@@ -60,7 +60,8 @@ def keys_list(keyring: Annotated[list[Path], KEYRING]) -> None:
     show(["kid", "algorithm", "issuer", "may sign"], rows)
 
 
-def _new_key(algorithm: str) -> tuple[bytes, LocalSigner]:
+def new_key(algorithm: str) -> tuple[bytes, LocalSigner]:
+    """Return a new private key in PEM, and its signer."""
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -70,7 +71,7 @@ def _new_key(algorithm: str) -> tuple[bytes, LocalSigner]:
     return pem, LocalSigner(key)
 
 
-def _jwk(key: Any) -> dict[str, str]:
+def jwk_of(key: Any) -> dict[str, str]:
     """RFC 7517, RFC 8037 (OKP), RFC 7518 section 6.2 (EC), RFC 9864 (alg)."""
     import base64
 

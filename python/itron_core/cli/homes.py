@@ -1,0 +1,202 @@
+"""Where the parties live on the command line: a folder each, with its store, its keys and its audit log."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itron_core import _files
+from itron_core._rust import Keyring, MasterKey
+from itron_core.audit import AuditLog
+from itron_core.cli.keys import jwk_of, new_key
+from itron_core.cli.shared import UsageError
+from itron_core.device import Device
+from itron_core.field_tool import FieldTool
+from itron_core.issuing import LocalSigner
+from itron_core.manager import SecurityManager
+from itron_core.store import open_store
+from itron_core.tools_server import ToolsServer
+
+if TYPE_CHECKING:
+    from itron_core.device import Answer, Message
+    from itron_core.issuing import Signer
+    from itron_core.levels import DeviceClass, Mode, SecurityLevel
+
+__all__ = [
+    "MeterInFile",
+    "audit_origin",
+    "field_tool",
+    "log",
+    "make_device",
+    "make_field_home",
+    "make_manager_home",
+    "make_server_home",
+    "manager",
+    "rotate_key",
+    "server",
+]
+
+SETTINGS = "settings.json"
+
+
+def make_manager_home(home: Path, utility: str, now: int) -> SecurityManager:
+    """Make the folder of a security manager: root and issuing key, master key, log key, and an empty store."""
+    _make(home, {"party": "manager", "utility": utility})
+    for name in ("root", "issuer", "log"):
+        _write_secret(home / f"{name}.pem", new_key("Ed25519")[0])
+    _write_secret(home / "master.hex", os.urandom(32).hex().encode() + b"\n")
+    made = manager(home)
+    made.rotate(_signer(home, "issuer"), now=now)
+    root = jwk_of(_signer(home, "root").public_key) | {"mtr_issuer": "ism"}
+    (home / "root.jwks").write_text(json.dumps({"keys": [root]}, indent=1) + "\n")
+    return made
+
+
+def manager(home: Path) -> SecurityManager:
+    """Open a security manager."""
+    settings = _settings(home, "manager")
+    return SecurityManager(
+        open_store(home / "store.db"),
+        _signer(home, "issuer"),
+        root=_signer(home, "root"),
+        master=MasterKey.from_bytes(bytes.fromhex((home / "master.hex").read_text().strip())),
+        utility=settings["utility"],
+        log=log(home),
+    )
+
+
+def rotate_key(home: Path, now: int, overlap: int) -> LocalSigner:
+    """Issue with a new key from now on; the old one stays in force for `overlap` seconds."""
+    pem, signer = new_key("Ed25519")
+    waiting = home / "issuer.pem.new"
+    _write_secret(waiting, pem)
+    manager(home).rotate(signer, now=now, overlap=overlap)
+    waiting.replace(home / "issuer.pem")
+    return signer
+
+
+def make_server_home(home: Path, keyring: Path) -> None:
+    """Make the folder of a tools server that trusts the roots of a JWK set."""
+    Keyring.from_jwks(keyring.read_text())
+    _make(home, {"party": "server"})
+    _write_secret(home / "log.pem", new_key("Ed25519")[0])
+    (home / "keyring.jwks").write_text(keyring.read_text())
+
+
+def server(home: Path) -> ToolsServer:
+    """Open a tools server."""
+    _settings(home, "server")
+    return ToolsServer(open_store(home / "store.db"), _keyring(home), log=log(home))
+
+
+def make_field_home(home: Path, tool: str, keyring: Path) -> None:
+    """Make the folder of a field tool that trusts the roots of a JWK set."""
+    Keyring.from_jwks(keyring.read_text())
+    _make(home, {"party": "field", "tool": tool})
+    (home / "keyring.jwks").write_text(keyring.read_text())
+
+
+def field_tool(home: Path) -> FieldTool:
+    """Open a field tool."""
+    settings = _settings(home, "field")
+    return FieldTool(open_store(home / "store.db"), _keyring(home), settings["tool"])
+
+
+def audit_origin(home: Path) -> tuple[Path, Any, str]:
+    """Return the folder of a party's log, its public key and its name."""
+    return home / "log", _signer(home, "log").public_key, _origin(home)
+
+
+def make_device(
+    path: Path,
+    device: str,
+    device_class: DeviceClass,
+    *,
+    keys: Keyring,
+    keys_text: str,
+    mode: Mode,
+    level: SecurityLevel,
+    now: int,
+) -> Device:
+    """Make a simulated device in a file."""
+    made = Device(device, device_class, keyring=keys, mode=mode, level=level)
+    if path.exists():
+        raise UsageError(f"{path} exists already", "name another file")
+    _keep(path, made, keys_text, now)
+    return made
+
+
+class MeterInFile:
+    """The way to a simulated device in a file: each message is answered, and what the device then is, is kept."""
+
+    def __init__(self, path: Path, now: int, *, loses_answers: bool = False) -> None:
+        """Read the device; with `loses_answers` it hears every message, and no answer comes back."""
+        try:
+            kept = json.loads(path.read_text())
+            self._born, self._keys, state = int(kept["born"]), str(kept["keyring"]), str(kept["state"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _files.UnreadableError(f"{path} holds no simulated device: {error}") from error
+        self.device = Device.from_bytes(state.encode(), keyring=Keyring.from_jwks(self._keys))
+        self._path, self._now, self._loses_answers = path, now, loses_answers
+
+    def __call__(self, message: Message, /) -> Answer:
+        """Answer a message."""
+        answer = self.device.answer(message, uptime=max(self._now - self._born, self.device.state.uptime))
+        _keep(self._path, self.device, self._keys, self._born)
+        if self._loses_answers:
+            raise TimeoutError("no answer came")
+        return answer
+
+
+def _keep(path: Path, device: Device, keyring: str, born: int) -> None:
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(
+        json.dumps({"born": born, "keyring": keyring, "state": device.to_bytes().decode()}, indent=1) + "\n"
+    )
+    fresh.replace(path)
+
+
+def _make(home: Path, settings: dict[str, str]) -> None:
+    if (home / SETTINGS).exists():
+        raise UsageError(f"{home} is in use already", "name another folder")
+    home.mkdir(parents=True, exist_ok=True)
+    (home / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def _settings(home: Path, party: str) -> dict[str, str]:
+    try:
+        settings = json.loads((home / SETTINGS).read_text())
+        kind = settings["party"]
+    except (OSError, ValueError, KeyError, TypeError):
+        kind, settings = None, {}
+    if kind != party:
+        raise UsageError(f"{home} is no folder of a {party}", f"make one: itron-core {party} init {home}")
+    return dict(settings)
+
+
+def _signer(home: Path, name: str) -> Signer:
+    try:
+        return LocalSigner.from_pem((home / f"{name}.pem").read_bytes())
+    except OSError as error:
+        raise _files.UnreadableError(f"the key {name}.pem cannot be read: {error}") from error
+
+
+def _keyring(home: Path) -> Keyring:
+    return Keyring.from_jwks((home / "keyring.jwks").read_text())
+
+
+def _origin(home: Path) -> str:
+    party = json.loads((home / SETTINGS).read_text())["party"]
+    return f"itron-core.example/{party}"
+
+
+def log(home: Path) -> AuditLog:
+    """Open the audit log of a manager or a server."""
+    return AuditLog(home / "log", _signer(home, "log"), origin=_origin(home))
+
+
+def _write_secret(path: Path, data: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
