@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from itron_core._rust import verify_tokens
@@ -61,7 +62,26 @@ def judged(
         for place, code, claims in zip(places, results["code"].to_pylist(), said, strict=True):
             contradicts = code in BELIEVED and not _agree(rows[place], claims)
             codes[place] = int(Code.CLAIM_INCONSISTENT) if contradicts else code
+        _judge_untimely(rows, [place for place in places if codes[place] in BELIEVED - {Code.OK}], keyring, codes)
     return codes
+
+
+def _judge_untimely(rows: Sequence[Material], places: Sequence[int], keyring: Keyring, codes: list[int]) -> None:
+    """Ask of what is early, late or revoked, all of one type, whether it is for its device: that is checked after."""
+    by_begin: dict[int, list[int]] = defaultdict(list)
+    for place in places:
+        by_begin[max(rows[place].issued_at, rows[place].not_before or 0)].append(place)
+    for begin, some in by_begin.items():
+        results = verify_tokens(
+            [rows[place].token for place in some],
+            keyring,
+            now=begin,
+            token_type=rows[some[0]].token_type,
+            audience=[rows[place].device for place in some],
+            max_lifetime=LONGEST_LIFETIME,
+        )
+        for place, code in zip(some, results["code"].to_pylist(), strict=True):
+            codes[place] = codes[place] if code == Code.OK else code
 
 
 def _agree(row: Material, claims: tuple[Any, ...]) -> bool:

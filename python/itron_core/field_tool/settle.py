@@ -19,21 +19,21 @@ DEFAULT_SESSION = 3_600
 LONGEST_SESSION = 28_800
 EVERY_ACTION = sum(1 << action for action in Action)
 COUNTED = frozenset({Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE})
-ENDS_A_SESSION = frozenset(
-    {
-        Action.CLOSE_SESSION,
-        Action.SET_SECURITY_LEVEL,
-        Action.SWITCH_TO_NETWORK_MODE,
-        Action.SWITCH_TO_MOBILE_MODE,
-    }
-)
 NO_SESSION = frozenset({Reason.SESSION_REQUIRED, Reason.SESSION_EXPIRED, Reason.SESSION_NOT_STARTED})
-# Refusals by which a device says that it will never take this token: not those of its clock, nor of a session's scope.
+# By these a device says that it will never take this token; not by those of its clock, or of a session's scope.
 FINAL = frozenset(
     code
     for code in Code
     if Code.NO_TOKEN < code < Code.INTERNAL
-    and code not in {Code.IAT_IN_FUTURE, Code.NOT_YET_VALID, Code.EXPIRED, Code.SCOPE_DENIED, Code.REPLAY_IDENTICAL}
+    and code
+    not in {
+        Code.IAT_IN_FUTURE,
+        Code.NOT_YET_VALID,
+        Code.EXPIRED,
+        Code.SNAPSHOT_STALE,
+        Code.SCOPE_DENIED,
+        Code.REPLAY_IDENTICAL,
+    }
 )
 STATES = {
     Done.DONE: MaterialState.USED,
@@ -144,7 +144,8 @@ def _learn(t: Transaction, sending: Sending, answer: Answer, moment: int) -> Non
         if answer.reason in NO_SESSION:
             _set_session(t, device, None, None, None)
         return
-    if action in ENDS_A_SESSION:
+    # What was unlocked under other keys, another level or another mode is unlocked no more.
+    if action is Action.CLOSE_SESSION or action.group is ActionGroup.SECURITY:
         _set_session(t, device, None, None, None)
     if action.group is ActionGroup.SECURITY:
         _learn_security(t, device, answer.data)

@@ -1,0 +1,967 @@
+"""The field tool against a real tools server and simulated devices: sync, cuts, kills, lies, work offline."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from itron_core import (
+    Action,
+    Code,
+    Decision,
+    DeviceClass,
+    ExchangeError,
+    InputError,
+    Keyring,
+    KeyringEntry,
+    LocalSigner,
+    Mode,
+    Need,
+    Permission,
+    PolicyOptions,
+    Reason,
+    RequestRefused,
+    Revocations,
+    SecurityLevel,
+    StoreError,
+    issue_delegation,
+    issue_revocations,
+    issue_tokens,
+)
+from itron_core.device import Device
+from itron_core.field_tool import FieldTool
+from itron_core.material import DeviceRecord, Material, MaterialState, Page
+from itron_core.store import open_store
+from itron_core.tools_server import ToolsServer
+
+KILLS = int(os.environ.get("ITRON_CORE_KILLS", "20"))
+NOW = 1_800_000_000
+HOUR = 3_600
+DAY = 86_400
+ROOT, ISSUER = LocalSigner.generate(), LocalSigner.generate("ESP256")
+DEVICES = [f"ert:{number}" for number in range(100, 106)]
+D = DEVICES[0]
+ALL = sum(Permission)
+COMMAND = SecurityLevel.COMMAND
+DISCONNECT, CONNECT, OPEN = Action.DISCONNECT_SERVICE, Action.CONNECT_SERVICE, Action.OPEN_SESSION
+PROGRAM, READ = Action.PROGRAM_ENDPOINT, Action.READ_ENDPOINT
+
+
+def keyring():
+    return Keyring([KeyringEntry(ROOT.public_key, issuer="root"), KeyringEntry(ISSUER.public_key, issuer="ism")])
+
+
+def issued(
+    devices,
+    *actions,
+    token_type="secure_command",
+    sequence=1,
+    epoch=0,
+    signer=ISSUER,
+    expires_in=DAY,
+    not_before=None,
+    now=NOW,
+    command=None,
+):
+    """Return genuine material, one piece a device; the sequence numbers rise from `sequence` with the devices."""
+    bits, count = sum(1 << action for action in actions), len(devices)
+    columns = {
+        "device": list(devices),
+        "actions": [bits] * count,
+        "sequence": [sequence] * count,
+        "epoch": [epoch] * count,
+        "expires_at": [now + expires_in] * count,
+    }
+    if not_before is not None:
+        columns["not_before"] = [not_before] * count
+    session = HOUR if token_type == "authorization" or (token_type == "secure_command" and OPEN in actions) else None
+    if token_type == "secure_command":
+        columns["command"] = [command or actions[0].name.lower().encode()] * count
+    if token_type == "reading_key":
+        columns |= {"kdf": [1] * count, "key_version": [1] * count, "check_value": [b"kcv."] * count}
+    tokens = issue_tokens(columns, signer, now=now, token_type=token_type).to_pylist()
+    kid = signer.public_key.kid
+    return [
+        Material(
+            "gas", device, token_type, bits, kid, sequence, epoch, now, not_before, now + expires_in, session, token
+        )
+        for device, token in zip(devices, tokens, strict=True)
+    ]
+
+
+class World:
+    """A tools server with a user, and devices whose records it has."""
+
+    def __init__(self, folder, *, device_class=DeviceClass.ENHANCED, mode=Mode.MOBILE, level=COMMAND):
+        self.folder = folder
+        self.store = open_store(str(folder / "server.db"))
+        self.server = ToolsServer(self.store, keyring())
+        self.server.set_users([("ann", "gas", ALL), ("bob", "gas", ALL)], now=NOW)
+        self.server.set_devices(
+            [DeviceRecord(name, "gas", device_class, mode, level, level_verified=True) for name in DEVICES], now=NOW
+        )
+        self.devices = {name: Device(name, device_class, keyring=keyring(), mode=mode, level=level) for name in DEVICES}
+        self.cursor = 0
+        self.tools = []
+
+    def grant(self, *pages):
+        for rows in pages:
+            numbered = list(enumerate(rows, self.cursor + 1))
+            assert set(self.server.receive("ism", Page(numbered, self.cursor + len(rows), more=False), now=NOW)) <= {
+                0,
+                501,
+            }
+            self.cursor += len(rows)
+
+    def tool(self, name="t1", url=None, **options):
+        tool = FieldTool(open_store(url or str(self.folder / f"{name}.db")), keyring(), name, **options)
+        self.tools.append(tool)
+        return tool
+
+    def link(self, device=D, uptime=1):
+        return lambda message: self.devices[device].answer(message, uptime=uptime)
+
+    def close(self):
+        for store in [self.store, *(tool._store for tool in self.tools)]:
+            store.close()
+
+
+@pytest.fixture
+def make_world(tmp_path):
+    made = []
+
+    def make(**facts):
+        made.append(World(tmp_path, **facts))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.close()
+
+
+def ready(world, *actions, token_type="secure_command", devices=DEVICES, **facts):
+    """Return a tool that asked for these actions and synced."""
+    tool = world.tool(**facts)
+    tool.request_commands(devices, token_type=token_type, actions=actions, now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    return tool
+
+
+def states(tool, now=NOW, device=D):
+    return [line.state for line in tool.current_commands(now=now, devices=[device])]
+
+
+def lost(message):
+    raise TimeoutError
+
+
+def contents(tool):
+    """Return all that a tool keeps, but for its audit entries."""
+    tables = ["state", "delegation", "want", "device", "material", "outcome"]
+    with tool._store.read() as t:
+        return {table: sorted(t.rows(f"SELECT * FROM tool_{table}"), key=repr) for table in tables}
+
+
+# --- Sync, Request Commands, Current Commands ---
+
+
+def test_what_is_wanted_arrives_and_is_said(make_world, store_url):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT), issued(DEVICES, OPEN, sequence=2, expires_in=HOUR))
+    tool = world.tool(url=store_url)
+    assert tool.request_commands(DEVICES[:2], token_type="secure_command", actions=[DISCONNECT, OPEN], now=NOW) == 4
+    assert tool.request_commands([D], token_type="reading_key", actions=[READ], now=NOW) == 1
+    assert [line.state for line in tool.current_commands(now=NOW)] == [MaterialState.REQUESTED] * 5
+    report = tool.sync(world.server, "ann", now=NOW, page=3)
+    assert report == (0, 0, (), 5, 4, 2)
+    lines = tool.current_commands(now=NOW)
+    assert [(line.device, line.token_type, line.actions, line.state.name, line.uses_left) for line in lines] == [
+        (D, "reading_key", 1 << READ, "REQUESTED", None),
+        (D, "secure_command", 1 << DISCONNECT, "HELD", 2),
+        (D, "secure_command", 1 << OPEN, "HELD", None),
+        (DEVICES[1], "secure_command", 1 << DISCONNECT, "HELD", 2),
+        (DEVICES[1], "secure_command", 1 << OPEN, "HELD", None),
+    ]
+    soon = tool.current_commands(now=NOW, expiring_before=NOW + 2 * HOUR)
+    assert {line.actions for line in soon} == {1 << OPEN}
+    assert tool.sync(world.server, "ann", now=NOW) == (0, 0, (), 0, 0, 2)
+
+
+def test_an_identical_open_wish_is_not_queued_twice(make_world):
+    world = make_world()
+    tool = ready(world, DISCONNECT)
+    assert tool.request_commands(DEVICES, token_type="secure_command", actions=[DISCONNECT], now=NOW) == 0
+    assert tool.request_commands([D, D], token_type="secure_command", actions=[CONNECT, CONNECT], now=NOW) == 1
+    assert tool.request_commands([D], token_type="authorization", actions=[CONNECT], now=NOW) == 1
+
+
+def test_a_wish_that_the_user_was_not_permitted_is_said_and_may_be_asked_again(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    world.server.set_users([("ann", "gas", Permission.READ_ENDPOINTS)], now=NOW)
+    tool = ready(world, DISCONNECT)
+    assert states(tool) == [MaterialState.REFUSED]
+    world.server.set_users([("ann", "gas", ALL)], now=NOW)
+    assert tool.request_commands([D], token_type="secure_command", actions=[DISCONNECT], now=NOW) == 1
+    tool.sync(world.server, "ann", now=NOW)
+    assert states(tool) == [MaterialState.HELD]
+
+
+def test_missing_of_a_preflight_becomes_wishes(make_world):
+    world = make_world(level=SecurityLevel.FULL)
+    tool = world.tool()
+    plan = [(D, DISCONNECT), (D, PROGRAM), (D, READ), (D, Action.READ_INTERVAL_DATA)]
+    before = tool.preflight(plan, now=NOW)
+    assert before["reason"].to_pylist() == [Reason.ROW_UNREADABLE] * 4
+    assert tool.request_missing(plan, before, now=NOW) == 0
+    assert tool.sync(world.server, "ann", now=NOW).devices == 1
+    found = tool.preflight(plan, now=NOW)
+    assert tool.request_missing(plan, found, now=NOW) == 4
+    assert tool.request_missing(plan, found, now=NOW) == 0
+    assert {(line.token_type, line.actions) for line in tool.current_commands(now=NOW)} == {
+        ("secure_command", 1 << DISCONNECT),
+        ("secure_command", 1 << OPEN),
+        ("reading_key", 1 << READ),
+        ("reading_key", 1 << Action.READ_INTERVAL_DATA),
+    }
+    world.grant(
+        issued(DEVICES, DISCONNECT),
+        issued(DEVICES, OPEN, sequence=2),
+        issued(DEVICES, *list(Action)[:5], token_type="reading_key", sequence=3),
+    )
+    tool.sync(world.server, "ann", now=NOW)
+    decisions = tool.preflight(plan, now=NOW)["decision"].to_pylist()
+    assert decisions == [Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN, Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN]
+    with pytest.raises(InputError):
+        tool.request_missing(plan[:1], found, now=NOW)
+
+
+def test_nothing_is_allowed_before_the_first_sync(make_world):
+    world = make_world()
+    tool = world.tool()
+    tool.add_devices([D], now=NOW)
+    assert tool.preflight([(D, READ)], now=NOW)["reason"].to_pylist() == [Reason.ROW_UNREADABLE]
+    result = tool.work(D, READ, world.link(), now=NOW)
+    assert (result.decision, result.reason, result.answers, result.sent) == (2, Reason.ROW_UNREADABLE, (), ())
+
+
+def test_wrong_calls_are_refused(make_world):
+    tool = make_world().tool()
+    for call in [
+        lambda: tool.request_commands([D], token_type="delegation", actions=[READ], now=NOW),
+        lambda: tool.request_commands(["ert:x"], token_type="reading_key", actions=[READ], now=NOW),
+        lambda: tool.request_commands([D], token_type="reading_key", actions=[7], now=NOW),
+        lambda: tool.add_devices([D], now=-1),
+        lambda: tool.add_devices([D], now=1.5),
+        lambda: tool.sync(None, "ann", now=NOW, page=0),
+        lambda: tool.work("ert:x", READ, lost, now=NOW),
+    ]:
+        with pytest.raises(ValueError):
+            call()
+
+
+# --- Work ---
+
+
+def test_a_command_is_used_once_and_reported(make_world, store_url):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    tool = world.tool(url=store_url)
+    tool.request_commands(DEVICES, token_type="secure_command", actions=[DISCONNECT], now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    result = tool.work(D, DISCONNECT, world.link(), now=NOW)
+    assert (result.decision, result.reason, result.sent) == (Decision.ALLOWED, 0, (DISCONNECT,))
+    assert world.devices[D].state.service == "disconnected"
+    assert states(tool) == [MaterialState.USED]
+    again = tool.work(D, DISCONNECT, world.link(), now=NOW)
+    assert (again.decision, again.reason, again.sent) == (Decision.REFUSED, Reason.REPLAY, ())
+    assert tool.sync(world.server, "ann", now=NOW).outcomes == 1
+    ((_, who, outcome),) = world.server.outcomes(0, 10).rows
+    assert (who, outcome.state, outcome.action) == ("t1", MaterialState.USED, DISCONNECT)
+    assert json.loads(outcome.answer)["service"] == "disconnected"
+    assert tool.sync(world.server, "ann", now=NOW).outcomes == 0
+
+
+def test_a_session_is_opened_once_and_ends_by_its_time(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, OPEN))
+    tool = ready(world, OPEN)
+    result = tool.work(D, PROGRAM, world.link(), now=NOW, settings={"interval": 15})
+    assert (result.decision, result.reason, result.sent) == (Decision.ALLOWED_AFTER_OPEN, 0, (OPEN, PROGRAM))
+    assert dict(world.devices[D].state.settings)["interval"] == 15
+    assert tool.work(D, PROGRAM, world.link(), now=NOW + HOUR - 1).sent == (PROGRAM,)
+    late = tool.work(D, PROGRAM, world.link(), now=NOW + HOUR)
+    assert (late.decision, late.reason) == (Decision.REFUSED, Reason.REPLAY)
+    # A clock set back opens nothing again.
+    assert tool.work(D, PROGRAM, world.link(), now=NOW).sent == ()
+
+
+def test_closing_ends_the_session(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, OPEN))
+    tool = ready(world, OPEN)
+    tool.work(D, PROGRAM, world.link(), now=NOW)
+    assert tool.work(D, Action.CLOSE_SESSION, world.link(), now=NOW).sent == (Action.CLOSE_SESSION,)
+    assert tool.work(D, Action.CLOSE_SESSION, world.link(), now=NOW).reason == Reason.SESSION_REQUIRED
+
+
+def test_a_device_that_lost_its_session_is_asked_once_more_only(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, OPEN), issued(DEVICES, OPEN, sequence=2))
+    tool = ready(world, OPEN)
+    tool.work(D, PROGRAM, world.link(), now=NOW)
+    world.devices[D].restart()
+    refused = tool.work(D, PROGRAM, world.link(), now=NOW)
+    assert (refused.sent, refused.reason) == ((PROGRAM,), Reason.SESSION_REQUIRED)
+    assert tool.work(D, PROGRAM, world.link(), now=NOW).sent == (OPEN, PROGRAM)
+
+
+def test_no_answer_is_neither_used_nor_unused_and_counted_once(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT), issued(DEVICES, CONNECT, sequence=2))
+    tool = ready(world, DISCONNECT, CONNECT)
+
+    def answer_lost(message):
+        world.link()(message)
+        raise TimeoutError
+
+    for link in [lost, answer_lost, answer_lost]:
+        result = tool.work(D, DISCONNECT, link, now=NOW)
+        assert (result.decision, result.reason, result.answers, result.sent) == (0, 0, (), (DISCONNECT,))
+        assert states(tool) == [MaterialState.HELD, MaterialState.SENT]
+        assert {line.uses_left for line in tool.current_commands(now=NOW, devices=[D])} == {1}
+    done = tool.work(D, DISCONNECT, world.link(), now=NOW)
+    assert done.reason == Code.REPLAY_IDENTICAL
+    assert world.devices[D].state.operations == 1
+    assert states(tool) == [MaterialState.HELD, MaterialState.REPLAYED]
+    assert tool.work(D, CONNECT, world.link(), now=NOW).reason == 0
+    assert {line.uses_left for line in tool.current_commands(now=NOW, devices=[D])} == {0}
+    report = tool.sync(world.server, "ann", now=NOW)
+    assert (report.outcomes, report.replays, report.conflicts) == (5, 0, ())
+
+
+@pytest.mark.parametrize("answer", [None, 7, ("DONE", 0, {}), b"", {"outcome": 0}])
+def test_what_is_no_answer_is_none(make_world, answer):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    tool = ready(world, DISCONNECT)
+    assert tool.work(D, DISCONNECT, lambda message: answer, now=NOW).answers == ()
+    assert states(tool) == [MaterialState.SENT]
+
+
+def test_what_the_device_refuses_unused_is_held_again(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    tool = ready(world, DISCONNECT)
+    world.devices[D] = Device(D, DeviceClass.ENHANCED, keyring=keyring())  # ready to secure: not what the tool knows
+    for _ in range(3):
+        result = tool.work(D, DISCONNECT, world.link(), now=NOW)
+        assert (result.decision, result.reason) == (Decision.ALLOWED, Reason.SERVICE_UNAVAILABLE_UNSECURED)
+        assert states(tool) == [MaterialState.HELD]
+        assert tool.current_commands(now=NOW, devices=[D])[0].uses_left == 2
+
+
+def test_what_the_device_will_never_take_is_refused_and_the_next_is_chosen(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT), issued(DEVICES, DISCONNECT, sequence=2, epoch=1))
+    tool = ready(world, DISCONNECT)
+    world.devices[D] = Device(D, DeviceClass.ENHANCED, keyring=keyring(), level=COMMAND, epoch=1)
+    assert tool.work(D, DISCONNECT, world.link(), now=NOW).reason == Code.EPOCH_STALE
+    assert states(tool) == [MaterialState.REFUSED, MaterialState.HELD]
+    assert tool.work(D, DISCONNECT, world.link(), now=NOW).reason == 0
+    assert states(tool) == [MaterialState.REFUSED, MaterialState.USED]
+
+
+def test_uses_are_counted_until_a_whole_sync(make_world):
+    world = make_world()
+    world.grant(*(issued(DEVICES, DISCONNECT, sequence=number) for number in range(1, 5)))
+    tool = ready(world, DISCONNECT)
+    for left in [2, 1]:
+        assert {line.uses_left for line in tool.current_commands(now=NOW, devices=[D])} == {left}
+        assert tool.work(D, DISCONNECT, world.link(), now=NOW).reason == 0
+    assert tool.work(D, DISCONNECT, world.link(), now=NOW).reason == Reason.RESYNC_REQUIRED
+    assert tool.work(DEVICES[1], DISCONNECT, world.link(DEVICES[1]), now=NOW).reason == 0
+    with pytest.raises(ConnectionError):
+        tool.sync(Cut(world.server, 5, before=True), "ann", now=NOW)
+    assert tool.work(D, DISCONNECT, world.link(), now=NOW).reason == Reason.RESYNC_REQUIRED
+    tool.sync(world.server, "ann", now=NOW)
+    assert tool.work(D, DISCONNECT, world.link(), now=NOW).reason == 0
+
+
+def test_a_use_without_answer_may_be_sent_again_when_all_uses_are_spent(make_world):
+    world = make_world()
+    world.grant(*(issued(DEVICES, DISCONNECT, sequence=number) for number in range(1, 5)))
+    tool = ready(world, DISCONNECT, options=PolicyOptions(command_limit=1))
+    assert tool.work(D, DISCONNECT, lost, now=NOW).decision == Decision.ALLOWED
+    assert tool.work(D, DISCONNECT, world.link(), now=NOW).reason == 0
+    assert tool.work(D, DISCONNECT, world.link(), now=NOW).reason == Reason.RESYNC_REQUIRED
+
+
+def test_keys_and_level_are_learned_from_the_device(make_world):
+    world = make_world()
+    world.grant(
+        issued(DEVICES, Action.EXCHANGE_KEYS),
+        issued(DEVICES, DISCONNECT, sequence=2),
+        issued(DEVICES, Action.SET_SECURITY_LEVEL, sequence=3, epoch=1, command=b"set_security_level:full"),
+    )
+    tool = ready(world, Action.EXCHANGE_KEYS, DISCONNECT, Action.SET_SECURITY_LEVEL)
+    assert tool.work(D, Action.EXCHANGE_KEYS, world.link(), now=NOW).reason == 0
+    assert states(tool) == [MaterialState.SUPERSEDED, MaterialState.USED, MaterialState.HELD]
+    assert tool.work(D, DISCONNECT, world.link(), now=NOW).reason == Code.EPOCH_STALE
+    assert tool.work(D, Action.SET_SECURITY_LEVEL, world.link(), now=NOW).reason == 0
+    assert tool.preflight([(D, READ)], now=NOW)["reason"].to_pylist() == [Reason.READING_KEY_MISSING]
+    # The server has not heard of it: what the device said stands.
+    tool.sync(world.server, "ann", now=NOW)
+    assert tool.preflight([(D, READ)], now=NOW)["reason"].to_pylist() == [Reason.READING_KEY_MISSING]
+    # News of the server are taken, but for an older epoch.
+    world.server.set_devices([DeviceRecord(D, "gas", 1, 0, 1, level_verified=True, epoch=0)], now=NOW)
+    world.server.set_devices([DeviceRecord(D, "gas", 1, 0, 0, level_verified=True, epoch=0)], now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    assert tool.preflight([(D, READ)], now=NOW)["reason"].to_pylist() == [Reason.READING_KEY_MISSING]
+    world.server.set_devices([DeviceRecord(D, "gas", 1, 0, 1, level_verified=True, epoch=1)], now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    assert tool.preflight([(D, READ)], now=NOW)["reason"].to_pylist() == [0]
+
+
+def test_network_mode_opens_by_authorization_and_its_scope_bounds_the_session(make_world):
+    world = make_world(device_class=DeviceClass.MULTI_MODE, mode=Mode.NETWORK, level=SecurityLevel.READY_TO_SECURE)
+    world.grant(
+        issued(DEVICES, READ, OPEN, token_type="authorization"),
+        issued(DEVICES, PROGRAM, OPEN, token_type="authorization", sequence=2),
+        issued(DEVICES, Action.SWITCH_TO_MOBILE_MODE, token_type="authorization", sequence=3),
+    )
+    tool = ready(world, READ, PROGRAM, Action.SWITCH_TO_MOBILE_MODE, token_type="authorization")
+    assert tool.work(D, READ, world.link(), now=NOW).sent == (OPEN, READ)
+    assert tool.work(D, READ, world.link(), now=NOW).sent == (READ,)
+    result = tool.work(D, PROGRAM, world.link(), now=NOW)
+    assert (result.sent, result.reason) == ((OPEN, PROGRAM), 0)
+    switch = Action.SWITCH_TO_MOBILE_MODE
+    assert tool.work(D, switch, world.link(), now=NOW).reason == Reason.KEY_EXCHANGE_MISSING
+    assert tool.work(D, switch, world.link(), now=NOW, key_exchange=True).reason == Reason.RESYNC_REQUIRED
+    tool.sync(world.server, "ann", now=NOW)
+    assert tool.work(D, switch, world.link(), now=NOW, key_exchange=True).reason == 0
+    # Ready to secure in Mobile Mode: nothing is needed any more, and the old session is gone.
+    assert tool.work(D, READ, world.link(), now=NOW).decision == Decision.ALLOWED
+    assert world.devices[D].state.mode is Mode.MOBILE
+
+
+def test_two_tools_hold_one_command_and_the_device_decides(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    first, second = world.tool("t1"), world.tool("t2")
+    for tool, user in [(first, "ann"), (second, "bob")]:
+        tool.request_commands([D], token_type="secure_command", actions=[DISCONNECT], now=NOW)
+        tool.sync(world.server, user, now=NOW)
+    assert first.work(D, DISCONNECT, world.link(), now=NOW).reason == 0
+    assert second.work(D, DISCONNECT, world.link(), now=NOW).reason == Code.REPLAY_IDENTICAL
+    assert (states(first), states(second)) == ([MaterialState.USED], [MaterialState.REPLAYED])
+    assert world.devices[D].state.operations == 1
+    assert second.sync(world.server, "bob", now=NOW).replays == 0
+    assert first.sync(world.server, "ann", now=NOW).replays == 1
+
+
+def test_a_session_that_another_tool_opened_is_not_believed_for_long(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, OPEN))
+    first, second = world.tool("t1"), world.tool("t2")
+    for tool, user in [(first, "ann"), (second, "bob")]:
+        tool.request_commands([D], token_type="secure_command", actions=[OPEN], now=NOW)
+        tool.sync(world.server, user, now=NOW)
+    first.work(D, PROGRAM, world.link(), now=NOW)
+    both = second.work(D, PROGRAM, world.link(), now=NOW)
+    assert [answer.reason for answer in both.answers] == [Code.REPLAY_IDENTICAL, 0]
+    assert second.work(D, PROGRAM, world.link(), now=NOW).reason == Reason.REPLAY
+
+
+# --- Clock, revocation, delegation ---
+
+
+def test_a_clock_set_back_revives_nothing(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT, expires_in=HOUR))
+    tool = ready(world, DISCONNECT)
+    tool.add_devices([D], now=NOW + HOUR)
+    for now in [NOW, NOW + HOUR, 0]:
+        assert states(tool, now) == [MaterialState.EXPIRED]
+        assert tool.work(D, DISCONNECT, world.link(), now=now).reason == Code.EXPIRED
+
+
+def test_reading_with_a_clock_ahead_writes_no_moment_down(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT, expires_in=HOUR))
+    tool = ready(world, DISCONNECT)
+    assert states(tool, NOW + DAY) == [MaterialState.EXPIRED]
+    assert tool.preflight([(D, DISCONNECT)], now=NOW + DAY)["reason"].to_pylist() == [Code.EXPIRED]
+    assert states(tool) == [MaterialState.HELD]
+
+
+def revocations(version, expires_in=HOUR, signer=ROOT, **what):
+    made = Revocations(version=version, expires_at=NOW + expires_in, **what)
+    return issue_revocations(made, signer, issuer="root", now=NOW)
+
+
+def test_what_is_revoked_is_said_and_not_spent(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT), issued(DEVICES, DISCONNECT, sequence=2))
+    tool = ready(world, DISCONNECT)
+    world.server.set_revocations(revocations(1, devices={D: (2, 0, 0)}), now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    assert states(tool) == [MaterialState.REVOKED, MaterialState.HELD]
+    assert tool.preflight([(D, DISCONNECT)], now=NOW)["reason"].to_pylist() == [0]
+    world.server.set_revocations(revocations(2, devices={D: (9, 0, 0)}), now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    assert states(tool) == [MaterialState.REVOKED] * 2
+    assert tool.work(D, DISCONNECT, world.link(), now=NOW).reason == Code.DEVICE_REVOKED
+
+
+def test_revocations_that_have_ended_make_everything_stale(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    world.server.set_revocations(revocations(1), now=NOW)
+    tool = ready(world, DISCONNECT)
+    assert tool.preflight([(D, DISCONNECT)], now=NOW)["reason"].to_pylist() == [0]
+    later = NOW + 2 * HOUR
+    assert tool.preflight([(D, DISCONNECT)], now=later)["reason"].to_pylist() == [Code.SNAPSHOT_STALE]
+    tool.sync(world.server, "ann", now=later)
+    assert tool.preflight([(D, DISCONNECT)], now=later)["reason"].to_pylist() == [Code.SNAPSHOT_STALE]
+
+
+def test_keys_come_by_delegation_and_go_with_it(make_world):
+    world = make_world()
+    issuing = LocalSigner.generate()
+    entry = KeyringEntry(issuing.public_key, issuer="ism-2", token_types=["secure_command"])
+    world.server.set_delegations([issue_delegation(entry, ROOT, now=NOW, expires_at=NOW + HOUR)], now=NOW)
+    world.grant(issued(DEVICES, DISCONNECT, signer=issuing))
+    tool = ready(world, DISCONNECT)
+    assert tool.preflight([(D, DISCONNECT)], now=NOW)["reason"].to_pylist() == [0]
+    later = NOW + 2 * HOUR
+    assert tool.preflight([(D, DISCONNECT)], now=later)["reason"].to_pylist() == [Code.KEY_UNKNOWN]
+    tool.sync(world.server, "ann", now=later)
+
+
+def test_a_user_who_is_not_let_in_any_more_may_do_nothing(make_world):
+    world = make_world()
+    tool = ready(world, DISCONNECT)
+    world.server.set_users([("bob", "gas", ALL)], now=NOW)
+    with pytest.raises(RequestRefused):
+        tool.sync(world.server, "ann", now=NOW)
+    assert tool.work(D, READ, world.link(), now=NOW).reason == Reason.PERMISSION_DENIED
+    tool.sync(world.server, "bob", now=NOW)
+    assert tool.work(D, READ, world.link(), now=NOW).reason == 0
+
+
+# --- Cuts and kills ---
+
+
+class Cut:
+    """An exchange that is cut at its n-th message: before the server has it, or before its answer is back."""
+
+    def __init__(self, server, at, *, before):
+        self.server, self.left, self.before = server, at, before
+        self.calls = 0
+
+    def __getattr__(self, name):
+        def call(*arguments, **options):
+            self.left -= 1
+            self.calls += 1
+            if self.left == 0 and self.before:
+                raise ConnectionError
+            answer = getattr(self.server, name)(*arguments, **options)
+            if self.left == 0:
+                raise ConnectionError
+            return answer
+
+        return call
+
+
+def worked(folder):
+    """Return a world and a tool with every kind of thing to sync."""
+    folder.mkdir()
+    world = World(folder)
+    world.grant(issued(DEVICES, DISCONNECT))
+    tool = ready(world, DISCONNECT)
+    for name in DEVICES[:3]:
+        tool.work(name, DISCONNECT, world.link(name), now=NOW)
+    tool.work(DEVICES[3], DISCONNECT, lost, now=NOW)
+    world.server.set_revocations(revocations(1), now=NOW)
+    world.grant(issued(DEVICES, OPEN, sequence=2), issued(DEVICES, DISCONNECT, sequence=3))
+    tool.request_commands(DEVICES, token_type="secure_command", actions=[OPEN], now=NOW)
+    return world, tool
+
+
+def comparable(world, tool):
+    """Return what must not depend on cuts; tokens and signatures differ from run to run, as keys of nonces do."""
+    found = contents(tool)
+    found["material"] = [(row[2:5], row[5], row[13:]) for row in found["material"]]
+    found["outcome"] = [(row[0:3], row[6:]) for row in found["outcome"]]
+    found["state"] = [row[:7] + row[8:] for row in found["state"]]
+    outcomes = [(serial, who, one[:3], one[6:]) for serial, who, one in world.server.outcomes(0, 100).rows]
+    return {name: sorted(map(repr, rows)) for name, rows in found.items()} | {"server": repr(outcomes)}
+
+
+def test_a_sync_cut_at_any_message_ends_in_the_same_state(tmp_path):
+    world, tool = worked(tmp_path / "whole")
+    counter = Cut(world.server, 0, before=True)
+    tool.sync(counter, "ann", now=NOW, page=2)
+    wanted = comparable(world, tool)
+    world.close()
+    assert counter.calls >= 14
+    for at in range(1, counter.calls + 1):
+        for before in [True, False]:
+            world, tool = worked(tmp_path / f"{at}-{before}")
+            with pytest.raises(ConnectionError):
+                tool.sync(Cut(world.server, at, before=before), "ann", now=NOW, page=2)
+            tool.sync(world.server, "ann", now=NOW, page=2)
+            assert comparable(world, tool) == wanted, (at, before)
+            world.close()
+
+
+def test_an_answer_after_its_report_has_a_number_of_its_own(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    tool = ready(world, DISCONNECT)
+
+    def answered_during_a_sync(message):
+        with pytest.raises(ConnectionError):
+            tool.sync(Cut(world.server, 1, before=False), "ann", now=NOW)
+        return world.link()(message)
+
+    tool.work(D, DISCONNECT, answered_during_a_sync, now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    assert [one.state for _, _, one in world.server.outcomes(0, 10).rows] == [MaterialState.SENT, MaterialState.USED]
+
+
+CHILD = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import pickle, random
+from pathlib import Path
+from itron_core import Keyring, Action
+from itron_core.device import Device
+from itron_core.field_tool import FieldTool
+from itron_core.store import open_store
+from itron_core.tools_server import ToolsServer
+folder, now, seed = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+ring = pickle.loads((folder / "keyring").read_bytes())
+server = ToolsServer(open_store(folder / "server.db"), ring)
+tool = FieldTool(open_store(sys.argv[5]), ring, "t1")
+rng = random.Random(seed)
+
+def link(path):
+    def answer(message):
+        device = Device.from_bytes(path.read_bytes(), keyring=ring)
+        said = device.answer(message, uptime=device.state.uptime + 1)
+        part = path.with_suffix(".part")
+        part.write_bytes(device.to_bytes())
+        os.replace(part, path)
+        return said
+    return answer
+
+print("ready", flush=True)
+while True:
+    tool.sync(server, "ann", now=now, page=3)
+    for path in rng.sample(sorted(folder.glob("*.device")), 3):
+        action = rng.choice([Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE, Action.PROGRAM_ENDPOINT])
+        result = tool.work(path.stem.replace("-", ":"), action, link(path), now=now)
+        done = [answer.reason for answer in result.answers]
+        print(path.stem, action.name, result.reason, done, flush=True)
+    rest = tool.current_commands(now=now)
+    if not any(line.state in {1, 2} for line in rest if line.sequence):
+        print("finished", flush=True)
+        break
+"""
+
+
+def test_killed_anywhere_nothing_is_used_twice_and_nothing_acknowledged_is_lost(tmp_path, store_url):
+    import pickle
+
+    rng = random.Random(5)
+    world = World(tmp_path)
+    kinds = [CONNECT, DISCONNECT, OPEN]
+    pages = [issued(DEVICES, kind, sequence=3 * turn + at + 1) for turn in range(8) for at, kind in enumerate(kinds)]
+    world.grant(*pages)
+    (tmp_path / "keyring").write_bytes(pickle.dumps(keyring()))
+    for name, device in world.devices.items():
+        (tmp_path / f"{name.replace(':', '-')}.device").write_bytes(device.to_bytes())
+    tool = world.tool(url=store_url)
+    tool.request_commands(DEVICES, token_type="secure_command", actions=kinds, now=NOW)
+    tool._store.close()
+    done = []
+    for seed in range(KILLS):
+        command = [
+            sys.executable,
+            "-c",
+            CHILD,
+            str(Path(__file__).parent),
+            str(tmp_path),
+            str(NOW),
+            str(seed),
+            store_url,
+        ]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert child.stdout.readline() == "ready\n", child.stderr.read()
+        time.sleep(rng.uniform(0, 0.25))
+        child.send_signal(signal.SIGKILL)
+        out, err = child.communicate()
+        assert child.returncode == -signal.SIGKILL or "finished" in out, err
+        done += [line for line in out.splitlines() if line.count(" ") >= 3]
+    tool.sync(world.server, "ann", now=NOW)
+    devices = [
+        Device.from_bytes(path.read_bytes(), keyring=keyring()).state for path in sorted(tmp_path.glob("*.device"))
+    ]
+    uses = [(state.device, use.sequence) for state in devices for use in state.uses]
+    assert len(set(uses)) == len(uses) > 0
+    # Each service command that the device remembers was done once.
+    for state in devices:
+        assert state.operations == sum(use.action in {CONNECT, DISCONNECT} for use in state.uses)
+    # What the tool says is used, the device did; what the device did, the tool says is used or sent.
+    lines = [line for line in tool.current_commands(now=NOW) if line.sequence]
+    spent = {(line.device, line.sequence) for line in lines if line.state in {3, 4}}
+    sent = {(line.device, line.sequence) for line in lines if line.state == MaterialState.SENT}
+    assert spent <= set(uses) <= spent | sent
+    # Every answer that was acknowledged to the caller has reached the server, and the ledger agrees with the devices.
+    outcomes = [one for _, _, one in world.server.outcomes(0, 100_000).rows]
+    told = [one for one in outcomes if one.kid and one.state in {3, 4}]
+    assert {(one.device, int.from_bytes(one.cti[8:])) for one in told} == spent
+    assert len(told) == len(spent)
+    answered = sum(len(json.loads(line.split(" ", 3)[3])) for line in done)
+    assert answered <= sum(one.state in {3, 4, 8} for one in outcomes)
+    world.close()
+
+
+# --- Hostile servers ---
+
+
+class Liar:
+    """A server whose answer to one call is changed."""
+
+    def __init__(self, server, name, lie):
+        self.server, self.name, self.lie = server, name, lie
+
+    def __getattr__(self, name):
+        real = getattr(self.server, name)
+        return (lambda *a, **k: self.lie(real(*a, **k))) if name == self.name else real
+
+
+def changed_row(change):
+    return lambda page: page._replace(rows=[(serial, change(row)) for serial, row in page.rows])
+
+
+def flipped(row):
+    return row._replace(token=row.token[:-1] + bytes([row.token[-1] ^ 1]))
+
+
+FOREIGN = issued(DEVICES, DISCONNECT, signer=LocalSigner.generate())
+EARLY = issued(DEVICES, DISCONNECT, sequence=5, not_before=NOW + HOUR)
+LATE = issued(DEVICES, DISCONNECT, sequence=6, now=NOW - DAY, expires_in=HOUR)
+LIES = {
+    "a flipped bit": ("material", changed_row(flipped)),
+    "another device": ("material", changed_row(lambda row: row._replace(device=DEVICES[5]))),
+    "a stranger's key": ("material", lambda page: page._replace(rows=list(enumerate(FOREIGN, 1)))),
+    "early, for another device": (
+        "material",
+        lambda page: page._replace(rows=[(1, EARLY[0]._replace(device=DEVICES[5]))]),
+    ),
+    "late, for another device": (
+        "material",
+        lambda page: page._replace(rows=[(1, LATE[0]._replace(device=DEVICES[5]))]),
+    ),
+    "another sequence": ("material", changed_row(lambda row: row._replace(sequence=row.sequence + 1))),
+    "more actions": ("material", changed_row(lambda row: row._replace(actions=row.actions | 1))),
+    "another epoch": ("material", changed_row(lambda row: row._replace(epoch=9))),
+    "another kid": ("material", changed_row(lambda row: row._replace(kid=bytes(8)))),
+    "a later end": ("material", changed_row(lambda row: row._replace(expires_at=row.expires_at + 1))),
+    "a longer session": ("material", changed_row(lambda row: row._replace(session_seconds=9 * HOUR))),
+    "another type": ("material", changed_row(lambda row: row._replace(token_type="reading_key"))),
+    "an unknown type": ("material", changed_row(lambda row: row._replace(token_type="delegation"))),
+    "another unit": ("material", changed_row(lambda row: row._replace(unit="water"))),
+    "no device": ("material", changed_row(lambda row: row._replace(device=None))),
+    "a text as a number": ("material", changed_row(lambda row: row._replace(sequence="1"))),
+    "a number too large": ("material", changed_row(lambda row: row._replace(sequence=2**63))),
+    "a bool as a number": ("material", changed_row(lambda row: row._replace(epoch=False))),
+    "no token": ("material", changed_row(lambda row: row._replace(token=None))),
+    "a huge token": ("material", changed_row(lambda row: row._replace(token=bytes(10**6)))),
+    "a row that is none": ("material", changed_row(tuple)),
+    "serials that fall": ("material", lambda page: page._replace(rows=page.rows[::-1])),
+    "serials twice": ("material", lambda page: page._replace(rows=[(1, row) for _, row in page.rows])),
+    "serials behind the cursor": ("material", lambda page: page._replace(rows=[(0, page.rows[0][1])])),
+    "a cursor that falls": ("material", lambda page: page._replace(next=page.next - 1)),
+    "a negative cursor": ("material", lambda page: Page([], -1, more=False)),
+    "a page too large": ("material", lambda page: page._replace(rows=page.rows * 3)),
+    "no page": ("material", lambda page: None),
+    "a page of nonsense": ("material", lambda page: page._replace(rows=7)),
+    "an empty page with more": ("material", lambda page: Page([], page.next, more=True)),
+    "a user of another name": ("snapshot", lambda one: one._replace(user="eve")),
+    "no unit": ("snapshot", lambda one: one._replace(unit="")),
+    "unknown permissions": ("snapshot", lambda one: one._replace(permissions=1 << 40)),
+    "negative permissions": ("snapshot", lambda one: one._replace(permissions=-1)),
+    "permissions as text": ("snapshot", lambda one: one._replace(permissions="31")),
+    "a negative limit": ("snapshot", lambda one: one._replace(command_limit=-1)),
+    "no snapshot": ("snapshot", lambda one: None),
+    "a bad delegation": ("snapshot", lambda one: one._replace(delegations=(b"x" * 100,))),
+    "a delegation as text": ("snapshot", lambda one: one._replace(delegations=("x",))),
+    "bad revocations": ("snapshot", lambda one: one._replace(revocations=one.revocations[:-1] + b"x")),
+    "a stranger's revocations": (
+        "snapshot",
+        lambda one: one._replace(revocations=revocations(9, signer=LocalSigner.generate())),
+    ),
+    "wishes that were never sent": ("request", lambda taken: taken + 1),
+    "fewer wishes": ("request", lambda taken: taken - 1),
+    "wishes as text": ("request", str),
+    "devices not asked for": ("devices", lambda found: [one._replace(device="ert:7") for one in found[:1]]),
+    "a device twice": ("devices", lambda found: found[:1] * 2),
+    "a device of another unit": ("devices", lambda found: [one._replace(unit="water") for one in found]),
+    "a class that is none": ("devices", lambda found: [one._replace(device_class=7) for one in found]),
+    "a level as text": ("devices", lambda found: [one._replace(security_level="full") for one in found]),
+    "a negative epoch": ("devices", lambda found: [one._replace(epoch=-1) for one in found]),
+    "verified by a word": ("devices", lambda found: [one._replace(level_verified="yes") for one in found]),
+    "no devices": ("devices", lambda found: None),
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_no_lie_of_a_server_is_kept(make_world, lie):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    world.server.set_revocations(revocations(1), now=NOW)
+    tool = world.tool()
+    tool.request_commands(DEVICES, token_type="secure_command", actions=[DISCONNECT], now=NOW)
+    with pytest.raises(ExchangeError):
+        tool.sync(Liar(world.server, *lie), "ann", now=NOW)
+    kept = contents(tool)
+    if lie[0] == "material":
+        assert kept["material"] == []
+        assert kept["state"][0][11] == 0, "the cursor moved"
+    assert all(row[1] is None for row in kept["device"])
+    assert tool.preflight([(D, DISCONNECT)], now=NOW)["decision"].to_pylist() == [Decision.REFUSED]
+    # And the true answers are taken afterwards.
+    tool.sync(world.server, "ann", now=NOW)
+    assert tool.preflight([(D, DISCONNECT)], now=NOW)["decision"].to_pylist() == [Decision.ALLOWED]
+
+
+@pytest.mark.parametrize("codes", [[], [0, 0], [1], [None], ["0"], [True], None, 0])
+def test_no_lie_about_a_report_is_kept(make_world, codes):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    tool = ready(world, DISCONNECT)
+    tool.work(D, DISCONNECT, world.link(), now=NOW)
+    with pytest.raises(ExchangeError):
+        tool.sync(Liar(world.server, "report", lambda _: codes), "ann", now=NOW)
+    assert tool.current_commands(now=NOW, devices=[D])[0].uses_left == 1
+    assert tool.sync(world.server, "ann", now=NOW).outcomes == 1
+
+
+def test_revocations_never_go_back(make_world):
+    world = make_world()
+    world.server.set_revocations(revocations(5), now=NOW)
+    tool = ready(world, DISCONNECT)
+    for old in [revocations(4), None]:
+        with pytest.raises(ExchangeError):
+            tool.sync(
+                Liar(world.server, "snapshot", lambda one, old=old: one._replace(revocations=old)), "ann", now=NOW
+            )
+    tool.sync(world.server, "ann", now=NOW)
+
+
+def test_a_conflict_is_reported_as_one(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    tool = ready(world, DISCONNECT)
+    tool.work(D, DISCONNECT, world.link(), now=NOW)
+    report = tool.sync(Liar(world.server, "report", lambda codes: [801] * len(codes)), "ann", now=NOW)
+    assert report.conflicts == (1,)
+    assert any(json.loads(entry)["kind"] == "alarm" for entry in tool._journal.entries(0, 1000))
+
+
+# --- Stores that are not what they were ---
+
+
+def test_the_store_of_another_tool_is_refused(make_world):
+    world = make_world()
+    tool = ready(world, DISCONNECT)
+    with pytest.raises(StoreError, match="t1"):
+        FieldTool(tool._store, keyring(), "t2")
+
+
+def test_an_old_copy_of_a_store_is_found_out_by_a_sync(make_world):
+    world = make_world()
+    tool = ready(world, DISCONNECT)
+    old = world.folder / "old.db"
+    import sqlite3
+
+    with sqlite3.connect(world.folder / "t1.db") as source, sqlite3.connect(old) as copy:
+        source.backup(copy)
+    source.close()
+    copy.close()
+    tool.request_commands(DEVICES, token_type="secure_command", actions=[CONNECT], now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    with pytest.raises(ExchangeError, match="old copy"):
+        world.tool("t1", url=str(old)).sync(world.server, "ann", now=NOW)
+
+
+def test_a_corrupted_store_allows_nothing(make_world):
+    world = make_world()
+    tool = ready(world, DISCONNECT)
+    tool._store.close()
+    path = world.folder / "t1.db"
+    data = bytearray(path.read_bytes())
+    data[:4096] = random.Random(1).randbytes(4096)
+    path.write_bytes(data)
+    with pytest.raises(StoreError):
+        world.tool()
+    with pytest.raises(StoreError):
+        tool.preflight([(D, READ)], now=NOW)
+
+
+def test_a_store_that_was_tampered_with_is_not_believed(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    world.server.set_revocations(revocations(1), now=NOW)
+    tool = ready(world, DISCONNECT)
+    with tool._store.write() as t:
+        t.run("UPDATE tool_state SET revocations = ?", (revocations(9, signer=LocalSigner.generate()),))
+    with pytest.raises(StoreError):
+        tool.work(D, DISCONNECT, lost, now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    with tool._store.write() as t:
+        t.run("UPDATE tool_material SET device = ?", (DEVICES[1],))
+    assert tool.work(DEVICES[1], DISCONNECT, lost, now=NOW).sent != ()
+    assert tool.work(D, DISCONNECT, lost, now=NOW).sent == ()
+
+
+# --- The journal, and size ---
+
+
+def test_uses_and_critical_refusals_are_in_the_journal_and_no_token(make_world):
+    world = make_world()
+    rows = issued(DEVICES, DISCONNECT)
+    world.grant(rows)
+    tool = ready(world, DISCONNECT)
+    tool.work(D, DISCONNECT, world.link(), now=NOW)
+    tool.work(D, CONNECT, world.link(), now=NOW)
+    entries = [json.loads(entry) for entry in tool._journal.entries(0, 100)]
+    assert [entry["kind"] for entry in entries] == ["request", "sync", "sent", "used", "critical_refused"]
+    assert entries[3]["cti"] == rows[0].cti.hex()
+    text = b"".join(tool._journal.entries(0, 100))
+    assert not any(row.token.hex().encode() in text for row in rows)
+
+
+def test_a_long_route_is_a_few_queries(make_world):
+    world = make_world()
+    names = [f"ert:{number}" for number in range(5_000)]
+    world.server.set_devices([DeviceRecord(name, "gas", 1, 0, 1, level_verified=True) for name in names], now=NOW)
+    world.grant(issued(names, DISCONNECT))
+    tool = ready(world, DISCONNECT, devices=names)
+    queries = []
+    with tool._store.read() as t:
+        t._connection.set_trace_callback(queries.append)
+    found = tool.preflight([(name, DISCONNECT) for name in names], now=NOW)
+    assert set(found["decision"].to_pylist()) == {Decision.ALLOWED}
+    assert len(queries) < 50
+    assert Need(found["missing"][0]) == Need(0)
