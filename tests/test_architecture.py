@@ -20,11 +20,14 @@ BOUNDARY = ROOT / "rust" / "py" / "src"
 # What a module may import of the package; what is not listed may import nothing of it.
 ARROWS = {
     "audit": {"_rust", "errors", "issuing"},
+    "authority": {"_rust", "audit", "errors", "issuing", "journal", "store"},
     "cli": {
         *("_files", "_rust", "audit", "device", "errors", "explain", "field_tool", "issuing", "levels", "manager"),
         *("material", "policy", "routes", "store", "testing", "tokens", "tools_server"),
     }
     | {"__init__"},
+    "confirmations": {"errors", "levels", "material", "tools_server"},
+    "eligibility": {"errors", "levels", "material", "policy"},
     "errors": {"levels"},
     "field_tool": {"_rust", "audit", "device", "errors", "intake", "journal", "levels", "material", "policy"}
     | {"routes", "store", "tools_server"},
@@ -33,7 +36,8 @@ ARROWS = {
     "journal": {"audit", "store"},
     "ledger": {"levels", "store"},
     "manager": {
-        *("_rust", "audit", "errors", "issuing", "journal", "levels", "material", "policy", "store", "tools_server")
+        *("_rust", "audit", "authority", "confirmations", "eligibility", "errors", "issuing", "journal", "levels"),
+        *("material", "store", "tools_server"),
     },
     "material": {"errors", "levels"},
     "postgres": {"errors", "store"},

@@ -11,7 +11,9 @@ __all__ = [
     "InputError",
     "ItronCoreError",
     "KeyRefused",
+    "PinRefused",
     "RequestRefused",
+    "SignerError",
     "StoreError",
     "TokenRefused",
 ]
@@ -86,3 +88,11 @@ class RequestRefused(ItronCoreError):  # noqa: N818  # it is the request that wa
     def __str__(self) -> str:
         """Say the name and the sentence."""
         return f"{self.reason}: {self.args[1]}"
+
+
+class SignerError(ItronCoreError):
+    """A key outside this process that cannot be used now: no library, no token, no such key, or the HSM has failed."""
+
+
+class PinRefused(SignerError):  # noqa: N818  # it is the PIN that was refused
+    """A PIN that an HSM refused: wrong, expired or locked; it is not tried again, as few wrong ones lock a token."""

@@ -1,0 +1,262 @@
+"""One key of a token, and the session it is used through.
+
+A session that was lost is opened again once. A PIN that was refused is never tried again: few wrong ones lock a token.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from itron_core.errors import InputError, PinRefused, SignerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pkcs11 import Mechanism, Session, Token
+    from pkcs11.types import Key
+
+    Pin = bytes | str | Callable[[], bytes | str]
+
+__all__ = ["Held", "Place", "TokenKey", "check_stays", "make", "objects", "only", "place_of"]
+
+# A PKCS#11 library holds one state for the whole process, and python-pkcs11 initializes it without locks of its own.
+# Reentrant, for a callable that takes the PIN from another token.
+ONE_CALLER = threading.RLock()
+
+R = TypeVar("R")
+
+
+class Place(NamedTuple):
+    """Where a key is."""
+
+    library: str
+    token: str
+    label: str | None
+    key_id: bytes | None
+
+    def __str__(self) -> str:
+        names = [f'"{self.label}"'] * (self.label is not None) + [f"id {(self.key_id or b'').hex()}"] * bool(
+            self.key_id
+        )
+        return f'key {" ".join(names)} of token "{self.token}"'
+
+
+class Held(NamedTuple):
+    """A key of the open session; `identity` tells it from any other key."""
+
+    key: Any
+    mechanism: Mechanism
+    identity: bytes
+    name: str
+
+
+class TokenKey:
+    """One key in a token, and the session through which it is used."""
+
+    __slots__ = ("_find", "_held", "_open", "_pin", "_process", "_refused", "_session", "place")
+
+    def __init__(self, place: Place, pin: Pin, find: Callable[[Session, Place], Held]) -> None:
+        self.place, self._find = place, find
+        self._pin = pin if callable(pin) else lambda: pin
+        self._process = os.getpid()
+        self._refused = False
+        self._session: Session | None = None
+        self._held: Held | None = None
+        self._open = True
+        with ONE_CALLER:
+            self._connect()
+
+    @property
+    def held(self) -> Held:
+        """The key as it was found last."""
+        assert self._held is not None  # noqa: S101  # the constructor found it or raised
+        return self._held
+
+    def use(self, work: Callable[[Held], R]) -> R:
+        """Return what `work` makes of the key; where the token fails, once more through a new session."""
+        from pkcs11.exceptions import PKCS11Error
+
+        with ONE_CALLER:
+            self._check_usable()
+            try:
+                return work(self.held)
+            except PKCS11Error:
+                self._connect()
+            try:
+                return work(self.held)
+            except PKCS11Error as error:
+                raise SignerError(f"{self.place} cannot be used: {_words(error)}") from error
+
+    def close(self) -> None:
+        """Close the session; nothing can be done with the key afterwards."""
+        with ONE_CALLER:
+            self._open = False
+            if os.getpid() == self._process:
+                self._disconnect()
+
+    def _check_usable(self) -> None:
+        if not self._open:
+            raise SignerError(f"{self.place} was closed")
+        if os.getpid() != self._process:
+            raise SignerError(
+                f"{self.place} was opened in another process; open it in this one (PKCS#11 does not fork)"
+            )
+
+    def _connect(self) -> None:
+        self._disconnect()
+        session = self._login()
+        try:
+            self._held = self._found(session)
+        except Exception:
+            _close(session)
+            raise
+        self._session = session
+
+    def _found(self, session: Session) -> Held:
+        held = _or_signer_error(self.place, lambda: self._find(session, self.place))
+        if self._held is not None and held.identity != self._held.identity:
+            raise SignerError(f"{self.place} is another key than before")
+        return held
+
+    def _disconnect(self) -> None:
+        if self._session is not None:
+            _close(self._session)
+            self._session = None
+
+    def _login(self) -> Session:
+        if self._refused:
+            raise PinRefused(f"the PIN of {self.place} was refused before, and is not tried again")
+        try:
+            return _login(self.place, self._pin)
+        except PinRefused:
+            self._refused = True
+            raise
+
+
+def place_of(library: str, token: str, label: str | None, key_id: bytes | None) -> Place:
+    """Return where a key is; raises InputError where it has no name."""
+    if not label and not key_id:
+        raise InputError("a key without a name; wanted its `label`, its `key_id`, or both")
+    return Place(library, token, label, key_id)
+
+
+def _login(place: Place, pin: Callable[[], bytes | str], *, rw: bool = False) -> Session:
+    """Open a session of the logged-in user. Whoever logged in before in this process logged in for all of it."""
+    token = _token(place)
+    from pkcs11 import exceptions
+
+    secret = _pin_text(pin())
+    try:
+        return token.open(rw=rw, user_pin=secret)
+    except exceptions.UserAlreadyLoggedIn:
+        return _or_signer_error(place, lambda: token.open(rw=rw))
+    except exceptions.PinLocked as error:
+        raise PinRefused(
+            f'the PIN of token "{place.token}" is locked; its security officer can set a new one'
+        ) from error
+    except exceptions.PinExpired as error:
+        raise PinRefused(f'the PIN of token "{place.token}" has expired; set a new one') from error
+    except (exceptions.PinIncorrect, exceptions.PinInvalid, exceptions.PinLenRange) as error:
+        raise PinRefused(
+            f'the PIN of token "{place.token}" was refused; it is not tried again, as few wrong ones lock the token'
+        ) from error
+    except exceptions.PKCS11Error as error:
+        raise SignerError(f'token "{place.token}" lets nobody in: {_words(error)}') from error
+
+
+def _token(place: Place) -> Token:
+    try:
+        import pkcs11
+        from pkcs11 import exceptions
+    except ImportError as error:
+        raise SignerError("a key in an HSM needs python-pkcs11: pip install 'itron-core[hsm]'") from error
+    path = Path(place.library)
+    try:
+        # One library by two names would be initialized twice.
+        module = pkcs11.lib(str(path.resolve()) if path.exists() else place.library)
+    except exceptions.PKCS11Error as error:
+        raise SignerError(f'the PKCS#11 library "{place.library}" cannot be loaded: {_words(error)}') from error
+    try:
+        return module.get_token(token_label=place.token)
+    except exceptions.NoSuchToken as error:
+        raise SignerError(f'no token "{place.token}" in the slots of "{place.library}"') from error
+    except exceptions.MultipleTokensReturned as error:
+        raise SignerError(f'two tokens "{place.token}" in the slots of "{place.library}"; wanted one') from error
+    except exceptions.PKCS11Error as error:
+        raise SignerError(f'the slots of "{place.library}" cannot be read: {_words(error)}') from error
+
+
+def _pin_text(pin: object) -> str:
+    """Return the PIN as text; an error about it, or one chained to it, would show it."""
+    if not isinstance(pin, str | bytes):
+        raise InputError(f"a PIN of {type(pin).__name__}; wanted text or bytes, or a callable that returns them")
+    data = pin.encode(errors="surrogatepass") if isinstance(pin, str) else pin
+    text = data.decode(errors="replace")
+    if text.encode() != data:
+        raise InputError("a PIN that is no UTF-8 text")
+    return text
+
+
+def make(place: Place, pin: Pin, create: Callable[[Session], object]) -> None:
+    """Make a key in a session of its own that may write; never beside another of that label."""
+    from_caller = pin if callable(pin) else lambda: pin
+    with ONE_CALLER:
+        session = _login(place, from_caller, rw=True)
+        try:
+            if _or_signer_error(place, lambda: objects(session, Place(*place[:3], None))):
+                raise SignerError(f"{place} cannot be made: an object of that label is there already")
+            _or_signer_error(place, lambda: create(session))
+        finally:
+            _close(session)
+
+
+def _close(session: Session) -> None:
+    from pkcs11.exceptions import PKCS11Error
+
+    with suppress(PKCS11Error):  # it is gone already
+        session.close()
+
+
+def _or_signer_error(place: Place, call: Callable[[], R]) -> R:
+    from pkcs11.exceptions import PKCS11Error
+
+    try:
+        return call()
+    except PKCS11Error as error:
+        raise SignerError(f"{place}: {_words(error)}") from error
+
+
+def _words(error: Exception) -> str:
+    """Return what a token said: its errors' names say more than their texts, which are mostly empty."""
+    return f"{type(error).__name__} {error}".strip()
+
+
+def objects(session: Session, place: Place, **more: Any) -> list[Any]:
+    """Return the objects of this name that have the attributes `more`, by their names without CKA_."""
+    from pkcs11 import Attribute
+
+    wanted = {Attribute[name]: value for name, value in more.items()}
+    if place.label:
+        wanted[Attribute.LABEL] = place.label
+    if place.key_id:
+        wanted[Attribute.ID] = place.key_id
+    return list(session.get_objects(wanted))
+
+
+def only(place: Place, found: list[Any], kind: str) -> Any:
+    """Return the one object that was found; raises SignerError where there is none, or a choice."""
+    if len(found) != 1:
+        raise SignerError(f"{place}: {len(found) or 'no'} {kind}s of that name; wanted one")
+    return found[0]
+
+
+def check_stays(place: Place, key: Key) -> None:
+    """Raise SignerError for a key that could be read out."""
+    from pkcs11 import Attribute
+
+    if key[Attribute.EXTRACTABLE] or not key[Attribute.SENSITIVE]:
+        raise SignerError(f"{place} may leave the token; wanted one that is sensitive and not extractable")
