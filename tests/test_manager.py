@@ -1,5 +1,6 @@
 """The security manager on both stores: who may ask, what is issued once, caps, keys, kills."""
 
+import json
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ import pytest
 from itron_core import (
     Action,
     DeviceClass,
+    ExchangeError,
     InputError,
     Keyring,
     KeyringEntry,
@@ -23,12 +25,14 @@ from itron_core import (
     RequestRefused,
     Revocations,
     SecurityLevel,
+    StoreError,
     derive_key,
     verify_token,
     verify_tokens,
 )
+from itron_core.device import Device, Message
 from itron_core.manager import Limits, SecurityManager
-from itron_core.material import DeviceRecord, MaterialState, Outcome
+from itron_core.material import DeviceRecord, MaterialState, Outcome, Page
 from itron_core.store import open_store
 from itron_core.tools_server import OutcomePage, ToolsServer
 
@@ -38,7 +42,7 @@ ALL = sum(Permission)
 SIGNER = LocalSigner.generate()
 ROOT = LocalSigner.generate()
 DEVICES = [f"ert:{number}" for number in range(100, 150)]
-KILLS = int(os.environ.get("ITRON_CORE_KILLS", "8"))
+KILLS = int(os.environ.get("ITRON_CORE_KILLS", "25"))
 
 
 def peopled(manager):
@@ -93,7 +97,7 @@ def test_a_request_becomes_tokens_that_verify(manager):
         session_seconds=600,
     )
     assert asked == (1, "approved", 50, [])
-    assert manager.issue(now=NOW + 5) == ([1], 50)
+    assert manager.issue(now=NOW + 5) == ([1], 50, [])
     rows = issued(manager)
     results = verify_tokens(
         [row.token for row in rows], manager.keyring(now=NOW), now=NOW + 5, audience=[row.device for row in rows]
@@ -101,7 +105,7 @@ def test_a_request_becomes_tokens_that_verify(manager):
     assert set(results["code"].to_pylist()) == {0}
     assert {(row.sequence, row.epoch, row.issued_at, row.session_seconds) for row in rows} == {(1, 0, NOW + 5, 600)}
     assert sorted(row.device for row in rows) == sorted(DEVICES)
-    assert manager.issue(now=NOW + 6) == ([], 0)
+    assert manager.issue(now=NOW + 6) == ([], 0, [])
 
 
 def test_sequence_numbers_rise_for_each_device(manager):
@@ -157,13 +161,44 @@ def test_calls_that_cannot_be_made(manager):
         {"lifetime": 0},
         {"lifetime": 32 * DAY},
         {"session_seconds": 60},
+        {"devices": "ert:100"},
+        {"argument": "\u00e4"},
+        {"argument": "x" * 257},
+        {"subject": "x" * 65},
+        {"subject": ""},
+        {"now": 0},
+        {"actions": Action.SET_SECURITY_LEVEL},
+        {"actions": Action.SET_SECURITY_LEVEL, "argument": "unknown"},
+        {"actions": Action.OPEN_SESSION, "session_seconds": 59},
+        {"token_type": "authorization", "session_seconds": 0},
+        {"token_type": "authorization", "argument": "x"},
+        {"token_type": "reading_key", "actions": 1, "session_seconds": 60},
     ]:
         with pytest.raises(InputError):
             manager.request(
                 "olga",
-                DEVICES,
-                **({"token_type": "secure_command", "actions": Action.CONNECT_SERVICE, "now": NOW} | wrong),
+                **(
+                    {"devices": DEVICES, "token_type": "secure_command", "actions": Action.CONNECT_SERVICE, "now": NOW}
+                    | wrong
+                ),
             )
+    assert manager.requests() == []
+    for wrong in [
+        {"device": "meter"},
+        {"device_class": 3},
+        {"mode": 9},
+        {"security_level": -1},
+        {"epoch": -1},
+        {"epoch": 2**32},
+    ]:
+        with pytest.raises(InputError):
+            manager.set_devices([record("ert:1"), record("ert:2")._replace(**wrong)], now=NOW)
+    assert len(manager.devices()) == len(DEVICES)
+    for wrong in [(-1, 1), (0, 0)]:
+        with pytest.raises(InputError):
+            manager.materials(*wrong)
+    with pytest.raises(InputError):
+        manager.set_role("all", 32, now=NOW)
 
 
 def test_bulk_of_critical_commands_wants_two_people(manager):
@@ -196,6 +231,88 @@ def test_an_authorization_that_allows_service_is_critical(manager):
     assert asked.state == "waiting"
     manager.reject(asked.id, "otto", now=NOW)
     assert manager.issue(now=NOW).issued == 0
+
+
+def test_what_one_has_withdrawn_is_not_counted(manager):
+    asked = disconnect(manager, DEVICES[:10])
+    manager.reject(asked.id, "olga", now=NOW)
+    assert disconnect(manager, DEVICES[:10]).state == "approved"
+    assert [one.state for one in manager.requests()] == ["rejected", "approved"]
+    assert [one.id for one in manager.requests(state="approved")] == [2]
+    manager.issue(now=NOW)
+    with pytest.raises(RequestRefused, match="not_waiting"):
+        manager.reject(2, "otto", now=NOW)
+
+
+def test_refusals_of_what_is_critical_are_audited(manager):
+    def reasons():
+        entries = [json.loads(entry) for entry in manager._journal.entries(0, 1_000)]
+        return [entry["reason"] for entry in entries if entry["kind"] == "critical_refused"]
+
+    for officer in ["ann", "rita", "nobody"]:
+        with pytest.raises(RequestRefused):
+            disconnect(manager, officer=officer)
+    asked = disconnect(manager, DEVICES)
+    for officer in ["olga", "wanda"]:
+        with pytest.raises(RequestRefused):
+            manager.approve(asked.id, officer, now=NOW)
+    with pytest.raises(RequestRefused):
+        manager.request("ann", DEVICES, token_type="reading_key", actions=1, now=NOW)
+    names = ["not_an_officer", "permission_denied", "not_an_officer", "second_person", "permission_denied"]
+    assert reasons() == names
+
+
+def test_a_capped_request_keeps_nothing_else_back(store):
+    manager = peopled(SecurityManager(store, SIGNER, limits=Limits(alone=100, critical=10, window=1_000)))
+    with pytest.raises(RequestRefused, match=r"critical_cap.*in parts"):
+        disconnect(manager, DEVICES)
+    disconnect(manager, DEVICES[:6])
+    disconnect(manager, DEVICES[:6])
+    manager.request("olga", DEVICES, token_type="authorization", actions=1, now=NOW)
+    with pytest.raises(RequestRefused, match=f"critical_cap.*from {NOW + 1_000} on"):
+        manager.issue(now=NOW)
+    assert len(issued(manager)) == 56
+    assert kinds(manager).count("critical_refused") == 2
+    lower = SecurityManager(store, SIGNER, limits=Limits(alone=100, critical=5, window=1_000))
+    with pytest.raises(RequestRefused, match="never at once"):
+        lower.issue(now=NOW + 2_000)
+
+
+def test_one_request_can_be_issued_alone(manager):
+    first, second = disconnect(manager), disconnect(manager, DEVICES[1:2])
+    assert manager.issue(now=NOW, request_id=second.id) == ([2], 1, [])
+    assert [row.device for row in issued(manager)] == [DEVICES[1]]
+    waiting = disconnect(manager, DEVICES)
+    for number in [waiting.id, 99]:
+        with pytest.raises(RequestRefused, match="not_approved"):
+            manager.issue(now=NOW, request_id=number)
+    assert manager.issue(now=NOW, request_id=first.id) == ([1], 1, [])
+    assert manager.issue(now=NOW, request_id=first.id) == ([], 0, [])
+
+
+def test_a_device_that_moved_meanwhile_gets_nothing(manager):
+    disconnect(manager, DEVICES[:2])
+    manager.set_devices([record(DEVICES[0], unit="water")], now=NOW)
+    assert manager.issue(now=NOW) == ([1], 1, [(DEVICES[0], "unit_changed")])
+    assert [row.device for row in issued(manager)] == [DEVICES[1]]
+    assert manager.issue(now=NOW) == ([], 0, [])
+
+
+def test_the_last_number_is_never_passed(manager, store):
+    with store.write() as t:
+        t.run("UPDATE manager_device SET sequence = ? WHERE device = ?", (2**63 - 2, DEVICES[0]))
+    disconnect(manager)
+    disconnect(manager)
+    assert manager.issue(now=NOW) == ([1], 1, [(DEVICES[0], "sequence_spent")])
+    assert [row.sequence for row in issued(manager)] == [2**63 - 1]
+
+
+def test_a_store_holds_one_token_a_number(manager, store):
+    disconnect(manager)
+    disconnect(manager)
+    manager.issue(now=NOW)
+    with pytest.raises(StoreError), store.write() as t:
+        t.run("UPDATE manager_row SET sequence = 1 WHERE request = 2")
 
 
 def test_the_cap_slides(store):
@@ -276,6 +393,42 @@ def test_keys_rotate_with_overlap(store):
     assert codes(NOW + 1_100) == [230, 0]
 
 
+def test_what_was_allotted_before_a_rotation_is_good_after_it(store):
+    manager = peopled(SecurityManager(store, Failing(0), root=ROOT))
+    manager.rotate(manager._signer, now=NOW)
+    disconnect(manager)
+    with pytest.raises(OSError, match="gone"):
+        manager.issue(now=NOW)
+    manager.rotate(LocalSigner.generate(), now=NOW + 100)
+    assert manager.issue(now=NOW + 200).issued == 1
+    (row,) = issued(manager)
+    verify_token(row.token, manager.keyring(now=NOW + 200), now=NOW + 200, token_type="secure_command")
+
+
+def test_a_key_without_a_delegation_issues_nothing(store):
+    manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    disconnect(manager)
+    with pytest.raises(InputError, match="no delegation"):
+        manager.issue(now=NOW)
+    manager.rotate(SIGNER, now=NOW, lifetime=DAY)
+    assert manager.issue(now=NOW).issued == 1
+    disconnect(manager)
+    with pytest.raises(InputError, match="no delegation"):
+        manager.issue(now=NOW + DAY)
+    assert len(issued(manager)) == 1
+
+
+def test_watermarks_only_rise(manager):
+    for marks in [(9, 5, 0), (10, 0, 1), (3, 0, 0)]:
+        manager.revoke(devices={"ert:100": marks}, now=NOW)
+    ring = manager.keyring(now=NOW)
+    assert Revocations.from_token(manager.snapshot(now=NOW), ring, now=NOW).devices == {"ert:100": (10, 5, 1)}
+    for wrong in [{"issuers": [b"short"]}, {"tokens": [(b"12345678", b"short")]}, {"devices": {"meter": (0, 0, 0)}}]:
+        with pytest.raises(InputError):
+            manager.revoke(**wrong, now=NOW)
+    assert len(Revocations.from_token(manager.snapshot(now=NOW), ring, now=NOW).devices) == 1
+
+
 def test_without_a_root_there_is_no_rotation(manager):
     with pytest.raises(InputError, match="root"):
         manager.rotate(SIGNER, now=NOW)
@@ -334,18 +487,191 @@ def test_everything_reaches_the_tools_server_and_comes_back(store, server):
     )
 
 
+class Reported:
+    """A server that answers with these outcomes, as a hostile one could."""
+
+    def __init__(self, *outcomes, serials=None, end=None, more=False):
+        self.serials = serials or range(1, len(outcomes) + 1)
+        self.rows = [(serial, "t", outcome) for serial, outcome in zip(self.serials, outcomes, strict=True)]
+        self.end, self.more = end, more
+
+    def outcomes(self, after, limit):
+        rows = [row for row in self.rows if row[0] > after or self.end is not None]
+        return OutcomePage(rows, self.end if self.end is not None else max(self.serials, default=after), self.more)
+
+
+def told(level="full", epoch=1, key_version=2, mode="mobile"):
+    return json.dumps({"epoch": epoch, "key_version": key_version, "level": level, "mode": mode}).encode()
+
+
+def secured(manager, *arguments, action=Action.SET_SECURITY_LEVEL):
+    """Issue a command of the SECURITY group for the first device for each argument, and return what was issued."""
+    before = len(issued(manager))
+    for argument in arguments:
+        manager.request("olga", DEVICES[:1], token_type="secure_command", actions=action, argument=argument, now=NOW)
+    manager.issue(now=NOW)
+    return issued(manager)[before:]
+
+
+def use(row, answer, *, action=Action.SET_SECURITY_LEVEL, state=MaterialState.USED, at=NOW, **changes):
+    outcome = Outcome(1, row.device, action, row.kid, row.cti, row.content, state, 0, answer, at)
+    return outcome._replace(**changes)
+
+
+def level_of(manager, device=DEVICES[0]):
+    return next(r for r in manager.devices() if r.device == device).security_level
+
+
+def kinds(manager):
+    return [json.loads(entry)["kind"] for entry in manager._journal.entries(0, 1_000_000)]
+
+
 @pytest.mark.parametrize(
-    "answer", [b"", b"{}", b"[]", b"\xff", b'{"epoch":"x"}', b'{"epoch":1,"level":5}', b"nonsense"]
+    "answer",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"epoch":"x"}',
+        b'{"epoch":1,"level":5}',
+        told(epoch=-1),
+        told(epoch=2),
+        told(epoch=10**30),
+        told(epoch=1e400),
+        told(key_version=2**32),
+        told(level="unknown"),
+        told(mode="flying"),
+    ],
 )
 def test_an_answer_that_tells_nothing_changes_nothing(manager, answer):
-    class Told:
-        def outcomes(self, after, limit):
-            rows = [(1, "t", Outcome(1, DEVICES[0], 32, b"k", b"c", b"", MaterialState.USED, 0, answer, NOW))]
-            return OutcomePage(rows if after == 0 else [], 1, more=False)
-
+    (row,) = secured(manager, "full")
     before = manager.devices()
-    assert manager.collect(Told(), now=NOW) == 1
+    assert manager.collect(Reported(use(row, answer)), now=NOW) == 1
     assert manager.devices() == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"device": DEVICES[1]},
+        {"kid": b"12345678"},
+        {"kid": b""},
+        {"cti": bytes(16)},
+        {"cti": b"\xff" * 16},
+        {"cti": b""},
+        {"content": bytes(32)},
+        {"action": Action.EXCHANGE_KEYS},
+        {"state": MaterialState.SENT},
+        {"state": MaterialState.REFUSED},
+    ],
+)
+def test_only_the_use_of_a_token_issued_here_teaches(manager, changes):
+    (row,) = secured(manager, "full")
+    before = manager.devices()
+    manager.collect(Reported(use(row, told(), **changes)), now=NOW)
+    assert manager.devices() == before
+    is_alarm = changes.get("state") is None and changes.get("kid") != b""
+    assert ("alarm" in kinds(manager)) == is_alarm
+    assert manager.collect(Reported(use(row, told()), serials=[2]), now=NOW) == 1
+    assert level_of(manager) == SecurityLevel.FULL
+
+
+def test_the_later_of_two_answers_counts_and_a_replay_is_an_old_one(manager):
+    full, command = secured(manager, "full", "command")
+    manager.collect(
+        Reported(use(command, told("command", 0), at=NOW + 9), use(full, told("full", 0), at=NOW + 5)), now=NOW + 10
+    )
+    assert level_of(manager) == SecurityLevel.COMMAND
+    late = use(full, told("full", 0), at=NOW + 20, state=MaterialState.REPLAYED)
+    manager.collect(Reported(late, serials=[3]), now=NOW + 20)
+    assert level_of(manager) == SecurityLevel.COMMAND
+
+
+def test_a_replay_teaches_where_the_first_answer_was_lost(manager):
+    (full,) = secured(manager, "full")
+    manager.collect(Reported(use(full, told("full", 0), state=MaterialState.REPLAYED)), now=NOW)
+    assert level_of(manager) == SecurityLevel.FULL
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"serials": [2, 1], "end": 2},
+        {"serials": [1, 1], "end": 1},
+        {"serials": [0, 1], "end": 1},
+        {"serials": [1, 2], "end": 1},
+    ],
+)
+def test_a_page_that_does_not_rise_is_not_taken(manager, page):
+    (row,) = secured(manager, "full")
+    before = manager.devices()
+    with pytest.raises(ExchangeError):
+        manager.collect(Reported(use(row, told()), use(row, told()), **page), now=NOW)
+    with pytest.raises(ExchangeError):
+        manager.collect(Reported(end=0, more=True), now=NOW)
+    assert manager.devices() == before
+
+
+@pytest.mark.parametrize("changes", [{"action": 99}, {"state": 99}, {"at": -1}, {"at": 2**63}])
+def test_an_outcome_that_is_none_is_not_taken(manager, changes):
+    (row,) = secured(manager, "full")
+    with pytest.raises(ExchangeError):
+        manager.collect(Reported(use(row, told()), use(row, told())._replace(**changes)), now=NOW)
+    assert level_of(manager) == SecurityLevel.COMMAND
+
+
+def test_a_level_that_is_about_to_come_is_one_it_can_have(manager):
+    ready = record("ert:100", security_level=SecurityLevel.READY_TO_SECURE)
+    manager.set_devices([ready], now=NOW)
+    assert disconnect(manager).refused == [("ert:100", "service_unavailable_unsecured")]
+    (row,) = secured(manager, "command")
+    assert verify_token(row.token, manager.keyring(now=NOW), now=NOW, token_type="secure_command").command == (
+        b"set_security_level:command"
+    )
+    assert disconnect(manager).rows == 1
+    manager.set_devices([ready], now=NOW)
+    assert disconnect(manager).rows == 1
+    manager.set_devices([ready], pending_level={"ert:100": SecurityLevel.UNKNOWN}, now=NOW)
+    assert disconnect(manager).rows == 0
+
+
+def test_a_device_takes_what_the_manager_issues_and_tells_it_back(manager):
+    manager.set_devices([record(DEVICES[0], security_level=SecurityLevel.READY_TO_SECURE)], now=NOW)
+    ring = manager.keyring(now=NOW)
+    device = Device(DEVICES[0], DeviceClass.ENHANCED, keyring=ring)
+    steps = [(Action.EXCHANGE_KEYS, ""), (Action.SET_SECURITY_LEVEL, "full"), (Action.DISCONNECT_SERVICE, "")]
+    for serial, (action, argument) in enumerate(steps, 1):
+        (row,) = secured(manager, argument, action=action)
+        answer = device.answer(Message(action, token=row.token), uptime=serial, now=NOW + serial)
+        assert answer.outcome == 0
+        used = use(row, answer.to_bytes(), action=action, at=NOW + serial)
+        manager.collect(Reported(used, serials=[serial]), now=NOW + serial)
+    assert manager.devices()[0] == record(DEVICES[0], security_level=SecurityLevel.FULL, epoch=1)
+    assert [row.epoch for row in issued(manager)] == [0, 1, 1]
+
+
+def test_a_server_that_is_ahead_of_us_is_not_fed(store, server):
+    other = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    other.rotate(SIGNER, now=NOW)
+    disconnect(other)
+    other.issue(now=NOW)
+    server.receive("ism", Page([], 7, more=False), now=NOW)
+    with pytest.raises(ExchangeError, match="older state"):
+        other.deliver(server, now=NOW)
+    assert other.deliver(server, now=NOW, source="ism-2") == 1
+
+
+def test_what_the_server_will_not_take_is_told(store, server):
+    """A key whose overlap has passed: nobody believes its tokens any more."""
+    manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    manager.rotate(SIGNER, now=NOW)
+    disconnect(manager)
+    manager.issue(now=NOW)
+    manager.rotate(LocalSigner.generate(), now=NOW, overlap=10)
+    assert manager.deliver(server, now=NOW + 10) == 0
+    assert kinds(manager).count("delivery_refused") == 1
 
 
 PROGRAM = """
@@ -429,8 +755,12 @@ def test_no_secret_is_in_the_store(tmp_path, pem):
     manager = peopled(
         SecurityManager(store, LocalSigner(key), root=ROOT, master=MasterKey.from_bytes(secret), utility="UTIL")
     )
+    manager.rotate(LocalSigner(key), now=NOW)
     manager.request("olga", DEVICES, token_type="reading_key", actions=1, now=NOW)
     manager.issue(now=NOW)
+    assert len(issued(manager)) == len(DEVICES)
+    manager.revoke(issuers=[b"12345678"], now=NOW)
+    manager.snapshot(now=NOW)
     store.close()
     for path in tmp_path.iterdir():
         data = path.read_bytes()

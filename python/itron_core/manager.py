@@ -6,36 +6,42 @@ whatever crashes. Private keys are never in the store.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from itron_core._rust import Keyring, KeyringEntry, Revocations, derive_keys
+from itron_core._rust import derive_keys, prepare_tokens
 from itron_core.audit import audit_entry
-from itron_core.errors import InputError, RequestRefused
-from itron_core.issuing import issue_delegation, issue_revocations, issue_tokens
+from itron_core.authority import Authority
+from itron_core.confirmations import Issued, Known, Told, check_page, is_of, is_spent, teaches, told
+from itron_core.eligibility import actions_of, check_kind, command_of, is_critical, lacking, session_of, sorted_out
+from itron_core.errors import ExchangeError, InputError, RequestRefused
+from itron_core.issuing import issue_tokens
 from itron_core.journal import Journal
-from itron_core.levels import Action, ActionGroup, DeviceClass, Mode, Permission, SecurityLevel
-from itron_core.material import DeviceRecord, Material, MaterialState, Page, cti_of, device_id
-from itron_core.policy import never_reason, permission_for
+from itron_core.levels import Action, DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.material import DeviceRecord, Material, MaterialState, Page, content_of, cti_of, device_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from itron_core._rust import MasterKey
+    from itron_core._rust import Keyring, MasterKey
     from itron_core.audit import AuditLog
     from itron_core.issuing import Signer
+    from itron_core.material import Outcome
     from itron_core.store import Store, Transaction
     from itron_core.tools_server import OutcomePage
 
-__all__ = ["IssueReport", "Limits", "ManagedServer", "Request", "SecurityManager"]
+__all__ = ["IssueReport", "Limits", "ManagedServer", "Request", "RequestRecord", "SecurityManager"]
 
-TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
-DEFAULT_SESSION = 3_600
 ROWS_A_CHUNK = 10_000
+VALUES_A_QUERY = 500
 DAY = 86_400
-KDF = 1
+LONGEST_LIFETIME = 31 * DAY
+LAST_SEQUENCE = 2**63 - 1
+EPOCHS = 2**32
+KDF = 1  # KBKDF-HMAC-SHA-256
+ALL_PERMISSIONS = sum(Permission)
 WAITING, APPROVED, ALLOTTED, REJECTED = "waiting", "approved", "allotted", "rejected"
-SERVICE_ACTIONS = sum(1 << action for action in Action if action.group is ActionGroup.SERVICE)
 
 STEPS = [
     """
@@ -46,27 +52,28 @@ STEPS = [
     CREATE TABLE manager_device (
         device TEXT NOT NULL PRIMARY KEY, unit TEXT NOT NULL, device_class INTEGER NOT NULL, mode INTEGER NOT NULL,
         security_level INTEGER NOT NULL, level_verified INTEGER NOT NULL, epoch INTEGER NOT NULL,
-        pending_level INTEGER NOT NULL, key_version INTEGER NOT NULL, sequence INTEGER NOT NULL
+        pending_level INTEGER NOT NULL, key_version INTEGER NOT NULL, sequence INTEGER NOT NULL,
+        told_sequence INTEGER NOT NULL, told_at INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE manager_request (
-        id INTEGER NOT NULL PRIMARY KEY, officer TEXT NOT NULL, approver TEXT, token_type TEXT NOT NULL,
-        actions INTEGER NOT NULL, argument TEXT NOT NULL, session_seconds INTEGER, lifetime INTEGER NOT NULL,
-        subject TEXT, critical INTEGER NOT NULL, size INTEGER NOT NULL, state TEXT NOT NULL,
+        id INTEGER NOT NULL PRIMARY KEY, officer TEXT NOT NULL, approver TEXT, unit TEXT NOT NULL,
+        token_type TEXT NOT NULL, actions INTEGER NOT NULL, argument TEXT NOT NULL, session_seconds INTEGER,
+        lifetime INTEGER NOT NULL, subject TEXT, critical INTEGER NOT NULL, size INTEGER NOT NULL, state TEXT NOT NULL,
         requested_at INTEGER NOT NULL, allotted_at INTEGER
     ) STRICT;
+    CREATE INDEX manager_request_state ON manager_request (state);
     CREATE TABLE manager_row (
-        request INTEGER NOT NULL, device TEXT NOT NULL, unit TEXT, sequence INTEGER, epoch INTEGER, key_version INTEGER,
-        serial INTEGER, kid BLOB, token BLOB, PRIMARY KEY (request, device)
+        request INTEGER NOT NULL, device TEXT NOT NULL, sequence INTEGER, epoch INTEGER, key_version INTEGER,
+        refused TEXT, serial INTEGER, kid BLOB, token BLOB, PRIMARY KEY (request, device)
     ) STRICT;
-    CREATE INDEX manager_row_serial ON manager_row (serial);
-    CREATE TABLE manager_key (
-        kid BLOB NOT NULL PRIMARY KEY, delegation BLOB NOT NULL, valid_until INTEGER NOT NULL, position INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE manager_revocation (kind TEXT NOT NULL, item TEXT NOT NULL, PRIMARY KEY (kind, item)) STRICT;
-    CREATE TABLE manager_counter (name TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL) STRICT
+    CREATE UNIQUE INDEX manager_row_sequence ON manager_row (device, sequence);
+    CREATE UNIQUE INDEX manager_row_serial ON manager_row (serial);
+    CREATE INDEX manager_row_unsigned ON manager_row (request, device) WHERE token IS NULL AND sequence IS NOT NULL;
+    CREATE TABLE manager_cursor (source TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL) STRICT
     """
 ]
 DEVICE = "device, unit, device_class, mode, security_level, level_verified, epoch"
+UNSIGNED = "token IS NULL AND sequence IS NOT NULL"
 
 
 class Limits(NamedTuple):
@@ -81,7 +88,10 @@ DEFAULT_LIMITS = Limits()
 
 
 class Request(NamedTuple):
-    """What became of a request; `refused` holds a device and why it gets nothing, a row each."""
+    """What became of a request; `refused` holds each device that gets nothing, with the name of the reason.
+
+    The reasons are `device_unknown` (to the officer's unit), `named_twice`, or those of the policy in lower case.
+    """
 
     id: int
     state: str
@@ -89,11 +99,30 @@ class Request(NamedTuple):
     refused: list[tuple[str, str]]
 
 
+class RequestRecord(NamedTuple):
+    """A request as it stands: `state` is waiting, approved, allotted (issued, or being issued) or rejected."""
+
+    id: int
+    officer: str
+    approver: str | None
+    unit: str
+    token_type: str
+    actions: int
+    argument: str
+    size: int
+    state: str
+    requested_at: int
+
+
 class IssueReport(NamedTuple):
-    """How many tokens were released, and for which requests."""
+    """For which requests how many tokens were released, and which devices got none after all, with the reason.
+
+    The reasons are `unit_changed` and `sequence_spent`: the device moved since, or has used up all its numbers.
+    """
 
     requests: list[int]
     issued: int
+    refused: list[tuple[str, str]]
 
 
 class ManagedServer(Protocol):
@@ -103,7 +132,7 @@ class ManagedServer(Protocol):
         """Return how far material has come."""
 
     def receive(self, source: str, page: Page, *, now: int) -> list[int]:
-        """Take a page of material."""
+        """Take a page of material; returns a `Code` a row."""
 
     def set_users(self, users: Iterable[tuple[str, str, int]], *, now: int) -> None:
         """Replace the users."""
@@ -121,11 +150,33 @@ class ManagedServer(Protocol):
         """Return what tools have reported."""
 
 
-class SecurityManager:
-    """A security manager over a store.
+class _Wanted(NamedTuple):
+    """What a request asks for each of its devices."""
 
-    `signer` holds the issuing key; `root` the key that delegates it (without one, the issuing key is trusted by itself).
-    `master` and `utility` are for reading keys: a MasterKey, or one in an HSM.
+    token_type: str
+    actions: int
+    argument: str
+    session_seconds: int | None
+    lifetime: int
+    subject: str | None
+
+
+class _Allotted(NamedTuple):
+    """A row whose token is still to be signed: all that is its own."""
+
+    device: str
+    sequence: int
+    epoch: int
+    key_version: int
+
+
+class SecurityManager:
+    """A security manager over a store; any number of processes may share one.
+
+    `signer` holds the issuing key; `root` the key that delegates it by `rotate` (without one, the issuing key is trusted
+    by itself). `master` and `utility` are for reading keys: a MasterKey, or a key in an HSM that has a method
+    `derive_keys(devices, utility=..., key_version=...)` with the same answer. Every call raises StoreError where the
+    store cannot be used; what is then not done may be called again.
     """
 
     def __init__(
@@ -140,36 +191,37 @@ class SecurityManager:
         limits: Limits = DEFAULT_LIMITS,
         log: AuditLog | None = None,
     ) -> None:
-        self._store, self._signer, self._root = store, signer, root
-        self._master, self._utility, self._issuer, self._limits = master, utility, issuer, limits
+        self._store, self._signer = store, signer
+        self._master, self._utility, self._limits = master, utility, limits
         store.migrate("manager", STEPS)
         self._journal = Journal(store, "manager", log)
+        self._authority = Authority(store, self._journal, root, issuer)
 
     # --- People and devices ---
 
     def set_role(self, name: str, permissions: Permission | int, *, officer: bool = False, now: int) -> None:
-        """Add or change a role; those of officers may request."""
-        with self._store.write() as t:
+        """Add or change a role; those of officers may request. Raises InputError for a permission that is none."""
+        if not 0 <= int(permissions) <= ALL_PERMISSIONS:
+            raise InputError(f"permissions {int(permissions):#x} of role {name!r}; wanted a bit set of Permission")
+        with self._audited() as t:
             t.run(
                 "INSERT INTO manager_role VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
                 " permissions = excluded.permissions, officer = excluded.officer",
                 (name, int(permissions), int(officer)),
             )
             self._note(t, "role_set", now, role=name, permissions=int(permissions), officer=int(officer))
-        self._journal.publish()
 
     def set_user(self, name: str, role: str, unit: str, *, now: int) -> None:
-        """Add or change a person: a role that exists, a business unit."""
-        with self._store.write() as t:
+        """Add or change a person: a role that exists, a business unit. Raises RequestRefused (`role_unknown`)."""
+        with self._audited() as t:
             if not t.rows("SELECT 1 FROM manager_role WHERE name = ?", (role,)):
-                raise RequestRefused("role_unknown", f"{role!r} is no role: add it first")
+                raise RequestRefused("role_unknown", f"{role!r} is no role: add it first with set_role")
             t.run(
                 "INSERT INTO manager_user VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
                 " role = excluded.role, unit = excluded.unit",
                 (name, role, unit),
             )
             self._note(t, "user_set", now, user=name, role=role, unit=unit)
-        self._journal.publish()
 
     def users(self) -> list[tuple[str, str, int]]:
         """Return name, unit and permissions of everybody."""
@@ -183,26 +235,29 @@ class SecurityManager:
             ]
 
     def set_devices(
-        self, records: Iterable[DeviceRecord], *, pending_level: SecurityLevel = SecurityLevel.UNKNOWN, now: int
+        self,
+        records: Iterable[DeviceRecord],
+        *,
+        pending_level: SecurityLevel | Mapping[str, SecurityLevel] | None = None,
+        now: int,
     ) -> None:
         """Add devices or change what is known of them; the sequence and key version of a known device stay.
 
-        `pending_level` is the level that they are about to have, UNKNOWN for none.
+        `pending_level` is the level that they are about to have, one for all or by device, UNKNOWN for none; what is not
+        named keeps its own. Raises InputError for what is no device or no number of its enumeration; none is kept then.
         """
-        known = list(records)
-        for record in known:
-            device_id(record.device)
-        rows = [(*record[:2], *(int(value) for value in record[2:]), int(pending_level)) for record in known]
-        with self._store.write() as t:
+        rows = [_checked(record) for record in records]
+        levels = _pending_levels(pending_level, [row[0] for row in rows])
+        with self._audited() as t:
             t.run_many(
-                "INSERT INTO manager_device VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 0) ON CONFLICT (device) DO UPDATE SET"
-                " unit = excluded.unit, device_class = excluded.device_class, mode = excluded.mode,"
+                "INSERT INTO manager_device VALUES (?, ?, ?, ?, ?, ?, ?, 3, 1, 0, 0, 0) ON CONFLICT (device) DO UPDATE"
+                " SET unit = excluded.unit, device_class = excluded.device_class, mode = excluded.mode,"
                 " security_level = excluded.security_level, level_verified = excluded.level_verified,"
-                " epoch = excluded.epoch, pending_level = excluded.pending_level",
+                " epoch = excluded.epoch",
                 rows,
             )
+            t.run_many("UPDATE manager_device SET pending_level = ? WHERE device = ?", levels)
             self._note(t, "devices_set", now, count=len(rows))
-        self._journal.publish()
 
     def devices(self) -> list[DeviceRecord]:
         """Return what is known of all devices."""
@@ -221,74 +276,110 @@ class SecurityManager:
         now: int,
         argument: str = "",
         session_seconds: int | None = None,
-        lifetime: int = 7 * DAY,
+        lifetime: int | None = None,
         subject: str | None = None,
     ) -> Request:
         """Ask for one token a device; `actions` is one action of a command, or the bit set of the others' scope.
 
-        Raises RequestRefused where the officer may not ask for this. A device that cannot take it is a refused row.
-        Critical material for many devices waits for a second officer; its state is `waiting` then.
+        `argument` stands behind the action's name in a command: the level, for set_security_level. Critical material
+        for many devices waits for a second officer; its state is `waiting` then. A device that cannot take it is a
+        refused row. Raises InputError for what no token may say, RequestRefused for what the officer may not ask
+        (`not_an_officer`, `permission_denied`) and for more than the cap could ever let pass (`critical_cap`).
         """
+        if isinstance(devices, str):
+            raise InputError(f"devices {devices!r}; wanted a sequence of devices")
         scope = 1 << actions if isinstance(actions, Action) else int(actions)
-        wanted = _actions_of(scope)
-        _check_request(token_type, wanted, lifetime)
-        critical = bool(scope & SERVICE_ACTIONS)
-        unit = self._permitted(officer, token_type, scope, now)
-        with self._store.write() as t:
-            known = {
-                row[0]: (_record(row[:7]), SecurityLevel(row[7]))
-                for row in t.rows(f"SELECT {DEVICE}, pending_level FROM manager_device WHERE unit = ?", (unit,))  # noqa: S608
-            }
-            taken, refused = _sorted_out(devices, known, wanted)
-            alone = self._critical_alone(t, officer, now) + len(taken)
-            state = WAITING if critical and alone > self._limits.alone else APPROVED
+        wanted_actions = actions_of(scope)
+        check_kind(token_type, wanted_actions, argument)
+        session = session_of(token_type, wanted_actions, session_seconds)
+        wanted = _Wanted(token_type, scope, argument, session, 7 * DAY if lifetime is None else lifetime, subject)
+        self._try_out(wanted, now)
+        critical = is_critical(scope)
+        facts: dict[str, str | int] = {"officer": officer, "token_type": token_type, "actions": scope}
+        with self._audited(now if critical else None, **facts) as t:
+            unit, permissions = self._officer(t, officer)
+            _check_permitted(officer, wanted, permissions)
+            taken, refused = sorted_out(devices, self._known(t, devices, unit), scope)
+            state = self._state_of(t, officer, len(taken), now) if critical else APPROVED
             number = _count(t, "SELECT max(id) FROM manager_request") + 1
-            session = _session_of(token_type, wanted, session_seconds)
             t.run(
-                "INSERT INTO manager_request VALUES (?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
-                (
-                    *(number, officer, token_type, scope, argument, session),
-                    *(lifetime, subject, int(critical), len(taken), state, now),
-                ),
+                "INSERT INTO manager_request VALUES (?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                (number, officer, unit, *wanted, int(critical), len(taken), state, now),
             )
-            t.run_many(
-                "INSERT INTO manager_row (request, device, unit) VALUES (?, ?, ?)",
-                [(number, device, unit) for device in taken],
-            )
-            facts: dict[str, str | int | bytes] = {
-                "token_type": token_type,
-                "actions": scope,
-                "count": len(taken),
-                "refused": len(refused),
-            }
-            self._note(t, "requested", now, request=number, officer=officer, state=state, **facts)
-        self._journal.publish()
+            t.run_many("INSERT INTO manager_row (request, device) VALUES (?, ?)", [(number, d) for d in taken])
+            counts = {"count": len(taken), "refused": len(refused)}
+            self._note(t, "requested", now, request=number, state=state, **counts, **facts)
         return Request(number, state, len(taken), refused)
 
+    def requests(self, *, state: str | None = None) -> list[RequestRecord]:
+        """Return all requests, or those of one state, the oldest first."""
+        columns = ", ".join(RequestRecord._fields)
+        where, parameters = ("", ()) if state is None else (" WHERE state = ?", (state,))
+        with self._store.read() as t:
+            found = t.rows(f"SELECT {columns} FROM manager_request{where} ORDER BY id", parameters)  # noqa: S608
+        return [RequestRecord(*row) for row in found]
+
     def approve(self, request: int, officer: str, *, now: int) -> None:
-        """Be the second person; raises RequestRefused for the first one, or one who may not."""
-        self._decide(request, officer, APPROVED, now)
+        """Be the second person. Raises RequestRefused.
+
+        `second_person` for the one who asked, `permission_denied` for one who could not have asked, `not_waiting`.
+        """
+        with self._audited(now, request=request, officer=officer) as t:
+            found = self._asked(t, request, officer, {WAITING})
+            if found.officer == officer:
+                raise RequestRefused(
+                    "second_person", f"{officer!r} made request {request}: another officer of {found.unit!r} approves"
+                )
+            t.run("UPDATE manager_request SET state = ?, approver = ? WHERE id = ?", (APPROVED, officer, request))
+            self._note(t, APPROVED, now, request=request, officer=officer)
 
     def reject(self, request: int, officer: str, *, now: int) -> None:
-        """Turn a waiting request down."""
-        self._decide(request, officer, REJECTED, now)
+        """Turn down a request that waits, or withdraw one that is not issued yet; the one who asked may, too.
 
-    def issue(self, *, now: int) -> IssueReport:
-        """Issue everything that is approved, and finish what a crash has left: signed under the same sequence numbers.
-
-        Raises RequestRefused (`critical_cap`) where the cap leaves no room for a request; those before it were issued.
+        Raises RequestRefused as `approve` does.
         """
-        try:
-            self._allot_all(now)
-        finally:
-            report = self._sign_all(now)
-        return report
+        with self._audited(now, request=request, officer=officer) as t:
+            self._asked(t, request, officer, {WAITING, APPROVED})
+            t.run("UPDATE manager_request SET state = ?, approver = ? WHERE id = ?", (REJECTED, officer, request))
+            self._note(t, REJECTED, now, request=request, officer=officer)
+
+    # --- Issuing ---
+
+    def issue(self, *, now: int, request_id: int | None = None) -> IssueReport:
+        """Issue everything that is approved, or one request, and finish what a crash has left under the same numbers.
+
+        What cannot be issued does not keep back the rest; then it raises: RequestRefused where the cap leaves no room
+        (`critical_cap`, with the time when there is), or where the one request is not approved (`not_approved`);
+        InputError for a key without delegation, or reading keys without a master key. What the signer raises passes
+        through. In each case the same call goes on later.
+        """
+        refused: list[tuple[str, str]] = []
+        problem: RequestRefused | InputError | None = None
+        for number in self._to_allot(request_id):
+            try:
+                refused += self._allot(number, now)
+            except (RequestRefused, InputError) as error:
+                problem = problem or error
+        requests, issued = [], 0
+        for number in self._to_sign(request_id):
+            try:
+                count = self._finish(number, now)
+            except InputError as error:
+                problem = problem or error
+                continue
+            issued += count
+            requests += [number] if count else []
+        if problem is not None:
+            raise problem
+        return IssueReport(requests, issued, refused)
 
     def materials(self, after: int, limit: int) -> Page:
-        """Return what was issued behind the cursor `after`."""
+        """Return what was issued behind the cursor `after`; raises InputError for a cursor below 0 or a limit below 1."""
+        if after < 0 or limit < 1:
+            raise InputError(f"materials behind {after}, {limit} rows; wanted a cursor from 0 up and 1 row or more")
         with self._store.read() as t:
             found = t.rows(
-                "SELECT w.serial, w.unit, w.device, r.token_type, r.actions, w.kid, w.sequence, w.epoch, r.allotted_at,"
+                "SELECT w.serial, r.unit, w.device, r.token_type, r.actions, w.kid, w.sequence, w.epoch, r.allotted_at,"
                 " r.lifetime, r.session_seconds, w.token FROM manager_row w JOIN manager_request r ON r.id = w.request"
                 " WHERE w.serial > ? ORDER BY w.serial LIMIT ?",
                 (after, limit + 1),
@@ -299,126 +390,113 @@ class SecurityManager:
     # --- The tools server ---
 
     def deliver(self, server: ManagedServer, *, now: int, source: str = "ism", limit: int = ROWS_A_CHUNK) -> int:
-        """Bring a tools server up to date; returns how many tokens it took. May be repeated at any time."""
+        """Bring a tools server up to date; returns how many tokens it took. May be repeated at any time.
+
+        What the server would not take is in the audit log (`delivery_refused`). Raises ExchangeError where it has more
+        than was ever issued here: one of the two was put back to an older state.
+        """
         server.set_users(self.users(), now=now)
         server.set_devices(self.devices(), now=now)
-        delegations = self.delegations(now=now)
-        if delegations:
+        if delegations := self.delegations(now=now):
             server.set_delegations(delegations, now=now)
-        with self._store.read() as t:
-            revoked = t.rows("SELECT 1 FROM manager_revocation LIMIT 1")
-        if revoked:
+        if self._authority.has_revoked():
             server.set_revocations(self.snapshot(now=now), now=now)
-        cursor, taken = server.received(source), 0
-        while True:
+        cursor, taken, more = server.received(source), 0, True
+        self._check_cursor(cursor, source)
+        while more:
             page = self.materials(cursor, limit)
             if page.rows:
-                server.receive(source, page, now=now)
-            cursor, taken = page.next, taken + len(page.rows)
-            if not page.more:
-                return taken
+                taken += self._delivered(page, server.receive(source, page, now=now), now)
+            cursor, more = page.next, page.more
+        return taken
 
     def collect(self, server: ManagedServer, *, now: int, source: str = "server") -> int:
-        """Take what field tools have reported, and learn from it what devices are now; returns how many outcomes."""
-        taken = 0
-        while True:
+        """Take what field tools have reported, and learn from it what devices are now; returns how many outcomes.
+
+        Only the use of a token that was issued here teaches anything; another one is an `alarm` in the audit log.
+        Raises ExchangeError for a page that is none; nothing of it is kept.
+        """
+        taken, more = 0, True
+        while more:
             with self._store.read() as t:
-                cursor = _counter(t, f"outcomes:{source}")
+                cursor = _cursor(t, source)
             page = server.outcomes(cursor, ROWS_A_CHUNK)
-            with self._store.write() as t:
-                if _counter(t, f"outcomes:{source}") != cursor:
+            check_page(page, cursor)
+            with self._audited() as t:
+                if _cursor(t, source) != cursor:
                     continue  # another process took this page meanwhile
-                for _, tool, outcome in page.rows:
-                    if outcome.state in {MaterialState.USED, MaterialState.REPLAYED}:
-                        self._learn(t, outcome.device, outcome.answer)
-                    self._note(
-                        t,
-                        "outcome",
-                        now,
-                        tool=tool,
-                        device=outcome.device,
-                        action=Action(outcome.action).name.lower(),
-                        state=MaterialState(outcome.state).name.lower(),
-                        cti=outcome.cti,
-                    )
-                _set_counter(t, f"outcomes:{source}", page.next)
-            self._journal.publish()
-            taken += len(page.rows)
-            if not page.more:
-                return taken
+                self._learn(t, page, now)
+                t.run(
+                    "INSERT INTO manager_cursor VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET"
+                    " position = excluded.position",
+                    (source, page.next),
+                )
+            taken, more = taken + len(page.rows), page.more
+        return taken
 
     # --- Keys ---
 
     def rotate(self, signer: Signer, *, now: int, overlap: int = 7 * DAY, lifetime: int = 90 * DAY) -> bytes:
-        """Issue with another key from now on; the root delegates it, and the old one stays in force for `overlap`.
+        """Issue with this key from now on; the root delegates it, and those before it stay in force for `overlap`.
 
-        Returns the delegation. Raises InputError where there is no root key.
+        Tokens of a key are believed as long as its delegation is there: choose `overlap` no shorter than what was issued
+        lives. Returns the delegation. Raises InputError where there is no root key, or for a lifetime over 400 days.
         """
-        if self._root is None:
-            raise InputError("a rotation without a root key; give the manager the key that delegates")
-        until = now + lifetime
-        entry = KeyringEntry(signer.public_key, issuer=self._issuer, valid_until=until, token_types=list(TOKEN_TYPES))
-        delegation = issue_delegation(entry, self._root, now=now, expires_at=until)
-        with self._store.write() as t:
-            position = _count(t, "SELECT max(position) FROM manager_key") + 1
-            t.run("UPDATE manager_key SET valid_until = ? WHERE valid_until > ?", (now + overlap, now + overlap))
-            t.run(
-                "INSERT INTO manager_key VALUES (?, ?, ?, ?) ON CONFLICT (kid) DO UPDATE SET"
-                " delegation = excluded.delegation, valid_until = excluded.valid_until, position = excluded.position",
-                (signer.public_key.kid, delegation, until, position),
+        with self._store.read() as t:
+            ((oldest,),) = t.rows(
+                "SELECT min(allotted_at) FROM manager_request"  # noqa: S608
+                f" WHERE id IN (SELECT request FROM manager_row WHERE {UNSIGNED})"
             )
-            self._note(t, "rotated", now, kid=signer.public_key.kid, overlap=overlap)
-        self._journal.publish()
+        # What is allotted and not signed yet keeps its issue time: the new key must have been good then.
+        valid_from = now if oldest is None else min(now, oldest)
+        delegation = self._authority.delegate(
+            signer, now=now, valid_from=valid_from, overlap=overlap, lifetime=lifetime
+        )
         self._signer = signer
         return delegation
 
     def delegations(self, *, now: int) -> list[bytes]:
         """Return the delegations in force, the oldest key first."""
-        with self._store.read() as t:
-            return [
-                bytes(token)
-                for (token,) in t.rows(
-                    "SELECT delegation FROM manager_key WHERE valid_until > ? ORDER BY position", (now,)
-                )
-            ]
+        return self._authority.delegations(now=now)
 
     def keyring(self, *, now: int) -> Keyring:
         """Return what a reader needs: the root with its delegations, or the issuing key alone."""
-        if self._root is None:
-            return Keyring([KeyringEntry(self._signer.public_key, issuer=self._issuer)])
-        ring = Keyring([KeyringEntry(self._root.public_key, issuer=self._issuer)])
-        return ring.with_delegations(self.delegations(now=now), now=now)
+        return self._authority.keyring(self._signer, now=now)
 
     def revoke(
         self,
         *,
         issuers: Iterable[bytes] = (),
-        devices: dict[str, tuple[int, int, int]] | None = None,
+        devices: Mapping[str, tuple[int, int, int]] | None = None,
         tokens: Iterable[tuple[bytes, bytes]] = (),
         now: int,
     ) -> None:
-        """Put keys (kids), devices (their watermarks) and tokens (kid, cti) on the list of all snapshots to come."""
-        rows = [("issuer", kid.hex()) for kid in issuers]
-        rows += [("device", json.dumps([name, *marks])) for name, marks in (devices or {}).items()]
-        rows += [("token", f"{kid.hex()}:{cti.hex()}") for kid, cti in tokens]
-        with self._store.write() as t:
-            t.run_many("INSERT INTO manager_revocation VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
-            self._journal.write(t, [audit_entry("revoked", now, what=kind, item=item) for kind, item in rows])
-        self._journal.publish()
+        """Put keys (kids), devices and tokens (kid, cti) on the list of all snapshots to come.
+
+        A device's watermarks are the least sequence, issue time and epoch that stay good; they only rise. Raises
+        InputError for an id of a wrong length or no device; nothing is listed then.
+        """
+        self._authority.revoke(issuers, devices or {}, tokens, now=now)
 
     def snapshot(self, *, now: int, lifetime: int = DAY) -> bytes:
         """Return a new signed snapshot of all that is revoked; its version is one more than the last."""
-        with self._store.write() as t:
-            listed = t.rows("SELECT kind, item FROM manager_revocation")
-            version = _counter(t, "snapshot") + 1
-            _set_counter(t, "snapshot", version)
-            self._note(t, "snapshot", now, version=version, count=len(listed))
-        self._journal.publish()
-        return issue_revocations(
-            _revocations(listed, version, now + lifetime), self._root or self._signer, issuer=self._issuer, now=now
-        )
+        return self._authority.snapshot(self._signer, now=now, lifetime=lifetime)
 
-    # --- Inside ---
+    # --- Inside: who may ---
+
+    @contextmanager
+    def _audited(self, refused_at: int | None = None, **facts: str | int) -> Iterator[Transaction]:
+        """Be the one writer; with a time, a refusal is written down in a transaction of its own."""
+        try:
+            with self._store.write() as t:
+                yield t
+        except RequestRefused as refusal:
+            if refused_at is not None:
+                with self._store.write() as t:
+                    self._note(t, "critical_refused", refused_at, reason=refusal.reason, **facts)
+                self._journal.publish()
+            raise
+        self._journal.publish()
 
     def _note(self, t: Transaction, kind: str, now: int, **facts: str | int | bytes) -> None:
         self._journal.write(t, [audit_entry(kind, now, **facts)])
@@ -430,281 +508,420 @@ class SecurityManager:
             (name,),
         )
         if not found or not found[0][2]:
-            raise RequestRefused("not_an_officer", f"{name!r} has no role of an officer: only officers request")
+            raise RequestRefused("not_an_officer", f"{name!r} has no role of an officer: ask one, or change the role")
         return found[0][0], Permission(found[0][1])
 
-    def _permitted(self, officer: str, token_type: str, scope: int, now: int) -> str:
-        """Return the officer's unit; raises RequestRefused, and writes down the refusal of what is critical."""
-        with self._store.write() as t:
-            unit, permissions = self._officer(t, officer)
-            lacking = _lacking(token_type, _actions_of(scope), permissions)
-            if lacking and scope & SERVICE_ACTIONS:
-                self._note(t, "critical_refused", now, officer=officer, actions=scope, reason="permission_denied")
-        self._journal.publish()
-        if lacking:
-            raise RequestRefused("permission_denied", f"officer {officer!r} lacks {lacking}: change the role")
-        return unit
+    def _asked(self, t: Transaction, number: int, officer: str, states: set[str]) -> RequestRecord:
+        """Return a request that this officer may decide."""
+        unit, permissions = self._officer(t, officer)
+        columns = ", ".join(RequestRecord._fields)
+        rows = t.rows(f"SELECT {columns} FROM manager_request WHERE id = ?", (number,))  # noqa: S608
+        found = [RequestRecord(*row) for row in rows]
+        if not found or found[0].state not in states:
+            stands = f"is {found[0].state}" if found else "is none"
+            raise RequestRefused("not_waiting", f"request {number} {stands}; wanted one that is {' or '.join(states)}")
+        (asked,) = found
+        missing = lacking(asked.token_type, actions_of(asked.actions), permissions)
+        if missing or asked.unit != unit:
+            what = missing or f"the unit {asked.unit!r}"
+            raise RequestRefused("permission_denied", f"{officer!r} may not decide request {number}: it wants {what}")
+        return asked
 
-    def _critical_alone(self, t: Transaction, officer: str, now: int) -> int:
-        return _count(
+    def _state_of(self, t: Transaction, officer: str, size: int, now: int) -> str:
+        if size > self._limits.critical:
+            raise RequestRefused(
+                "critical_cap",
+                f"{size} critical rows at once, and {self._limits.critical} may be issued in {self._limits.window} s:"
+                " ask in parts",
+            )
+        alone = _count(
             t,
             "SELECT sum(size) FROM manager_request WHERE officer = ? AND critical = 1 AND approver IS NULL"
             " AND state IN (?, ?) AND requested_at > ?",
-            officer,
-            APPROVED,
-            ALLOTTED,
-            now - self._limits.window,
+            *(officer, APPROVED, ALLOTTED, now - self._limits.window),
+        )
+        return WAITING if alone + size > self._limits.alone else APPROVED
+
+    def _known(
+        self, t: Transaction, devices: Sequence[str], unit: str
+    ) -> dict[str, tuple[DeviceRecord, SecurityLevel]]:
+        known = {}
+        for some in _some_at_a_time([device for device in dict.fromkeys(devices) if _is_device(device)]):
+            for row in t.rows(
+                f"SELECT {DEVICE}, pending_level FROM manager_device WHERE unit = ? AND device IN ({_places(some)})",  # noqa: S608
+                (unit, *some),
+            ):
+                known[row[0]] = _record(row[:7]), SecurityLevel(row[7])
+        return known
+
+    # --- Inside: issuing ---
+
+    def _try_out(self, wanted: _Wanted, now: int) -> None:
+        """Raise InputError for what the issuing would refuse: it must not be found when numbers are allotted."""
+        if not 1 <= wanted.lifetime <= LONGEST_LIFETIME:
+            raise InputError(f"a lifetime of {wanted.lifetime} s; wanted 1 to {LONGEST_LIFETIME}")
+        columns = _columns(wanted, [_Allotted("ert:0", 1, 0, 1)], now)
+        if wanted.token_type == "reading_key":
+            columns |= {"kdf": [KDF], "key_version": [1], "check_value": [bytes(4)]}
+        prepare_tokens(
+            columns,
+            self._signer.public_key,
+            now=now,
+            token_type=wanted.token_type,
+            max_lifetime=LONGEST_LIFETIME,
         )
 
-    def _decide(self, number: int, officer: str, state: str, now: int) -> None:
-        with self._store.write() as t:
-            unit, permissions = self._officer(t, officer)
-            found = t.rows("SELECT officer, state, token_type, actions FROM manager_request WHERE id = ?", (number,))
-            if not found or found[0][1] != WAITING:
-                raise RequestRefused("not_waiting", f"request {number} does not wait for a second officer")
-            first, _, token_type, scope = found[0]
-            if first == officer:
-                raise RequestRefused("second_person", f"{officer!r} made request {number}: another officer decides")
-            lacking = _lacking(token_type, _actions_of(scope), permissions)
-            of_unit = t.rows("SELECT 1 FROM manager_user WHERE name = ? AND unit = ?", (first, unit))
-            if lacking or not of_unit:
-                raise RequestRefused(
-                    "permission_denied", f"{officer!r} may not decide this: {lacking or 'another unit'}"
-                )
-            t.run("UPDATE manager_request SET state = ?, approver = ? WHERE id = ?", (state, officer, number))
-            self._note(t, state, now, request=number, officer=officer)
-        self._journal.publish()
-
-    def _allot_all(self, now: int) -> None:
+    def _to_allot(self, request_id: int | None) -> list[int]:
         with self._store.read() as t:
-            approved = [n for (n,) in t.rows("SELECT id FROM manager_request WHERE state = ? ORDER BY id", (APPROVED,))]
-        for number in approved:
-            self._allot(number, now)
+            if request_id is None:
+                found = t.rows("SELECT id FROM manager_request WHERE state = ? ORDER BY id", (APPROVED,))
+                return [number for (number,) in found]
+            states = [state for (state,) in t.rows("SELECT state FROM manager_request WHERE id = ?", (request_id,))]
+        if states not in ([APPROVED], [ALLOTTED]):
+            how = f"is {states[0]}" if states else "is none"
+            raise RequestRefused("not_approved", f"request {request_id} {how}; another officer approves what waits")
+        return [request_id] if states == [APPROVED] else []
 
-    def _allot(self, number: int, now: int) -> None:
+    def _allot(self, number: int, now: int) -> list[tuple[str, str]]:
         """Fix the whole content of a request's tokens, and commit it before anything is signed."""
-        refusal = None
-        with self._store.write() as t:
-            found = t.rows("SELECT critical, size FROM manager_request WHERE id = ? AND state = ?", (number, APPROVED))
+        with self._audited(now, request=number) as t:
+            found = t.rows(
+                "SELECT critical, size, unit, token_type, actions, argument FROM manager_request"
+                " WHERE id = ? AND state = ?",
+                (number, APPROVED),
+            )
             if not found:
-                return
-            critical, size = found[0]
-            since = now - self._limits.window
-            spent = "SELECT sum(size) FROM manager_request WHERE critical = 1 AND state = ? AND allotted_at > ?"
-            if critical and _count(t, spent, ALLOTTED, since) + size > self._limits.critical:
-                first = (
-                    "SELECT min(allotted_at) FROM manager_request WHERE critical = 1 AND state = ? AND allotted_at > ?"
+                return []
+            critical, size, unit, token_type, actions, argument = found[0]
+            self._authority.check_delegated(t, self._signer, now=now)
+            if critical:
+                self._check_cap(t, number, size, now)
+            refused = _refuse_rows(t, number, unit)
+            _take_numbers(t, number)
+            if token_type == "secure_command" and actions == 1 << Action.SET_SECURITY_LEVEL:
+                t.run(
+                    "UPDATE manager_device SET pending_level = ? WHERE device IN (SELECT device FROM manager_row"
+                    " WHERE request = ? AND refused IS NULL)",
+                    (int(SecurityLevel[argument.upper()]), number),
                 )
-                again = _count(t, first, ALLOTTED, since) + self._limits.window
-                refusal = RequestRefused(
-                    "critical_cap",
-                    f"request {number} of {size} is beyond {self._limits.critical} critical commands in"
-                    f" {self._limits.window} s; there is more room from {again} on",
-                )
-                self._note(t, "critical_refused", now, request=number, count=size, reason=refusal.reason)
-            else:
-                inside = "(SELECT device FROM manager_row WHERE request = ?)"
-                t.run(f"UPDATE manager_device SET sequence = sequence + 1 WHERE device IN {inside}", (number,))  # noqa: S608
-                for column in ("sequence", "epoch", "key_version"):
-                    t.run(
-                        f"UPDATE manager_row SET {column} = (SELECT d.{column} FROM manager_device d"  # noqa: S608
-                        " WHERE d.device = manager_row.device) WHERE request = ?",
-                        (number,),
-                    )
-                t.run("UPDATE manager_request SET state = ?, allotted_at = ? WHERE id = ?", (ALLOTTED, now, number))
-                self._note(t, "allotted", now, request=number, count=size)
-        self._journal.publish()
-        if refusal is not None:
-            raise refusal
+            t.run("UPDATE manager_request SET state = ?, allotted_at = ? WHERE id = ?", (ALLOTTED, now, number))
+            self._note(t, "allotted", now, request=number, count=size - len(refused), refused=len(refused))
+        return refused
 
-    def _sign_all(self, now: int) -> IssueReport:
-        requests: list[int] = []
-        issued = 0
+    def _check_cap(self, t: Transaction, number: int, size: int, now: int) -> None:
+        window, most = self._limits.window, self._limits.critical
+        spent = t.rows(
+            "SELECT allotted_at, size FROM manager_request WHERE critical = 1 AND state = ? AND allotted_at > ?"
+            " ORDER BY allotted_at",
+            (ALLOTTED, now - window),
+        )
+        left = most - sum(count for _, count in spent)
+        if size <= left:
+            return
+        when = "never at once: reject it and ask in parts"
+        for allotted_at, count in spent:
+            left += count
+            if size <= left:
+                when = f"possible from {allotted_at + window} on"
+                break
+        raise RequestRefused(
+            "critical_cap", f"request {number} of {size} is beyond {most} critical rows in {window} s; it is {when}"
+        )
+
+    def _to_sign(self, request_id: int | None) -> list[int]:
+        one, parameters = ("", ()) if request_id is None else (" AND request = ?", (request_id,))
+        with self._store.read() as t:
+            found = t.rows(
+                f"SELECT DISTINCT request FROM manager_row WHERE {UNSIGNED}{one} ORDER BY request",  # noqa: S608
+                parameters,
+            )
+        return [number for (number,) in found]
+
+    def _finish(self, number: int, now: int) -> int:
+        """Sign and release what of a request is still to be signed; returns how many tokens were released here."""
+        with self._store.read() as t:
+            ((officer, allotted_at, *asked),) = t.rows(
+                f"SELECT officer, allotted_at, {', '.join(_Wanted._fields)} FROM manager_request WHERE id = ?",  # noqa: S608
+                (number,),
+            )
+            self._authority.check_delegated(t, self._signer, now=allotted_at)
+        wanted, issued = _Wanted(*asked), 0
         while True:
             with self._store.read() as t:
-                found = t.rows(
-                    "SELECT request FROM manager_row WHERE token IS NULL AND sequence IS NOT NULL ORDER BY request LIMIT 1"
-                )
-                if not found:
-                    return IssueReport(requests, issued)
-                number = found[0][0]
-                rows = t.rows(
-                    "SELECT device, sequence, epoch, key_version FROM manager_row WHERE request = ? AND token IS NULL"
-                    " ORDER BY device LIMIT ?",
-                    (number, ROWS_A_CHUNK),
-                )
-                (wanted,) = t.rows(
-                    "SELECT token_type, actions, argument, session_seconds, lifetime, subject, allotted_at, officer"
-                    " FROM manager_request WHERE id = ?",
-                    (number,),
-                )
-            tokens = self._signed(rows, wanted)
-            issued += self._release(number, rows, tokens, wanted, now)
-            requests += [number] if number not in requests else []
+                rows = [
+                    _Allotted(*row)
+                    for row in t.rows(
+                        f"SELECT device, sequence, epoch, key_version FROM manager_row WHERE request = ? AND {UNSIGNED}"  # noqa: S608
+                        " ORDER BY device LIMIT ?",
+                        (number, ROWS_A_CHUNK),
+                    )
+                ]
+            if not rows:
+                return issued
+            signer = self._signer
+            tokens = self._signed(rows, wanted, allotted_at, signer)
+            facts = {"request": number, "officer": officer, "token_type": wanted.token_type, "actions": wanted.actions}
+            issued += self._release(number, rows, tokens, facts | {"kid": signer.public_key.kid}, now)
 
-    def _signed(self, rows: list[tuple[Any, ...]], wanted: tuple[Any, ...]) -> list[bytes]:
-        token_type, actions, argument, session_seconds, lifetime, subject, allotted_at, _ = wanted
-        count = len(rows)
-        columns: dict[str, Any] = {
-            "device": [row[0] for row in rows],
-            "actions": [actions] * count,
-            "sequence": [row[1] for row in rows],
-            "epoch": [row[2] for row in rows],
-            "expires_at": [allotted_at + lifetime] * count,
-        }
-        if session_seconds is not None:
-            columns["session_seconds"] = [session_seconds] * count
-        if subject is not None:
-            columns["subject"] = [subject] * count
-        if token_type == "secure_command":
-            name = _actions_of(actions)[0].name.lower()
-            columns["command"] = [f"{name}:{argument}".encode() if argument else name.encode()] * count
-        if token_type == "reading_key":
+    def _signed(self, rows: list[_Allotted], wanted: _Wanted, issued_at: int, signer: Signer) -> list[bytes]:
+        columns = _columns(wanted, rows, issued_at)
+        if wanted.token_type == "reading_key":
             columns |= self._reading_keys(rows)
-        issued = issue_tokens(columns, self._signer, now=allotted_at, token_type=token_type, max_lifetime=31 * DAY)
+        issued = issue_tokens(
+            columns, signer, now=issued_at, token_type=wanted.token_type, max_lifetime=LONGEST_LIFETIME
+        )
         return [token for token in issued.to_pylist() if isinstance(token, bytes)]
 
-    def _reading_keys(self, rows: list[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    def _reading_keys(self, rows: list[_Allotted]) -> dict[str, list[Any]]:
         if self._master is None or self._utility is None:
             raise InputError("reading keys without a master key; give the manager `master` and `utility`")
-        checks: list[bytes] = [b""] * len(rows)
-        for version in {row[3] for row in rows}:
-            places = [place for place, row in enumerate(rows) if row[3] == version]
-            keys = derive_keys(
-                self._master, [rows[place][0] for place in places], utility=self._utility, key_version=version
-            )
-            values = memoryview(keys.check_values()).tobytes()
+        checks = [b""] * len(rows)
+        for version in {row.key_version for row in rows}:
+            places = [place for place, row in enumerate(rows) if row.key_version == version]
+            values = _check_values(self._master, self._utility, version, [rows[place].device for place in places])
             for number, place in enumerate(places):
                 checks[place] = values[4 * number : 4 * number + 4]
-        return {"kdf": [KDF] * len(rows), "key_version": [row[3] for row in rows], "check_value": checks}
+        versions = [row.key_version for row in rows]
+        return {"kdf": [KDF] * len(rows), "key_version": versions, "check_value": checks}
 
-    def _release(
-        self, number: int, rows: list[tuple[Any, ...]], tokens: list[bytes], wanted: tuple[Any, ...], now: int
-    ) -> int:
+    def _release(self, number: int, rows: list[_Allotted], tokens: list[bytes], facts: dict[str, Any], now: int) -> int:
         """Store tokens; where another process was first, its token stays the only one of that sequence number."""
-        kid = self._signer.public_key.kid
-        with self._store.write() as t:
-            taken = {
+        with self._audited() as t:
+            still = {
                 device
                 for (device,) in t.rows(
-                    "SELECT device FROM manager_row WHERE request = ? AND token IS NOT NULL", (number,)
+                    "SELECT device FROM manager_row WHERE request = ? AND device >= ? AND device <= ?"
+                    " AND token IS NULL",
+                    (number, rows[0].device, rows[-1].device),
                 )
             }
-            serial = _count(t, "SELECT max(serial) FROM manager_row")
-            fresh = [(row, token) for row, token in zip(rows, tokens, strict=True) if row[0] not in taken]
+            fresh = [(row, token) for row, token in zip(rows, tokens, strict=True) if row.device in still]
+            start = _count(t, "SELECT max(serial) FROM manager_row") + 1
             t.run_many(
                 "UPDATE manager_row SET serial = ?, kid = ?, token = ? WHERE request = ? AND device = ?",
-                [(serial + place, kid, token, number, row[0]) for place, (row, token) in enumerate(fresh, 1)],
+                [(serial, facts["kid"], token, number, row.device) for serial, (row, token) in enumerate(fresh, start)],
             )
+            entries = [
+                audit_entry(
+                    "issued",
+                    now,
+                    device=row.device,
+                    cti=cti_of(row.device, row.sequence),
+                    content=content_of(token),
+                    **facts,
+                )
+                for row, token in fresh
+            ]
+            self._journal.write(t, entries)
+        return len(fresh)
+
+    # --- Inside: the tools server ---
+
+    def _check_cursor(self, cursor: int, source: str) -> None:
+        with self._store.read() as t:
+            last = _count(t, "SELECT max(serial) FROM manager_row")
+        if not 0 <= cursor <= last:
+            raise ExchangeError(
+                f"the server has {cursor} rows of {source!r}, and {last} were issued: a store was put back to an older"
+                " state; deliver under a new source name"
+            )
+
+    def _delivered(self, page: Page, codes: Sequence[int], now: int) -> int:
+        if len(codes) != len(page.rows):
+            raise ExchangeError(f"the server answers {len(page.rows)} rows with {len(codes)} codes; deliver again")
+        refused = [(row, code) for (_, row), code in zip(page.rows, codes, strict=True) if code]
+        with self._audited() as t:
             self._journal.write(
                 t,
                 [
-                    audit_entry(
-                        "issued",
-                        now,
-                        request=number,
-                        officer=wanted[7],
-                        device=row[0],
-                        token_type=wanted[0],
-                        actions=wanted[1],
-                        kid=kid,
-                        cti=cti_of(row[0], row[1]),
-                    )
-                    for row, _ in fresh
+                    audit_entry("delivered", now, count=len(page.rows) - len(refused), next=page.next),
+                    *(
+                        audit_entry("delivery_refused", now, device=row.device, cti=row.cti, code=int(code))
+                        for row, code in refused
+                    ),
                 ],
             )
-        self._journal.publish()
-        return len(fresh)
+        return len(page.rows) - len(refused)
 
-    def _learn(self, t: Transaction, device: str, answer: bytes) -> None:
-        """Take the level, mode, epoch and key version that a device has told."""
-        try:
-            said = json.loads(answer) if answer else {}
-            known = {
-                "epoch": int(said["epoch"]),
-                "key_version": int(said["key_version"]),
-                "security_level": int(SecurityLevel[said["level"].upper()]),
-                "mode": int(Mode[said["mode"].upper()]),
-            }
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return
-        t.run(
-            "UPDATE manager_device SET epoch = ?, key_version = ?, security_level = ?, mode = ?, level_verified = 1"
-            " WHERE device = ? AND epoch <= ?",
-            (*known.values(), device, known["epoch"]),
-        )
+    def _learn(self, t: Transaction, page: OutcomePage, now: int) -> None:
+        outcomes = [outcome for _, _, outcome in page.rows]
+        issued = _issued(t, [outcome for outcome in outcomes if is_spent(outcome)])
+        known = _known_states(t, [token.device for token in issued.values()])
+        entries = []
+        for _, tool, outcome in page.rows:
+            token = issued.get(outcome.cti)
+            genuine = is_of(outcome, token)
+            entries.append(_outcome_entry(tool, outcome, now, alarm=is_spent(outcome) and not genuine))
+            said = told(outcome) if genuine and is_spent(outcome) else None
+            if token is None or said is None or not teaches(said, outcome, token, known[token.device]):
+                continue
+            known[token.device] = Known(said.epoch, max(token.sequence, known[token.device].told_sequence), outcome.at)
+            _take_state(t, token.device, said, known[token.device])
+            entries.append(_confirmed_entry(token.device, said, now))
+        self._journal.write(t, entries)
 
 
-def _check_request(token_type: str, actions: list[Action], lifetime: int) -> None:
-    if token_type not in TOKEN_TYPES:
-        raise InputError(f"a request for {token_type!r}; wanted one of {', '.join(TOKEN_TYPES)}")
-    if not actions or (token_type == "secure_command" and len(actions) != 1):
-        raise InputError(f"a request for {len(actions)} actions; wanted one for a command, one or more for the others")
-    if not 1 <= lifetime <= 31 * DAY:
-        raise InputError(f"a lifetime of {lifetime} s; wanted 1 to {31 * DAY}")
+def _check_permitted(officer: str, wanted: _Wanted, permissions: Permission) -> None:
+    if missing := lacking(wanted.token_type, actions_of(wanted.actions), permissions):
+        raise RequestRefused("permission_denied", f"officer {officer!r} lacks {missing}: the role must have it")
 
 
-def _actions_of(scope: int) -> list[Action]:
-    if scope < 0 or scope & ~sum(1 << action for action in Action):
-        raise InputError(f"actions {scope:#x}; wanted a bit set of the actions there are")
-    return [action for action in Action if scope >> action & 1]
+def _columns(wanted: _Wanted, rows: list[_Allotted], issued_at: int) -> dict[str, Any]:
+    count = len(rows)
+    columns: dict[str, Any] = {
+        "device": [row.device for row in rows],
+        "actions": [wanted.actions] * count,
+        "sequence": [row.sequence for row in rows],
+        "epoch": [row.epoch for row in rows],
+        "expires_at": [issued_at + wanted.lifetime] * count,
+    }
+    if wanted.session_seconds is not None:
+        columns["session_seconds"] = [wanted.session_seconds] * count
+    if wanted.subject is not None:
+        columns["subject"] = [wanted.subject] * count
+    if wanted.token_type == "secure_command":
+        columns["command"] = [command_of(actions_of(wanted.actions), wanted.argument)] * count
+    return columns
 
 
-def _lacking(token_type: str, actions: list[Action], permissions: Permission) -> str:
-    wanted = Permission.SIGNED_AUTHORIZATION if token_type == "authorization" else Permission(0)
-    for action in actions:
-        wanted |= permission_for(action)
-    return ", ".join(one.name.lower() for one in wanted & ~permissions if one.name)
-
-
-def _session_of(token_type: str, actions: list[Action], seconds: int | None) -> int | None:
-    opens = token_type == "authorization" or (token_type == "secure_command" and actions == [Action.OPEN_SESSION])
-    if not opens and seconds is not None:
-        raise InputError("a session's length for what opens none; wanted None")
-    return (seconds or DEFAULT_SESSION) if opens else None
-
-
-def _sorted_out(
-    devices: Sequence[str], known: dict[str, tuple[DeviceRecord, SecurityLevel]], actions: list[Action]
-) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return the devices that can take it, and the others each with the reason."""
-    taken: dict[str, None] = {}
-    refused = []
-    for device in devices:
-        if device not in known:
-            refused.append((device, "device_unknown"))
-        elif device in taken:
-            refused.append((device, "named_twice"))
-        elif reason := _never(*known[device], actions):
-            refused.append((device, reason))
-        else:
-            taken[device] = None
-    return list(taken), refused
-
-
-def _never(record: DeviceRecord, pending: SecurityLevel, actions: list[Action]) -> str:
-    """Return why a device can never take this, at the level that it has or is about to have; nothing where it can."""
-    levels = {SecurityLevel(record.security_level), pending} - {SecurityLevel.UNKNOWN} or {SecurityLevel.COMMAND}
-    modes = [Mode(record.mode)] if record.mode != Mode.UNKNOWN else [Mode.MOBILE, Mode.NETWORK]
-    for action in actions:
-        reasons = [
-            never_reason(DeviceClass(record.device_class), mode, level, action) for mode in modes for level in levels
-        ]
-        if all(reasons):
-            return reasons[0].name.lower()
-    return ""
-
-
-def _revocations(listed: list[tuple[Any, ...]], version: int, expires_at: int) -> Revocations:
-    devices = [json.loads(item) for kind, item in listed if kind == "device"]
-    tokens = [item.split(":") for kind, item in listed if kind == "token"]
-    return Revocations(
-        issuers=[bytes.fromhex(item) for kind, item in listed if kind == "issuer"],
-        devices={name: tuple(marks) for name, *marks in devices},
-        tokens=[(bytes.fromhex(kid), bytes.fromhex(cti)) for kid, cti in tokens],
-        version=version,
-        expires_at=expires_at,
+def _check_values(master: Any, utility: str, key_version: int, devices: list[str]) -> bytes:
+    """Return the key check values, 4 bytes each; a key in an HSM derives where it is."""
+    derive = getattr(master, "derive_keys", None)
+    keys = (
+        derive_keys(master, devices, utility=utility, key_version=key_version)
+        if derive is None
+        else derive(devices, utility=utility, key_version=key_version)
     )
+    return memoryview(keys.check_values()).tobytes()
+
+
+def _refuse_rows(t: Transaction, number: int, unit: str) -> list[tuple[str, str]]:
+    here = "SELECT 1 FROM manager_device d WHERE d.device = manager_row.device"
+    t.run(
+        f"UPDATE manager_row SET refused = 'unit_changed' WHERE request = ? AND NOT EXISTS ({here} AND d.unit = ?)",  # noqa: S608
+        (number, unit),
+    )
+    t.run(
+        "UPDATE manager_row SET refused = 'sequence_spent' WHERE request = ? AND refused IS NULL"  # noqa: S608
+        f" AND EXISTS ({here} AND d.sequence >= ?)",
+        (number, LAST_SEQUENCE),
+    )
+    return [
+        (device, reason)
+        for device, reason in t.rows(
+            "SELECT device, refused FROM manager_row WHERE request = ? AND refused IS NOT NULL ORDER BY device",
+            (number,),
+        )
+    ]
+
+
+def _take_numbers(t: Transaction, number: int) -> None:
+    t.run(
+        "UPDATE manager_device SET sequence = sequence + 1 WHERE device IN"
+        " (SELECT device FROM manager_row WHERE request = ? AND refused IS NULL)",
+        (number,),
+    )
+    t.run(
+        "UPDATE manager_row SET (sequence, epoch, key_version) ="
+        " (SELECT d.sequence, d.epoch, d.key_version FROM manager_device d WHERE d.device = manager_row.device)"
+        " WHERE request = ? AND refused IS NULL",
+        (number,),
+    )
+
+
+def _issued(t: Transaction, outcomes: list[Outcome]) -> dict[bytes, Issued]:
+    """Return the tokens that were issued under these CWT ids."""
+    wanted = {outcome.cti: outcome.device for outcome in outcomes}
+    found = {}
+    for some in _some_at_a_time(list(wanted)):
+        devices = [wanted[cti] for cti in some]
+        numbers = [min(int.from_bytes(cti[8:16]), LAST_SEQUENCE) for cti in some]
+        rows = t.rows(
+            "SELECT w.device, r.token_type, r.actions, w.kid, w.sequence, w.epoch, w.token"  # noqa: S608
+            " FROM manager_row w JOIN manager_request r ON r.id = w.request"
+            f" WHERE w.device IN ({_places(some)}) AND w.sequence IN ({_places(some)}) AND w.token IS NOT NULL",
+            (*devices, *numbers),
+        )
+        for device, token_type, actions, kid, sequence, epoch, token in rows:
+            issued = Issued(device, token_type, actions, bytes(kid), sequence, epoch, bytes(token))
+            found[cti_of(device, sequence)] = issued
+    return found
+
+
+def _known_states(t: Transaction, devices: list[str]) -> dict[str, Known]:
+    return {
+        device: Known(*known)
+        for some in _some_at_a_time(list(dict.fromkeys(devices)))
+        for device, *known in t.rows(
+            "SELECT device, epoch, told_sequence, told_at FROM manager_device"  # noqa: S608
+            f" WHERE device IN ({_places(some)})",
+            some,
+        )
+    }
+
+
+def _take_state(t: Transaction, device: str, said: Told, known: Known) -> None:
+    t.run(
+        "UPDATE manager_device SET epoch = ?, key_version = ?, security_level = ?, mode = ?, level_verified = 1,"
+        " pending_level = CASE WHEN pending_level = ? THEN 3 ELSE pending_level END, told_sequence = ?, told_at = ?"
+        " WHERE device = ?",
+        (*said[:2], int(said.level), int(said.mode), int(said.level), *known[1:], device),
+    )
+
+
+def _outcome_entry(tool: str, outcome: Outcome, now: int, *, alarm: bool) -> bytes:
+    return audit_entry(
+        "alarm" if alarm else "outcome",
+        now,
+        tool=tool,
+        device=outcome.device,
+        action=Action(outcome.action).name.lower(),
+        state=MaterialState(outcome.state).name.lower(),
+        cti=outcome.cti,
+    )
+
+
+def _confirmed_entry(device: str, said: Told, now: int) -> bytes:
+    return audit_entry(
+        "device_confirmed",
+        now,
+        device=device,
+        epoch=said.epoch,
+        key_version=said.key_version,
+        level=said.level.name.lower(),
+        mode=said.mode.name.lower(),
+    )
+
+
+def _is_device(device: object) -> bool:
+    try:
+        return isinstance(device, str) and bool(device_id(device))
+    except InputError:
+        return False
+
+
+def _checked(record: DeviceRecord) -> tuple[Any, ...]:
+    """Return a record as a row; raises InputError for one that is none."""
+    device_id(record.device)
+    try:
+        numbers = DeviceClass(record.device_class), Mode(record.mode), SecurityLevel(record.security_level)
+    except ValueError as error:
+        raise InputError(f"device {record.device}: {error}") from error
+    if not 0 <= record.epoch < EPOCHS:
+        raise InputError(f"device {record.device}: an epoch of {record.epoch}; wanted 0 to 2^32 - 1")
+    return record.device, record.unit, *map(int, numbers), int(record.level_verified), int(record.epoch)
+
+
+def _pending_levels(
+    given: SecurityLevel | Mapping[str, SecurityLevel] | None, devices: list[str]
+) -> list[tuple[int, str]]:
+    if given is None:
+        return []
+    by_device = given if isinstance(given, Mapping) else dict.fromkeys(devices, given)
+    try:
+        return [(int(SecurityLevel(level)), device) for device, level in by_device.items()]
+    except ValueError as error:
+        raise InputError(f"pending_level: {error}") from error
 
 
 def _record(row: tuple[Any, ...]) -> DeviceRecord:
@@ -729,17 +946,18 @@ def _material(row: tuple[Any, ...]) -> Material:
     )
 
 
+def _some_at_a_time(values: list[Any]) -> Iterator[list[Any]]:
+    return (values[start : start + VALUES_A_QUERY] for start in range(0, len(values), VALUES_A_QUERY))
+
+
+def _places(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
 def _count(t: Transaction, sql: str, *parameters: object) -> int:
     ((value,),) = t.rows(sql, parameters)
     return int(value or 0)
 
 
-def _counter(t: Transaction, name: str) -> int:
-    return sum(value for (value,) in t.rows("SELECT value FROM manager_counter WHERE name = ?", (name,)))
-
-
-def _set_counter(t: Transaction, name: str, value: int) -> None:
-    t.run(
-        "INSERT INTO manager_counter VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (name, value),
-    )
+def _cursor(t: Transaction, source: str) -> int:
+    return sum(position for (position,) in t.rows("SELECT position FROM manager_cursor WHERE source = ?", (source,)))
