@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["done"]
 
-DEFAULT_SESSION = 3_600
 ALL_ACTIONS = sum(1 << action for action in Action)
 COMMANDED_LEVEL = b"set_security_level:"
 SERVICE_STATES = {
@@ -79,7 +78,9 @@ def _configured(
 
 
 def _opened(state: DeviceState, token: Token) -> tuple[DeviceState, dict[str, int | str]]:
-    seconds = token.session_seconds or DEFAULT_SESSION
+    seconds = token.session_seconds
+    if seconds is None:
+        raise Refusal(Code.CLAIM_MISSING)  # an opener without its length is refused before; it must not open for ever
     # A command opens the session for everything; an authorization for what its scope says.
     is_scoped = token.token_type == "authorization"
     actions = sum(1 << action for action in token.actions) if is_scoped else ALL_ACTIONS
