@@ -486,8 +486,8 @@ def test_a_clock_set_back_revives_nothing(make_world):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT, expires_in=HOUR))
     tool = ready(world, DISCONNECT)
-    tool.add_devices([D], now=NOW + HOUR)
-    for now in [NOW, NOW + HOUR, 0]:
+    tool.add_devices([D], now=NOW + 2 * HOUR)
+    for now in [NOW, NOW + 2 * HOUR, 0]:
         assert states(tool, now) == [MaterialState.EXPIRED]
         assert tool.work(D, DISCONNECT, world.link(), now=now).reason == Code.EXPIRED
 

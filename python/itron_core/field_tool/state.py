@@ -28,7 +28,7 @@ STEPS = [
     CREATE TABLE tool_delegation (position INTEGER NOT NULL PRIMARY KEY, token BLOB NOT NULL) STRICT;
     CREATE TABLE tool_want (
         number INTEGER NOT NULL PRIMARY KEY, device TEXT NOT NULL, token_type TEXT NOT NULL, action INTEGER NOT NULL,
-        asked_with INTEGER
+        action_bit INTEGER NOT NULL, asked_with INTEGER
     ) STRICT;
     CREATE INDEX tool_want_device ON tool_want (device, token_type, action);
     CREATE TABLE tool_device (

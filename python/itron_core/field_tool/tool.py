@@ -119,7 +119,7 @@ class FieldTool:
         if token_type not in TOKEN_TYPES:
             raise InputError(f"material of type {token_type!r}; wanted one of {', '.join(TOKEN_TYPES)}")
         wanted = [Action(action) for action in actions]
-        return self._want([(device, token_type, action) for device in devices for action in wanted], devices, now)
+        return self._want([(device, token_type, action) for device in devices for action in wanted], devices, now)[0]
 
     def request_missing(self, plan: Sequence[tuple[str, Action]], results: RouteResults, *, now: int) -> int:
         """Queue wishes for what a preflight of the same plan found missing; returns how many are new.
@@ -131,11 +131,11 @@ class FieldTool:
             raise InputError(f"{len(missing)} results for a plan of {len(plan)} rows; wanted those of its preflight")
         with self._store.read() as t:
             known, _, _, limited = self._decided(t, plan, now, key_exchange=False)
-        return self._want(missing_wants(plan, missing, known, limited), [device for device, _ in plan], now)
+        return self._want(missing_wants(plan, missing, known, limited), [device for device, _ in plan], now)[0]
 
     def add_devices(self, devices: Iterable[str], *, now: int) -> int:
         """Let the next sync ask what these devices are, without a wish; returns how many are new."""
-        return self._want([], list(devices), now)
+        return self._want([], list(devices), now)[1]
 
     def current_commands(
         self, *, now: int, expiring_before: int | None = None, devices: Sequence[str] | None = None
@@ -214,7 +214,8 @@ class FieldTool:
         made = decided(t, rows, state, trust, moment=moment, options=self._options, key_exchange=key_exchange)
         return made.known, made.results, state, limits_of(self._options, state)
 
-    def _want(self, wants: Sequence[tuple[str, str, Action]], devices: Sequence[str], now: int) -> int:
+    def _want(self, wants: Sequence[tuple[str, str, Action]], devices: Sequence[str], now: int) -> tuple[int, int]:
+        """Queue what is not open, and list the devices; returns how many wishes and devices are new."""
         names = list(dict.fromkeys(devices))
         for name in names:
             device_id(name)
@@ -229,13 +230,16 @@ class FieldTool:
             new = _not_open(t, dict.fromkeys(wants), names)
             start = max(state.taken, _last_want(t)) + 1
             t.run_many(
-                "INSERT INTO tool_want VALUES (?, ?, ?, ?, NULL)",
-                [(number, device, kind, int(action)) for number, (device, kind, action) in enumerate(new, start)],
+                "INSERT INTO tool_want VALUES (?, ?, ?, ?, ?, NULL)",
+                [
+                    (number, device, kind, int(action), 1 << action)
+                    for number, (device, kind, action) in enumerate(new, start)
+                ],
             )
             if new:
                 self._journal.write(t, [audit_entry("request", moment, tool=self._tool, count=len(new))])
         self._journal.publish()
-        return len(new) if wants else sum(added)
+        return len(new), sum(added)
 
 
 _HELD_OF = f"SELECT {HELD} FROM tool_material WHERE device IN ({{devices}})"  # noqa: S608
@@ -244,7 +248,7 @@ _OPEN_WANTS = """
     SELECT w.device, w.token_type, w.action, w.asked_with FROM tool_want w
     WHERE w.device IN ({devices}) AND NOT EXISTS (
         SELECT 1 FROM tool_material m
-        WHERE m.device = w.device AND m.token_type = w.token_type AND (m.actions >> w.action) & 1 = 1
+        WHERE m.device = w.device AND m.token_type = w.token_type AND (m.actions & w.action_bit) <> 0
     )
 """
 
