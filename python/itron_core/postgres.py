@@ -24,11 +24,17 @@ WRITERS_LOCK = 0x6974726F6E
 TYPES = {"INTEGER": "BIGINT", "BLOB": "BYTEA"}
 
 
-@lru_cache(maxsize=512)
 def translated(sql: str) -> str:
     """Return SQLite's spelling of a statement in PostgreSQL's: parameters, types, and no STRICT."""
+    return _remembered(sql)
+
+
+def _translate(sql: str) -> str:
     text = re.sub(r"\b(INTEGER|BLOB)\b", lambda match: TYPES[match[0]], sql.replace("%", "%%").replace("?", "%s"))
     return re.sub(r"\)\s*(?:WITHOUT ROWID,\s*)?STRICT\b(?:,\s*WITHOUT ROWID)?", ")", text)
+
+
+_remembered = lru_cache(maxsize=512)(_translate)
 
 
 class PostgresStore:
