@@ -30,6 +30,7 @@ tour: build # Walk one device from ready to secure to Network Mode, by commands 
 	@sh scripts/tour.sh $(BIN)
 
 test: check # Run everything: the checks, the Rust tests, the Python tests on each set of kernels
+	@scripts/test_services.sh
 	cargo test --workspace --locked --quiet
 	ITRON_CORE_KERNELS=portable $(PYTEST) --quiet
 	ITRON_CORE_KERNELS=auto $(PYTEST) --quiet

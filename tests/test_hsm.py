@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import traceback
-from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,6 +41,7 @@ PLACES = (
     *("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm.so", "/usr/lib64/libsofthsm2.so"),
     *("/usr/local/lib/softhsm/libsofthsm2.so", "/opt/homebrew/lib/softhsm/libsofthsm2.so"),
 )
+TOKEN = "test token"
 PIN = "K7-pin-Zq"
 WRONG_PIN = "wR0ng-Pin-xY"
 SO_PIN = "so-87654321"
@@ -51,7 +51,6 @@ UTILITY = "UTIL0001"
 DEVICES = ["ert:100000001", "ert:0", "eui64:00078100aabbccdd"]
 MASTER = bytes(range(32))
 KDFS = {"kbkdf-hmac-sha256": MASTER, "kbkdf-cmac-aes256": MASTER, "kbkdf-cmac-aes128": MASTER[:16]}
-NUMBERS = count()
 
 
 @pytest.fixture(scope="session")
@@ -68,14 +67,20 @@ def library(tmp_path_factory):
     return found
 
 
+@pytest.fixture(scope="session")
+def new_token(library):
+    """Return a folder with a new token in it, to be copied: making one takes SoftHSM a while."""
+    make_token(library)
+    return tokens_folder().rename(tokens_folder().with_name("new"))
+
+
 @pytest.fixture
-def token(library):
-    """Return the label of a new token."""
-    label = f"token {next(NUMBERS)}"
-    new = ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", SO_PIN]
-    subprocess.run([*new, "--module", library], check=True, capture_output=True)
-    restart(library)  # SoftHSM looks for tokens when it starts
-    return label
+def token(library, new_token):
+    """Return the label of a new token, the only one."""
+    shutil.rmtree(tokens_folder(), ignore_errors=True)
+    shutil.copytree(new_token, tokens_folder())
+    restart(library)
+    return TOKEN
 
 
 @pytest.fixture
@@ -94,6 +99,15 @@ def signer(request, at):
 def master(at):
     with Pkcs11MasterKey.import_bytes(MASTER, **at, label="master") as master:
         yield master
+
+
+def make_token(library):
+    new = ["softhsm2-util", "--init-token", "--free", "--label", TOKEN, "--pin", PIN, "--so-pin", SO_PIN]
+    subprocess.run([*new, "--module", library], check=True, capture_output=True)
+
+
+def tokens_folder():
+    return Path(os.environ["SOFTHSM2_CONF"]).parent / "tokens"
 
 
 def restart(library):
@@ -419,8 +433,7 @@ def test_a_token_that_is_missing(at):
 
 
 def test_two_tokens_of_one_label(at):
-    new = ["softhsm2-util", "--init-token", "--free", "--label", at["token"], "--pin", PIN, "--so-pin", SO_PIN]
-    subprocess.run([*new, "--module", at["library"]], check=True, capture_output=True)
+    make_token(at["library"])
     restart(at["library"])
     with pytest.raises(SignerError, match="two tokens"):
         Pkcs11Signer(**at, label="issuing")
@@ -598,7 +611,7 @@ def test_a_session_lost_in_the_middle_of_a_batch(signer, library):
 
 def test_a_token_that_was_taken_away(signer, library):
     """Refused while it is away, and good again when it is back."""
-    tokens = Path(os.environ["SOFTHSM2_CONF"]).parent / "tokens"
+    tokens = tokens_folder()
     tokens.rename(tokens.with_name("away"))
     tokens.mkdir()
     try:
