@@ -3,6 +3,8 @@
 import hashlib
 import json
 import random
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -309,6 +311,15 @@ def test_a_token_that_is_not_in_force_waits_for_a_later_one():
     assert outcome(send(device, Action.CONNECT_SERVICE, future)) == (REFUSED, Code.NOT_YET_VALID)
     do(device, Action.EXERCISE_VALVE, command(Action.EXERCISE_VALVE, 8, issued_at=NOW + 3_600))
     do(device, Action.CONNECT_SERVICE, future)
+
+
+def test_a_repeat_is_answered_after_its_token_expired():
+    device = meter()
+    one = command(Action.DISCONNECT_SERVICE)
+    first = send(device, Action.DISCONNECT_SERVICE, one)
+    do(device, Action.CONNECT_SERVICE, command(Action.CONNECT_SERVICE, 8, issued_at=NOW + 10 * DAY))
+    assert send(device, Action.DISCONNECT_SERVICE, one) == Answer(REPLAYED, 800, first.data)
+    assert send(device, Action.DISCONNECT_SERVICE, one, now=NOW + 20 * DAY) == Answer(REPLAYED, 800, first.data)
 
 
 def test_a_device_with_a_clock_asks_it():
@@ -718,6 +729,14 @@ def test_a_state_of_other_fields_raises():
 def test_a_device_shows_itself_in_a_line():
     assert repr(meter()) == "Device(ert:100000001, ENHANCED, MOBILE, COMMAND)"
     assert meter().device == DEVICE
+
+
+def test_the_example_of_the_page_is_true():
+    page = (Path(__file__).parent.parent / "docs" / "device.md").read_text()
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    names = {"keyring": KEYRING, "secure_command": command(Action.DISCONNECT_SERVICE)}
+    exec(code, names)
+    assert names["answer"] == Answer(DONE, 0, {"service": "disconnected", "operations": 1})
 
 
 # --- Anything at all ---

@@ -3,6 +3,8 @@
 Independent of Itron; no interoperability with its security manager is claimed.
 """
 
+from typing import TYPE_CHECKING
+
 from itron_core._rust import (
     Column,
     DerivedKeys,
@@ -54,17 +56,23 @@ from itron_core.policy import PolicyOptions, needs
 from itron_core.routes import RouteResults, policy_table, process_batches, process_route
 from itron_core.tokens import verify_stream
 
+if TYPE_CHECKING:
+    from itron_core.device import Answer, Device, DeviceState, Message, Outcome
+
 __version__ = "0.1.0"
 
 __all__ = [
     "Action",
     "ActionGroup",
+    "Answer",
     "AuditError",
     "Code",
     "Column",
     "Decision",
     "DerivedKeys",
+    "Device",
     "DeviceClass",
+    "DeviceState",
     "ExchangeError",
     "InputError",
     "ItronCoreError",
@@ -73,8 +81,10 @@ __all__ = [
     "KeyringEntry",
     "LocalSigner",
     "MasterKey",
+    "Message",
     "Mode",
     "Need",
+    "Outcome",
     "Permission",
     "PinRefused",
     "PolicyOptions",
@@ -110,3 +120,20 @@ __all__ = [
     "verify_token",
     "verify_tokens",
 ]
+
+# The parties of the exchange: loaded when they are first asked for, since verifying needs none of them.
+_PARTIES = {
+    "Answer": "device",
+    "Device": "device",
+    "DeviceState": "device",
+    "Message": "device",
+    "Outcome": "device",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PARTIES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_PARTIES[name]}"), name)
