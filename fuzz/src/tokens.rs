@@ -34,17 +34,24 @@ pub fn edited(bytes: &[u8], source: &mut Source<'_>) -> Vec<u8> {
 #[must_use]
 pub fn altered(source: &mut Source<'_>) -> Vec<u8> {
     let genuine = &GENUINE[source.below(GENUINE.len())];
-    match source.byte() % 4 {
+    match source.byte() % 5 {
         0 => genuine.token.clone(),
         1 => twin(&genuine.token),
         2 => edited(&genuine.token, source),
+        3 => {
+            let parts = Envelope::read(&genuine.token, usize::MAX).expect("a genuine token");
+            let mut signature = parts.signature.to_vec();
+            signature.resize(source.choose(&[0, 32, 63, 65, 96, 128]), source.byte());
+            cose::write(parts.protected, parts.payload, &signature)
+        }
         _ => {
             let other = &GENUINE[source.below(GENUINE.len())].token;
             let parts = |token| Envelope::read(token, usize::MAX).expect("a genuine token");
             let (a, b) = (parts(&genuine.token), parts(other));
             let mut pick = |a, b| if source.flag() { b } else { a };
             let (protected, payload) = (pick(a.protected, b.protected), pick(a.payload, b.payload));
-            cose::write(protected, payload, pick(a.signature, b.signature))
+            let signature = pick(a.signature, b.signature);
+            cose::write(protected, payload, signature)
         }
     }
 }

@@ -2,15 +2,18 @@
 #![no_main]
 
 use itron_core::format::token_type::TokenType;
-use itron_core_fuzz::source::Source;
+use itron_core::token::verify::Call;
+use itron_core_fuzz::issuers::NOW;
+use itron_core_fuzz::source::{Source, lengthened};
 use itron_core_fuzz::tokens;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let mut source = Source::new(data);
     for token_type in TokenType::ALL {
-        tokens::check(&tokens::call(&mut Source::new(&[7]), token_type), data);
+        tokens::check(&Call::new(token_type, NOW), data);
     }
+    let choices = lengthened(data, 512);
+    let mut source = Source::new(&choices);
     let token_type = source.choose(&TokenType::ALL);
     let call = tokens::call(&mut source, token_type);
     tokens::check_signed(&mut source, &call);
