@@ -145,12 +145,11 @@ def decided(
 ) -> Plan:
     """Decide a plan by what is held; `opened` are the actions of a session that was answered as open just now."""
     devices = list(dict.fromkeys(device for device, _ in plan))
-    known_by_device = _known(t, devices)
-    known = [known_by_device.get(device) or Known(device) for device, _ in plan]
+    known = known_of(t, plan)
     if opened is not None:
         known = [row._replace(session_opened_at=moment, session_seconds=1, session_actions=opened) for row in known]
     limited = limits_of(options, state)
-    slots = [_slots(row, action, moment, limited) for row, (_, action) in zip(known, plan, strict=True)]
+    slots = _all_slots(known, plan, moment, limited)
     choices = _choose(_candidates(t, devices), known, slots, trust, moment)
     uses = uses_of(t, devices, state)
     results = process_route(
@@ -215,6 +214,8 @@ def missing_wants(
     """Return what to request for the `missing` of a route: device, type of material, action."""
     wants: list[tuple[str, str, Action]] = []
     for (device, action), bits, row in zip(plan, missing, known, strict=True):
+        if not bits:
+            continue
         lacks = Need(bits)
         if Need.READING_KEY in lacks:
             wants.append((device, "reading_key", action))
@@ -237,9 +238,12 @@ def spent_by(known: Known, choice: Choice, action: Action, options: PolicyOption
     return choice.authorization if Need.AUTHORIZATION in need else None
 
 
-def _known(t: Transaction, devices: Sequence[str]) -> dict[str, Known]:
+def known_of(t: Transaction, plan: Sequence[tuple[str, Action]]) -> list[Known]:
+    """Return what is known of the device of each row."""
+    devices = list(dict.fromkeys(device for device, _ in plan))
     rows = of_devices(t, f"SELECT {KNOWN} FROM tool_device WHERE device IN ({{devices}})", devices)  # noqa: S608
-    return {row[0]: Known(*row) for row in rows}
+    known = {row[0]: Known(*row) for row in rows}
+    return [known.get(device) or Known(device) for device, _ in plan]
 
 
 def _candidates(t: Transaction, devices: Sequence[str]) -> dict[tuple[str, str], list[Held]]:
@@ -261,9 +265,24 @@ def _needs(row: Known, action: Action, options: PolicyOptions) -> Need:
     return needs(device_class, mode, level, action, options)
 
 
-def _slots(row: Known, action: Action, moment: int, options: PolicyOptions) -> Slots:
+def _all_slots(
+    known: Sequence[Known], plan: Sequence[tuple[str, Action]], moment: int, options: PolicyOptions
+) -> list[Slots]:
+    # Most rows of a route are alike.
+    found: dict[tuple[int | None, int | None, int | None, Action, bool], Slots] = {}
+    slots = []
+    for row, (_, action) in zip(known, plan, strict=True):
+        has_session = row.has_session_for(action, moment)
+        key = row.device_class, row.mode, row.security_level, action, has_session
+        if key not in found:
+            found[key] = _slots(row, action, options, has_session=has_session)
+        slots.append(found[key])
+    return slots
+
+
+def _slots(row: Known, action: Action, options: PolicyOptions, *, has_session: bool) -> Slots:
     need = _needs(row, action, options)
-    opens = Need.OPEN_SESSION in need and action is not Action.CLOSE_SESSION and not row.has_session_for(action, moment)
+    opens = Need.OPEN_SESSION in need and action is not Action.CLOSE_SESSION and not has_session
     is_multi_mode = row.device_class == DeviceClass.MULTI_MODE
     opens_by_command = opens and (not is_multi_mode or row.mode != Mode.NETWORK)
     opens_by_authorization = opens and is_multi_mode and row.mode != Mode.MOBILE
@@ -312,6 +331,8 @@ def _offered(
     if action is None:
         return []
     pieces = [piece for piece in held.get((row.device, token_type), ()) if piece.covers(action)]
+    if len(pieces) <= 1:
+        return pieces
     return sorted(
         pieces,
         key=lambda piece: (
@@ -324,6 +345,8 @@ def _offered(
 
 
 def _first_good(pieces: Sequence[Held], bad: set[tuple[bytes, bytes]]) -> Held | None:
+    if len(pieces) <= 1:
+        return pieces[0] if pieces else None
     unused = [piece for piece in pieces if piece.state in UNUSED]
     good = [piece for piece in unused if (piece.kid, piece.cti) not in bad]
     return next(iter([*good, *unused, *pieces]), None)

@@ -6,11 +6,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from itron_core.audit import audit_entry
 from itron_core.errors import InputError
-from itron_core.field_tool.route import HELD, SPENT, UNUSED, Held, codes_of, decided, limits_of, missing_wants, uses_of
+from itron_core.field_tool.route import (
+    HELD,
+    SPENT,
+    UNUSED,
+    Held,
+    codes_of,
+    decided,
+    known_of,
+    limits_of,
+    missing_wants,
+    uses_of,
+)
 from itron_core.field_tool.settle import COUNTED
 from itron_core.field_tool.state import (
     STEPS,
-    State,
     advance,
     bind,
     moment_of,
@@ -31,7 +41,6 @@ if TYPE_CHECKING:
 
     from itron_core._rust import Keyring
     from itron_core.audit import AuditLog
-    from itron_core.field_tool.route import Known
     from itron_core.field_tool.sync import SyncReport
     from itron_core.field_tool.work import Link, WorkResult
     from itron_core.routes import RouteResults
@@ -130,8 +139,9 @@ class FieldTool:
         if len(missing) != len(plan):
             raise InputError(f"{len(missing)} results for a plan of {len(plan)} rows; wanted those of its preflight")
         with self._store.read() as t:
-            known, _, _, limited = self._decided(t, plan, now, key_exchange=False)
-        return self._want(missing_wants(plan, missing, known, limited), [device for device, _ in plan], now)[0]
+            known, limited = known_of(t, plan), limits_of(self._options, state_of(t))
+        rows = [(device, Action(action)) for device, action in plan]
+        return self._want(missing_wants(rows, missing, known, limited), [device for device, _ in plan], now)[0]
 
     def add_devices(self, devices: Iterable[str], *, now: int) -> int:
         """Let the next sync ask what these devices are, without a wish; returns how many are new."""
@@ -169,7 +179,12 @@ class FieldTool:
         which no sync has told is refused as unreadable (1005).
         """
         with self._store.read() as t:
-            return self._decided(t, plan, now, key_exchange=key_exchange)[1]
+            state = state_of(t)
+            moment = moment_of(state, now)
+            trust = trust_at(t, self._keyring, state, moment)
+            rows = [(device, Action(action)) for device, action in plan]
+            made = decided(t, rows, state, trust, moment=moment, options=self._options, key_exchange=key_exchange)
+        return made.results
 
     def work(
         self,
@@ -203,16 +218,6 @@ class FieldTool:
         return work.run(Action(action))
 
     # --- Inside ---
-
-    def _decided(
-        self, t: Transaction, plan: Sequence[tuple[str, Action]], now: int, *, key_exchange: bool
-    ) -> tuple[list[Known], RouteResults, State, PolicyOptions]:
-        state = state_of(t)
-        moment = moment_of(state, now)
-        trust = trust_at(t, self._keyring, state, moment)
-        rows = [(device, Action(action)) for device, action in plan]
-        made = decided(t, rows, state, trust, moment=moment, options=self._options, key_exchange=key_exchange)
-        return made.known, made.results, state, limits_of(self._options, state)
 
     def _want(self, wants: Sequence[tuple[str, str, Action]], devices: Sequence[str], now: int) -> tuple[int, int]:
         """Queue what is not open, and list the devices; returns how many wishes and devices are new."""
