@@ -93,11 +93,9 @@ def sorted_out(
 
 def _never(known: tuple[DeviceRecord, SecurityLevel], scope: int) -> str:
     record, pending = known
-    return _never_in(record.device_class, record.mode, record.security_level, pending, scope)
+    return _why_never(record.device_class, record.mode, record.security_level, pending, scope)
 
 
-# The situations are few where the devices are many.
-@lru_cache(maxsize=4096)
 def _never_in(device_class: int, mode: int, level: int, pending: int, scope: int) -> str:
     """Return why this can never be taken at the level now, nor at the one about to be; empty where it can.
 
@@ -109,3 +107,7 @@ def _never_in(device_class: int, mode: int, level: int, pending: int, scope: int
         if all(reasons):
             return reasons[0].name.lower()
     return ""
+
+
+# The situations are few where the devices are many.
+_why_never = lru_cache(maxsize=4096)(_never_in)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -14,12 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from itron_core.errors import InputError, PinRefused, SignerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pkcs11 import Mechanism, Session, Token
     from pkcs11.types import Key
-
-    Pin = bytes | str | Callable[[], bytes | str]
 
 __all__ = ["Held", "Place", "TokenKey", "check_stays", "make", "objects", "only", "place_of"]
 
@@ -28,6 +25,7 @@ __all__ = ["Held", "Place", "TokenKey", "check_stays", "make", "objects", "only"
 ONE_CALLER = threading.RLock()
 
 R = TypeVar("R")
+Pin = bytes | str | Callable[[], bytes | str]
 
 
 class Place(NamedTuple):
