@@ -1,163 +1,88 @@
-"""The log as files: tiles of 256 hashes, bundles of 256 entries, one signed checkpoint (C2SP tlog-tiles).
+"""The log for who writes it: entries in, tiles and one signed checkpoint a batch out (C2SP tlog-tiles).
 
-A file that holds less than 256 is a partial one, `.p/W`; full files never change. The checkpoint is written last, so
-that whatever lies beyond it after a crash was never promised, and is written again.
+The checkpoint is written last, so that whatever lies beyond it after a crash was never promised, and is written again.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itron_core.audit import tree
-from itron_core.audit.notes import Checkpoint, read_checkpoint, verifier_of, write_checkpoint
+from itron_core.audit.disk import Disk, sync_folder
+from itron_core.audit.files import (
+    CHECKPOINT,
+    ENTRIES,
+    LONGEST_ENTRY,
+    Tiles,
+    bundle_of,
+    entries_of,
+    hashes_of,
+    read_file,
+    tile_path,
+)
+from itron_core.audit.notes import LARGEST_NOTE, Checkpoint, read_checkpoint, verifier_of, write_checkpoint
+from itron_core.audit.tree import HASH_BYTES, WIDTH
 from itron_core.errors import AuditError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from itron_core.issuing import Signer
 
-__all__ = ["HEIGHT", "WIDTH", "AuditLog", "Tiles", "entries_of", "tile_path"]
+__all__ = ["AuditLog", "Tiles"]
 
-HEIGHT = 8
-WIDTH = 1 << HEIGHT
-HASH_BYTES = 32
-LONGEST_ENTRY = 65_535
-GROUP = 1_000
-
-
-def tile_path(level: str, index: int, width: int = WIDTH) -> str:
-    """Return where a tile lies: `tile/<level>/x001/x234/067`, and `.p/<width>` behind a partial one.
-
-    `level` is a number, or `entries` for the bundles.
-    """
-    groups = [f"{index % GROUP:03d}"]
-    while index := index // GROUP:
-        groups.insert(0, f"x{index % GROUP:03d}")
-    return f"tile/{level}/{'/'.join(groups)}" + ("" if width == WIDTH else f".p/{width}")
-
-
-def entries_of(bundle: bytes) -> list[bytes]:
-    """Take a bundle apart: each entry behind its length, two bytes, big-endian; raises AuditError for anything else."""
-    entries, at = [], 0
-    while at < len(bundle):
-        start = at + 2
-        end = start + int.from_bytes(bundle[at:start])
-        if end > len(bundle) or start > len(bundle):
-            raise AuditError("a bundle of entries that ends within one")
-        entries.append(bundle[start:end])
-        at = end
-    return entries
-
-
-class Tiles:
-    """The files of a log for reading, as far as a tree of `size` reaches."""
-
-    def __init__(self, folder: Path, size: int) -> None:
-        self.folder, self.size = folder, size
-        self._last: dict[str, tuple[str, bytes]] = {}
-
-    def read(self, level: str, index: int) -> bytes:
-        """Return a tile or bundle: the one that this size needs, or any longer one cut to it."""
-        count = self.size if level == "entries" else self.size >> (HEIGHT * int(level))
-        width = min(WIDTH, count - index * WIDTH)
-        if width < 1:
-            raise AuditError(f"tile {index} of level {level} in a log of {self.size} entries")
-        wanted = tile_path(level, index, width)
-        known = self._last.get(level)
-        if known is None or known[0] != wanted:
-            known = self._last[level] = (wanted, self._longest(level, index, width))
-        return known[1]
-
-    def subtree(self, level: int, index: int) -> bytes:
-        """Return the hash of a complete subtree, from the tile that holds it or what is below."""
-        row, above = divmod(level, HEIGHT)
-        start = index << above
-        tile = self.read(str(row), start // WIDTH)
-        hashes = [tile[at : at + HASH_BYTES] for at in range(0, len(tile), HASH_BYTES)]
-        some = hashes[start % WIDTH : start % WIDTH + (1 << above)]
-        if len(some) != 1 << above or len(some[-1]) != HASH_BYTES:
-            raise AuditError("a tile that ends within a hash", path=tile_path(str(row), start // WIDTH))
-        while len(some) > 1:
-            some = [tree.node_hash(left, right) for left, right in zip(some[::2], some[1::2], strict=True)]
-        return some[0]
-
-    def entries(self, start: int, end: int) -> list[bytes]:
-        """Return the entries at start <= index < end."""
-        found: list[bytes] = []
-        for bundle in range(start // WIDTH, -(-end // WIDTH)):
-            data = self.read("entries", bundle)
-            width = min(WIDTH, self.size - bundle * WIDTH)
-            entries = entries_of(data)[:width]
-            if len(entries) < width:
-                raise AuditError(
-                    f"a bundle of {len(entries)} entries; wanted {width}",
-                    index=bundle * WIDTH + len(entries),
-                    path=tile_path("entries", bundle, width),
-                )
-            found += entries[max(0, start - bundle * WIDTH) : end - bundle * WIDTH]
-        return found
-
-    def _longest(self, level: str, index: int, width: int) -> bytes:
-        # A full tile may stand where this size asks for a partial one, since the log may have grown meanwhile.
-        wanted = tile_path(level, index, width)
-        for candidate in (wanted, tile_path(level, index)):
-            try:
-                data = (self.folder / candidate).read_bytes()
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise AuditError(f"{candidate} cannot be read: {error.strerror}", path=candidate) from error
-            if candidate != wanted:
-                return data if level == "entries" else data[: width * HASH_BYTES]
-            _check_length(data, level, width, wanted)
-            return data
-        raise AuditError(f"{wanted} is missing", path=wanted)
-
-
-def _check_length(data: bytes, level: str, width: int, path: str) -> None:
-    if level != "entries":
-        if len(data) != width * HASH_BYTES:
-            raise AuditError(f"{path} has {len(data)} bytes; wanted {width} hashes", path=path)
-    elif len(entries_of(data)) > width:
-        raise AuditError(f"{path} has more than {width} entries", path=path)
+LOCK = "lock"
+LONGEST_PAUSE = 0.05
 
 
 class AuditLog:
     """A log in a folder, which is made if it is not there; one process writes at a time.
 
-    `origin` is the log's name; `signer` holds its Ed25519 key. Raises AuditError where the folder cannot be used, is
-    in use, or holds a log of another name or key.
+    `origin` is the log's name; `signer` holds its Ed25519 key; `patience` is how many seconds to wait for another
+    writer. Raises AuditError where the folder cannot be used, is in use, or holds a log of another name or key.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], signer: Signer, *, origin: str) -> None:
+    def __init__(
+        self, directory: str | os.PathLike[str], signer: Signer, *, origin: str, patience: float = 30.0
+    ) -> None:
         verifier_of(origin, signer.public_key)  # raises for a name or a key that no reader would take
-        self._folder, self._signer, self._origin = Path(directory), signer, origin
+        self._folder, self._signer, self._origin, self._patience = Path(directory), signer, origin, patience
         with self._errors():
-            self._folder.mkdir(parents=True, exist_ok=True)
-        self._size, self._edge = -1, tree.RightEdge()
-        with self._locked():
-            self._catch_up()
+            if not self._folder.is_dir():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                sync_folder(self._folder.parent)
+        self._disk = Disk(self._folder)
+        self._seen: tuple[bytes, Checkpoint] | None = None
+        self._tail: _Tail | None = None
+        with self._locked() as lock, self._errors():
+            self._tail = self._caught_up(lock)
 
     @property
     def size(self) -> int:
         """How many entries there are."""
-        return self._read().size
+        return self._present().size
 
     @property
     def root(self) -> bytes:
-        """The root of the tree."""
-        return self._read().root
+        """The root of the tree, 32 bytes."""
+        return self._present().root
 
     def checkpoint(self) -> bytes:
         """Return the signed note as it lies in the folder."""
-        with self._errors():
-            return (self._folder / "checkpoint").read_bytes()
+        note = read_file(self._folder, CHECKPOINT, LARGEST_NOTE)
+        if note is None:
+            raise AuditError(f"{CHECKPOINT} is missing", path=CHECKPOINT)
+        return note
+
+    def entry(self, index: int) -> bytes:
+        """Return one entry; raises InputError outside of the log."""
+        (entry,) = self.entries(index, index + 1)
+        return entry
 
     def entries(self, start: int, end: int) -> list[bytes]:
         """Return the entries at start <= index < end; raises InputError outside of the log."""
@@ -168,13 +93,13 @@ class AuditLog:
 
     def inclusion_proof(self, index: int, size: int | None = None) -> list[bytes]:
         """Prove that the entry at `index` is in the tree of that size, the present one by default."""
-        end = self._within(size)
-        return tree.inclusion_proof(index, end, Tiles(self._folder, end).subtree)
+        end, tiles = self._up_to(size)
+        return tree.inclusion_proof(index, end, tiles.subtree)
 
     def consistency_proof(self, old: int, new: int | None = None) -> list[bytes]:
         """Prove that the tree of size `old` is the beginning of that of size `new`, the present one by default."""
-        end = self._within(new)
-        return tree.consistency_proof(old, end, Tiles(self._folder, end).subtree)
+        end, tiles = self._up_to(new)
+        return tree.consistency_proof(old, end, tiles.subtree)
 
     def append(self, entries: Sequence[bytes], *, at: int | None = None) -> range:
         """Append entries of up to 65,535 bytes and publish one checkpoint; returns their indices.
@@ -183,138 +108,227 @@ class AuditLog:
         appended, so that a copy from elsewhere can be taken up again after a crash. Raises AuditError where another
         entry stands there, or something is missing before it; what was not published then is not in the log.
         """
-        for entry in entries:
-            if len(entry) > LONGEST_ENTRY:
-                raise InputError(f"an entry of {len(entry):,} bytes; wanted {LONGEST_ENTRY:,} at most")
-        with self._locked(), self._errors():
-            self._catch_up()
-            start = self._size if at is None else at
-            fresh = self._beyond(entries, start)
+        _check_entries(entries)
+        with self._locked() as lock, self._errors():
+            tail = self._tail = self._caught_up(lock)
+            start = tail.size if at is None else at
+            fresh = self._beyond(entries, start, tail.size)
             if fresh:
-                self._write(fresh)
+                self._tail = self._grown(tail, fresh, lock)
         return range(start, start + len(entries))
 
-    def _within(self, size: int | None) -> int:
+    def _present(self) -> Checkpoint:
+        note = self.checkpoint()
+        if self._seen is None or self._seen[0] != note:
+            self._seen = note, read_checkpoint(note, self._signer.public_key, origin=self._origin)
+        return self._seen[1]
+
+    def _up_to(self, size: int | None) -> tuple[int, Tiles]:
+        # The tiles of the present tree hold every complete subtree of a smaller one; its own partial ones may be gone.
         present = self.size
         if size is not None and not 0 <= size <= present:
             raise InputError(f"a tree of size {size} of a log of {present}")
-        return present if size is None else size
+        return (present if size is None else size), Tiles(self._folder, present)
 
-    def _read(self) -> Checkpoint:
-        return read_checkpoint(self.checkpoint(), self._signer.public_key, origin=self._origin)
+    def _caught_up(self, lock: int) -> _Tail:
+        """Return what grows, where the checkpoint is; another process may have moved it."""
+        tail = self._tail
+        if read_file(self._folder, CHECKPOINT, LARGEST_NOTE) is None:
+            if tail is not None or (self._folder / "tile").exists():
+                raise AuditError(
+                    "the checkpoint is missing where a log is: put it back, or keep a new log in a new folder",
+                    path=CHECKPOINT,
+                )
+            return self._published(_Tail(), lock)
+        present = self._present()
+        if tail is not None:
+            if (present.size, present.root) == (tail.size, tail.root):
+                return tail
+            self._check_grew(tail, present)
+        return _Tail.read(Tiles(self._folder, present.size), present)
 
-    def _catch_up(self) -> None:
-        """Come to where the checkpoint is, which another process may have moved."""
-        path = self._folder / "checkpoint"
-        if not path.exists():
-            if (self._folder / "tile").exists() and any((self._folder / "tile").iterdir()) and self._size > 0:
-                raise AuditError("the checkpoint is gone", path="checkpoint")
-            self._publish(0, tree.EMPTY_ROOT)
-        present = self._read()
-        if present.size == self._size:
-            return
+    def _check_grew(self, tail: _Tail, present: Checkpoint) -> None:
+        """Refuse to sign what contradicts a checkpoint that this object has signed or seen."""
         tiles = Tiles(self._folder, present.size)
-        edge = tree.RightEdge(present.size, _edge_of(present.size, tiles))
-        if edge.root != present.root:
-            raise AuditError("the tiles do not have the checkpoint's root: verify the log", path="checkpoint")
-        self._size, self._edge = present.size, edge
+        if present.size < tail.size or tree.root_of(0, tail.size, tiles.subtree) != tail.root:
+            raise AuditError(
+                f"the checkpoint of {present.size} entries is no continuation of the log's {tail.size}: verify the log",
+                path=CHECKPOINT,
+            )
 
-    def _beyond(self, entries: Sequence[bytes], start: int) -> list[bytes]:
-        if start > self._size:
-            raise AuditError(f"entries from {start} on for a log of {self._size}: those between are missing")
-        there = min(self._size, start + len(entries))
+    def _beyond(self, entries: Sequence[bytes], start: int, size: int) -> Sequence[bytes]:
+        """Hold the entries against those that are there already, and return the rest."""
+        if not 0 <= start <= size:
+            raise AuditError(f"entries from {start} on for a log of {size}: those between are missing")
+        there = min(size, start + len(entries))
         if there > start:
-            held = Tiles(self._folder, self._size).entries(start, there)
+            held = Tiles(self._folder, size).entries(start, there)
             for index, (old, new) in enumerate(zip(held, entries, strict=False), start):
                 if old != new:
                     raise AuditError(f"entry {index} is there already, and another one", index=index)
-        return list(entries[there - start :])
+        return entries[there - start :]
 
-    def _write(self, fresh: list[bytes]) -> None:
-        size = self._size
-        tiles = Tiles(self._folder, size)
-        edge = self._edge.copy()
-        # What grows: the last partial bundle, and the last partial tile of each level.
-        first = size // WIDTH
-        bundle = bytearray(tiles.read("entries", first) if size % WIDTH else b"")
-        rows: dict[int, tuple[int, bytearray]] = {}
+    def _grown(self, tail: _Tail, fresh: Sequence[bytes], lock: int) -> _Tail:
+        grown = tail.copy()
+        with self._disk as disk:
+            full = grown.extend(fresh, disk.put)
+            disk.sync()
+        published = self._published(grown, lock)
+        for name in full:
+            self._disk.prune(f"{name}.p")
+        return published
 
-        def made(level: int, index: int, value: bytes) -> None:
-            if level % HEIGHT:
-                return
-            row = level // HEIGHT
-            tile = rows.get(row)
-            if tile is None:
-                held = index % WIDTH
-                old = tiles.read(str(row), index // WIDTH) if held else b""
-                tile = rows[row] = (index // WIDTH, bytearray(old))
-            tile[1].extend(value)
-            if len(tile[1]) == WIDTH * HASH_BYTES:
-                self._put(tile_path(str(row), tile[0]), bytes(tile[1]))
-                rows[row] = (tile[0] + 1, bytearray())
-
-        for entry in fresh:
-            bundle += len(entry).to_bytes(2) + entry
-            edge.add(tree.leaf_hash(entry), made)
-            if edge.size % WIDTH == 0:
-                self._put(tile_path("entries", first), bytes(bundle))
-                first, bundle = first + 1, bytearray()
-        if bundle:
-            self._put(tile_path("entries", first, edge.size % WIDTH), bytes(bundle))
-        for row, (index, tile_bytes) in rows.items():
-            if tile_bytes:
-                self._put(tile_path(str(row), index, len(tile_bytes) // HASH_BYTES), bytes(tile_bytes))
-        self._publish(edge.size, edge.root)
-        self._size, self._edge = edge.size, edge
-
-    def _publish(self, size: int, root: bytes) -> None:
-        self._put("checkpoint", write_checkpoint(Checkpoint(self._origin, size, root), self._signer))
-
-    def _put(self, name: str, data: bytes) -> None:
-        """Put a file in its place: whole or not at all, and on the disk."""
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f"{path.name}.new")
-        try:
-            with fresh.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            fresh.unlink(missing_ok=True)
-            raise AuditError(f"{name} cannot be written: {error.strerror}", path=name) from error
+    def _published(self, tail: _Tail, lock: int) -> _Tail:
+        note = write_checkpoint(Checkpoint(self._origin, tail.size, tail.root), self._signer)
+        # A signer that answers with a wrong signature would leave a log that nobody can open.
+        checkpoint = read_checkpoint(note, self._signer.public_key, origin=self._origin)
+        if not self._holds(lock):
+            raise AuditError("the lock was taken away while the log was written: nothing was published", path=LOCK)
+        with self._disk as disk:
+            disk.put(CHECKPOINT, note)
+            disk.sync()
+        self._seen = note, checkpoint
+        return tail
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._errors():
-            lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    def _locked(self) -> Iterator[int]:
+        """Hold the lock; each time with a descriptor of its own, so that threads exclude each other as well."""
+        lock = self._lock()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            yield lock
         finally:
             os.close(lock)
+
+    def _lock(self) -> int:
+        waited, pause = 0.0, 0.001
+        while True:
+            with self._errors():
+                lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if self._holds(lock):
+                        return lock
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    os.close(lock)
+                    raise
+                os.close(lock)
+            if waited >= self._patience:
+                raise AuditError(
+                    f"{self._folder} is being written by another process; waited {waited:.0f} s", path=LOCK
+                )
+            time.sleep(pause)
+            waited, pause = waited + pause, min(2 * pause, LONGEST_PAUSE)
+
+    def _holds(self, lock: int) -> bool:
+        """Say whether the lock that is held is the one that others would find."""
+        try:
+            there = (self._folder / LOCK).stat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(os.fstat(lock), there)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            name = Path(error.filename).name if error.filename else str(self._folder)
-            said = "is missing" if error.errno == errno.ENOENT else f"cannot be used: {error.strerror}"
-            raise AuditError(f"{name} {said}", path=name) from error
+            name = os.path.relpath(error.filename, self._folder) if error.filename else str(self._folder)
+            said = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be used: {error.strerror}"
+            raise AuditError(f"{self._folder if name == '.' else name} {said}", path=name) from error
 
 
-def _edge_of(size: int, tiles: Tiles) -> list[bytes]:
-    """Return the roots of the complete subtrees of a tree, the largest first."""
-    roots, start = [], 0
-    for level in reversed(range(size.bit_length())):
-        if size >> level & 1:
-            roots.append(tiles.subtree(level, start >> level))
-            start += 1 << level
-    return roots
+class _Tail:
+    """What still grows: the last bundle, the last tile of each row, and the right edge of the tree."""
+
+    def __init__(self) -> None:
+        self.edge = tree.RightEdge()
+        self.root = tree.EMPTY_ROOT
+        self._bundle = bytearray()
+        self._rows: list[bytearray] = []
+
+    @property
+    def size(self) -> int:
+        return self.edge.size
+
+    @classmethod
+    def read(cls, tiles: Tiles, checkpoint: Checkpoint) -> _Tail:
+        """Read it from the files; raises AuditError where they do not fit the checkpoint."""
+        tail = cls()
+        count = tiles.size
+        while count:
+            row, width = len(tail._rows), count % WIDTH
+            tail._rows.append(bytearray(tiles.tile(row, count // WIDTH)) if width else bytearray())
+            count //= WIDTH
+        tail.edge = tree.RightEdge.of(tiles.size, [hashes_of(bytes(row)) for row in tail._rows])
+        tail.root = tail.edge.root
+        if tail.root != checkpoint.root:
+            raise AuditError("the tiles do not have the checkpoint's root: verify the log", path=CHECKPOINT)
+        if tiles.size % WIDTH:
+            tail._bundle += tail._read_bundle(tiles)
+        return tail
+
+    def _read_bundle(self, tiles: Tiles) -> bytes:
+        index = self.size // WIDTH
+        data, _ = tiles.bundle(index)
+        entries, end = entries_of(data, self.size % WIDTH)
+        hashes = hashes_of(bytes(self._rows[0]))
+        for offset, leaf in enumerate(hashes):
+            if offset >= len(entries) or tree.leaf_hash(entries[offset]) != leaf:
+                at, path = index * WIDTH + offset, tiles.path(ENTRIES, index)
+                raise AuditError(f"entry {at} is not the one that was logged: verify the log", index=at, path=path)
+        return data[:end]
+
+    def copy(self) -> _Tail:
+        """Return one that grows by itself."""
+        other = _Tail()
+        other.edge, other.root = self.edge.copy(), self.root
+        other._bundle, other._rows = bytearray(self._bundle), [bytearray(row) for row in self._rows]
+        return other
+
+    def extend(self, entries: Sequence[bytes], put: Callable[[str, bytes], None]) -> list[str]:
+        """Add entries and put every file that they make or change; returns the names of those that are full now."""
+        full: list[str] = []
+        changed: dict[int, int] = {}
+
+        def add(row: int, index: int, hashes: bytes) -> None:
+            while len(self._rows) <= row:
+                self._rows.append(bytearray())
+            tile = self._rows[row]
+            tile += hashes
+            changed[row] = index // WIDTH
+            if len(tile) == WIDTH * HASH_BYTES:
+                finish(tile_path(row, index // WIDTH), tile)
+                del changed[row]
+
+        def finish(name: str, data: bytearray) -> None:
+            put(name, bytes(data))
+            full.append(name)
+            data.clear()
+
+        at = 0
+        while at < len(entries):
+            index, offset = divmod(self.size, WIDTH)
+            chunk = entries[at : at + WIDTH - offset]
+            leaves = [tree.leaf_hash(entry) for entry in chunk]
+            self._bundle += bundle_of(chunk)
+            add(0, self.size, b"".join(leaves))
+            self.edge.extend(leaves, add)
+            at += len(chunk)
+            if offset + len(chunk) == WIDTH:
+                finish(tile_path(ENTRIES, index), self._bundle)
+        if self._bundle:
+            put(tile_path(ENTRIES, self.size // WIDTH, self.size % WIDTH), bytes(self._bundle))
+        for row, index in changed.items():
+            put(tile_path(row, index, len(self._rows[row]) // HASH_BYTES), bytes(self._rows[row]))
+        self.root = self.edge.root
+        return full
+
+
+def _check_entries(entries: Sequence[bytes]) -> None:
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, bytes):
+            raise InputError(f"entry {index} of those given is {type(entry).__name__}; wanted bytes")
+        if len(entry) > LONGEST_ENTRY:
+            raise InputError(f"an entry of {len(entry):,} bytes; wanted {LONGEST_ENTRY:,} at most")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +11,8 @@ from itron_core._rust import PublicKey, verify_signatures
 from itron_core.errors import AuditError, InputError, KeyRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from itron_core.issuing import Signer
 
 __all__ = ["Checkpoint", "read_checkpoint", "read_verifier", "verifier_of", "write_checkpoint"]
@@ -22,10 +23,13 @@ KEY_BYTES = 32
 KEY_HASH_BYTES = 4
 ROOT_BYTES = 32
 SIGNATURE_BYTES = 64
-LARGEST_NOTE = 65_536
-ORIGIN = re.compile(r"[^\s+]+")
+# Room for 16 signatures of the longest kind (post-quantum, 5 kB each), which every reader must accept.
+LARGEST_NOTE = 262_144
+MOST_SIGNATURES = 100
+NAME = r"[^\s+\x00-\x1f\ud800-\udfff]+"
+ORIGIN = re.compile(NAME)
 SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
-SIGNATURE_LINE = re.compile("\u2014 ([^\\s+]+) ([A-Za-z0-9+/]+={0,2})")
+SIGNATURE_LINE = re.compile(f"\u2014 ({NAME}) ([A-Za-z0-9+/]+={{0,2}})")
 
 
 class Checkpoint(NamedTuple):
@@ -45,10 +49,10 @@ def read_verifier(text: str) -> tuple[str, PublicKey]:
     """Read what `verifier_of` writes; raises InputError where it is not that of an Ed25519 key."""
     name, _, rest = text.strip().partition("+")
     key_hash, _, data = rest.partition("+")
+    raw = _decoded(data)
     try:
-        raw = base64.b64decode(data, validate=True)
         key = PublicKey.from_raw("Ed25519", raw[1:])
-    except (binascii.Error, InputError, KeyRefused):
+    except (InputError, KeyRefused):
         raise InputError(f"{text!r} is no verifier key; wanted name+hash+key of an Ed25519 key") from None
     if raw[:1] != ED25519 or _key_hash(_checked(name), key).hex() != key_hash:
         raise InputError(f"{text!r}: its hash is not that of its name and key")
@@ -62,21 +66,25 @@ def write_checkpoint(checkpoint: Checkpoint, signer: Signer) -> bytes:
     return text + f"\n\u2014 {checkpoint.origin} {base64.b64encode(signature).decode()}\n".encode()
 
 
-def read_checkpoint(note: bytes, key: PublicKey, *, origin: str) -> Checkpoint:
-    """Read a checkpoint and verify its signature by `key`; other signatures are passed over, as the format asks.
+def read_checkpoint(note: bytes, key: PublicKey | Sequence[PublicKey], *, origin: str) -> Checkpoint:
+    """Read a checkpoint and verify its signatures by `key`, or by those of several keys that have signed it.
 
-    Raises AuditError where it is no signed note, of another log, or not signed by the key.
+    Signatures of other keys are passed over, as the format asks. Raises AuditError where it is no signed note, of
+    another log, or not signed by one of the keys; and where a signature of one of them is wrong.
     """
     text, signatures = _taken_apart(note)
     checkpoint = _checkpoint_of(text)
     if checkpoint.origin != origin:
         raise AuditError(f"a checkpoint of the log {checkpoint.origin!r}; wanted {origin!r}", path="checkpoint")
-    mine = [signature for name, signature in signatures if name == origin and signature[:4] == _key_hash(origin, key)]
-    if len(mine) != 1:
-        raise AuditError(f"a checkpoint with {len(mine)} signatures of the log's key; wanted one", path="checkpoint")
-    codes = verify_signatures(key, [text], [mine[0][KEY_HASH_BYTES:]])["code"].to_pylist()
-    if codes != [0]:
-        raise AuditError("the checkpoint's signature does not fit it", path="checkpoint")
+    known = {_key_hash(origin, one): one for one in ([key] if isinstance(key, PublicKey) else key)}
+    mine = [signature for name, signature in signatures if name == origin and signature[:KEY_HASH_BYTES] in known]
+    if not mine:
+        raise AuditError("the checkpoint has no signature of the log's key", path="checkpoint")
+    for signature in mine:
+        rest = signature[KEY_HASH_BYTES:]
+        codes = verify_signatures(known[signature[:KEY_HASH_BYTES]], [text], [rest])["code"].to_pylist()
+        if codes != [0]:
+            raise AuditError("the checkpoint's signature does not fit it", path="checkpoint")
     return checkpoint
 
 
@@ -91,12 +99,11 @@ def _taken_apart(note: bytes) -> tuple[bytes, list[tuple[str, bytes]]]:
     if not separator or not lines.endswith("\n") or any(char < " " and char != "\n" for char in whole):
         raise AuditError("the checkpoint is no signed note: text, an empty line, signatures", path="checkpoint")
     signatures = []
+    if lines.count("\n") > MOST_SIGNATURES:
+        raise AuditError(f"a checkpoint with more than {MOST_SIGNATURES} signatures", path="checkpoint")
     for line in lines[:-1].split("\n"):
         match = SIGNATURE_LINE.fullmatch(line)
-        try:
-            signature = base64.b64decode(match[2], validate=True) if match else b""
-        except binascii.Error:
-            signature = b""
+        signature = _decoded(match[2]) if match else b""
         if match is None or len(signature) <= KEY_HASH_BYTES:
             raise AuditError("the checkpoint has a line that is no signature", path="checkpoint")
         signatures.append((match[1], signature))
@@ -104,15 +111,20 @@ def _taken_apart(note: bytes) -> tuple[bytes, list[tuple[str, bytes]]]:
 
 
 def _checkpoint_of(text: bytes) -> Checkpoint:
-    origin, size, root, *_ = [*text.decode().split("\n"), "", "", ""]
-    try:
-        digest = base64.b64decode(root, validate=True)
-    except (binascii.Error, ValueError):
-        digest = b""
-    canonical = len(digest) == ROOT_BYTES and base64.b64encode(digest).decode() == root
-    if not origin or SIZE.fullmatch(size) is None or not canonical:
+    origin, size, root, *extensions = [*text.decode().removesuffix("\n").split("\n"), "", ""]
+    digest = _decoded(root)
+    if not origin or not all(extensions[:-2]) or SIZE.fullmatch(size) is None or len(digest) != ROOT_BYTES:
         raise AuditError("the checkpoint does not name a log, a size and a root", path="checkpoint")
     return Checkpoint(origin, int(size), digest)
+
+
+def _decoded(text: str) -> bytes:
+    """Decode Base64; nothing for what no encoder writes, so that no bit can be changed unseen (RFC 4648 section 3.5)."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
+    return data if base64.b64encode(data).decode() == text else b""
 
 
 def _key_hash(name: str, key: PublicKey) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from itron_core.errors import InputError
@@ -12,49 +12,89 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMPTY_ROOT",
+    "HASH_BYTES",
+    "HEIGHT",
+    "WIDTH",
     "RightEdge",
     "consistency_proof",
+    "fold",
     "inclusion_proof",
     "leaf_hash",
     "node_hash",
     "root_of",
     "verify_consistency",
     "verify_inclusion",
+    "verify_leaf",
 ]
 
-EMPTY_ROOT = hashlib.sha256().digest()
+EMPTY_ROOT = sha256().digest()
+LEAF, NODE = b"\x00", b"\x01"
+# A tile is a complete subtree of this height, kept as its leaves.
+HEIGHT = 8
+WIDTH = 1 << HEIGHT
+HASH_BYTES = 32
 
 
 def leaf_hash(entry: bytes) -> bytes:
     """Return SHA-256(0x00 || entry)."""
-    return hashlib.sha256(b"\x00" + entry).digest()
+    return sha256(LEAF + entry).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Return SHA-256(0x01 || left || right)."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return sha256(NODE + left + right).digest()
+
+
+def fold(hashes: Sequence[bytes]) -> bytes:
+    """Return the root over hashes whose number is a power of two."""
+    while len(hashes) > 1:
+        left, right = hashes[::2], hashes[1::2]
+        hashes = [sha256(NODE + one + other).digest() for one, other in zip(left, right, strict=True)]
+    return hashes[0]
 
 
 class RightEdge:
-    """The roots of the complete subtrees that a tree is made of, the largest first: all that growing needs.
-
-    `add` tells each complete subtree as it is made, by its level (0 is a leaf) and its index at that level.
-    """
+    """The roots of the complete subtrees that a tree is made of, the largest first: all that growing needs."""
 
     def __init__(self, size: int = 0, roots: Sequence[bytes] = ()) -> None:
         self.size = size
         self._roots = list(roots)
 
-    def add(self, leaf: bytes, made: Callable[[int, int, bytes], None] = lambda _level, _index, _hash: None) -> None:
-        """Add the hash of a leaf."""
-        level, index, value = 0, self.size, leaf
-        made(level, index, value)
-        while index & 1:
-            value = node_hash(self._roots.pop(), value)
+    @classmethod
+    def of(cls, size: int, rows: Sequence[Sequence[bytes]]) -> RightEdge:
+        """Make it from the hashes of the tile that still grows in each row, lowest first; none where none does."""
+        roots = []
+        for hashes in reversed(rows):
+            start = 0
+            for level in reversed(range(HEIGHT)):
+                if len(hashes) >> level & 1:
+                    roots.append(fold(hashes[start : start + (1 << level)]))
+                    start += 1 << level
+        return cls(size, roots)
+
+    def extend(self, leaves: Sequence[bytes], made: Callable[[int, int, bytes], None] | None = None) -> None:
+        """Add hashes of leaves; `made(row, index, hash)` is told each hash of a tile above the leaves' own (row 1 up)."""
+        at = 0
+        while at < len(leaves):
+            if self.size % WIDTH == 0 and len(leaves) - at >= WIDTH:
+                self._carry(HEIGHT, fold(leaves[at : at + WIDTH]), made)
+                at += WIDTH
+            else:
+                self._carry(0, leaves[at], made)
+                at += 1
+
+    def _carry(self, level: int, value: bytes, made: Callable[[int, int, bytes], None] | None) -> None:
+        """Add a complete subtree, as a binary counter adds one."""
+        index, roots = self.size >> level, self._roots
+        self.size += 1 << level
+        while True:
+            if made is not None and level and level % HEIGHT == 0:
+                made(level // HEIGHT, index, value)
+            if not index & 1:
+                break
+            value = sha256(NODE + roots.pop() + value).digest()
             level, index = level + 1, index >> 1
-            made(level, index, value)
-        self._roots.append(value)
-        self.size += 1
+        roots.append(value)
 
     def copy(self) -> RightEdge:
         """Return one that grows by itself."""
@@ -102,9 +142,14 @@ def consistency_proof(old: int, new: int, subtree: Callable[[int, int], bytes]) 
 
 def verify_inclusion(entry: bytes, index: int, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
     """Say whether the entry is at `index` of the tree of that size and root (RFC 9162 section 2.1.3.2)."""
-    if not 0 <= index < size:
+    return verify_leaf(leaf_hash(entry), index, size, root, proof)
+
+
+def verify_leaf(leaf: bytes, index: int, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
+    """Say the same of an entry of which only the hash is known."""
+    if not 0 <= index < size or not _are_hashes(leaf, root, *proof):
         return False
-    place, last, value = index, size - 1, leaf_hash(entry)
+    place, last, value = index, size - 1, leaf
     for step in proof:
         if last == 0:
             return False
@@ -119,11 +164,16 @@ def verify_inclusion(entry: bytes, index: int, size: int, root: bytes, proof: Se
 
 
 def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
-    """Say whether the older tree is the beginning of the newer one (RFC 9162 section 2.1.4.2)."""
-    if not 0 <= old <= new:
+    """Say whether the older tree is the beginning of the newer one (RFC 9162 section 2.1.4.2).
+
+    Every tree begins with the empty one, which the RFC leaves out: its proof is empty.
+    """
+    if not 0 <= old <= new or not _are_hashes(old_root, new_root, *proof):
+        return False
+    if old == 0 and old_root != EMPTY_ROOT:
         return False
     if old in {0, new}:
-        return not proof and old_root == (EMPTY_ROOT if old == 0 else new_root)
+        return not proof and (old < new or old_root == new_root)
     steps = list(proof) if old & (old - 1) else [old_root, *proof]
     place, last = old - 1, new - 1
     while place & 1:
@@ -142,6 +192,11 @@ def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, pro
             second = node_hash(second, step)
         place, last = place >> 1, last >> 1
     return last == 0 and first == old_root and second == new_root
+
+
+def _are_hashes(*values: bytes) -> bool:
+    # A step of another length would move the border between the two halves of what is hashed.
+    return all(len(value) == HASH_BYTES for value in values)
 
 
 def _split(width: int) -> int:

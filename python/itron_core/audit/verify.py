@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from itron_core.audit import tree
-from itron_core.audit.log import HASH_BYTES, HEIGHT, WIDTH, Tiles, tile_path
-from itron_core.audit.notes import Checkpoint, read_checkpoint
+from itron_core.audit.files import CHECKPOINT, ENTRIES, Tiles, entries_of, hashes_of, read_file
+from itron_core.audit.notes import LARGEST_NOTE, Checkpoint, read_checkpoint
+from itron_core.audit.tree import HEIGHT, WIDTH
 from itron_core.errors import AuditError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from itron_core._rust import PublicKey
 
@@ -26,81 +28,193 @@ class Verified(NamedTuple):
     root: bytes
 
 
-def verify(directory: str | os.PathLike[str], key: PublicKey, *, origin: str, trusted: bytes | None = None) -> Verified:
+def verify(
+    directory: str | os.PathLike[str],
+    key: PublicKey | Sequence[PublicKey],
+    *,
+    origin: str,
+    trusted: bytes | None = None,
+) -> Verified:
     """Verify the whole log in a folder; `trusted` is a checkpoint of it that was kept elsewhere.
 
-    Raises AuditError: `index` is the first entry that is wrong, `path` the file. Entries are held against the tiles of
-    hashes, tiles against those above them, and their root against the signed checkpoint. With `trusted`, a log that was
-    rolled back or rewritten is found as well.
+    `key` is the log's key, or all that it has had. Raises AuditError: `index` is the first entry that is wrong, `path`
+    the file. The entries are held against the signed checkpoint, and the tiles of hashes against the entries; where
+    the entries do not fit, those tiles that do fit the checkpoint say which entry is the first. With `trusted`, a log
+    that was rolled back or rewritten is found as well.
     """
     folder = Path(directory)
-    try:
-        note = (folder / "checkpoint").read_bytes()
-    except OSError as error:
-        raise AuditError(f"the checkpoint cannot be read: {error.strerror}", path="checkpoint") from error
+    note = read_file(folder, CHECKPOINT, LARGEST_NOTE)
+    if note is None:
+        raise AuditError(f"{folder / CHECKPOINT} is missing", path=CHECKPOINT)
     checkpoint = read_checkpoint(note, key, origin=origin)
     before = None if trusted is None else read_checkpoint(trusted, key, origin=origin)
     if before is not None and before.size > checkpoint.size:
         raise AuditError(
             f"the log was rolled back: it has {checkpoint.size} entries, and had {before.size}", index=checkpoint.size
         )
-    edge, old_root = tree.RightEdge(), tree.EMPTY_ROOT
-    tiles = Tiles(folder, checkpoint.size)
-    above: dict[int, list[bytes]] = {}
-
-    def made(level: int, _index: int, value: bytes) -> None:
-        if level and level % HEIGHT == 0:
-            above.setdefault(level // HEIGHT, []).append(value)
-
-    for bundle in range(-(-checkpoint.size // WIDTH)):
-        start = bundle * WIDTH
-        entries = _bundle(tiles, bundle)
-        hashes = tiles.read("0", bundle)
-        for index, entry in enumerate(entries, start):
-            leaf = tree.leaf_hash(entry)
-            at = (index - start) * HASH_BYTES
-            if hashes[at : at + HASH_BYTES] != leaf:
-                raise AuditError(
-                    f"entry {index} is not the one that was logged",
-                    index=index,
-                    path=tile_path("entries", bundle, len(entries)),
-                )
-            edge.add(leaf, made)
-            if before is not None and edge.size == before.size:
-                old_root = edge.root
-    _check_above(tiles, above)
-    _check_roots(checkpoint, edge.root, before, old_root)
+    scan = _Scan(Tiles(folder, checkpoint.size), None if before is None else before.size)
+    if scan.unreadable is not None or scan.edge.root != checkpoint.root:
+        raise _first_wrong(scan, checkpoint)
+    if before is not None and before.root != scan.old_root:
+        raise AuditError(
+            f"the log was rewritten: its first {before.size} entries are not those of the trusted checkpoint",
+            path=CHECKPOINT,
+        )
+    if scan.wrong_tile is not None:
+        raise scan.wrong_tile
+    _check_above(scan)
     return Verified(origin, checkpoint.size, checkpoint.root)
 
 
-def _bundle(tiles: Tiles, bundle: int) -> list[bytes]:
-    start = bundle * WIDTH
-    end = min(start + WIDTH, tiles.size)
-    try:
-        return tiles.entries(start, end)
-    except AuditError as error:
-        path = error.path or tile_path("entries", bundle, end - start)
-        raise AuditError(
-            f"entries {start} to {end - 1}: {error}", index=start if error.index is None else error.index, path=path
-        ) from error
+class _Scan:
+    """All entries read and hashed once, in order, up to the first bundle that cannot be read.
+
+    `edge` is the tree of the entries, `rows[n]` the hashes of tiles of row n + 1 that they make; `disagreement` the
+    first entry that its tile contradicts, `wrong_tile` the first tile or bundle that is wrong if the entries are right.
+    """
+
+    def __init__(self, tiles: Tiles, old_size: int | None) -> None:
+        self.tiles, self.edge = tiles, tree.RightEdge()
+        self.rows: list[list[bytes]] = []
+        self.old_root = tree.EMPTY_ROOT
+        self.unreadable: AuditError | None = None
+        self.disagreement: int | None = None
+        self.wrong_tile: AuditError | None = None
+        for index in range(-(-tiles.size // WIDTH)):
+            if not self._take(index, old_size or 0):
+                break
+
+    def hashes(self, row: int, start: int, count: int) -> list[bytes]:
+        """Return what the entries make of hashes of a row's tiles, `count` from `start` on, as far as they can be read."""
+        if row:
+            return self.rows[row - 1][start : start + count] if row <= len(self.rows) else []
+        return self._leaves(start // WIDTH)[0]
+
+    def _take(self, index: int, old_size: int) -> bool:
+        leaves, self.unreadable = self._leaves(index)
+        self._hold_against_tile(index, leaves)
+        if self.unreadable is not None:
+            return False
+        before = old_size - self.edge.size
+        if 0 < before <= len(leaves):
+            old = self.edge.copy()
+            old.extend(leaves[:before])
+            self.old_root = old.root
+        self.edge.extend(leaves, self._made)
+        return True
+
+    def _leaves(self, index: int) -> tuple[list[bytes], AuditError | None]:
+        """Return the hashes of the entries of a bundle, and why they are not all of them."""
+        width, path = self.tiles.width(ENTRIES, index), self.tiles.path(ENTRIES, index)
+        try:
+            data, grown = self.tiles.bundle(index)
+        except AuditError as error:
+            return [], _unreadable(index * WIDTH, str(error), path)
+        entries, end = entries_of(data, width)
+        leaves = [tree.leaf_hash(entry) for entry in entries]
+        if len(entries) < width:
+            return leaves, _unreadable(index * WIDTH + len(entries), f"{path} ends before it does", path)
+        if end != len(data) and not grown:
+            self.wrong_tile = self.wrong_tile or AuditError(f"{path} goes on behind its {width} entries", path=path)
+        return leaves, None
+
+    def _hold_against_tile(self, index: int, leaves: Sequence[bytes]) -> None:
+        try:
+            stored = hashes_of(self.tiles.tile(0, index))
+        except AuditError as error:
+            self.wrong_tile = self.wrong_tile or error
+            return
+        offset = _first_difference(stored, leaves)
+        if offset is not None:
+            if self.disagreement is None and offset < len(leaves):
+                self.disagreement = index * WIDTH + offset
+            self.wrong_tile = self.wrong_tile or _wrong_hash(self.tiles.path(0, index), 0, index, offset)
+
+    def _made(self, row: int, _index: int, value: bytes) -> None:
+        while len(self.rows) < row:
+            self.rows.append([])
+        self.rows[row - 1].append(value)
 
 
-def _check_above(tiles: Tiles, above: dict[int, list[bytes]]) -> None:
-    for row, values in above.items():
-        for start in range(0, len(values), WIDTH):
-            if tiles.read(str(row), start // WIDTH) != b"".join(values[start : start + WIDTH]):
-                path = tile_path(str(row), start // WIDTH, min(WIDTH, len(values) - start))
-                raise AuditError(f"{path} does not have the hashes of what is below it", path=path)
+def _first_wrong(scan: _Scan, checkpoint: Checkpoint) -> AuditError:
+    """Name the first wrong entry of a log whose entries do not make its root."""
+    rows = _growing(scan.tiles)
+    if tree.RightEdge.of(scan.tiles.size, rows).root == checkpoint.root:
+        # These tiles are what was signed, so each hash in them that the entries do not make names those below it.
+        for row in reversed(range(len(rows))):
+            start = (scan.tiles.size >> (HEIGHT * row)) - len(rows[row])
+            offset = _first_difference(rows[row], scan.hashes(row, start, len(rows[row])))
+            if offset is not None:
+                return _below(scan, row, start + offset, rows[row][offset])
+    if scan.disagreement is not None:
+        return _wrong_entry(scan, scan.disagreement)
+    return scan.unreadable or AuditError(
+        "the entries and their tiles fit each other and not the checkpoint: they were replaced together",
+        path=CHECKPOINT,
+    )
 
 
-def _check_roots(checkpoint: Checkpoint, root: bytes, before: Checkpoint | None, old_root: bytes) -> None:
-    if root != checkpoint.root:
-        raise AuditError(
-            "the entries and their tiles fit each other and not the checkpoint: they were replaced together",
-            path="checkpoint",
-        )
-    if before is not None and before.root != old_root:
-        raise AuditError(
-            f"the log was rewritten: its first {before.size} entries are not those of the trusted checkpoint",
-            path="checkpoint",
-        )
+def _below(scan: _Scan, row: int, index: int, value: bytes) -> AuditError:
+    """Go down from a hash that was signed, as long as the tile below it has this hash."""
+    while row:
+        first, last = index << (HEIGHT * row), ((index + 1) << (HEIGHT * row)) - 1
+        row -= 1
+        path = scan.tiles.path(row, index)
+        try:
+            hashes = hashes_of(scan.tiles.tile(row, index))
+        except AuditError:
+            hashes = []
+        if not hashes or tree.fold(hashes) != value:
+            return AuditError(
+                f"one of the entries {first} to {last} or more are not those that were logged, and {path} is wrong as well",
+                index=first,
+                path=path,
+            )
+        offset = _first_difference(hashes, scan.hashes(row, index * WIDTH, WIDTH)) or 0
+        index, value = index * WIDTH + offset, hashes[offset]
+    if scan.unreadable is not None and scan.unreadable.index == index:
+        return scan.unreadable
+    return _wrong_entry(scan, index)
+
+
+def _growing(tiles: Tiles) -> list[list[bytes]]:
+    """Return the last tile of each row, where it is not full; nothing at all if one of them cannot be read."""
+    rows: list[list[bytes]] = []
+    count = tiles.size
+    while count:
+        try:
+            rows.append(hashes_of(tiles.tile(len(rows), count // WIDTH)) if count % WIDTH else [])
+        except AuditError:
+            return []
+        count //= WIDTH
+    return rows
+
+
+def _check_above(scan: _Scan) -> None:
+    for row, made in enumerate(scan.rows, 1):
+        for index in range(-(-len(made) // WIDTH)):
+            offset = _first_difference(hashes_of(scan.tiles.tile(row, index)), made[index * WIDTH :][:WIDTH])
+            if offset is not None:
+                raise _wrong_hash(scan.tiles.path(row, index), row, index, offset)
+
+
+def _first_difference(stored: Sequence[bytes], made: Sequence[bytes]) -> int | None:
+    if stored == made:
+        return None
+    pairs = zip(stored, made, strict=False)
+    return next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(stored), len(made)))
+
+
+def _wrong_hash(path: str, row: int, index: int, offset: int) -> AuditError:
+    return AuditError(
+        f"{path} is wrong: hash {offset} of tile {index} at level {row} is not that of what is below it", path=path
+    )
+
+
+def _wrong_entry(scan: _Scan, index: int) -> AuditError:
+    path = scan.tiles.path(ENTRIES, index // WIDTH)
+    return AuditError(f"entry {index} is not the one that was logged", index=index, path=path)
+
+
+def _unreadable(index: int, why: str, path: str) -> AuditError:
+    return AuditError(f"entry {index} cannot be read: {why}", index=index, path=path)

@@ -1,0 +1,127 @@
+"""Files put in their places so that a crash leaves each whole or absent, and what was synced stays."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
+
+from itron_core.errors import AuditError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Disk", "sync_folder"]
+
+# Files that wait open for their sync: together they cost the disk little more than one.
+WAITING = 64
+
+
+class _Aside(NamedTuple):
+    """A file written beside its place."""
+
+    name: str
+    file: BinaryIO
+
+
+class Disk:
+    """Writes files below `folder`: aside, synced, renamed, and at last their folders synced.
+
+    Used in `with` blocks; what was put and not synced by the end of one is dropped. Raises AuditError with the file's
+    name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._aside: list[_Aside] = []
+        self._touched: dict[Path, str] = {}
+        # Folders that this object has seen synced into the one above; what another process made may not be.
+        self._lasting = {folder}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name, file in self._aside:
+            with suppress(OSError):
+                file.close()
+            with suppress(OSError):
+                self._beside(name).unlink()
+        self._aside.clear()
+        self._touched.clear()
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file aside."""
+        try:
+            self._make((self._folder / name).parent, name)
+            file = self._beside(name).open("wb", buffering=0)
+            self._aside.append(_Aside(name, file))
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
+        except OSError as error:
+            raise _refused(name, error) from error
+        if len(self._aside) == WAITING:
+            self._settle()
+
+    def sync(self) -> None:
+        """Bring everything that was put into its place; when this returns, a crash takes none of it away."""
+        self._settle()
+        for folder, name in self._touched.items():
+            try:
+                sync_folder(folder)
+            except OSError as error:
+                raise _refused(name, error) from error
+        self._lasting.update(self._touched)
+        self._touched.clear()
+
+    def prune(self, name: str) -> None:
+        """Remove a folder of files that are no longer needed, if it can be removed; nothing depends on it."""
+        folder = self._folder / name
+        with suppress(OSError):
+            for file in list(folder.iterdir()):
+                file.unlink()
+            folder.rmdir()
+        self._lasting.discard(folder)
+
+    def _settle(self) -> None:
+        for name, file in self._aside:
+            try:
+                os.fsync(file.fileno())
+            except OSError as error:
+                raise _refused(name, error) from error
+        while self._aside:
+            name, file = self._aside[0]
+            place = self._folder / name
+            try:
+                file.close()
+                self._beside(name).replace(place)
+            except OSError as error:
+                raise _refused(name, error) from error
+            self._touched[place.parent] = name
+            del self._aside[0]
+
+    def _make(self, folder: Path, name: str) -> None:
+        if folder in self._lasting:
+            return
+        self._make(folder.parent, name)
+        folder.mkdir(exist_ok=True)
+        # A folder stays only if the one that names it is synced.
+        self._touched[folder.parent] = name
+
+    def _beside(self, name: str) -> Path:
+        place = self._folder / name
+        return place.with_name(f"{place.name}.new")
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder: the names in it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refused(name: str, error: OSError) -> AuditError:
+    return AuditError(f"{name} cannot be written: {error.strerror}", path=name)

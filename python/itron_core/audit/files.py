@@ -1,0 +1,168 @@
+"""The log's files (C2SP tlog-tiles): where they lie, what they hold, and how they are read.
+
+A file that holds less than 256 is a partial one, `.p/W`; full files never change.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from itron_core.audit import tree
+from itron_core.audit.tree import HASH_BYTES, HEIGHT, WIDTH
+from itron_core.errors import AuditError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = [
+    "CHECKPOINT",
+    "ENTRIES",
+    "LONGEST_ENTRY",
+    "Tiles",
+    "bundle_of",
+    "entries_of",
+    "hashes_of",
+    "read_file",
+    "tile_path",
+]
+
+CHECKPOINT = "checkpoint"
+ENTRIES = "entries"
+LENGTH_BYTES = 2
+LONGEST_ENTRY = 65_535
+LONGEST_BUNDLE = WIDTH * (LENGTH_BYTES + LONGEST_ENTRY)
+GROUP = 1_000
+
+
+def tile_path(level: str | int, index: int, width: int = WIDTH) -> str:
+    """Return where a tile lies: `tile/<level>/x001/x234/067`, and `.p/<width>` behind a partial one.
+
+    `level` is a number, or `entries` for the bundles.
+    """
+    groups = [f"{index % GROUP:03d}"]
+    while index := index // GROUP:
+        groups.insert(0, f"x{index % GROUP:03d}")
+    return f"tile/{level}/{'/'.join(groups)}" + ("" if width == WIDTH else f".p/{width}")
+
+
+def bundle_of(entries: Iterable[bytes]) -> bytes:
+    """Return the entries, each behind its length: two bytes, big-endian."""
+    return b"".join([len(entry).to_bytes(LENGTH_BYTES) + entry for entry in entries])
+
+
+def entries_of(bundle: bytes, most: int) -> tuple[list[bytes], int]:
+    """Take a bundle apart: up to `most` entries that are whole, and how many bytes they take."""
+    entries: list[bytes] = []
+    at = 0
+    while len(entries) < most and at + LENGTH_BYTES <= len(bundle):
+        start = at + LENGTH_BYTES
+        end = start + int.from_bytes(bundle[at:start])
+        if end > len(bundle):
+            break
+        entries.append(bundle[start:end])
+        at = end
+    return entries, at
+
+
+def hashes_of(tile: bytes) -> list[bytes]:
+    """Return the hashes of a tile in order."""
+    return [tile[at : at + HASH_BYTES] for at in range(0, len(tile), HASH_BYTES)]
+
+
+def read_file(folder: Path, name: str, most: int) -> bytes | None:
+    """Return a file of up to `most` bytes; None where there is none; raises AuditError for one that cannot be read."""
+    try:
+        # Nobody waits for the writer of a pipe that was put in a file's place.
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            data = _content(descriptor, most)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise AuditError(f"{name} cannot be read: {error.strerror}", path=name) from error
+    if data is None:
+        raise AuditError(f"{name} is no regular file", path=name)
+    if len(data) > most:
+        raise AuditError(f"{name} has more than {most:,} bytes", path=name)
+    return data
+
+
+def _content(descriptor: int, most: int) -> bytes | None:
+    """Return what a file holds, up to a byte more than the most; None where it is a folder, a pipe or a device."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return None
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read(most + 1)
+
+
+class Tiles:
+    """The files of a log for reading, as far as a tree of `size` reaches: every hash and entry of a smaller tree, too."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.folder, self.size = folder, size
+        self._last: dict[str | int, tuple[int, bytes]] = {}
+
+    def width(self, level: str | int, index: int) -> int:
+        """Return how many hashes or entries a tile or bundle holds at this size."""
+        count = self.size if isinstance(level, str) else self.size >> (HEIGHT * level)
+        return max(0, min(WIDTH, count - index * WIDTH))
+
+    def path(self, level: str | int, index: int) -> str:
+        """Return where a tile or bundle lies at this size."""
+        return tile_path(level, index, self.width(level, index))
+
+    def tile(self, row: int, index: int) -> bytes:
+        """Return a tile: the one that this size needs, or the beginning of the full one."""
+        held = self._last.get(row)
+        if held is None or held[0] != index:
+            held = self._last[row] = (index, self._tile(row, index))
+        return held[1]
+
+    def bundle(self, index: int) -> tuple[bytes, bool]:
+        """Return the bytes of a bundle; and whether the log has grown since, so that it may hold more entries."""
+        data, grown = self._read(ENTRIES, index, LONGEST_BUNDLE)
+        return data, grown
+
+    def subtree(self, level: int, index: int) -> bytes:
+        """Return the hash of a complete subtree, from the tile that holds it or what is below."""
+        row, above = divmod(level, HEIGHT)
+        start = index << above
+        some = hashes_of(self.tile(row, start // WIDTH))[start % WIDTH :][: 1 << above]
+        return tree.fold(some)
+
+    def entries(self, start: int, end: int) -> list[bytes]:
+        """Return the entries at start <= index < end."""
+        found: list[bytes] = []
+        for index in range(start // WIDTH, -(-end // WIDTH)):
+            width = self.width(ENTRIES, index)
+            entries, _ = entries_of(self.bundle(index)[0], width)
+            if len(entries) < width:
+                path = self.path(ENTRIES, index)
+                raise AuditError(
+                    f"{path} ends within its entry {len(entries)}; wanted {width}",
+                    index=index * WIDTH + len(entries),
+                    path=path,
+                )
+            found += entries[max(0, start - index * WIDTH) : end - index * WIDTH]
+        return found
+
+    def _tile(self, row: int, index: int) -> bytes:
+        wanted = self.width(row, index) * HASH_BYTES
+        data, grown = self._read(row, index, WIDTH * HASH_BYTES)
+        if len(data) < wanted or (len(data) != wanted and not grown):
+            path = self.path(row, index)
+            raise AuditError(f"{path} has {len(data):,} bytes; wanted {wanted:,}", path=path)
+        return data[:wanted]
+
+    def _read(self, level: str | int, index: int, most: int) -> tuple[bytes, bool]:
+        # A full file stands where this size asks for a partial one, once the log has grown.
+        for candidate in (wanted := self.path(level, index), tile_path(level, index)):
+            data = read_file(self.folder, candidate, most)
+            if data is not None:
+                return data, candidate != wanted
+        raise AuditError(f"{wanted} is missing", path=wanted)
