@@ -31,7 +31,7 @@ ARROWS = {
     "errors": {"levels"},
     "field_tool": {"_rust", "audit", "device", "errors", "intake", "journal", "levels", "material", "policy"}
     | {"routes", "store", "tools_server"},
-    "hsm": {"_rust", "errors", "material"},
+    "hsm": {"_rust", "errors", "levels", "material"},
     "intake": {"_rust", "levels", "material"},
     "journal": {"audit", "store"},
     "ledger": {"levels", "store"},

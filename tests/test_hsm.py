@@ -575,6 +575,21 @@ def test_a_session_that_was_lost_is_opened_again(signer, master, library):
     assert bytes(master.check_values(DEVICES, utility=UTILITY)) == wanted
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_handles_of_before_are_never_another_key_s(at, library, algorithm):
+    """After a restart the numbers of sessions and keys start again: a neighbour's may be those that were ours."""
+    names = [f"key {n}" for n in range(4)]
+    signers = [Pkcs11Signer.generate(**at, label=name, algorithm=algorithm) for name in names]
+    masters = [Pkcs11MasterKey.generate(**at, label=f"master {name}") for name in names]
+    wanted = [bytes(master.check_values(DEVICES, utility=UTILITY)) for master in masters]
+    for step in (1, -1):
+        restart(library)
+        for signer in signers[::step]:
+            assert verify_signatures(signer.public_key, [b"m"], [signer.sign(b"m")])["code"].to_pylist() == [0]
+        restart(library)
+        assert [bytes(one.check_values(DEVICES, utility=UTILITY)) for one in masters[::step]] == wanted[::step]
+
+
 def test_a_session_closed_behind_its_back_is_opened_again(signer):
     signer._key._session.close()
     assert signer.sign_many([b"a", b"b"]).shape == (2, 64)

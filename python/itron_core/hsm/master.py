@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from itron_core.errors import InputError, KeyRefused, SignerError
-from itron_core.hsm.token import Held, Place, TokenKey, check_stays, make, objects, only, place_of
+from itron_core.hsm.token import AnotherKeyError, Held, Place, TokenKey, check_stays, make, objects, only, place_of
 from itron_core.material import device_id
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Pkcs11MasterKey:
         ids = _ids(device_ids)
         ask = {"label": label, "utility": utility, "key_version": key_version, "length": length, "extra": extra}
         inputs = [fixed_input(one, **ask) for one in ids]
-        keys = self._key.use(lambda held: bytearray().join([_derive(held, fixed, length) for fixed in inputs]))
+        keys = bytearray(self._key.use(lambda held: _derived(held, inputs, length)))
         return Pkcs11DerivedKeys(
             keys, length, lambda: self.check_values(ids, utility=utility, key_version=key_version, extra=extra)
         )
@@ -108,7 +108,7 @@ class Pkcs11MasterKey:
         """Return the key check values, shape (n, 4), without the keys: all that issuing a reading key needs."""
         ask = {"label": "kcv", "utility": utility, "key_version": key_version, "length": LENGTHS[0], "extra": extra}
         inputs = [fixed_input(one, **ask) for one in _ids(device_ids)]
-        values = self._key.use(lambda held: b"".join([_derive(held, fixed, CHECK_VALUE_BYTES) for fixed in inputs]))
+        values = self._key.use(lambda held: _derived(held, inputs, CHECK_VALUE_BYTES))
         return _rows(values, CHECK_VALUE_BYTES)
 
     def close(self) -> None:
@@ -236,6 +236,12 @@ def _id(row: int, value: object) -> bytes:
     raise InputError(f"device_ids: got {value!r} in row {row}, wanted an aud of a device or 8 bytes")
 
 
+def _derived(held: Held, inputs: list[bytes], length: int) -> bytes:
+    if _mac(held, SAME_KEY) != held.identity:
+        raise AnotherKeyError
+    return b"".join([_derive(held, fixed, length) for fixed in inputs])
+
+
 def _derive(held: Held, fixed: bytes, length: int) -> bytes:
     """KBKDF in counter mode (SP 800-108r1 section 4.1), 4 bytes of counter before the fixed input."""
     from pkcs11 import Mechanism
@@ -279,7 +285,8 @@ def _find_secret_key(session: Session, place: Place) -> Held:
         raise SignerError(
             f"{place} is a key of {length} bytes for {name}; wanted a generic secret of 16 or more, or AES of 16 or 32"
         )
-    return Held(key, mechanism, key.sign(SAME_KEY, mechanism=mechanism), name)
+    held = Held(key, mechanism, b"", name)
+    return held._replace(identity=_mac(held, SAME_KEY))
 
 
 def _secret_template(place: Place) -> dict[Any, Any]:

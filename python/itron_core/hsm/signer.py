@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from itron_core import _rust
 from itron_core.errors import InputError, SignerError
-from itron_core.hsm.token import Held, Place, TokenKey, check_stays, make, objects, only, place_of
+from itron_core.hsm.token import AnotherKeyError, Held, Place, TokenKey, check_stays, make, objects, only, place_of
+from itron_core.levels import Code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,15 +88,23 @@ class Pkcs11Signer:
     def sign(self, message: bytes) -> bytes:
         """Return the raw signature of 64 bytes; raises SignerError."""
         _check_messages([message])
-        return self._key.use(lambda held: _signature(held, message))
+        return self._key.use(lambda held: self._signed(held, [message]))
 
     def sign_many(self, messages: Sequence[bytes]) -> memoryview:
         """Return the signatures in order, shape (n, 64), all through one session; raises SignerError, then of none."""
         if not messages:
             return memoryview(b"")  # a memoryview has no shape (0, 64)
         _check_messages(messages)
-        signatures = self._key.use(lambda held: b"".join([_signature(held, message) for message in messages]))
+        signatures = self._key.use(lambda held: self._signed(held, messages))
         return memoryview(signatures).cast("B", (len(messages), SIGNATURE_BYTES))
+
+    def _signed(self, held: Held, messages: Sequence[bytes]) -> bytes:
+        """Sign all by the key that signs the first: nobody else reaches the library meanwhile."""
+        signatures = [_signature(held, message) for message in messages]
+        codes = _rust.verify_signatures(self._public_key, [messages[0]], [signatures[0]])["code"]
+        if codes[0] != Code.OK:
+            raise AnotherKeyError
+        return b"".join(signatures)
 
     def close(self) -> None:
         """Close the session and log out; other keys of the token in this process log in again when they are used."""

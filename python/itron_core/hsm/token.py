@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pkcs11 import Mechanism, Session, Token
     from pkcs11.types import Key
 
-__all__ = ["Held", "Place", "TokenKey", "check_stays", "make", "objects", "only", "place_of"]
+__all__ = ["AnotherKeyError", "Held", "Place", "TokenKey", "check_stays", "make", "objects", "only", "place_of"]
 
 # A PKCS#11 library holds one state for the whole process, and python-pkcs11 initializes it without locks of its own.
 # Reentrant, for a callable that takes the PIN from another token.
@@ -52,6 +52,10 @@ class Held(NamedTuple):
     name: str
 
 
+class AnotherKeyError(Exception):
+    """What was used is not the key that was found: after a restart the numbers of keys and sessions start again."""
+
+
 class TokenKey:
     """One key in a token, and the session through which it is used."""
 
@@ -75,18 +79,21 @@ class TokenKey:
         return self._held
 
     def use(self, work: Callable[[Held], R]) -> R:
-        """Return what `work` makes of the key; where the token fails, once more through a new session."""
+        """Return what `work` makes of the key; where the token fails, once more through a new session.
+
+        `work` raises AnotherKeyError where an answer is not this key's.
+        """
         from pkcs11.exceptions import PKCS11Error
 
         with ONE_CALLER:
             self._check_usable()
             try:
                 return work(self.held)
-            except PKCS11Error:
+            except (PKCS11Error, AnotherKeyError):
                 self._connect()
             try:
                 return work(self.held)
-            except PKCS11Error as error:
+            except (PKCS11Error, AnotherKeyError) as error:
                 raise SignerError(f"{self.place} cannot be used: {_words(error)}") from error
 
     def close(self) -> None:
