@@ -11,7 +11,7 @@ from itron_core.errors import AuditError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Disk", "sync_folder"]
+__all__ = ["Disk", "make_folder"]
 
 # Files that wait open for their sync: together they cost the disk little more than one.
 WAITING = 64
@@ -41,7 +41,7 @@ class Disk:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, fault: type[BaseException] | None, *_: object) -> None:
         for name, file in self._aside:
             with suppress(OSError):
                 file.close()
@@ -49,6 +49,8 @@ class Disk:
                 self._beside(name).unlink()
         self._aside.clear()
         self._touched.clear()
+        if fault is not None:  # a folder may have gone
+            self._lasting = {self._folder}
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file aside."""
@@ -112,6 +114,15 @@ class Disk:
     def _beside(self, name: str) -> Path:
         place = self._folder / name
         return place.with_name(f"{place.name}.new")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that they stay."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

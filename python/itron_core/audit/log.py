@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itron_core.audit import tree
-from itron_core.audit.disk import Disk, sync_folder
+from itron_core.audit.disk import Disk, make_folder
 from itron_core.audit.files import (
     CHECKPOINT,
     ENTRIES,
@@ -53,9 +53,7 @@ class AuditLog:
         verifier_of(origin, signer.public_key)  # raises for a name or a key that no reader would take
         self._folder, self._signer, self._origin, self._patience = Path(directory), signer, origin, patience
         with self._errors():
-            if not self._folder.is_dir():
-                self._folder.mkdir(parents=True, exist_ok=True)
-                sync_folder(self._folder.parent)
+            make_folder(self._folder)
         self._disk = Disk(self._folder)
         self._seen: tuple[bytes, Checkpoint] | None = None
         self._tail: _Tail | None = None
