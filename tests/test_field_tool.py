@@ -34,7 +34,7 @@ from itron_core import (
     issue_revocations,
     issue_tokens,
 )
-from itron_core.device import Device
+from itron_core.device import Answer, Device, Outcome
 from itron_core.field_tool import FieldTool
 from itron_core.material import DeviceRecord, Material, MaterialState, Page
 from itron_core.store import open_store
@@ -355,6 +355,39 @@ def test_what_is_no_answer_is_none(make_world, answer):
     assert states(tool) == [MaterialState.SENT]
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"epoch": True, "level": "full", "mode": "mobile"},
+        {"epoch": -1, "level": "full", "mode": "mobile"},
+        {"epoch": 2**70, "level": "full", "mode": "mobile"},
+        {"epoch": "9", "level": "full", "mode": "mobile"},
+        {"epoch": 9, "level": "highest", "mode": "mobile"},
+        {"epoch": 9, "level": 2, "mode": "mobile"},
+        {"epoch": 9, "level": "full", "mode": None},
+    ],
+)
+def test_nonsense_of_a_device_about_itself_is_not_learned(make_world, data):
+    world = make_world()
+    world.grant(issued(DEVICES, Action.EXCHANGE_KEYS))
+    tool = ready(world, Action.EXCHANGE_KEYS)
+    before = contents(tool)["device"]
+    assert tool.work(D, Action.EXCHANGE_KEYS, lambda message: Answer(Outcome.DONE, 0, data), now=NOW).reason == 0
+    assert contents(tool)["device"] == before
+
+
+@pytest.mark.parametrize("seconds", [None, True, -5, 0, "3600", 10**9, 2 * HOUR])
+def test_a_session_is_never_longer_than_its_token_allows(make_world, seconds):
+    world = make_world()
+    world.grant(issued(DEVICES, OPEN))
+    tool = ready(world, OPEN)
+    tool.work(D, OPEN, lambda message: Answer(Outcome.DONE, 0, {"session_seconds": seconds}), now=NOW)
+    plan = [(D, PROGRAM)]
+    assert tool.preflight(plan, now=NOW + HOUR - 1)["decision"].to_pylist() == [Decision.ALLOWED]
+    assert tool.preflight(plan, now=NOW + HOUR)["decision"].to_pylist() == [Decision.REFUSED]
+
+
 def test_what_the_device_refuses_unused_is_held_again(make_world):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT))
@@ -644,7 +677,7 @@ import pickle, random, signal
 from contextlib import contextmanager
 from pathlib import Path
 from itron_core import Keyring, Action
-from itron_core.device import Device
+from itron_core.device import Answer, Device, Outcome
 from itron_core.field_tool import FieldTool
 from itron_core.store import open_store
 from itron_core.tools_server import ToolsServer
@@ -842,6 +875,7 @@ LIES = {
     "no snapshot": ("snapshot", lambda one: None),
     "a bad delegation": ("snapshot", lambda one: one._replace(delegations=(b"x" * 100,))),
     "a delegation as text": ("snapshot", lambda one: one._replace(delegations=("x",))),
+    "a thousand delegations": ("snapshot", lambda one: one._replace(delegations=(b"x",) * 1_000)),
     "bad revocations": ("snapshot", lambda one: one._replace(revocations=one.revocations[:-1] + b"x")),
     "a stranger's revocations": (
         "snapshot",

@@ -42,6 +42,7 @@ ALL = sum(Permission)
 SIGNER = LocalSigner.generate()
 ROOT = LocalSigner.generate()
 DEVICES = [f"ert:{number}" for number in range(100, 150)]
+UNLIMITED = Limits(alone=10**9, critical=10**9)
 KILLS = int(os.environ.get("ITRON_CORE_KILLS", "25"))
 
 
@@ -679,7 +680,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from test_manager import *
 signer = LocalSigner.from_pem(open(sys.argv[3]).read())
-manager = SecurityManager(open_store(sys.argv[2]), signer, limits=Limits(alone=10**9, critical=10**9))
+manager = SecurityManager(open_store(sys.argv[2]), signer, limits=UNLIMITED)
 while True:
     disconnect(manager, DEVICES)
     print(manager.issue(now=NOW).issued, flush=True)
@@ -698,41 +699,65 @@ def pem(tmp_path_factory):
 
 
 def check_numbers(rows):
-    """No sequence number of a device twice, none that was not issued."""
-    numbers = [(row.device, row.sequence) for row in rows]
-    assert len(set(numbers)) == len(numbers)
+    """No sequence number of a device twice, none left out, and no token that was signed twice."""
+    numbers = {}
+    for row in rows:
+        numbers.setdefault(row.device, []).append(row.sequence)
+    for found in numbers.values():
+        assert sorted(found) == list(range(1, len(found) + 1))
     assert len({row.token for row in rows}) == len(rows)
+
+
+def check_audited(manager, rows):
+    """The journal tells of each token once, and of no other."""
+    entries = [json.loads(entry) for entry in manager._journal.entries(0, 10_000_000)]
+    told = [(entry["cti"], entry["content"]) for entry in entries if entry["kind"] == "issued"]
+    assert sorted(told) == sorted((row.cti.hex(), row.content.hex()) for row in rows)
 
 
 def test_a_kill_issues_nothing_twice_and_loses_nothing_that_was_acknowledged(store_url, pem):
     signer = LocalSigner.from_pem(pem.read_bytes())
     store = open_store(store_url)
-    manager = peopled(SecurityManager(store, signer))
-    rng, before = random.Random(3), 0
+    manager = peopled(SecurityManager(store, signer, limits=UNLIMITED))
+    rng, before, cut = random.Random(3), [], 0
     arguments = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), store_url, str(pem)]
     for _ in range(KILLS):
         child = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
         said = [child.stdout.readline()]
         time.sleep(rng.random() * 0.1)
         child.send_signal(signal.SIGKILL)
-        said += child.communicate()[0].splitlines()
-        acknowledged = sum(int(line) for line in said[:-1] if line.strip())
+        said += child.communicate()[0].splitlines(keepends=True)
+        acknowledged = sum(int(line) for line in said if line.endswith("\n"))
         rows = issued(manager)
-        check_numbers(rows)
-        assert len(rows) >= before + acknowledged
-        before = len(rows)
-    manager.issue(now=NOW)
+        assert rows[: len(before)] == before  # what was released stays what and where it was
+        assert len(rows) >= len(before) + acknowledged
+        before = rows
+        # Half of the times what is left is finished here, else the next child finds it.
+        if rng.random() < 0.5:
+            cut += manager.issue(now=NOW + 1).issued
+            before = issued(manager)
+            check_numbers(before)
+    cut += manager.issue(now=NOW + 1).issued
     rows = issued(manager)
     check_numbers(rows)
-    assert len(rows) % len(DEVICES) == 0
-    assert len(manager._journal) > len(rows)
+    check_audited(manager, rows)
+    assert len(rows) == sum(record.size for record in manager.requests())
+    results = verify_tokens(
+        [row.token for row in rows],
+        manager.keyring(now=NOW),
+        now=NOW,
+        token_type="secure_command",
+        audience=[row.device for row in rows],
+    )
+    assert set(results["code"].to_pylist()) == {0}
+    assert cut or KILLS < 25  # else no kill came between allotting and releasing
     store.close()
 
 
 def test_two_processes_release_one_token_a_sequence_number(store_url, pem):
     signer = LocalSigner.from_pem(pem.read_bytes())
     store = open_store(store_url)
-    manager = peopled(SecurityManager(store, signer))
+    manager = peopled(SecurityManager(store, signer, limits=UNLIMITED))
     arguments = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), store_url, str(pem)]
     children = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for child in children:
@@ -742,7 +767,9 @@ def test_two_processes_release_one_token_a_sequence_number(store_url, pem):
         child.kill()
         child.communicate()
     manager.issue(now=NOW)
-    check_numbers(issued(manager))
+    rows = issued(manager)
+    check_numbers(rows)
+    check_audited(manager, rows)
     store.close()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from itron_core._rust import derive_keys, prepare_tokens
+from itron_core._rust import MasterKey, derive_keys, prepare_tokens
 from itron_core.audit import audit_entry
 from itron_core.authority import Authority
 from itron_core.confirmations import Issued, Known, Told, check_page, is_of, is_spent, teaches, told
@@ -24,14 +24,14 @@ from itron_core.material import DeviceRecord, Material, MaterialState, Page, con
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from itron_core._rust import Keyring, MasterKey
+    from itron_core._rust import Keyring
     from itron_core.audit import AuditLog
     from itron_core.issuing import Signer
     from itron_core.material import Outcome
     from itron_core.store import Store, Transaction
     from itron_core.tools_server import OutcomePage
 
-__all__ = ["IssueReport", "Limits", "ManagedServer", "Request", "RequestRecord", "SecurityManager"]
+__all__ = ["IssueReport", "Limits", "ManagedServer", "RemoteMasterKey", "Request", "RequestRecord", "SecurityManager"]
 
 ROWS_A_CHUNK = 10_000
 VALUES_A_QUERY = 500
@@ -39,7 +39,9 @@ DAY = 86_400
 LONGEST_LIFETIME = 31 * DAY
 LAST_SEQUENCE = 2**63 - 1
 EPOCHS = 2**32
-KDF = 1  # KBKDF-HMAC-SHA-256
+# docs/format.md, key derivation
+KDFS = {"kbkdf-hmac-sha256": 1, "kbkdf-cmac-aes256": 2, "hkdf-sha256": 3, "kbkdf-cmac-aes128": 4}
+DEFAULT_KDF = "kbkdf-hmac-sha256"
 ALL_PERMISSIONS = sum(Permission)
 WAITING, APPROVED, ALLOTTED, REJECTED = "waiting", "approved", "allotted", "rejected"
 
@@ -150,6 +152,17 @@ class ManagedServer(Protocol):
         """Return what tools have reported."""
 
 
+class RemoteMasterKey(Protocol):
+    """A master key that is held elsewhere, as `Pkcs11MasterKey` is."""
+
+    @property
+    def kdf(self) -> str:
+        """The name of its derivation."""
+
+    def check_values(self, device_ids: Iterable[str | bytes], *, utility: str | bytes, key_version: int) -> memoryview:
+        """Return the key check values, shape (n, 4)."""
+
+
 class _Wanted(NamedTuple):
     """What a request asks for each of its devices."""
 
@@ -174,9 +187,8 @@ class SecurityManager:
     """A security manager over a store; any number of processes may share one.
 
     `signer` holds the issuing key; `root` the key that delegates it by `rotate` (without one, the issuing key is trusted
-    by itself). `master` and `utility` are for reading keys: a MasterKey, or a key in an HSM that has a method
-    `derive_keys(devices, utility=..., key_version=...)` with the same answer. Every call raises StoreError where the
-    store cannot be used; what is then not done may be called again.
+    by itself). `master` and `utility` are for reading keys: a MasterKey, or one in an HSM. Every call raises StoreError
+    where the store cannot be used; what is then not done may be called again.
     """
 
     def __init__(
@@ -185,7 +197,7 @@ class SecurityManager:
         signer: Signer,
         *,
         root: Signer | None = None,
-        master: MasterKey | None = None,
+        master: MasterKey | RemoteMasterKey | None = None,
         utility: str | None = None,
         issuer: str = "ism",
         limits: Limits = DEFAULT_LIMITS,
@@ -562,7 +574,7 @@ class SecurityManager:
             raise InputError(f"a lifetime of {wanted.lifetime} s; wanted 1 to {LONGEST_LIFETIME}")
         columns = _columns(wanted, [_Allotted("ert:0", 1, 0, 1)], now)
         if wanted.token_type == "reading_key":
-            columns |= {"kdf": [KDF], "key_version": [1], "check_value": [bytes(4)]}
+            columns |= {"kdf": [1], "key_version": [1], "check_value": [bytes(4)]}
         prepare_tokens(
             columns,
             self._signer.public_key,
@@ -682,7 +694,8 @@ class SecurityManager:
             for number, place in enumerate(places):
                 checks[place] = values[4 * number : 4 * number + 4]
         versions = [row.key_version for row in rows]
-        return {"kdf": [KDF] * len(rows), "key_version": versions, "check_value": checks}
+        kdf = DEFAULT_KDF if isinstance(self._master, MasterKey) else self._master.kdf
+        return {"kdf": [KDFS[kdf]] * len(rows), "key_version": versions, "check_value": checks}
 
     def _release(self, number: int, rows: list[_Allotted], tokens: list[bytes], facts: dict[str, Any], now: int) -> int:
         """Store tokens; where another process was first, its token stays the only one of that sequence number."""
@@ -784,15 +797,13 @@ def _columns(wanted: _Wanted, rows: list[_Allotted], issued_at: int) -> dict[str
     return columns
 
 
-def _check_values(master: Any, utility: str, key_version: int, devices: list[str]) -> bytes:
-    """Return the key check values, 4 bytes each; a key in an HSM derives where it is."""
-    derive = getattr(master, "derive_keys", None)
-    keys = (
-        derive_keys(master, devices, utility=utility, key_version=key_version)
-        if derive is None
-        else derive(devices, utility=utility, key_version=key_version)
-    )
-    return memoryview(keys.check_values()).tobytes()
+def _check_values(master: MasterKey | RemoteMasterKey, utility: str, key_version: int, devices: list[str]) -> bytes:
+    """Return the key check values, 4 bytes each; a key in an HSM tells them without deriving anything else."""
+    if isinstance(master, MasterKey):
+        values = derive_keys(master, devices, utility=utility, key_version=key_version, kdf=DEFAULT_KDF).check_values()
+    else:
+        values = master.check_values(devices, utility=utility, key_version=key_version)
+    return memoryview(values).tobytes()
 
 
 def _refuse_rows(t: Transaction, number: int, unit: str) -> list[tuple[str, str]]:
