@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -987,6 +988,66 @@ def test_a_corrupted_store_allows_nothing(make_world):
         world.tool()
     with pytest.raises(StoreError):
         tool.preflight([(D, READ)], now=NOW)
+
+
+class Full:
+    """A store whose n-th commit finds the disk full."""
+
+    def __init__(self, store, at):
+        self.store, self.left = store, at
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+    @contextmanager
+    def write(self):
+        with self.store.write() as t:
+            yield t
+            self.left -= 1
+            if self.left == 0:
+                raise StoreError("full")
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_what_cannot_be_written_down_is_not_sent_and_no_answer_is_lost(make_world, at):
+    world = make_world()
+    world.grant(issued(DEVICES, OPEN))
+    tool = ready(world, OPEN)
+    sent = []
+
+    def link(message):
+        sent.append(message.action)
+        return world.link()(message)
+
+    tool._store, real = Full(tool._store, at), tool._store
+    with pytest.raises(StoreError):
+        tool.work(D, PROGRAM, link, now=NOW)
+    assert sent == [OPEN, PROGRAM][: at // 2]
+    tool._store = real
+    assert (
+        states(tool) == [[], [MaterialState.HELD], [MaterialState.SENT], [MaterialState.USED], [MaterialState.USED]][at]
+    )
+    again = tool.work(D, PROGRAM, world.link(), now=NOW)
+    assert again.reason == 0
+    assert [answer.reason for answer in again.answers] == [[], [0, 0], [800, 0], [0], [0]][at]
+    assert len(world.devices[D].state.uses) == 1
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_full_disk_during_a_sync_loses_nothing(make_world, at):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    tool = ready(world, DISCONNECT)
+    tool.work(D, DISCONNECT, world.link(), now=NOW)
+    world.grant(issued(DEVICES, DISCONNECT, sequence=2))
+    tool._store, real = Full(tool._store, at), tool._store
+    with pytest.raises(StoreError):
+        tool.sync(world.server, "ann", now=NOW)
+    tool._store = real
+    tool.sync(world.server, "ann", now=NOW)
+    assert states(tool) == [MaterialState.USED, MaterialState.HELD]
+    assert [one.state for _, _, one in world.server.outcomes(0, 10).rows] == [MaterialState.USED]
+    assert tool.current_commands(now=NOW, devices=[D])[0].uses_left == 2
 
 
 def test_a_store_that_was_tampered_with_is_not_believed(make_world):

@@ -22,6 +22,7 @@ __all__ = ["check_codes", "check_material", "check_page", "check_records", "chec
 
 LARGEST = 2**63 - 1
 LARGEST_TOKEN = 65_536
+MOST_DELEGATIONS = 256
 VERDICTS = frozenset({Code.OK, Code.REPLAY_IDENTICAL, Code.REPLAY_CONFLICT})
 # A token, or a delegation, may come early or late: what else it says must be right.
 TIMELY_LATER = frozenset({Code.OK, Code.IAT_IN_FUTURE, Code.NOT_YET_VALID, Code.EXPIRED})
@@ -66,10 +67,12 @@ def check_snapshot(
 
 
 def _check_delegations(tokens: Sequence[bytes], keyring: Keyring, moment: int) -> None:
+    if len(tokens) > MOST_DELEGATIONS:
+        _refuse(f"{len(tokens)} delegations; wanted up to {MOST_DELEGATIONS}")
     for place, token in enumerate(tokens):
-        # Each behind those in force before it: one may have been signed by the key of another.
         try:
-            ring_at(keyring, tokens[:place], moment).with_delegations([token], now=moment)
+            # Each behind those in force before it: one may have been signed by the key of another.
+            keyring = keyring.with_delegations([token], now=moment)
         except KeyRefused:
             continue  # the key is there already: a renewal that comes into force with the end of the first
         except TokenRefused as refused:
@@ -92,7 +95,7 @@ def _check_revocations(snapshot: Snapshot, state: State, keyring: Keyring, momen
             return state.revocations_version, state.accepted_at
         raise ExchangeError(f"the revocations of the snapshot are not to be believed: {refused}") from refused
     except ItronCoreError as error:
-        raise ExchangeError(f"revocations that are older than those held: {error}") from error
+        raise ExchangeError(f"the revocations of the snapshot are not to be believed: {error}") from error
     return found.version, moment
 
 
