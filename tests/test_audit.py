@@ -108,6 +108,8 @@ def test_what_is_there_is_taken_as_said(log):
     assert caught.value.index == 5
     with pytest.raises(AuditError, match="missing"):
         log.append([b"late"], at=701)
+    with pytest.raises(InputError):
+        log.append([b"early"], at=-1)
 
 
 def test_another_writer_is_seen(tmp_path):
@@ -214,13 +216,15 @@ def test_a_log_without_its_checkpoint_is_never_begun_anew(log, tmp_path):
         assert caught.value.path == "checkpoint"
 
 
-def test_a_checkpoint_set_back_is_not_continued(log, tmp_path):
-    log.append([b"a"])
+@pytest.mark.parametrize("before,after", [(0, 1), (1, 2), (3, 4), (255, 256), (256, 300), (300, 600)])
+def test_a_checkpoint_set_back_is_not_continued(log, tmp_path, before, after):
+    log.append(leaves_of(before))
     old = log.checkpoint()
-    log.append([b"b"])
+    log.append(leaves_of(after)[before:])
     (tmp_path / "log" / "checkpoint").write_bytes(old)
     with pytest.raises(AuditError, match="no continuation"):
         log.append([b"another"])
+    assert log.checkpoint() == old
 
 
 def test_a_checkpoint_of_another_past_is_not_continued(log, tmp_path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from itron_core.audit import tree
 from itron_core.audit.tree import HASH_BYTES, HEIGHT, WIDTH
-from itron_core.errors import AuditError
+from itron_core.errors import AuditError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -133,6 +133,8 @@ class Tiles:
         row, above = divmod(level, HEIGHT)
         start = index << above
         some = hashes_of(self.tile(row, start // WIDTH))[start % WIDTH :][: 1 << above]
+        if len(some) != 1 << above:
+            raise InputError(f"subtree {index} of level {level} in a tree of {self.size}; wanted a complete one")
         return tree.fold(some)
 
     def entries(self, start: int, end: int) -> list[bytes]:

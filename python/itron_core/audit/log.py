@@ -107,6 +107,8 @@ class AuditLog:
         entry stands there, or something is missing before it; what was not published then is not in the log.
         """
         _check_entries(entries)
+        if at is not None and at < 0:
+            raise InputError(f"entries from {at} on; wanted an index from 0 up")
         with self._locked() as lock, self._errors():
             tail = self._tail = self._caught_up(lock)
             start = tail.size if at is None else at
@@ -117,9 +119,10 @@ class AuditLog:
 
     def _present(self) -> Checkpoint:
         note = self.checkpoint()
-        if self._seen is None or self._seen[0] != note:
-            self._seen = note, read_checkpoint(note, self._signer.public_key, origin=self._origin)
-        return self._seen[1]
+        seen = self._seen  # one look: a thread that only reads may set it to an older one meanwhile
+        if seen is None or seen[0] != note:
+            seen = self._seen = note, read_checkpoint(note, self._signer.public_key, origin=self._origin)
+        return seen[1]
 
     def _up_to(self, size: int | None) -> tuple[int, Tiles]:
         # The tiles of the present tree hold every complete subtree of a smaller one; its own partial ones may be gone.
@@ -156,7 +159,7 @@ class AuditLog:
 
     def _beyond(self, entries: Sequence[bytes], start: int, size: int) -> Sequence[bytes]:
         """Hold the entries against those that are there already, and return the rest."""
-        if not 0 <= start <= size:
+        if start > size:
             raise AuditError(f"entries from {start} on for a log of {size}: those between are missing")
         there = min(size, start + len(entries))
         if there > start:
