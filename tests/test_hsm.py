@@ -445,6 +445,30 @@ def test_a_key_that_is_missing_or_has_no_name(at):
             kind(**at, label="none")
         with pytest.raises(InputError, match="without a name"):
             kind(**at)
+        with pytest.raises(InputError, match="without a name"):
+            kind.generate(**at, label="")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"library": 5},
+        {"library": b"x.so"},
+        {"token": 5},
+        {"token": None},
+        {"label": b"x"},
+        {"label": "\ud800"},
+        {"key_id": "ab"},
+    ],
+    ids=str,
+)
+def test_names_of_wrong_types(at, wrong):
+    with pytest.raises(InputError):
+        Pkcs11Signer(**at | {"label": "issuing"} | wrong)
+
+
+def test_a_library_is_a_path_too(at):
+    Pkcs11Signer.generate(**at | {"library": Path(at["library"])}, label="issuing").sign(b"m")
 
 
 def test_two_keys_of_one_label(at):
@@ -563,6 +587,28 @@ def test_a_pin_that_was_refused_is_never_tried_again(at, library):
     with Pkcs11Signer(**at | {"pin": "another PIN"}, label="issuing") as fresh:
         assert fresh.public_key == signer.public_key
     assert not tries(at)
+
+
+@pytest.mark.parametrize(
+    "answer,raised,words",
+    [
+        (pkcs11.PinLocked, PinRefused, "is locked; its security officer"),
+        (pkcs11.PinExpired, PinRefused, "has expired"),
+        (pkcs11.PinInvalid, PinRefused, "was refused"),
+        (pkcs11.UserPinNotInitialized, SignerError, "lets nobody in: UserPinNotInitialized"),
+        (pkcs11.DeviceError, SignerError, "lets nobody in: DeviceError"),
+    ],
+)
+def test_what_other_tokens_say_of_a_pin(at, monkeypatch, answer, raised, words):
+    """SoftHSM locks no PIN and lets none expire: these answers are what PKCS#11 says that others give."""
+
+    class Token:
+        def open(self, **_):
+            raise answer
+
+    monkeypatch.setattr("itron_core.hsm.token._token", lambda place: Token())
+    with pytest.raises(raised, match=words):
+        Pkcs11Signer(**at, label="issuing")
 
 
 # Faults

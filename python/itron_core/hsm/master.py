@@ -10,6 +10,7 @@ from itron_core.material import device_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from os import PathLike
     from types import TracebackType
     from typing import Self
 
@@ -42,14 +43,27 @@ class Pkcs11MasterKey:
     __slots__ = ("_key",)
 
     def __init__(
-        self, library: str, *, token: str, pin: Pin, label: str | None = None, key_id: bytes | None = None
+        self,
+        library: str | PathLike[str],
+        *,
+        token: str,
+        pin: Pin,
+        label: str | None = None,
+        key_id: bytes | None = None,
     ) -> None:
         """Open the secret key of `label` or `key_id` (or both) in the token of label `token`."""
         self._key = TokenKey(place_of(library, token, label, key_id), pin, _find_secret_key)
 
     @classmethod
     def generate(
-        cls, library: str, *, token: str, pin: Pin, label: str, kdf: str = "kbkdf-hmac-sha256", length: int = 32
+        cls,
+        library: str | PathLike[str],
+        *,
+        token: str,
+        pin: Pin,
+        label: str,
+        kdf: str = "kbkdf-hmac-sha256",
+        length: int = 32,
     ) -> Self:
         """Make a key of `length` bytes in the token that cannot be exported, and open it."""
         place = place_of(library, token, label, None)
@@ -59,7 +73,14 @@ class Pkcs11MasterKey:
 
     @classmethod
     def import_bytes(
-        cls, data: bytes, library: str, *, token: str, pin: Pin, label: str, kdf: str = "kbkdf-hmac-sha256"
+        cls,
+        data: bytes,
+        library: str | PathLike[str],
+        *,
+        token: str,
+        pin: Pin,
+        label: str,
+        kdf: str = "kbkdf-hmac-sha256",
     ) -> Self:
         """Put a master key that exists into the token (CKA_EXTRACTABLE false from then on), and open it.
 

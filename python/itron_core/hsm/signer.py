@@ -13,6 +13,7 @@ from itron_core.levels import Code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from os import PathLike
     from types import TracebackType
     from typing import Self
 
@@ -49,7 +50,13 @@ class Pkcs11Signer:
     __slots__ = ("_key", "_public_key")
 
     def __init__(
-        self, library: str, *, token: str, pin: Pin, label: str | None = None, key_id: bytes | None = None
+        self,
+        library: str | PathLike[str],
+        *,
+        token: str,
+        pin: Pin,
+        label: str | None = None,
+        key_id: bytes | None = None,
     ) -> None:
         """Open the private key of `label` or `key_id` (or both) in the token of label `token`.
 
@@ -62,7 +69,7 @@ class Pkcs11Signer:
     @classmethod
     def generate(
         cls,
-        library: str,
+        library: str | PathLike[str],
         *,
         token: str,
         pin: Pin,
@@ -76,7 +83,7 @@ class Pkcs11Signer:
         """
         if algorithm not in POINT_BYTES:
             raise InputError(f'algorithm {algorithm!r}; wanted "Ed25519" or "ESP256"')
-        place = place_of(library, token, label, key_id or os.urandom(KEY_ID_BYTES))
+        place = place_of(library, token, label, None)._replace(key_id=key_id or os.urandom(KEY_ID_BYTES))
         make(place, pin, lambda session: _generate_pair(session, place, algorithm))
         return cls(library, token=token, pin=pin, label=label, key_id=place.key_id)
 

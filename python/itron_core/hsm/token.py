@@ -142,11 +142,22 @@ class TokenKey:
             raise
 
 
-def place_of(library: str, token: str, label: str | None, key_id: bytes | None) -> Place:
-    """Return where a key is; raises InputError where it has no name."""
+def place_of(library: str | os.PathLike[str], token: str, label: str | None, key_id: bytes | None) -> Place:
+    """Return where a key is; raises InputError where that is said in wrong types, or the key has no name."""
+    path = os.fspath(library) if isinstance(library, os.PathLike) else library
+    for name, value in {"library": path, "token": token, "label": label or ""}.items():
+        if not _is_text(value):
+            raise InputError(f"{name} {value!r}; wanted text")
+    if not isinstance(key_id or b"", bytes):
+        raise InputError(f"key_id of {type(key_id).__name__}; wanted bytes")
     if not label and not key_id:
         raise InputError("a key without a name; wanted its `label`, its `key_id`, or both")
-    return Place(library, token, label, key_id)
+    return Place(path, token, label, key_id)
+
+
+def _is_text(value: object) -> bool:
+    """Return whether it is text that has a form in UTF-8, as PKCS#11 wants it."""
+    return isinstance(value, str) and value.encode(errors="replace").decode() == value
 
 
 def _login(place: Place, pin: Callable[[], bytes | str], *, rw: bool = False) -> Session:
