@@ -229,6 +229,13 @@ def test_verifier_keys_come_back():
     assert verifier_of(ORIGIN, LocalSigner(seed).public_key) == by_hand
 
 
+def test_a_plus_sign_in_the_base64_of_a_key_is_no_separator():
+    # The key of Go's checksum database, as every copy of the go command has it.
+    golang = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
+    name, key = read_verifier(golang)
+    assert verifier_of(name, key) == golang
+
+
 def test_every_part_and_every_mangling_of_a_verifier_key_is_refused():
     for start in range(len(PETER)):
         for end in range(start, len(PETER) + (start > 0)):
