@@ -58,6 +58,10 @@ from itron_core.tokens import verify_stream
 
 if TYPE_CHECKING:
     from itron_core.device import Answer, Device, DeviceState, Message, Outcome
+    from itron_core.field_tool import FieldTool
+    from itron_core.hsm import Pkcs11Signer
+    from itron_core.manager import SecurityManager
+    from itron_core.tools_server import ToolsServer
 
 __version__ = "0.1.0"
 
@@ -74,6 +78,7 @@ __all__ = [
     "DeviceClass",
     "DeviceState",
     "ExchangeError",
+    "FieldTool",
     "InputError",
     "ItronCoreError",
     "KeyRefused",
@@ -87,6 +92,7 @@ __all__ = [
     "Outcome",
     "Permission",
     "PinRefused",
+    "Pkcs11Signer",
     "PolicyOptions",
     "PublicKey",
     "ReadingKey",
@@ -95,6 +101,7 @@ __all__ = [
     "Revocations",
     "RouteResults",
     "SecurityLevel",
+    "SecurityManager",
     "SessionResults",
     "SignatureResults",
     "Signer",
@@ -103,6 +110,7 @@ __all__ = [
     "Token",
     "TokenRefused",
     "TokenResults",
+    "ToolsServer",
     "check_sessions",
     "check_windows",
     "cpu_features",
@@ -123,6 +131,10 @@ __all__ = [
 
 # The parties of the exchange: loaded when they are first asked for, since verifying needs none of them.
 _PARTIES = {
+    "Pkcs11Signer": "hsm",
+    "FieldTool": "field_tool",
+    "ToolsServer": "tools_server",
+    "SecurityManager": "manager",
     "Answer": "device",
     "Device": "device",
     "DeviceState": "device",
