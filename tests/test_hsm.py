@@ -64,7 +64,7 @@ def library(tmp_path_factory):
     (folder / "tokens").mkdir()
     (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder / 'tokens'}\nlog.level = ERROR\n")
     os.environ["SOFTHSM2_CONF"] = str(folder / "softhsm2.conf")
-    return found
+    return str(Path(found).resolve())
 
 
 @pytest.fixture(scope="session")
@@ -112,12 +112,12 @@ def tokens_folder():
 
 def restart(library):
     """End every session of this process, as an HSM that was switched off does."""
-    pkcs11.lib(str(Path(library).resolve())).reinitialize()
+    pkcs11.lib(library).reinitialize()
 
 
 def session_of(at, *, pin=PIN):
     """Return a session beside the signer's, as another program in this process would open it."""
-    module = pkcs11.lib(str(Path(at["library"]).resolve()))
+    module = pkcs11.lib(at["library"])
     token = module.get_token(token_label=at["token"])
     try:
         return token.open(rw=True, user_pin=pin)
@@ -151,6 +151,11 @@ def test_many_come_in_order_as_rows(signer):
     assert signatures.shape == (299, 64)
     rows = [bytes(signatures.cast("B")[at : at + 64]) for at in range(0, 299 * 64, 64)]
     assert verify_signatures(signer.public_key, messages, rows)["code"].to_pylist() == [0] * 299
+
+
+@pytest.mark.parametrize("message", [b"", bytes(1), bytes(100_000)], ids=len)
+def test_messages_of_any_length(signer, message):
+    assert verify_signatures(signer.public_key, [message], [signer.sign(message)])["code"].to_pylist() == [0]
 
 
 def test_no_messages_are_no_signatures(signer):
@@ -422,7 +427,7 @@ def test_a_master_key_of_a_wrong_length_is_refused(at, kdf, length):
 
 def test_a_library_that_is_missing_or_none(at, tmp_path):
     (tmp_path / "text.so").write_text("no library")
-    for library in ("/nowhere/lib.so", str(tmp_path / "text.so"), "no-such-library.so"):
+    for library in ("/nowhere/lib.so", str(tmp_path / "text.so"), "no-such-library.so", "", "a\0b.so", "/"):
         with pytest.raises(SignerError, match="cannot be loaded"):
             Pkcs11Signer(**at | {"library": library}, label="issuing")
 
@@ -467,8 +472,14 @@ def test_names_of_wrong_types(at, wrong):
         Pkcs11Signer(**at | {"label": "issuing"} | wrong)
 
 
-def test_a_library_is_a_path_too(at):
-    Pkcs11Signer.generate(**at | {"library": Path(at["library"])}, label="issuing").sign(b"m")
+def test_a_library_by_another_name_is_the_same(at, tmp_path):
+    """As a path, and by a link: a library that is started twice in a process would refuse."""
+    link = tmp_path / "hsm.so"
+    link.symlink_to(at["library"])
+    made = Pkcs11Signer.generate(**at, label="issuing")
+    for library in (Path(at["library"]), link, str(link)):
+        with Pkcs11Signer(**at | {"library": library}, label="issuing") as signer:
+            assert signer.public_key == made.public_key
 
 
 def test_two_keys_of_one_label(at):
@@ -536,7 +547,7 @@ def test_messages_are_bytes(signer):
 
 def tries(at):
     """Return whether the token says that few tries are left: set by a wrong PIN, cleared by a right one."""
-    module = pkcs11.lib(str(Path(at["library"]).resolve()))
+    module = pkcs11.lib(at["library"])
     return bool(module.get_token(token_label=at["token"]).flags & pkcs11.TokenFlag.USER_PIN_COUNT_LOW)
 
 
