@@ -59,7 +59,7 @@ from itron_core.tokens import verify_stream
 if TYPE_CHECKING:
     from itron_core.device import Answer, Device, DeviceState, Message, Outcome
     from itron_core.field_tool import FieldTool
-    from itron_core.hsm import Pkcs11Signer
+    from itron_core.hsm import Pkcs11MasterKey, Pkcs11Signer
     from itron_core.manager import SecurityManager
     from itron_core.tools_server import ToolsServer
 
@@ -92,6 +92,7 @@ __all__ = [
     "Outcome",
     "Permission",
     "PinRefused",
+    "Pkcs11MasterKey",
     "Pkcs11Signer",
     "PolicyOptions",
     "PublicKey",
@@ -131,6 +132,7 @@ __all__ = [
 
 # The parties of the exchange: loaded when they are first asked for, since verifying needs none of them.
 _PARTIES = {
+    "Pkcs11MasterKey": "hsm",
     "Pkcs11Signer": "hsm",
     "FieldTool": "field_tool",
     "ToolsServer": "tools_server",
