@@ -784,8 +784,11 @@ def test_a_client_that_leaves_hurts_nobody(world):
 
 def test_a_stranger_s_body_is_not_read(world):
     """Who calls is asked first: 401 comes although not a byte of the body did."""
+    started = time.monotonic()
     answer = raw(world, head(f"Content-Type: {wire.JSON}", "Content-Length: 1000", token="stranger"))
     assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"connection: close" in answer.lower()
+    assert time.monotonic() - started < 2
 
 
 # --- Faults inside ---

@@ -35,6 +35,14 @@ LONGEST_SENTENCE = 300
 LOG = logging.getLogger(__name__)
 # A request that contradicts what the server knows of the tool; other refusals are of the person.
 CONFLICTS = frozenset({"cursor_unknown", "number_skipped", "sign_in_required"})
+CLOSE = {"Connection": "close"}
+# What is answered before a body was read, or read whole.
+UNREAD = frozenset(
+    {
+        *(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.REQUEST_TIMEOUT),
+        *(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    }
+)
 # FastAPI's own telemetry would hand messages and traces on.
 NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 
@@ -309,7 +317,6 @@ def _too_large(most: int) -> _Problem:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "body_too_large",
         f"a body of more than {most} bytes: send fewer rows at once",
-        {"Connection": "close"},
     )
 
 
@@ -394,13 +401,10 @@ def _failure_of(error: Exception) -> _Problem | None:
             again = {"Retry-After": str(SECONDS_TO_COME_AGAIN)}
             return _Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable", "the store cannot be used now", again)
         case TimeoutError():
-            return _Problem(HTTPStatus.REQUEST_TIMEOUT, "body_too_slow", "the body did not come in time", CLOSE)
+            return _Problem(HTTPStatus.REQUEST_TIMEOUT, "body_too_slow", "the body did not come in time")
         case ClientDisconnect():
-            return _Problem(HTTPStatus.BAD_REQUEST, "body_cut", "the body ended early", CLOSE)
+            return _Problem(HTTPStatus.BAD_REQUEST, "body_cut", "the body ended early")
     return None
-
-
-CLOSE = {"Connection": "close"}
 
 
 def _answer_to(problem: _Problem) -> Response:
@@ -411,7 +415,9 @@ def _answer_to(problem: _Problem) -> Response:
         "detail": problem.detail[:LONGEST_SENTENCE],
         "reason": problem.reason,
     }
-    headers = {**PRIVATE, **(problem.headers or {})}
+    # A body that was not read cannot be skipped: the connection ends with the answer.
+    closing = CLOSE if problem.status in UNREAD else {}
+    headers = {**PRIVATE, **closing, **(problem.headers or {})}
     return JSONResponse(told, status_code=problem.status, media_type=PROBLEM, headers=headers)
 
 

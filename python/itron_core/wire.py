@@ -453,7 +453,7 @@ def page_rows(page: Page) -> list[tuple[Any, ...]]:
 
 def page_of(body: Body) -> Page:
     """Return the page of a body of PAGE."""
-    return Page([(row[0], Material(*row[1:])) for row in body.rows], body.facts["next"], body.facts["more"])
+    return Page([(row[0], Material._make(row[1:])) for row in body.rows], body.facts["next"], body.facts["more"])
 
 
 def outcome_page_rows(page: OutcomePage) -> list[tuple[Any, ...]]:
