@@ -42,7 +42,7 @@ ARROWS = {
     },
     "material": {"errors", "levels"},
     "remote": {"errors", "material", "tools_server", "wire"},
-    "service": {"_rust", "bearers", "errors", "intake", "tools_server", "wire"},
+    "service": {"_rust", "bearers", "errors", "intake", "levels", "material", "tools_server", "wire"},
     "wire": {"errors", "material", "tools_server"},
     "postgres": {"errors", "store"},
     "store": {"errors", "postgres"},

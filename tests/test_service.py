@@ -674,9 +674,23 @@ def test_wishes_and_outcomes_that_are_none_are_refused(world):
     ):
         with pytest.raises(ExchangeError, match="400 bad_request"):
             tool.request("t1", [want], now=NOW)
-    bad = outcome(material()[0])._replace(state=99)
-    with pytest.raises(ExchangeError, match="400 bad_request"):
-        tool.report("t1", [bad], now=NOW)
+    for changed in ({"state": 99}, {"action": 2**40}, {"number": 0}):
+        with pytest.raises(ExchangeError, match="400 bad_request"):
+            tool.report("t1", [outcome(material()[0])._replace(**changed)], now=NOW)
+
+
+def test_users_and_devices_that_every_field_tool_would_refuse_are_not_taken(world):
+    manager, local = world.manager(), world.tools_server
+    ann = ("ann", "gas", 1)
+    for users in ([ann, ann], [("", "gas", 1)], [("ann", "", 1)], [("ann", "gas", 2**62)]):
+        with pytest.raises(ExchangeError, match="400 bad_request"):
+            manager.set_users(users, now=NOW)
+    good = DeviceRecord("ert:5", "gas", 1, 0, 1, True, 0)
+    for changed in ({"device": "x"}, {"device_class": 9}, {"mode": 9}, {"security_level": 9}):
+        with pytest.raises(ExchangeError, match="400 bad_request"):
+            manager.set_devices([good, good._replace(**changed)], now=NOW)
+    local.snapshot("t1", "ann", now=NOW)
+    assert local.devices("t1", ["ert:5", "x"], now=NOW) == []
 
 
 def test_media_types(world):
@@ -725,7 +739,9 @@ def test_wrong_parameters_and_paths(world, path):
     answer = world.call("GET", path, token=bearer(roles=["field_tool", "manager"]))
     assert answer[0] in {404, 422}
     assert problem_of(answer) in {"parameter_refused", "not_found"}
-    assert problem_of(world.call("DELETE", "/v1/snapshot")) == "method_not_allowed"
+    answer = world.call("DELETE", "/v1/devices")
+    assert problem_of(answer) == "method_not_allowed"
+    assert answer[1]["Allow"] == "POST, PUT"
 
 
 # --- Limits, before anything is parsed ---

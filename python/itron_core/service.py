@@ -18,12 +18,15 @@ from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 
 from itron_core import wire
 from itron_core._rust import PublicKey
 from itron_core.bearers import AUDIENCE, ISSUER, Bearer, BearerRefused, Bearers, bearer_token
 from itron_core.errors import ExchangeError, InputError, KeyRefused, RequestRefused, StoreError, TokenRefused
 from itron_core.intake import TOKEN_TYPES
+from itron_core.levels import DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.material import DeviceRecord, device_id
 from itron_core.tools_server import ToolsServer
 from itron_core.wire import Body, Field, Format, Shape, TooLarge
 
@@ -31,6 +34,7 @@ __all__ = ["ServiceLimits", "bearer_token", "create_app"]
 
 PROBLEM = "application/problem+json"
 SECONDS_TO_COME_AGAIN = 5
+EVERY_PERMISSION = int(~Permission(0))
 LONGEST_SENTENCE = 300
 LOG = logging.getLogger(__name__)
 # A request that contradicts what the server knows of the tool; other refusals are of the person.
@@ -46,8 +50,8 @@ UNREAD = frozenset(
 # FastAPI's own telemetry would hand messages and traces on.
 NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 
-After = Annotated[int, Query(ge=0, le=wire.LARGEST, description="The cursor: rows behind it are answered.")]
-Limit = Annotated[int, Query(ge=1, le=wire.LARGEST, description="The most rows; the server may answer fewer.")]
+After = Annotated[int, Query(ge=0, lt=wire.LARGEST + 1, description="The cursor: rows behind it are answered.")]
+Limit = Annotated[int, Query(ge=1, lt=wire.LARGEST + 1, description="The most rows; the server may answer fewer.")]
 Source = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="Whose material it is.")]
 TokenType = Annotated[str, Query(pattern=f"^({'|'.join(TOKEN_TYPES)})$", description="What the tokens must be.")]
 
@@ -167,6 +171,7 @@ class _Service:
 
     async def set_users(self, request: Request) -> Response:
         def work(_bearer: Bearer, body: Body) -> _Answer:
+            _check_users(body.rows)
             self._server.set_users(body.rows, now=self._clock())
             return _Answer()
 
@@ -174,7 +179,9 @@ class _Service:
 
     async def set_devices(self, request: Request) -> Response:
         def work(_bearer: Bearer, body: Body) -> _Answer:
-            self._server.set_devices(wire.devices_of(body), now=self._clock())
+            records = wire.devices_of(body)
+            _check_devices(records)
+            self._server.set_devices(records, now=self._clock())
             return _Answer()
 
         return await self._handle(request, "manager", work, takes=wire.DEVICES)
@@ -312,6 +319,23 @@ def _check_unit(bearer: Bearer, unit: str) -> None:
         )
 
 
+def _check_users(users: Sequence[tuple[str, str, int]]) -> None:
+    """Refuse users that no field tool could sign in with."""
+    names = [name for name, _, _ in users]
+    known = all(name and unit and not permissions & ~EVERY_PERMISSION for name, unit, permissions in users)
+    if len(set(names)) != len(names) or not known:
+        raise InputError("a user twice, without a name or unit, or with permissions that are none")
+
+
+def _check_devices(records: Sequence[DeviceRecord]) -> None:
+    """Refuse records that every field tool would refuse, with the whole page that they are in."""
+    for record in records:
+        device_id(record.device)
+    found = [{record[place] for record in records} for place in (2, 3, 4)]
+    if not all(values <= set(kind) for values, kind in zip(found, (DeviceClass, Mode, SecurityLevel), strict=True)):
+        raise InputError("a record with a class, mode or level that is none")
+
+
 def _too_large(most: int) -> _Problem:
     return _Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -421,11 +445,22 @@ def _answer_to(problem: _Problem) -> Response:
     return JSONResponse(told, status_code=problem.status, media_type=PROBLEM, headers=headers)
 
 
-async def _http_problem(_request: Request, error: Exception) -> Response:
+async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # it is registered for these alone
     status = HTTPStatus(error.status_code)
     reason = status.name.lower()
-    return _answer_to(_Problem(status, reason, "there is no such route or method here", error.headers))
+    # Of one path, another route has the other method; RFC 9110 section 15.5.6 wants all of them told.
+    allowed = {"Allow": ", ".join(_methods(request))} if status == HTTPStatus.METHOD_NOT_ALLOWED else None
+    return _answer_to(_Problem(status, reason, "there is no such route or method here", allowed))
+
+
+def _methods(request: Request) -> list[str]:
+    return sorted(
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    )
 
 
 async def _parameter_problem(_request: Request, error: Exception) -> Response:
@@ -502,6 +537,7 @@ def _add_routes(app: FastAPI, service: _Service) -> None:
 
 
 HEALTH = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
+BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 PROBLEM_SCHEMA = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "reason"],
@@ -555,8 +591,9 @@ def _object_schema(fields: Sequence[Field]) -> dict[str, Any]:
 def _field_schema(field: Field) -> dict[str, Any]:
     kinds: dict[str, dict[str, Any]] = {
         "text": {"type": "string", "maxLength": field.most},
-        "bytes": {"type": "string", "contentEncoding": "base64"},
-        "number": {"type": "integer", "minimum": 0, "maximum": wire.LARGEST},
+        "bytes": {"type": "string", "contentEncoding": "base64", "pattern": BASE64},
+        # 2^63 is a number that JSON readers with floating point have exactly; 2^63 - 1 is not.
+        "number": {"type": "integer", "minimum": 0, "exclusiveMaximum": wire.LARGEST + 1},
         "flag": {"type": "boolean"},
     }
     found = kinds[field.kind]

@@ -499,6 +499,8 @@ def _check_want(want: Want) -> None:
 
 
 def _check_outcome(outcome: Outcome) -> None:
+    if outcome.number < 1:
+        raise InputError(f"an outcome of number {outcome.number}; wanted 1 or more")
     if outcome.state not in MaterialState._value2member_map_ or outcome.action not in Action._value2member_map_:
         raise InputError(
             f"an outcome of state {outcome.state!r}, action {outcome.action!r}; wanted numbers of the enums"
