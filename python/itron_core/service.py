@@ -322,9 +322,9 @@ def _check_unit(bearer: Bearer, unit: str) -> None:
 def _check_users(users: Sequence[tuple[str, str, int]]) -> None:
     """Refuse users that no field tool could sign in with."""
     names = [name for name, _, _ in users]
-    known = all(name and unit and not permissions & ~EVERY_PERMISSION for name, unit, permissions in users)
+    known = all(name and not permissions & ~EVERY_PERMISSION for name, _, permissions in users)
     if len(set(names)) != len(names) or not known:
-        raise InputError("a user twice, without a name or unit, or with permissions that are none")
+        raise InputError("a user twice, without a name, or with permissions that are none")
 
 
 def _check_devices(records: Sequence[DeviceRecord]) -> None:
