@@ -6,6 +6,7 @@ import dataclasses
 import http.client
 import json
 import pickle
+import random
 import socket
 import struct
 import threading
@@ -676,6 +677,41 @@ def test_hostile_json_is_refused_with_one_sentence(world, kind):
     answer = world.call("POST", "/v1/devices", HOSTILE_JSON[kind], Content_Type=wire.JSON)
     assert answer[0] in {400, 413}, answer
     assert problem_of(answer) in {"bad_request", "too_many_rows"}
+
+
+def mutated(body, chance):
+    """Change a good body in a few places: single bytes, aligned 32-bit numbers, something cut out or put in."""
+    found = bytearray(body)
+    for _ in range(chance.choice([1, 1, 2, 4])):
+        at = chance.randrange(len(found) - 4)
+        match chance.randrange(4):
+            case 0:
+                found[at] = chance.choice([0, 1, 127, 128, 255])
+            case 1:
+                number = chance.choice([0, -1, 2**31 - 1, -(2**31), chance.randrange(4_096)])
+                found[at & ~3 : (at & ~3) + 4] = number.to_bytes(4, "little", signed=True)
+            case 2:
+                del found[at : at + chance.randrange(1, 16)]
+            case _:
+                found[at:at] = bytes(chance.randrange(1, 16))
+    return bytes(found)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_whatever_the_bytes_a_body_is_read_or_refused(form):
+    """Nothing but WireError, and what is read is of its types: a database or a tool may take it."""
+    rows = [(serial, *row) for serial, row in enumerate(material(), 1)]
+    good = wire.encode(wire.PAGE, rows, {"next": 10, "more": False}, to=form)
+    chance = random.Random(5)
+    read = 0
+    for _ in range(5_000):
+        with contextlib.suppress(wire.WireError):
+            found = wire.decode(wire.PAGE, mutated(good, chance), of=form, most_rows=20)
+            read += 1
+            assert all(type(row[0]) is int and 0 <= row[0] < 2**63 for row in found.rows)
+            assert all("\0" not in row[2] and row[2].encode() is not None for row in found.rows)
+            assert all(type(row[-1]) is bytes and len(row) == len(wire.PAGE.rows) for row in found.rows)
+    assert 0 < read < 5_000
 
 
 @pytest.mark.parametrize("form", FORMATS)
