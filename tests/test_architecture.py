@@ -26,6 +26,7 @@ ARROWS = {
         *("material", "policy", "routes", "store", "testing", "tokens", "tools_server"),
     }
     | {"__init__"},
+    "bearers": {"_rust", "errors", "issuing"},
     "confirmations": {"errors", "levels", "material", "tools_server"},
     "eligibility": {"errors", "levels", "material", "policy"},
     "errors": {"levels"},
@@ -40,6 +41,9 @@ ARROWS = {
         *("material", "store", "tools_server"),
     },
     "material": {"errors", "levels"},
+    "remote": {"errors", "material", "tools_server", "wire"},
+    "service": {"_rust", "bearers", "errors", "intake", "levels", "material", "tools_server", "wire"},
+    "wire": {"errors", "material", "tools_server"},
     "postgres": {"errors", "store"},
     "store": {"errors", "postgres"},
     "tools_server": {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from itron_core._rust import Revocations
+from itron_core._rust import Revocations, verify_tokens
 from itron_core.audit import audit_entry
 from itron_core.errors import ExchangeError, InputError, KeyRefused, RequestRefused, TokenRefused
 from itron_core.intake import TOKEN_TYPES, judged
@@ -237,6 +237,28 @@ class ToolsServer:
             )
         rows = [(serial, tool, Outcome(*_plain(rest))) for serial, tool, *rest in found[:limit]]
         return OutcomePage(rows, rows[-1][0] if rows else after, len(found) > limit)
+
+    # --- Who asks, and the verifier as a service ---
+
+    def signed_in(self, tool: str) -> tuple[str, str] | None:
+        """Return the user who signed in last at a tool, and its unit; none for a tool that is unknown."""
+        with self._store.read() as t:
+            found = t.rows("SELECT name, unit FROM server_tool WHERE tool = ?", (tool,))
+        return found[0] if found else None
+
+    def verify(self, tokens: Sequence[bytes], *, now: int, token_type: str = "authorization") -> list[int]:
+        """Return a `Code` a token, by the delegations and revocations that are in force here."""
+        with self._store.read() as t:
+            ring = self._ring(t, now)
+            held = t.rows("SELECT token FROM server_revocation")
+        try:
+            revocations = Revocations.from_token(bytes(held[0][0]), ring, now=now) if held else None
+        except TokenRefused:
+            # Revocations that are late or no longer believed cannot clear anything.
+            codes = verify_tokens(tokens, ring, now=now, token_type=token_type)["code"].to_pylist()
+            return [int(Code.SNAPSHOT_STALE) if code == Code.OK else code for code in codes]
+        results = verify_tokens(tokens, ring, now=now, token_type=token_type, revocations=revocations)
+        return list(results["code"].to_pylist())
 
     # --- The field tool's side: Exchange ---
 
@@ -477,6 +499,8 @@ def _check_want(want: Want) -> None:
 
 
 def _check_outcome(outcome: Outcome) -> None:
+    if outcome.number < 1:
+        raise InputError(f"an outcome of number {outcome.number}; wanted 1 or more")
     if outcome.state not in MaterialState._value2member_map_ or outcome.action not in Action._value2member_map_:
         raise InputError(
             f"an outcome of state {outcome.state!r}, action {outcome.action!r}; wanted numbers of the enums"
