@@ -1,9 +1,11 @@
 #!/bin/sh
-# One device from ready to secure to full security and Network Mode, by commands alone; each is shown with its answer.
+# One device from ready to secure to full security and Network Mode, by commands alone, over HTTP on this machine; each
+# command is shown with its answer.
 set -eu
 PATH="$(cd "$1" && pwd):$PATH"
 folder="$(mktemp -d)"
-trap 'rm -rf "$folder"' EXIT
+service=
+trap '[ -z "$service" ] || { kill "$service"; wait "$service" 2>&- || :; }; cd /; rm -rf "$folder"' EXIT
 cd "$folder"
 
 say() { printf '\n# %s\n' "$1"; }
@@ -14,17 +16,24 @@ run() {
     itron-core "$@" 2>&1 || code=$?
     [ "$code" -le 1 ] || { echo "[exit $code]"; exit "$code"; }
 }
+deliver() { run manager deliver ism "$url" --bearer ism.bearer; }
+sync() { run field sync tablet "$url" --bearer fred.bearer --user fred; }
 # What stands between an officer's wish and a field tool that holds the token.
 fetch() { # type, action, and what else the request says
     type="$1" action="$2"
     shift 2
     run manager request ism olga ert:100000001 --type "$type" --action "$action" "$@"
     run manager issue ism
-    run manager deliver ism tools
+    deliver
     run field request tablet ert:100000001 --type "$type" --action "$action"
-    run field sync tablet tools --user fred
+    sync
 }
 work() { run field work tablet "$@" --meter meter.json; }
+
+say 'Keys are kept encrypted under a password'
+printf '$ export ITRON_CORE_PASSWORD_FILE=password\n'
+head -c 18 /dev/urandom | base64 > password
+export ITRON_CORE_PASSWORD_FILE="$folder/password"
 
 say 'A security manager, its people, and one meter that is ready to secure'
 run manager init ism --utility UTIL0001
@@ -40,23 +49,34 @@ itron-core manager keyring ism > meter.jwks
 run device init meter.json --device ert:100000001 --class multi_mode --keyring meter.jwks
 
 say 'A tools server and a field tool, which trust the root key'
-run server init tools --keyring ism/root.jwks
+printf '$ itron-core serve tools --keyring ism/root.jwks --port 0 &\n'
+itron-core serve tools --keyring ism/root.jwks --port 0 > serving 2>&1 &
+service=$!
+for _ in $(seq 300); do
+    grep -q 'http://' serving && break
+    kill -0 "$service" || { cat serving; exit 1; }
+    sleep 0.1
+done
+cat serving
+url="$(sed -n 's/^.* at //p' serving)"
+run server bearer tools ism.bearer --user ism --role manager
+run server bearer tools fred.bearer --user fred --role field_tool --unit gas --tool tablet-7
 run field init tablet --tool tablet-7 --keyring ism/root.jwks
 
 say 'Keys are exchanged: the epoch rises, and what was issued before is stale'
 fetch secure_command exchange_keys
 work exchange_keys
-run field sync tablet tools --user fred
-run manager deliver ism tools
+sync
+deliver
 
 say 'Full security'
 fetch secure_command set_security_level --argument full
 work set_security_level
-run field sync tablet tools --user fred
-run manager deliver ism tools
+sync
+deliver
 
 say 'Reading now wants a reading key'
-run field sync tablet tools --user fred
+sync
 work read_endpoint
 fetch reading_key read_endpoint
 work read_endpoint
@@ -91,8 +111,8 @@ work switch_to_network_mode --key-exchange
 run device show meter.json
 
 say 'Synced back, and the audit logs verified'
-run field sync tablet tools --user fred
-run manager deliver ism tools
+sync
+deliver
 run audit verify ism
 run audit verify tools
 run audit list tools --last 3

@@ -22,8 +22,9 @@ ARROWS = {
     "audit": {"_rust", "errors", "issuing"},
     "authority": {"_rust", "audit", "errors", "issuing", "journal", "store"},
     "cli": {
-        *("_files", "_rust", "audit", "device", "errors", "explain", "field_tool", "issuing", "levels", "manager"),
+        *("_files", "_rust", "audit", "bearers", "device", "errors", "explain", "field_tool", "issuing", "levels", "manager"),
         *("material", "policy", "routes", "store", "testing", "tokens", "tools_server"),
+        *("remote", "service"),
     }
     | {"__init__"},
     "bearers": {"_rust", "errors", "issuing"},

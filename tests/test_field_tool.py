@@ -282,7 +282,8 @@ def test_a_command_is_used_once_and_reported(make_world, store_url):
     assert states(tool) == [MaterialState.USED]
     again = tool.work(D, DISCONNECT, world.link(), now=NOW)
     assert (again.decision, again.reason, again.sent) == (Decision.REFUSED, Reason.REPLAY, ())
-    assert tool.sync(world.server, "ann", now=NOW).outcomes == 1
+    assert tool.report(world.server, now=NOW) == {1: Code.OK}
+    assert tool.report(world.server, now=NOW) == {}
     ((_, who, outcome),) = world.server.outcomes(0, 10).rows
     assert (who, outcome.state, outcome.action) == ("t1", MaterialState.USED, DISCONNECT)
     assert json.loads(outcome.answer)["service"] == "disconnected"

@@ -15,8 +15,12 @@ from itron_core.cli.shared import Exit, UsageError, app, missing, remarks
 # isort: split
 # Behind `shared`, which says what is missing.
 from itron_core.cli import bulk, machine  # noqa: F401  # their commands
+from itron_core.cli.audit import audit_app
+from itron_core.cli.device import device_app
+from itron_core.cli.field import field_app
 from itron_core.cli.keys import keys_app
-from itron_core.cli.parties import audit_app, device_app, field_app, manager_app, server_app
+from itron_core.cli.manager import manager_app
+from itron_core.cli.server import server_app
 from itron_core.errors import ItronCoreError, RequestRefused, TokenRefused
 
 app.add_typer(keys_app, name="keys")
@@ -28,6 +32,9 @@ for _name, _group in (
     ("audit", audit_app),
 ):
     app.add_typer(_group, name=_name)
+
+
+SERVICE = frozenset({"fastapi", "httpx", "joserfc", "starlette", "uvicorn"})
 
 
 def _fail(error: Exception, code: Exit) -> Exit:
@@ -42,7 +49,7 @@ def main() -> None:
     try:
         app()
     except ModuleNotFoundError as error:
-        missing(error.name or "a module", "io")
+        missing(error.name or "a module", "service" if error.name in SERVICE else "io")
     except UsageError as error:
         code = _fail(error, Exit.USAGE)
     except (TokenRefused, RequestRefused) as error:

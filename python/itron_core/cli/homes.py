@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import json
-import os
+import ssl
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itron_core import _files
-from itron_core._rust import Keyring, MasterKey
+from itron_core._rust import Keyring
 from itron_core.audit import AuditLog
-from itron_core.cli.keys import jwk_of, new_key
+from itron_core.cli.keys import jwk_of
+from itron_core.cli.secret_files import new_master_key, new_signer, read_sealed_master_key, signer_in
 from itron_core.cli.shared import UsageError
 from itron_core.device import Device
 from itron_core.field_tool import FieldTool
-from itron_core.issuing import LocalSigner
 from itron_core.manager import SecurityManager
 from itron_core.store import open_store
 from itron_core.tools_server import ToolsServer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from itron_core.device import Answer, Message
-    from itron_core.issuing import Signer
+    from itron_core.issuing import LocalSigner
     from itron_core.levels import DeviceClass, Mode, SecurityLevel
+    from itron_core.remote import RemoteToolsServer
 
 __all__ = [
     "MeterInFile",
     "audit_origin",
+    "bearer_signer",
     "field_tool",
     "log",
     "make_device",
@@ -34,6 +39,7 @@ __all__ = [
     "make_manager_home",
     "make_server_home",
     "manager",
+    "reached",
     "rotate_key",
     "server",
 ]
@@ -45,8 +51,8 @@ def make_manager_home(home: Path, utility: str, now: int) -> SecurityManager:
     """Make the folder of a security manager: root and issuing key, master key, log key, and an empty store."""
     _make(home, {"party": "manager", "utility": utility})
     for name in ("root", "issuer", "log"):
-        _write_secret(home / f"{name}.pem", new_key("Ed25519")[0])
-    _write_secret(home / "master.hex", os.urandom(32).hex().encode() + b"\n")
+        new_signer(home / f"{name}.pem")
+    new_master_key(home / "master.key")
     made = manager(home)
     made.rotate(_signer(home, "issuer"), now=now)
     root = jwk_of(_signer(home, "root").public_key) | {"mtr_issuer": "ism"}
@@ -61,7 +67,7 @@ def manager(home: Path) -> SecurityManager:
         open_store(home / "store.db"),
         _signer(home, "issuer"),
         root=_signer(home, "root"),
-        master=MasterKey.from_bytes(bytes.fromhex((home / "master.hex").read_text().strip())),
+        master=read_sealed_master_key(home / "master.key"),
         utility=settings["utility"],
         log=log(home),
     )
@@ -69,9 +75,9 @@ def manager(home: Path) -> SecurityManager:
 
 def rotate_key(home: Path, now: int, overlap: int) -> LocalSigner:
     """Issue with a new key from now on; the old one stays in force for `overlap` seconds."""
-    pem, signer = new_key("Ed25519")
     waiting = home / "issuer.pem.new"
-    _write_secret(waiting, pem)
+    waiting.unlink(missing_ok=True)
+    signer = new_signer(waiting)
     manager(home).rotate(signer, now=now, overlap=overlap)
     waiting.replace(home / "issuer.pem")
     return signer
@@ -81,7 +87,8 @@ def make_server_home(home: Path, keyring: Path) -> None:
     """Make the folder of a tools server that trusts the roots of a JWK set."""
     Keyring.from_jwks(keyring.read_text())
     _make(home, {"party": "server"})
-    _write_secret(home / "log.pem", new_key("Ed25519")[0])
+    for name in ("log", "bearers"):
+        new_signer(home / f"{name}.pem")
     (home / "keyring.jwks").write_text(keyring.read_text())
 
 
@@ -89,6 +96,30 @@ def server(home: Path) -> ToolsServer:
     """Open a tools server."""
     _settings(home, "server")
     return ToolsServer(open_store(home / "store.db"), _keyring(home), log=log(home))
+
+
+def bearer_signer(home: Path) -> LocalSigner:
+    """Return the key of a tools server that makes its bearer tokens."""
+    _settings(home, "server")
+    return _signer(home, "bearers")
+
+
+@contextmanager
+def reached(server_at: str, bearer: Path | None, ca: Path | None) -> Iterator[ToolsServer | RemoteToolsServer]:
+    """Yield a tools server: the one at a URL, or that of a folder on this machine."""
+    if "://" not in server_at:
+        yield server(Path(server_at))
+        return
+    from itron_core.remote import RemoteToolsServer
+
+    if bearer is None:
+        raise UsageError("a URL without a bearer token", "--bearer FILE; itron-core server bearer makes one")
+    try:
+        token, tls = bearer.read_text().strip(), None if ca is None else ssl.create_default_context(cafile=ca)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _files.UnreadableError(f"the bearer token or the certificates cannot be read: {error}") from error
+    with RemoteToolsServer(server_at, token, tls=tls) as remote:
+        yield remote
 
 
 def make_field_home(home: Path, tool: str, keyring: Path) -> None:
@@ -176,11 +207,8 @@ def _settings(home: Path, party: str) -> dict[str, str]:
     return dict(settings)
 
 
-def _signer(home: Path, name: str) -> Signer:
-    try:
-        return LocalSigner.from_pem((home / f"{name}.pem").read_bytes())
-    except OSError as error:
-        raise _files.UnreadableError(f"the key {name}.pem cannot be read: {error}") from error
+def _signer(home: Path, name: str) -> LocalSigner:
+    return signer_in(home / f"{name}.pem")
 
 
 def _keyring(home: Path) -> Keyring:
@@ -195,8 +223,3 @@ def _origin(home: Path) -> str:
 def log(home: Path) -> AuditLog:
     """Open the audit log of a manager or a server."""
     return AuditLog(home / "log", _signer(home, "log"), origin=_origin(home))
-
-
-def _write_secret(path: Path, data: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)

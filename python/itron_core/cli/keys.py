@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from itron_core.cli.shared import KEYRING, UsageError, output, read_keyring, read_signer, show
+from itron_core.cli.shared import KEYRING, output, read_keyring, read_signer, show, write_secret
 from itron_core.issuing import LocalSigner
 
 keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, show and convert keys.")
@@ -29,11 +28,7 @@ def keys_generate(
 ) -> None:
     """Make a new private key (PEM, PKCS#8, not encrypted, readable by its owner alone)."""
     pem, signer = new_key(algorithm.value)
-    try:
-        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
-    except FileExistsError:
-        raise UsageError(f"{target} exists already", "a private key is never written over; name another file") from None
+    write_secret(target, pem)
     output.print(f"{algorithm.value} key {signer.public_key.kid.hex()} written to {target}", markup=False)
 
 
@@ -60,14 +55,15 @@ def keys_list(keyring: Annotated[list[Path], KEYRING]) -> None:
     show(["kid", "algorithm", "issuer", "may sign"], rows)
 
 
-def new_key(algorithm: str) -> tuple[bytes, LocalSigner]:
-    """Return a new private key in PEM, and its signer."""
+def new_key(algorithm: str, password: bytes | None = None) -> tuple[bytes, LocalSigner]:
+    """Return a new private key in PEM, encrypted if there is a password, and its signer."""
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
     ed = algorithm == Algorithm.ED25519.value
     key = ed25519.Ed25519PrivateKey.generate() if ed else ec.generate_private_key(ec.SECP256R1())
-    pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    sealing = form.NoEncryption() if password is None else form.BestAvailableEncryption(password)
+    pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, sealing)
     return pem, LocalSigner(key)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from itron_core import _files
 from itron_core._rust import Keyring, MasterKey
 from itron_core.issuing import LocalSigner
-from itron_core.levels import Permission
+from itron_core.levels import Action, Permission
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -66,8 +67,20 @@ KEYRING = typer.Option(
 )
 NOW = typer.Option("--now", metavar="TIME", help="Seconds since 1970, or ISO 8601 with an offset; default: the clock.")
 THREADS = typer.Option(min=1, help="Default: as many as there are cores.")
+HOME = typer.Argument(metavar="HOME", help="The party's folder.")
+SERVER = typer.Argument(metavar="SERVER", help="The tools server: its URL, or its folder on this machine.")
+BEARER = typer.Option("--bearer", metavar="FILE", help="The bearer token for a URL (itron-core server bearer).")
+CA = typer.Option("--ca", metavar="FILE", help="Certificates (PEM) that vouch for the URL, beside the usual ones.")
+DEVICES = typer.Argument(metavar="DEVICE...", help="Such as ert:100000001.")
+TYPE = typer.Option("--type", metavar="TYPE", help="secure_command, authorization or reading_key.")
+ACTIONS = typer.Option("--action", metavar="NAMES", help="Joined by commas; a secure command has one.")
 PERMISSIONS = typer.Option(metavar="NAMES", help="Joined by commas, or `all`: what the user of the tool may do.")
 LEGACY_ALGORITHMS = typer.Option("--legacy-algorithms", help="Take the deprecated EdDSA and ES256, too.")
+
+
+def group(text: str) -> typer.Typer:
+    """Return an empty group of commands."""
+    return typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=text)
 
 
 class UsageError(Exception):
@@ -163,6 +176,11 @@ def permissions_of(names: str) -> Permission:
     return granted
 
 
+def actions_of(names: str) -> list[Action]:
+    """Return the actions named, joined by commas."""
+    return [member(Action, name, "action") for name in names.split(",")]
+
+
 def member(enumeration: Any, name: str, what: str) -> Any:
     """Return the member of an enumeration by name."""
     try:
@@ -179,6 +197,15 @@ def read_signer(path: Path, password_file: Path | None) -> LocalSigner:
         return LocalSigner.from_pem(path.read_bytes(), password)
     except OSError as error:
         raise _files.UnreadableError(f"the private key cannot be read: {error}") from error
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a file that its owner alone may read; it must not exist yet."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+    except FileExistsError:
+        raise UsageError(f"{path} exists already", "a secret is never written over; name another file") from None
 
 
 def read_master_key(path: Path) -> MasterKey:

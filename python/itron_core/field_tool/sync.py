@@ -61,7 +61,7 @@ class Sync:
 
     def run(self, user: str) -> SyncReport:
         """Report, sign in, request, fetch; only then are uses counted from here on."""
-        codes = self._report()
+        codes = self.report()
         # Uses that other processes reported or will report after this are still counted.
         reported = self._state().acknowledged
         self._sign_in(user)
@@ -85,7 +85,7 @@ class Sync:
         with self._store.read() as t:
             return state_of(t)
 
-    def _report(self) -> dict[int, int]:
+    def report(self) -> dict[int, int]:
         """Report what is not acknowledged; what was offered once is never changed again, so a repeat is the same."""
         found: dict[int, int] = {}
         while outcomes := self._offer():

@@ -112,11 +112,23 @@ class FieldTool:
         more by that user's permissions; ExchangeError for a server that cannot be reached or believed: nothing of that
         answer is kept.
         """
-        if page < 1:
-            raise InputError(f"pages of {page} rows; wanted 1 or more")
-        report = Sync(self._store, self._journal, self._keyring, exchange, now=now, page=page).run(user)
+        report = self._syncing(exchange, now, page).run(user)
         self._journal.publish()
         return report
+
+    def report(self, exchange: Exchange, *, now: int, page: int = 10_000) -> dict[int, int]:
+        """Report outcomes alone, and return a code for the number of each: 0, 800 or 801.
+
+        Nothing is fetched and no uses are counted anew. Raises as `sync` does.
+        """
+        codes = self._syncing(exchange, now, page).report()
+        self._journal.publish()
+        return codes
+
+    def _syncing(self, exchange: Exchange, now: int, page: int) -> Sync:
+        if page < 1:
+            raise InputError(f"pages of {page} rows; wanted 1 or more")
+        return Sync(self._store, self._journal, self._keyring, exchange, now=now, page=page)
 
     # --- Request Commands and Current Commands ---
 

@@ -1,0 +1,51 @@
+"""Audit logs on the command line."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from itron_core import _files
+from itron_core.audit import verify
+from itron_core.cli import homes
+from itron_core.cli.shared import HOME, group, output
+from itron_core.errors import AuditError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+audit_app = group("The tamper-evident audit log of a manager or a server.")
+
+
+@audit_app.command("verify")
+def audit_verify(
+    home: Annotated[Path, HOME],
+    trusted: Annotated[Path | None, typer.Option(metavar="CHECKPOINT", help="One that was kept elsewhere.")] = None,
+) -> None:
+    """Verify the log of a manager or a server from its files alone."""
+    folder, key, origin = homes.audit_origin(home)
+    with _as_written():
+        found = verify(folder, key, origin=origin, trusted=None if trusted is None else trusted.read_bytes())
+    output.print(f"{found.size:,} entries of {origin}, root {found.root.hex()[:16]}...: all right.", markup=False)
+
+
+@audit_app.command("list")
+def audit_list(home: Annotated[Path, HOME], last: Annotated[int, typer.Option(min=1)] = 20) -> None:
+    """Print the last entries of a log."""
+    with _as_written():
+        log = homes.log(home)
+        size = log.size
+        for entry in log.entries(max(0, size - last), size):
+            output.print(entry.decode(), markup=False)
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
+    try:
+        yield
+    except AuditError as error:
+        where = f" in {error.path}" if error.path else ""
+        raise _files.UnreadableError(f"the audit log is not what was written: {error}{where}") from error

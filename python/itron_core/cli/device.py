@@ -1,0 +1,51 @@
+"""A simulated device on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from itron_core._rust import Keyring
+from itron_core.cli import homes
+from itron_core.cli.shared import NOW, group, member, moment, output, show
+from itron_core.levels import DeviceClass, Mode, SecurityLevel
+
+device_app = group("A simulated meter in a file.")
+
+
+@device_app.command("init")
+def device_init(
+    path: Annotated[Path, typer.Argument(metavar="FILE")],
+    device: Annotated[str, typer.Option(help="Such as ert:100000001.")],
+    device_class: Annotated[str, typer.Option("--class", help="basic, enhanced or multi_mode.")],
+    keyring: Annotated[Path, typer.Option("--keyring", "-k", help="Whom it trusts: a JWK set.")],
+    *,
+    mode: str = "mobile",
+    level: str = "ready_to_secure",
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Make a simulated device."""
+    text = keyring.read_text()
+    homes.make_device(
+        path,
+        device,
+        member(DeviceClass, device_class, "class"),
+        keys=Keyring.from_jwks(text),
+        keys_text=text,
+        mode=member(Mode, mode, "mode"),
+        level=member(SecurityLevel, level, "level"),
+        now=moment(now),
+    )
+    output.print(f"{device} in {path}.", markup=False)
+
+
+@device_app.command("show")
+def device_show(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+    """Show what a simulated device is now."""
+    state = homes.MeterInFile(path, 0).device.state
+    rows = [["device", state.device]]
+    rows += [[name, getattr(state, name).name.lower()] for name in ("device_class", "mode", "level")]
+    rows += [[name, str(getattr(state, name))] for name in ("epoch", "key_version", "service", "interval_count")]
+    show(["what", "is"], rows)

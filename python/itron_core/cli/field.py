@@ -1,0 +1,170 @@
+"""The field tool on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from itron_core.cli import homes
+from itron_core.cli.shared import (
+    ACTIONS,
+    BEARER,
+    CA,
+    DEVICES,
+    HOME,
+    NOW,
+    SERVER,
+    TYPE,
+    Exit,
+    UsageError,
+    actions_of,
+    group,
+    member,
+    moment,
+    output,
+    show,
+)
+from itron_core.device import Outcome as Done
+from itron_core.explain import reason_name
+from itron_core.levels import Action, Code, Decision
+
+field_app = group("The field tool: request, sync, preflight, work, report.")
+
+
+@field_app.command("init")
+def field_init(
+    home: Annotated[Path, HOME],
+    tool: Annotated[str, typer.Option(help="The tool's name.")],
+    keyring: Annotated[Path, typer.Option("--keyring", "-k", help="The roots: a JWK set.")],
+) -> None:
+    """Make a field tool."""
+    homes.make_field_home(home, tool, keyring)
+    output.print(f"Field tool {tool} in {home}.", markup=False)
+
+
+@field_app.command("request")
+def field_request(
+    home: Annotated[Path, HOME],
+    devices: Annotated[list[str], DEVICES],
+    token_type: Annotated[str, TYPE],
+    actions: Annotated[str, ACTIONS],
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Request Commands: wish for material; the next sync fetches it."""
+    new = homes.field_tool(home).request_commands(
+        devices, token_type=token_type, actions=actions_of(actions), now=moment(now)
+    )
+    output.print(f"{new} new wishes.", markup=False)
+
+
+@field_app.command("sync")
+def field_sync(
+    home: Annotated[Path, HOME],
+    server: Annotated[str, SERVER],
+    user: Annotated[str, typer.Option(help="Who signs in.")],
+    *,
+    bearer: Annotated[Path | None, BEARER] = None,
+    ca: Annotated[Path | None, CA] = None,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Report what was done, request, and fetch."""
+    with homes.reached(server, bearer, ca) as tools:
+        report = homes.field_tool(home).sync(tools, user, now=moment(now))
+    show(["what", "rows"], [[name, f"{value:,}"] for name, value in report._asdict().items() if isinstance(value, int)])
+
+
+@field_app.command("report")
+def field_report(
+    home: Annotated[Path, HOME],
+    server: Annotated[str, SERVER],
+    bearer: Annotated[Path | None, BEARER] = None,
+    ca: Annotated[Path | None, CA] = None,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Report what was done, and fetch nothing; exit code 1 where the server knows other content of a token."""
+    with homes.reached(server, bearer, ca) as tools:
+        codes = homes.field_tool(home).report(tools, now=moment(now))
+    conflicts = sum(code == Code.REPLAY_CONFLICT for code in codes.values())
+    output.print(f"{len(codes):,} outcomes reported, {conflicts:,} in conflict.", markup=False)
+    if conflicts:
+        raise typer.Exit(Exit.REFUSED)
+
+
+@field_app.command("current")
+def field_current(
+    home: Annotated[Path, HOME],
+    expiring_before: Annotated[str | None, typer.Option(metavar="TIME", help="Only what expires before.")] = None,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Current Commands: what is held and wished for."""
+    before = None if expiring_before is None else moment(expiring_before)
+    lines = homes.field_tool(home).current_commands(now=moment(now), expiring_before=before)
+    rows = [
+        [
+            line.device,
+            line.token_type,
+            ",".join(action.name.lower() for action in Action if line.actions >> action & 1),
+            line.state.name.lower(),
+            "-" if line.uses_left is None else str(line.uses_left),
+        ]
+        for line in lines
+    ]
+    show(["device", "type", "actions", "state", "uses left"], rows)
+
+
+@field_app.command("preflight")
+def field_preflight(
+    home: Annotated[Path, HOME],
+    plan: Annotated[list[str], typer.Argument(metavar="DEVICE=ACTION...", help="Such as ert:5=read_endpoint.")],
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Decide a planned route from what is held."""
+    rows = [_planned(text) for text in plan]
+    results = homes.field_tool(home).preflight(rows, now=moment(now))
+    for place, (device, action) in enumerate(rows):
+        output.print(f"{device} {action.name.lower()}: {results.explain(place)}", markup=False)
+    if set(results["decision"].to_pylist()) - {Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN}:
+        raise typer.Exit(Exit.REFUSED)
+
+
+@field_app.command("work")
+def field_work(
+    home: Annotated[Path, HOME],
+    action: str,
+    meter: Annotated[Path, typer.Option(metavar="FILE", help="The simulated device that is before you.")],
+    *,
+    key_exchange: Annotated[bool, typer.Option("--key-exchange", help="The tool can exchange keys with it.")] = False,
+    lose_answer: Annotated[
+        bool, typer.Option("--lose-answer", help="Let the device hear it, and no answer come.")
+    ] = False,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Do an action at a device, if the policy allows it."""
+    at = moment(now)
+    link = homes.MeterInFile(meter, at, loses_answers=lose_answer)
+    result = homes.field_tool(home).work(
+        link.device.device, member(Action, action, "action"), link, now=at, key_exchange=key_exchange
+    )
+    for sent, answer in zip(result.sent, result.answers, strict=False):
+        said = json.dumps(answer.data, sort_keys=True)
+        output.print(f"{sent.name.lower()}: {answer.outcome.name.lower()} {said}", markup=False)
+    if len(result.answers) < len(result.sent):
+        output.print(f"{result.sent[-1].name.lower()}: sent, and no answer came; it may be sent again")
+        raise typer.Exit(Exit.REFUSED)
+    if (
+        result.decision not in {Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN}
+        or result.answers[-1].outcome is Done.REFUSED
+    ):
+        output.print(f"{result.decision.name.lower()}: {reason_name(result.reason)}", markup=False)
+        output.print(result.explanation, markup=False)
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _planned(text: str) -> tuple[str, Action]:
+    device, separator, action = text.partition("=")
+    if not separator:
+        raise UsageError(f"{text!r} in a plan", "wanted DEVICE=ACTION, such as ert:5=read_endpoint")
+    return device, member(Action, action, "action")

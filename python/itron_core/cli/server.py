@@ -1,0 +1,111 @@
+"""The tools server on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import closing, suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from itron_core.cli import homes
+from itron_core.cli.shared import HOME, NOW, UsageError, app, group, moment, output, write_secret
+
+if TYPE_CHECKING:
+    import uvicorn
+
+READY_EVERY = 0.02
+server_app = group("The tools server, which holds what was issued.")
+
+ROOTS = typer.Option("--keyring", "-k", metavar="FILE", help="The roots that it trusts: a JWK set.")
+
+
+@server_app.command("init")
+def server_init(home: Annotated[Path, HOME], keyring: Annotated[Path, ROOTS]) -> None:
+    """Make a tools server."""
+    homes.make_server_home(home, keyring)
+    output.print(f"A tools server in {home}.", markup=False)
+
+
+@server_app.command("bearer")
+def server_bearer(
+    home: Annotated[Path, HOME],
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="Where the bearer token goes; must not exist yet.")],
+    user: Annotated[str, typer.Option(help="Whose it is.")],
+    role: Annotated[list[str], typer.Option(help="field_tool, manager or reader; repeatable.")],
+    *,
+    tool: Annotated[str, typer.Option(help="The field tool's name.")] = "",
+    unit: Annotated[str, typer.Option(help="The business unit.")] = "",
+    seconds: Annotated[int, typer.Option(min=1, max=86_400, help="For how long it is in force.")] = 28_800,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Make the bearer token with which a field tool or a manager is let in."""
+    from itron_core.bearers import bearer_token
+
+    signer = homes.bearer_signer(home)
+    token = bearer_token(signer, subject=user, roles=role, tool=tool, unit=unit, now=moment(now), lifetime=seconds)
+    write_secret(target, token.encode() + b"\n")
+    output.print(f"A bearer token of {user} ({', '.join(role)}) in {target}.", markup=False)
+
+
+@app.command()
+def serve(
+    home: Annotated[Path, HOME],
+    keyring: Annotated[Path | None, ROOTS] = None,
+    *,
+    host: Annotated[str, typer.Option(help="The address that it listens at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8_470,
+    certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: certificates, PEM.")] = None,
+    private_key: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: their key, PEM.")] = None,
+) -> None:
+    """Serve a tools server over HTTP until interrupted; with --keyring it is made if there is none."""
+    import uvicorn
+
+    from itron_core.service import create_app
+
+    if certificate is None and not _is_loopback(host):
+        raise UsageError(
+            f"http at {host}: bearer tokens would cross a network",
+            "--certificate FILE --private-key FILE, or stay at 127.0.0.1 behind a proxy that speaks https",
+        )
+    if keyring is not None and not home.exists():
+        homes.make_server_home(home, keyring)
+    key = homes.bearer_signer(home).public_key
+    service = create_app(homes.server(home), bearer_key=key, clock=lambda: int(time.time()))
+    settings = uvicorn.Config(
+        service, log_level="warning", lifespan="off", ssl_certfile=certificate, ssl_keyfile=private_key
+    )
+    with closing(_listening(host, port)) as listening:
+        address, taken = listening.getsockname()[:2]
+        named = f"[{address}]" if ":" in address else address
+        line = f"Serving {home} at {'http' if certificate is None else 'https'}://{named}:{taken}"
+        with suppress(KeyboardInterrupt):  # the usual end
+            asyncio.run(_serve(uvicorn.Server(settings), listening, line))
+
+
+async def _serve(server: uvicorn.Server, listening: socket.socket, line: str) -> None:
+    """Serve, and print a line as soon as whoever reads it may connect, or send a signal."""
+    serving = asyncio.create_task(server.serve([listening]))
+    while not (server.started or serving.done()):  # noqa: ASYNC110  # uvicorn has no event for it
+        await asyncio.sleep(READY_EVERY)
+    output.print(line, markup=False)
+    await serving
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise UsageError(f"{host}:{port}: {error}", "another --host or --port") from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,118 @@
+"""`itron-core serve` as a process: https with certificates of one's own, and its end by a signal."""
+
+import ipaddress
+import re
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("uvicorn")
+pytest.importorskip("httpx")
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+PROGRAM = Path(sys.executable).parent / "itron-core"
+
+
+def run(folder, *arguments):
+    return subprocess.run([PROGRAM, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+
+def done(folder, *arguments):
+    result = run(folder, *arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def write_certificate(folder):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tools server of a test")])
+    today = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem, pkcs8, bare = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "tls.crt").write_bytes(certificate.public_bytes(pem))
+    (folder / "tls.key").write_bytes(key.private_bytes(pem, pkcs8, bare))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    done(tmp_path, "manager", "init", "ism", "--utility", "UTIL0001")
+    done(tmp_path, "manager", "role", "ism", "worker", "--permissions", "all")
+    done(tmp_path, "manager", "user", "ism", "fred", "--role", "worker", "--unit", "gas")
+    return tmp_path
+
+
+@pytest.fixture
+def serve(folder):
+    started = []
+
+    def start(*options):
+        arguments = [PROGRAM, "serve", "tools", "--keyring", "ism/root.jwks", "--port", "0", *options]
+        process = subprocess.Popen(arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        started.append(process)
+        line = process.stdout.readline()
+        found = re.fullmatch(r"Serving tools at (https?://127\.0\.0\.1:\d+)\n", line)
+        assert found, line + process.stdout.read()
+        return process, found[1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_manager_and_a_tool_over_https(folder, serve):
+    write_certificate(folder)
+    _, url = serve("--certificate", "tls.crt", "--private-key", "tls.key")
+    assert url.startswith("https://")
+    done(folder, "server", "bearer", "tools", "ism.bearer", "--user", "ism", "--role", "manager")
+    fred = ["--user", "fred", "--role", "field_tool", "--unit", "gas", "--tool", "tablet-7"]
+    done(folder, "server", "bearer", "tools", "fred.bearer", *fred)
+    done(folder, "field", "init", "tablet", "--tool", "tablet-7", "--keyring", "ism/root.jwks")
+
+    sync = ["field", "sync", "tablet", url, "--user", "fred", "--bearer", "fred.bearer"]
+    unknown = run(folder, *sync)
+    assert (unknown.returncode, "could not be asked" in unknown.stderr) == (3, True), unknown.stderr
+    deliver = ["manager", "deliver", "ism", url, "--bearer", "ism.bearer", "--ca", "tls.crt"]
+    assert done(folder, *deliver) == "0 tokens delivered, 0 outcomes collected.\n"
+    assert "outcomes" in done(folder, *sync, "--ca", "tls.crt")
+    assert done(folder, *(word.replace("sync", "report") for word in sync[:4]), *sync[6:], "--ca", "tls.crt") == (
+        "0 outcomes reported, 0 in conflict.\n"
+    )
+    # A tool's bearer is no manager's.
+    refused = run(folder, *deliver[:4], "--bearer", "fred.bearer", "--ca", "tls.crt")
+    assert (refused.returncode, "manager" in refused.stderr) == (1, True), refused.stderr
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_by_a_signal_and_starts_again(folder, serve, end):
+    for _ in range(2):
+        process, _ = serve()
+        process.send_signal(end)
+        said, _ = process.communicate(timeout=30)
+        assert (process.returncode, said) == (0 if end is signal.SIGINT else -signal.SIGTERM, "")
+
+
+def test_a_port_that_is_taken_is_said(folder, serve):
+    _, url = serve()
+    port = url.rpartition(":")[2]
+    refused = run(folder, "serve", "tools", "--port", port)
+    assert (refused.returncode, "another --host or --port" in refused.stderr) == (2, True)
