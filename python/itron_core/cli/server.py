@@ -62,7 +62,10 @@ def serve(
     certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: certificates, PEM.")] = None,
     private_key: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: their key, PEM.")] = None,
 ) -> None:
-    """Serve a tools server over HTTP until interrupted; with --keyring it is made if there is none."""
+    """Serve a tools server over HTTP until interrupted.
+
+    With --keyring it is made if there is none.
+    """
     import uvicorn
 
     from itron_core.service import create_app
