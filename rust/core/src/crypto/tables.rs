@@ -21,9 +21,9 @@ type Sizes = &'static [(u32, u64)];
 const ED25519_LANES: Sizes = &[(6, 50), (8, 500), (11, 8_000), (12, 50_000)];
 /// Portable, built in 0.37, 1.1, 2.0 and 8.9 ms, against 35 us a row without, then 7.6, 6.7, 6.4 and 6.0 us.
 const ED25519_PORTABLE: Sizes = &[(6, 14), (8, 1_200), (9, 6_000), (11, 25_000)];
-/// In lanes, built in 0.19, 0.45, 1.4 and 8.5 ms, against 6.5 us a row without, then 1.23, 1.03, 0.93 and 0.85 us.
-const P256_LANES: Sizes = &[(6, 40), (8, 1_000), (10, 4_000), (13, 50_000)];
-/// Portable, built in the same times, against 58 us a row without, then 7.0, 5.8, 5.3 and 4.7 us.
+/// In lanes, built in 0.11, 0.20, 0.50 and 2.7 ms, against 6.5 us a row without, then 1.23, 1.03, 0.93 and 0.85 us.
+const P256_LANES: Sizes = &[(6, 25), (8, 400), (10, 2_000), (13, 10_000)];
+/// Portable, built in 0.25, 0.58, 1.4 and 8.5 ms, against 58 us a row without, then 7.0, 5.8, 5.3 and 4.7 us.
 const P256_PORTABLE: Sizes = &[(6, 4), (8, 250), (10, 2_000), (13, 20_000)];
 
 /// Rows that kernels in lanes verify without tables in the time of one.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::wildcard_imports, reason = "the names of intrinsics all begin with _mm")]
 
+mod build;
 mod each;
 mod few;
 mod field;
@@ -19,6 +20,7 @@ use super::limbs::{self, Limbs};
 use super::point::Affine;
 use super::portable;
 use super::table::Table;
+pub(crate) use build::multiples;
 use lanes::Vectors;
 use std::arch::x86_64::__mmask8;
 use sums::Slot;

@@ -5,6 +5,7 @@ mod degenerate;
 mod one_off;
 mod scalars;
 mod signatures;
+mod tables;
 mod wycheproof;
 
 use super::equation::{self, Divide, Scalars};
