@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build demo tour test check fuzz bench bench-ci constraints clean
+.PHONY: help build demo tour test check fuzz bench bench-ci peers constraints clean
 
 help: # List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,6 +54,9 @@ fuzz: # Fuzz every target for SECONDS (10) each, from its seeds; the first crash
 
 bench: build # Measure everything beside its peers; writes benches/results/
 	$(BIN)/python benches/run.py full
+
+peers: $(VENV)/.installed # Measure the kernels beside Rust's libraries; writes benches/results/rust-peers.json
+	$(BIN)/python benches/run.py peers
 
 bench-ci: build # Measure in two minutes; fails when a ratio to pyca fell
 	$(BIN)/python benches/run.py ci

@@ -1,6 +1,8 @@
 """Run the benches and write what they found.
 
-`full`     every size, on this machine's kernels and forced portable, and the stream; writes benches/results/ and the README's table
+`peers`    the kernels beside Rust's libraries; writes benches/results/rust-peers.json
+`full`     every size, on this machine's kernels and forced portable, and the stream, and `peers`; writes benches/results/ and the
+           README's table
 `ci`       under two minutes; writes build/bench/ and fails when a ratio to pyca is below the recorded one by more than a share
 `record`   runs what `ci` runs, on both sets of kernels, and records the ratios for `ci` to compare with
 """
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import report
+import rust
 
 BENCHES = Path(__file__).parent
 ROOT = BENCHES.parent
@@ -46,6 +49,7 @@ def full() -> int:
         f"# Results\n\nWritten by `make bench`. {report.machine_of(auto)}.\n\n"
         f"![ratios](speed.svg)\n\n{report.table_of(rows)}\n"
         f"## Forced portable\n\n{report.table_of(portable_rows)}\n"
+        f"## Beside Rust's libraries\n\n{beside_rust()}\n"
         f"## A stream\n\n{stream['tokens']:,} tokens in batches of 65,536: {report.short(stream['per_second'])} a second, "
         f"peak of resident memory {stream['peak_mib_after_5_batches']:.0f} MiB after five batches, "
         f"{stream['peak_mib_at_the_end']:.0f} MiB at the end.\n"
@@ -58,6 +62,21 @@ def full() -> int:
     (RESULTS / "stream.json").write_text(json.dumps(stream, indent=1) + "\n")
     into_readme(f"{report.machine_of(auto)}.\n\n{report.table_of(headlines(rows))}")
     print(pages)
+    return 0
+
+
+def beside_rust() -> str:
+    """Measure, write the results, and return them as Markdown; where nothing can be measured, the reason."""
+    try:
+        measured = rust.measure()
+    except rust.MissingError as reason:
+        return f"Not measured: {reason}.\n"
+    (RESULTS / "rust-peers.json").write_text(json.dumps(measured, indent=1) + "\n")
+    return rust.section_of(measured)
+
+
+def peers() -> int:
+    print("\n" + beside_rust())
     return 0
 
 
@@ -128,5 +147,5 @@ def record() -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["full", "ci", "record"])
-    sys.exit({"full": full, "ci": ci, "record": record}[parser.parse_args().what]())
+    parser.add_argument("what", choices=["full", "peers", "ci", "record"])
+    sys.exit({"full": full, "peers": peers, "ci": ci, "record": record}[parser.parse_args().what]())
