@@ -1,5 +1,6 @@
 //! Chunks of rows, shared among threads that wait between calls.
 
+use crate::placement::Placement;
 use crate::process::PerProcess;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::HashMap;
@@ -54,9 +55,14 @@ pub(crate) fn in_chunks<S: Split>(output: S, threads: usize, work: &(impl Fn(usi
         return work_off();
     }
     let busy = AtomicUsize::new(threads - 1);
-    pool(threads - 1).in_place_scope(|scope| {
+    let pool = pool(threads - 1);
+    pool.placement.keep_off();
+    pool.threads.in_place_scope(|scope| {
         for _ in 1..threads {
             scope.spawn(|_| {
+                if let Some(index) = pool.threads.current_thread_index() {
+                    pool.placement.awake(index);
+                }
                 work_off();
                 busy.fetch_sub(1, Ordering::Release);
             });
@@ -94,12 +100,26 @@ impl<S: Split> Queue<S> {
     }
 }
 
+/// Threads that wait.
+struct Pool {
+    threads: ThreadPool,
+    placement: Arc<Placement>,
+}
+
+impl Pool {
+    fn new(threads: usize) -> Self {
+        let placement = Arc::new(Placement::new(threads));
+        let started = Arc::clone(&placement);
+        let threads = ThreadPoolBuilder::new().num_threads(threads).start_handler(move |index| started.started(index));
+        Self { threads: threads.build().expect("INVARIANT: a thread can be started"), placement }
+    }
+}
+
 /// This process's threads, made at their first use and kept.
-fn pool(threads: usize) -> Arc<ThreadPool> {
-    static POOLS: PerProcess<Mutex<HashMap<usize, Arc<ThreadPool>>>> = PerProcess::new();
+fn pool(threads: usize) -> Arc<Pool> {
+    static POOLS: PerProcess<Mutex<HashMap<usize, Arc<Pool>>>> = PerProcess::new();
     let mut pools = POOLS.get().lock().unwrap_or_else(PoisonError::into_inner);
-    let make = || ThreadPoolBuilder::new().num_threads(threads).build().expect("INVARIANT: a thread can be started");
-    Arc::clone(pools.entry(threads).or_insert_with(|| Arc::new(make())))
+    Arc::clone(pools.entry(threads).or_insert_with(|| Arc::new(Pool::new(threads))))
 }
 
 #[cfg(test)]
