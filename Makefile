@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build demo tour test check fuzz bench bench-ci peers constraints clean
+.PHONY: help build demo tour test check fuzz bench bench-ci instructions peers constraints clean
 
 help: # List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -58,8 +58,11 @@ bench: build # Measure everything beside its peers; writes benches/results/
 peers: $(VENV)/.installed # Measure the kernels beside Rust's libraries; writes benches/results/rust-peers.json
 	$(BIN)/python benches/run.py peers
 
-bench-ci: build # Measure in two minutes; fails when a ratio to pyca fell
+bench-ci: build instructions # Measure in two minutes; fails when a ratio to pyca fell, or instructions rose
 	$(BIN)/python benches/run.py ci
+
+instructions: $(VENV)/.installed # Count the portable path's instructions (valgrind); fails when they rose
+	$(BIN)/python benches/instructions.py check
 
 build: $(VENV)/.built # Build the extension for this machine (a release build), if its sources changed
 

@@ -97,9 +97,9 @@ def section_of(report: dict[str, Any]) -> str:
     lines = ["| what | ns a row | times ours |", "|---|---:|---:|"]
     for contest in report["contests"]:
         lines.append(f"| **{contest['what']}**, {contest['rows']:,} rows | | |")
-        lines += [
-            f"| {one['name']} | {one['ns_a_row']:,.4g} | {one['times_ours']:.2f} |" for one in contest["contestants"]
-        ]
+        for one in contest["contestants"]:
+            digits = 0 if one["ns_a_row"] >= 1_000 else 1
+            lines.append(f"| {one['name']} | {one['ns_a_row']:,.{digits}f} | {one['times_ours']:.2f} |")
     of = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     left_out = "".join(f"\nLeft out: {what}: {reason}.\n" for what, reason in report["left_out"].items())
     return (

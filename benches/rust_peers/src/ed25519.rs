@@ -2,7 +2,8 @@
 //! aws-lc-rs; ring.
 //!
 //! The rules differ at their edges only, where no honest signer comes: `verify` of ed25519-dalek is cofactorless and takes
-//! keys and R of small order (`verify_strict` does not), `verify_batch` is cofactored in effect, and tells of no single row.
+//! keys and R of small order (`verify_strict` does not), `verify_batch` tells of no single row, and where torsion is in play its
+//! answer may differ from `verify`'s.
 
 use crate::cases::{Cases, NOW, TOKEN_TYPE};
 use crate::contest::{Contest, Contestant};
