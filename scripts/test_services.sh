@@ -7,6 +7,10 @@ softhsm() { # an HSM in software: tests/test_hsm.py
     command -v softhsm2-util >/dev/null || debian softhsm2
 }
 
+memcheck() { # tests/test_memcheck.py
+    command -v valgrind >/dev/null || debian valgrind
+}
+
 debian() { # PACKAGE
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "$1 is not installed; its tests are skipped"
@@ -22,3 +26,4 @@ install() { # PACKAGE
 }
 
 softhsm
+memcheck
