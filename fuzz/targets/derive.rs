@@ -1,16 +1,8 @@
 //! SHA-256, HMAC and CMAC of many messages, lanes and portable, against the libraries.
 #![no_main]
 
-use itron_core_fuzz::source::{Source, lengthened};
-use itron_core_fuzz::{derivation, portable};
+use itron_core_fuzz_checks::portable;
+use itron_core_fuzz_checks::targets::derive::check;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(init: portable::choose(), |data: &[u8]| {
-    let data = lengthened(data, 2_048);
-    let mut source = Source::new(&data);
-    match source.byte() % 3 {
-        0 => derivation::check_digests(&mut source),
-        1 => derivation::check_hmac(&mut source),
-        _ => derivation::check_cmac(&mut source),
-    }
-});
+fuzz_target!(init: portable::choose(), |data: &[u8]| check(data));

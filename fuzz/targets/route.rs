@@ -1,8 +1,7 @@
 //! Arbitrary rows of a route under arbitrary tables of needs.
 #![no_main]
 
-use itron_core_fuzz::routes;
-use itron_core_fuzz::source::{Source, lengthened};
+use itron_core_fuzz_checks::targets::route::check;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| routes::check(&mut Source::new(&lengthened(data, 2_048))));
+fuzz_target!(|data: &[u8]| check(data));

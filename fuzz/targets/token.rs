@@ -1,28 +1,7 @@
 //! Whole tokens through verification: arbitrary bytes, parts of genuine tokens, and edited documents that were signed.
 #![no_main]
 
-use itron_core::format::token_type::TokenType;
-use itron_core::token::verify::Call;
-use itron_core_fuzz::issuers::NOW;
-use itron_core_fuzz::source::{Source, lengthened};
-use itron_core_fuzz::tokens;
+use itron_core_fuzz_checks::targets::token::check;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
-    for token_type in TokenType::ALL {
-        tokens::check(&Call::new(token_type, NOW), data);
-    }
-    let choices = lengthened(data, 512);
-    let mut source = Source::new(&choices);
-    let token_type = source.choose(&TokenType::ALL);
-    let call = tokens::call(&mut source, token_type);
-    tokens::check_signed(&mut source, &call);
-    let altered: Vec<_> = (0..=source.below(5)).map(|_| tokens::altered(&mut source)).collect();
-    for token in &altered {
-        tokens::check(&call, token);
-    }
-    if source.once_in(16) {
-        // More than the rows for which no thread is woken.
-        tokens::check_many(&call, &altered, 65 + source.below(100));
-    }
-});
+fuzz_target!(|data: &[u8]| check(data));

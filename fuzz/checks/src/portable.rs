@@ -8,7 +8,7 @@ const VARIABLE: &str = "ITRON_CORE_KERNELS";
 /// Lets the second copy of the kernels choose the portable ones, and the first what the processor has. Called once,
 /// before anything else.
 pub fn choose() {
-    // SAFETY: libFuzzer calls this before it starts a thread, so nothing reads the environment meanwhile.
+    // SAFETY: libFuzzer and the test of the seeds call this before there is a thread, so nothing reads the environment meanwhile.
     unsafe { std::env::set_var(VARIABLE, "portable") };
     assert_eq!(portable::features::chosen(), portable::features::Features::default());
     // SAFETY: as above.

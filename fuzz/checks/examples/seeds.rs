@@ -1,8 +1,8 @@
-//! Writes the seeds that are made of real tokens: `cargo run --example seeds`, in this directory.
+//! Writes the seeds that are made of real tokens: `cargo run -p itron-core-fuzz-checks --example seeds`, in `fuzz/`.
 
 use itron_core::format::claims::Claims;
 use itron_core::format::cose::Envelope;
-use itron_core_fuzz::issuers::{GENUINE, KNOWN};
+use itron_core_fuzz_checks::issuers::{GENUINE, KNOWN};
 use std::path::Path;
 
 fn main() -> std::io::Result<()> {
