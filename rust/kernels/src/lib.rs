@@ -8,6 +8,8 @@ pub mod ed25519;
 pub mod features;
 mod field25519;
 pub mod hmac;
+mod huge_pages;
+mod inverse;
 pub mod p256;
 pub mod sha256;
 mod sha512;

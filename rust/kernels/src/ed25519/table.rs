@@ -5,7 +5,7 @@ use super::window::{WINDOWS, Window};
 use crate::features;
 use crate::field25519::Limbs;
 use crate::field25519::portable::{D, HALF, Tight, invert_all};
-use crate::p256::huge_pages;
+use crate::huge_pages;
 use std::sync::OnceLock;
 
 /// An affine point as (y + x)/2, (y - x)/2 and dxy, in two cache lines.

@@ -1,7 +1,7 @@
 //! Field elements on fiat-crypto's arithmetic, whose bounds are machine-checked.
 
 use super::{D_BYTES, HALF_BYTES, Limbs, SQRT_MINUS_ONE_BYTES};
-use crate::p256::inverse::Modulus;
+use crate::inverse::Modulus;
 use fiat_crypto::curve25519_64 as fiat;
 
 /// p, for inverses.

@@ -4,11 +4,13 @@
 //! The shape of p (its low 96 bits are ones) makes the Montgomery factor of each limb the limb itself; the
 //! tests hold every operation to fiat-crypto's machine-checked one.
 
-use super::inverse;
 use super::limbs::{self, Limbs, adc, mac};
+use crate::inverse::Modulus;
 
 /// p
 pub(crate) const P: Limbs = [0xffff_ffff_ffff_ffff, 0x0000_0000_ffff_ffff, 0, 0xffff_ffff_0000_0001];
+/// p, to invert by
+pub(crate) const MODULUS: Modulus = Modulus::new(&P);
 /// 2^512 mod p
 const R2: Limbs = [0x0000_0000_0000_0003, 0xffff_fffb_ffff_ffff, 0xffff_ffff_ffff_fffe, 0x0000_0004_ffff_fffd];
 
@@ -89,7 +91,7 @@ impl Fe {
     /// 1 / self; zero for zero. Its time depends on the value.
     pub(crate) fn invert(&self) -> Self {
         // (x 2^256)^-1 * 2^512 * 2^512 / 2^256 / 2^256 = x^-1 2^256
-        let inverse = inverse::P.invert(&self.0);
+        let inverse = MODULUS.invert(&self.0);
         Self(reduce(&limbs::wide_mul(&reduce(&limbs::wide_mul(&inverse, &R2)), &R2)))
     }
 }

@@ -10,8 +10,6 @@ mod avx512;
 mod digits;
 mod equation;
 mod field;
-pub(crate) mod huge_pages;
-pub(crate) mod inverse;
 mod limbs;
 mod one_off;
 mod point;

@@ -1,11 +1,13 @@
 //! Integers mod n, the order of the group: portable Montgomery arithmetic with 2^256.
 
-use super::inverse;
 use super::limbs::{self, Limbs, adc, mac};
+use crate::inverse::Modulus;
 
 /// n
 pub(crate) const N: Limbs =
     [0xf3b9_cac2_fc63_2551, 0xbce6_faad_a717_9e84, 0xffff_ffff_ffff_ffff, 0xffff_ffff_0000_0000];
+/// n, to invert by
+pub(crate) const MODULUS: Modulus = Modulus::new(&N);
 /// -n^-1 mod 2^64
 const N_PRIME: u64 = 0xccd1_c8aa_ee00_bc4f;
 /// 2^512 mod n
@@ -60,7 +62,7 @@ pub(crate) fn invert_all(scalars: &mut [Limbs], prefix: &mut [Limbs]) {
 /// With `a` a product of k plain scalars by `montgomery_mul`, `a = s1 .. sk / 2^(256 (k - 1))`: `a^-1 * 2^256`,
 /// from which multiplication by the others gives `sk^-1 * 2^256` again.
 fn invert(a: &Limbs) -> Limbs {
-    montgomery_mul(&inverse::N.invert(a), &R2)
+    montgomery_mul(&MODULUS.invert(a), &R2)
 }
 
 /// `n - a`, for `a` in 0..=n.

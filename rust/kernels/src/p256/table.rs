@@ -2,9 +2,9 @@
 
 use super::digits;
 use super::field::Fe;
-use super::huge_pages;
 use super::point::{self, Affine, Jacobian};
 use super::sums::{self, Slot};
+use crate::huge_pages;
 use std::sync::OnceLock;
 
 /// The windows a table can have, in bits.

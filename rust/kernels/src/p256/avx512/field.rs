@@ -6,7 +6,7 @@
 //! - columns, before their carries, are signed and below 2^58 in absolute value, and their whole value is not negative.
 
 use super::lanes::{self, Limbs52, MASK, Vectors, splat};
-use crate::p256::inverse;
+use crate::p256::field::MODULUS;
 use crate::p256::limbs::Limbs;
 use std::arch::x86_64::*;
 
@@ -152,7 +152,7 @@ pub(super) fn invert(a: &Vectors) -> Option<Vectors> {
         return None;
     }
     // (x 2^260)^-1 * 2^780 / 2^260 = x^-1 2^260
-    let inverse: Limbs = inverse::P.invert(&product);
+    let inverse: Limbs = MODULUS.invert(&product);
     let inverse = mul(&lanes::broadcast(&lanes::split_one(&inverse)), &lanes::broadcast(&R3));
     Some(mul(&mul(&mul(&inverse, &by_four), &by_two), &by_one))
 }

@@ -5,8 +5,8 @@
 
 use super::lanes::{self, Limbs52, Vectors, splat};
 use crate::p256::equation::Scalars;
-use crate::p256::inverse;
 use crate::p256::limbs::{self, Limbs};
+use crate::p256::scalar::MODULUS;
 use std::arch::x86_64::*;
 
 /// n
@@ -77,7 +77,7 @@ fn invert(a: &Vectors) -> Vectors {
     let fours = mul(&pairs, &by_two);
     let by_four = lanes::exchange::<4>(&fours);
     let all = lanes::reduce_once(&mul(&fours, &by_four), &N);
-    let inverse = inverse::N.invert(&lanes::unpack(&all)[0]);
+    let inverse = MODULUS.invert(&lanes::unpack(&all)[0]);
     debug_assert!(!limbs::is_zero(&inverse));
     let inverse = mul(&lanes::broadcast(&lanes::split_one(&inverse)), &lanes::broadcast(&R2));
     mul(&mul(&mul(&inverse, &by_four), &by_two), &by_one)

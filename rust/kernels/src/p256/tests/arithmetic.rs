@@ -2,7 +2,7 @@
 
 use super::super::field::{self, Fe};
 use super::super::limbs::Limbs;
-use super::super::{inverse, scalar};
+use super::super::scalar;
 use super::{Random, cases};
 use fiat_crypto::p256_64::*;
 use fiat_crypto::p256_scalar_64::*;
@@ -52,7 +52,7 @@ fn inverses_times_their_numbers_are_one() {
         let product = Fe(a).invert().mul(&Fe(a));
         assert_eq!(product, if a == [0; 4] { Fe::ZERO } else { Fe::ONE }, "{a:x?}");
         let a = random.below(&scalar::N);
-        let inverse = inverse::N.invert(&a);
+        let inverse = scalar::MODULUS.invert(&a);
         // a * a^-1 / 2^256, times 2^512 / 2^256
         let one = scalar_to_montgomery(&scalar::montgomery_mul(&a, &inverse));
         assert_eq!(one, [u64::from(a != [0; 4]), 0, 0, 0], "{a:x?}");

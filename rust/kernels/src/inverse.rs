@@ -5,7 +5,8 @@
 //! alone, as a matrix of small integers, and then applied to the whole. d and e follow with
 //! `d * x = f` and `e * x = g` mod the modulus, so that d is +-1/x when g has come to 0 and f to +-1.
 
-use super::limbs::Limbs;
+/// A number of four 64-bit limbs, least significant first.
+type Limbs = [u64; 4];
 
 const STEPS: u32 = 62;
 const MASK: u64 = (1 << STEPS) - 1;
@@ -16,10 +17,6 @@ pub(crate) struct Modulus {
     /// modulus^-1 mod 2^62
     inverse: u64,
 }
-
-/// p and n
-pub(crate) const P: Modulus = Modulus::new(&super::field::P);
-pub(crate) const N: Modulus = Modulus::new(&super::scalar::N);
 
 /// Five limbs of 62 bits; the top one carries the sign.
 type Wide = [i64; 5];
@@ -145,7 +142,7 @@ fn update_values(f: &Wide, g: &Wide, t: &Matrix) -> (Wide, Wide) {
     (row(t.u, t.v), row(t.q, t.r))
 }
 
-#[inline(always)]
+#[inline]
 fn product(a: i64, b: i64) -> i128 {
     i128::from(a) * i128::from(b)
 }
