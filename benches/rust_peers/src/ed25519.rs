@@ -5,7 +5,7 @@
 //! keys and R of small order (`verify_strict` does not), `verify_batch` tells of no single row, and where torsion is in play its
 //! answer may differ from `verify`'s.
 
-use crate::cases::{Cases, NOW, TOKEN_TYPE};
+use crate::cases::{Case, Cases, NOW, TOKEN_TYPE};
 use crate::contest::{Contest, Contestant};
 use crate::with_c;
 use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey, verify_batch};
@@ -59,11 +59,7 @@ pub fn contest(rows: usize) -> Contest {
 /// Rows for the kernels.
 #[must_use]
 pub fn rows<'a>(cases: &'a Cases, table: &'a Table) -> Vec<Row<'a>> {
-    let row = |case: &'a crate::cases::Case| Row {
-        table,
-        signature: &case.signature,
-        message: [&case.message, &[], &[], &[]],
-    };
+    let row = |case: &'a Case| Row { table, signature: &case.signature, message: [&case.message, &[], &[], &[]] };
     cases.rows.iter().map(row).collect()
 }
 
@@ -86,13 +82,19 @@ pub(crate) fn from_tokens(cases: &'static Cases) -> Contestant {
     })
 }
 
+/// Rows for the kernels, as if each had a key of its own.
+#[must_use]
+pub fn one_off_rows<'a>(cases: &'a Cases, key: &'a [u8; 32]) -> Vec<OneOffRow<'a>> {
+    let row = |case: &'a Case| OneOffRow {
+        public_key: key,
+        signature: &case.signature,
+        message: [&case.message, &[], &[], &[]],
+    };
+    cases.rows.iter().map(row).collect()
+}
+
 fn one_off(cases: &'static Cases) -> Contestant {
-    let key: &[u8; 32] = Box::leak(Box::new(key(cases)));
-    let rows: Vec<_> = cases
-        .rows
-        .iter()
-        .map(|case| OneOffRow { public_key: key, signature: &case.signature, message: [&case.message, &[], &[], &[]] })
-        .collect();
+    let rows = one_off_rows(cases, Box::leak(Box::new(key(cases))));
     Contestant::new("itron_core, no table", rows.len(), cases.verdicts(), move |verdicts| {
         verify_one_off(&rows, verdicts);
     })

@@ -54,13 +54,19 @@ fn by_table(cases: &'static Cases) -> Contestant {
     Contestant::new(OURS, rows.len(), cases.verdicts(), move |verdicts| verify(&rows, verdicts))
 }
 
+/// Rows for the kernels, as if each had a key of its own.
+#[must_use]
+pub fn one_off_rows<'a>(cases: &'a Cases, key: &'a [u8; 64]) -> Vec<OneOffRow<'a>> {
+    let row = |case: &'a Case| OneOffRow {
+        public_key: key,
+        signature: &case.signature,
+        message: [&case.message, &[], &[], &[]],
+    };
+    cases.rows.iter().map(row).collect()
+}
+
 fn one_off(cases: &'static Cases) -> Contestant {
-    let key: &[u8; 64] = Box::leak(Box::new(key(cases)));
-    let rows: Vec<_> = cases
-        .rows
-        .iter()
-        .map(|case| OneOffRow { public_key: key, signature: &case.signature, message: [&case.message, &[], &[], &[]] })
-        .collect();
+    let rows = one_off_rows(cases, Box::leak(Box::new(key(cases))));
     Contestant::new("itron_core, no table", rows.len(), cases.verdicts(), move |verdicts| {
         verify_one_off(&rows, verdicts);
     })

@@ -15,44 +15,57 @@ const BUDGET: f64 = 0.3;
 pub fn print() {
     println!("kernels: {:?}", features::chosen());
     let most = *COUNTS.last().expect("some counts");
-    let (cases, windows) = (ed25519::cases(most), [6, 8, 9, 10, 11, 12]);
-    sweep(ed25519::NAME, cases, &windows, |window| {
-        let table = ed25519_kernels::Table::new(&ed25519::key(cases), window).expect("a canonical key");
-        (table.size_in_bytes(), table, |table: &ed25519_kernels::Table, verdicts: &mut [bool]| {
-            let rows = &ed25519::rows(cases, table)[..verdicts.len()];
-            best(|| ed25519_kernels::verify(rows, verdicts))
-        })
-    });
-    let (cases, windows) = (esp256::cases(most), [6, 8, 10, 11, 12, 13, 14]);
-    sweep(esp256::NAME, cases, &windows, |window| {
-        let table = p256_kernels::Table::new(&esp256::key(cases), window).expect("a point");
-        (table.size_in_bytes(), table, |table: &p256_kernels::Table, verdicts: &mut [bool]| {
-            let rows = &esp256::rows(cases, table)[..verdicts.len()];
-            best(|| p256_kernels::verify(rows, verdicts))
-        })
-    });
+    ed25519_windows(ed25519::cases(most));
+    esp256_windows(esp256::cases(most));
 }
 
-/// `table` gives the bytes of a window's table, the table, and what times a call of as many rows as there are verdicts.
-fn sweep<T, Time: FnMut(&T, &mut [bool]) -> f64>(
-    name: &str,
-    cases: &Cases,
-    windows: &[u32],
-    mut table: impl FnMut(u32) -> (usize, T, Time),
-) {
-    println!("\n{name}, ns a row, by window and rows a call\n{:>8}{:>10}{:>10}", "window", "KiB", "built, ms");
-    for &window in windows {
-        let build = best(|| drop(table(window)));
-        let (bytes, table, mut time) = table(window);
-        print!("{window:>8}{:>10}{:>10.2}", bytes >> 10, build * 1e3);
-        for count in COUNTS {
-            let mut verdicts = vec![false; count];
-            let seconds = time(&table, &mut verdicts);
-            assert_eq!(verdicts, cases.verdicts()[..count], "wrong verdicts");
-            print!("{:>9.0} ({count})", seconds * 1e9 / count as f64);
-        }
-        println!();
+fn ed25519_windows(cases: &Cases) {
+    let key = ed25519::key(cases);
+    print_head(ed25519::NAME);
+    for window in [6, 8, 9, 10, 11, 12] {
+        let table = || ed25519_kernels::Table::new(&key, window).expect("a canonical key");
+        let (build, table) = (best(|| drop(table())), table());
+        let rows = ed25519::rows(cases, &table);
+        print_row(&name(window, table.size_in_bytes(), build), cases, |verdicts| {
+            ed25519_kernels::verify(&rows[..verdicts.len()], verdicts);
+        });
     }
+    let rows = ed25519::one_off_rows(cases, &key);
+    print_row("none", cases, |verdicts| ed25519_kernels::verify_one_off(&rows[..verdicts.len()], verdicts));
+}
+
+fn esp256_windows(cases: &Cases) {
+    let key = esp256::key(cases);
+    print_head(esp256::NAME);
+    for window in [6, 8, 10, 11, 12, 13, 14] {
+        let table = || p256_kernels::Table::new(&key, window).expect("a point");
+        let (build, table) = (best(|| drop(table())), table());
+        let rows = esp256::rows(cases, &table);
+        print_row(&name(window, table.size_in_bytes(), build), cases, |verdicts| {
+            p256_kernels::verify(&rows[..verdicts.len()], verdicts);
+        });
+    }
+    let rows = esp256::one_off_rows(cases, &key);
+    print_row("none", cases, |verdicts| p256_kernels::verify_one_off(&rows[..verdicts.len()], verdicts));
+}
+
+fn print_head(algorithm: &str) {
+    print!("\n{:<30}", format!("{algorithm}: ns a row, of calls of"));
+    println!("{}", COUNTS.map(|count| format!("{count:>8}")).concat());
+}
+
+fn name(window: u32, bytes: usize, build: f64) -> String {
+    format!("{window:>2} bits, {:>5} KiB, {:>6.2} ms", bytes >> 10, build * 1e3)
+}
+
+fn print_row(name: &str, cases: &Cases, mut verify: impl FnMut(&mut [bool])) {
+    let figures = COUNTS.map(|count| {
+        let mut verdicts = vec![false; count];
+        let seconds = best(|| verify(&mut verdicts));
+        assert_eq!(verdicts, cases.verdicts()[..count], "wrong verdicts");
+        format!("{:>8.0}", seconds * 1e9 / count as f64)
+    });
+    println!("{name:<30}{}", figures.concat());
 }
 
 /// Seconds of the best run within the budget.
