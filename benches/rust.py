@@ -54,11 +54,14 @@ def build_all() -> Built:
     except MissingError as reason:
         left_out["aws-lc-rs, ring"] = str(reason)
         program = build("peers", "--no-default-features")
-    try:
-        dalek = build("peers-avx512", "--no-default-features", flags=AVX512_BACKEND)
-    except MissingError as reason:
-        left_out["ed25519-dalek, AVX-512"] = str(reason)
-        dalek = None
+    dalek = None
+    if "avx512ifma" in get_cpu_info().get("flags", []):
+        try:
+            dalek = build("peers-avx512", "--no-default-features", flags=AVX512_BACKEND)
+        except MissingError as reason:
+            left_out["ed25519-dalek, AVX-512"] = str(reason)
+    else:
+        left_out["ed25519-dalek, AVX-512"] = "the processor has no AVX-512 IFMA"
     return Built(program, dalek, left_out)
 
 
