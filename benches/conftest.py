@@ -45,10 +45,11 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Work:
-    """A callable and how many items (tokens, rows, keys) one call of it does."""
+    """A callable and how many items (tokens, rows, keys) one call of it does; `before` is called first, untimed."""
 
     call: Callable[[], object]
     items: int
+    before: Callable[[], object] = tuple
 
 
 @pytest.fixture
@@ -58,20 +59,23 @@ def rounds(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def beside(benchmark: Any, rounds: int) -> Callable[..., None]:
-    """Time ours beside its peers; the first peer is the one whose ratio counts."""
+    """Time ours beside its peers; the first peer is the one whose ratio counts. `at_most` rounds, where one is long."""
 
-    def run(what: str, unit: str, ours: Work, **peers: Work) -> None:
+    def run(what: str, unit: str, ours: Work, *, at_most: int = rounds, **peers: Work) -> None:
         times: dict[str, list[float]] = {name: [] for name in peers}
 
         def peers_once() -> None:
             for name, peer in peers.items():
+                peer.before()
                 started = time.perf_counter()
                 peer.call()
                 times[name].append((time.perf_counter() - started) / peer.items)
+            ours.before()
 
         for _ in range(max(1, min(50, WARM_ITEMS // ours.items))):
+            ours.before()
             ours.call()
-        benchmark.pedantic(ours.call, setup=peers_once, rounds=rounds, iterations=1)
+        benchmark.pedantic(ours.call, setup=peers_once, rounds=min(at_most, rounds), iterations=1)
         own = [seconds / ours.items for seconds in benchmark.stats.stats.data]
         pairs = {name: list(zip(measured, own, strict=True)) for name, measured in times.items()}
         benchmark.extra_info |= {

@@ -1,16 +1,20 @@
-"""Single-use decisions a second on SQLite, every batch on the disk before it is answered.
+"""What is on the disk before it is answered: single-use decisions, and entries of the audit log, a second.
 
-The peer is the plain way: one transaction a decision, a look-up and an insert, on the same settings.
+The peer of a decision is the plain way: one transaction each, a look-up and an insert, on the same settings. The peer of an
+entry is a line at the end of a file and a sync, for the same batch: what a log costs that shows nothing.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import sqlite3
 
 import pytest
 
-from conftest import Work
+from conftest import NOW, Work
+from itron_core import LocalSigner
+from itron_core.audit import AuditLog, audit_entry, verify
 from itron_core.ledger import Ledger, Use
 from itron_core.store import open_store
 
@@ -50,3 +54,33 @@ def test_decide(beside, tmp_path, batch):
     )
     store.close()
     plain.close()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("batch", ITEMS)
+def test_append(beside, tmp_path, batch):
+    signer = LocalSigner.generate()
+    log = AuditLog(tmp_path / "log", signer, origin="bench.example/audit")
+    plain = os.open(tmp_path / "plain.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def entries():
+        return [audit_entry("used", NOW, device=f"ert:{number}", number=number) for number in range(batch)]
+
+    def ours():
+        for _ in range(ITEMS[batch] // batch):
+            log.append(entries())
+
+    def lines():
+        for _ in range(ITEMS[batch] // batch):
+            os.write(plain, b"".join(entry + b"\n" for entry in entries()))
+            os.fsync(plain)
+
+    beside(
+        f"audit log, batches of {batch:,}",
+        "entries",
+        Work(ours, ITEMS[batch]),
+        lines_of_a_file=Work(lines, ITEMS[batch]),
+    )
+    os.close(plain)
+    found = verify(tmp_path / "log", signer.public_key, origin="bench.example/audit")
+    assert found.size == log.size > 0

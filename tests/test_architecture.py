@@ -22,7 +22,19 @@ ARROWS = {
     "audit": {"_rust", "errors", "issuing"},
     "authority": {"_rust", "audit", "errors", "issuing", "journal", "store"},
     "cli": {
-        *("_files", "_rust", "audit", "bearers", "device", "errors", "explain", "field_tool", "issuing", "levels", "manager"),
+        *(
+            "_files",
+            "_rust",
+            "audit",
+            "bearers",
+            "device",
+            "errors",
+            "explain",
+            "field_tool",
+            "issuing",
+            "levels",
+            "manager",
+        ),
         *("material", "policy", "routes", "store", "testing", "tokens", "tools_server"),
         *("remote", "service"),
     }
@@ -35,11 +47,14 @@ ARROWS = {
     | {"routes", "store", "tools_server"},
     "hsm": {"_rust", "errors", "levels", "material"},
     "intake": {"_rust", "levels", "material"},
+    "issuance": {
+        *("_rust", "audit", "eligibility", "errors", "issuing", "journal", "levels", "material", "store"),
+    },
     "journal": {"audit", "store"},
     "ledger": {"levels", "store"},
     "manager": {
-        *("_rust", "audit", "authority", "confirmations", "eligibility", "errors", "issuing", "journal", "levels"),
-        *("material", "store", "tools_server"),
+        *("_rust", "audit", "authority", "confirmations", "eligibility", "errors", "issuance", "issuing", "journal"),
+        *("levels", "material", "store", "tools_server"),
     },
     "material": {"errors", "levels"},
     "remote": {"errors", "material", "tools_server", "wire"},

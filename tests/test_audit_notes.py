@@ -9,7 +9,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from itron_core import AuditError, InputError, LocalSigner, verify_signatures
-from itron_core.audit import Checkpoint, audit_entry, read_checkpoint, read_verifier, verifier_of, write_checkpoint
+from itron_core.audit import (
+    Checkpoint,
+    audit_entries,
+    audit_entry,
+    read_checkpoint,
+    read_verifier,
+    verifier_of,
+    write_checkpoint,
+)
 from itron_core.audit.notes import _taken_apart
 from reference.merkle import open_note
 
@@ -285,6 +293,36 @@ def test_entries_are_deterministic_json():
     )
     assert audit_entry("Zähler", 5, b=1, a="x\n") == audit_entry("Zähler", 5, a="x\n", b=1)
     assert audit_entry("Zähler", 5) == '{"at":5,"kind":"Zähler"}'.encode()
+
+
+VALUES = st.one_of(st.text(), st.integers(), st.binary())
+FACTS = st.dictionaries(st.text().filter(lambda name: name not in {"at", "kind", "now"}), VALUES, max_size=4)
+
+
+@given(FACTS, st.lists(st.tuples(VALUES, VALUES), max_size=5), st.lists(st.text(), min_size=2, max_size=2, unique=True))
+def test_entries_of_columns_are_those_of_their_rows(facts, rows, names):
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    if columns.keys() & {"at", "kind", *facts}:
+        with pytest.raises(InputError):
+            audit_entries("issued", 5, columns, **facts)
+        return
+    try:
+        expected = [audit_entry("issued", 5, **facts, **dict(zip(names, row, strict=True))) for row in rows]
+    except InputError:  # a half of a surrogate pair
+        with pytest.raises(InputError):
+            audit_entries("issued", 5, columns, **facts)
+        return
+    except TypeError:  # the name of a parameter of its own
+        return
+    assert audit_entries("issued", 5, columns, **facts) == expected
+
+
+@pytest.mark.parametrize(
+    "columns", [{}, {"a": [1], "b": [1, 2]}, {"at": [1]}, {"kind": ["x"]}, {"c": [1]}, {"a": [True]}, {"a": [None]}]
+)
+def test_columns_of_entries_that_are_none(columns):
+    with pytest.raises(InputError):
+        audit_entries("issued", 5, columns, c=1)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from itron_core import (
     SecurityLevel,
     StoreError,
     derive_key,
+    issuance,
     verify_token,
     verify_tokens,
 )
@@ -43,6 +44,7 @@ SIGNER = LocalSigner.generate()
 ROOT = LocalSigner.generate()
 DEVICES = [f"ert:{number}" for number in range(100, 150)]
 UNLIMITED = Limits(alone=10**9, critical=10**9)
+CHUNKS = ["8192", "7"]
 KILLS = int(os.environ.get("ITRON_CORE_KILLS", "25"))
 
 
@@ -73,6 +75,11 @@ def store(store_url):
     store = open_store(store_url)
     yield store
     store.close()
+
+
+def reopened(store):
+    """The same database by a connection of its own."""
+    return open_store(getattr(store, "_path", None) or store._url)
 
 
 @pytest.fixture
@@ -373,6 +380,80 @@ def test_a_signer_that_fails_loses_nothing(store):
     again = SecurityManager(store, SIGNER)
     assert again.issue(now=NOW + 500).issued == 1
     assert [(row.sequence, row.issued_at) for row in issued(again)] == [(1, NOW)]
+
+
+def levels(manager):
+    """Ask for a level for all devices."""
+    return manager.request(
+        "olga", DEVICES, token_type="secure_command", actions=Action.SET_SECURITY_LEVEL, argument="full", now=NOW
+    )
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Chunks of 7 rows, so that 50 devices are many of them."""
+    monkeypatch.setattr(issuance, "ROWS_A_CHUNK", 7)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_request_of_many_chunks_is_issued_by_device(manager, store):
+    with store.write() as t:  # in the first, a middle and the last chunk, and a chunk of none
+        for device in [DEVICES[0], *DEVICES[21:28], DEVICES[49]]:
+            t.run("UPDATE manager_device SET sequence = ? WHERE device = ?", (2**63 - 1, device))
+    levels(manager)
+    refused = [DEVICES[0], *DEVICES[21:28], DEVICES[49]]
+    assert manager.issue(now=NOW) == ([1], 41, [(device, "sequence_spent") for device in refused])
+    rows = issued(manager)
+    assert [row.device for row in rows] == [device for device in DEVICES if device not in refused]
+    assert {row.sequence for row in rows} == {1}
+    check_audited(manager, rows)
+    codes = verify_tokens([row.token for row in rows], manager.keyring(now=NOW), now=NOW, token_type="secure_command")
+    assert set(codes["code"].to_pylist()) == {0}
+    with store.read() as t:
+        pending = dict(t.rows("SELECT device, pending_level FROM manager_device"))
+    assert {pending[device] for device in refused} == {3}
+    assert {pending[row.device] for row in rows} == {2}
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("calls", range(9))
+def test_a_signer_that_fails_between_chunks_loses_nothing(store, calls):
+    manager = peopled(SecurityManager(store, Failing(calls)))
+    levels(manager)
+    if calls < 8:
+        with pytest.raises(OSError, match="gone"):
+            manager.issue(now=NOW)
+    else:
+        manager.issue(now=NOW)
+    before = issued(manager)
+    # What was signed before the failure may wait for the next call, and nothing else.
+    assert len(before) in {min(7 * max(calls - 1, 0), 50), min(7 * calls, 50)}
+    again = SecurityManager(store, SIGNER)
+    assert again.issue(now=NOW + 500).issued == 50 - len(before)
+    rows = issued(again)
+    assert rows[: len(before)] == before
+    check_numbers(rows)
+    check_audited(again, rows)
+    assert [row.issued_at for row in rows] == [NOW] * 50
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_number_is_committed_before_its_token_is_signed(store):
+    class Watching(Failing):
+        def sign_many(self, messages):
+            with other.read() as t:
+                ((numbered,),) = t.rows("SELECT count(sequence) FROM manager_row")
+            seen.append((numbered, sum(map(len, signed)) + len(messages)))
+            signed.append(messages)
+            return SIGNER.sign_many(messages)
+
+    manager = peopled(SecurityManager(store, Watching(0)))
+    other, seen, signed = reopened(store), [], []
+    levels(manager)
+    manager.issue(now=NOW)
+    other.close()
+    assert [at_once for _, at_once in seen] == [7, 14, 21, 28, 35, 42, 49, 50]
+    assert all(numbered >= at_once for numbered, at_once in seen)
 
 
 def test_keys_rotate_with_overlap(store):
@@ -680,6 +761,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from test_manager import *
 signer = LocalSigner.from_pem(open(sys.argv[3]).read())
+issuance.ROWS_A_CHUNK = int(sys.argv[4])
 manager = SecurityManager(open_store(sys.argv[2]), signer, limits=UNLIMITED)
 while True:
     disconnect(manager, DEVICES)
@@ -721,8 +803,8 @@ def test_a_kill_issues_nothing_twice_and_loses_nothing_that_was_acknowledged(sto
     manager = peopled(SecurityManager(store, signer, limits=UNLIMITED))
     rng, before, cut = random.Random(3), [], 0
     arguments = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), store_url, str(pem)]
-    for _ in range(KILLS):
-        child = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    for number in range(KILLS):
+        child = subprocess.Popen([*arguments, CHUNKS[number % 2]], stdout=subprocess.PIPE, text=True)
         said = [child.stdout.readline()]
         time.sleep(rng.random() * 0.1)
         child.send_signal(signal.SIGKILL)
@@ -759,7 +841,7 @@ def test_two_processes_release_one_token_a_sequence_number(store_url, pem):
     store = open_store(store_url)
     manager = peopled(SecurityManager(store, signer, limits=UNLIMITED))
     arguments = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), store_url, str(pem)]
-    children = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    children = [subprocess.Popen([*arguments, size], stdout=subprocess.PIPE, text=True) for size in CHUNKS]
     for child in children:
         for _ in range(5):
             child.stdout.readline()

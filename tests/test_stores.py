@@ -50,6 +50,26 @@ def test_an_exception_undoes_all(store):
     assert count(store) == 0
 
 
+@pytest.mark.parametrize("size", [0, 1, 3, 20_000])
+def test_a_block_is_as_its_rows_one_by_one(store, size):
+    rows = [(number, None if number % 3 else f"'{number}?%s", bytes([number % 256])) for number in range(size)]
+    with store.write() as t:
+        t.run_block("INSERT INTO thing VALUES {rows}", rows)
+    with store.read() as t:
+        assert t.rows("SELECT * FROM thing ORDER BY number") == rows
+
+
+def test_a_block_is_undone_with_its_transaction(store):
+    def twice():
+        with store.write() as t:
+            t.run_block("INSERT INTO thing VALUES {rows}", [(number, "a", b"") for number in range(20_000)])
+            t.run_block("INSERT INTO thing VALUES {rows}", [(20_000, "a", b""), (19_999, "a", b"")])
+
+    with pytest.raises(StoreError):
+        twice()
+    assert count(store) == 0
+
+
 def test_insert_new_says_which_were_new(store):
     sql = "INSERT INTO thing VALUES (?, ?, NULL) ON CONFLICT DO NOTHING"
     with store.write() as t:

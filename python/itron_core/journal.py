@@ -37,8 +37,8 @@ class Journal:
         """Add entries as part of the transaction."""
         if entries:
             start = self._length(transaction)
-            transaction.run_many(
-                "INSERT INTO journal_entry VALUES (?, ?, ?)",
+            transaction.run_block(
+                "INSERT INTO journal_entry VALUES {rows}",
                 [(self._party, position, entry) for position, entry in enumerate(entries, start)],
             )
 

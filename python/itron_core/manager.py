@@ -10,21 +10,31 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from itron_core._rust import MasterKey, derive_keys, prepare_tokens
+from itron_core._rust import prepare_tokens
 from itron_core.audit import audit_entry
 from itron_core.authority import Authority
 from itron_core.confirmations import Issued, Known, Told, check_page, is_of, is_spent, teaches, told
-from itron_core.eligibility import actions_of, check_kind, command_of, is_critical, lacking, session_of, sorted_out
+from itron_core.eligibility import actions_of, check_kind, is_critical, lacking, session_of, sorted_out
 from itron_core.errors import ExchangeError, InputError, RequestRefused
-from itron_core.issuing import issue_tokens
+from itron_core.issuance import (
+    LONGEST_LIFETIME,
+    OPEN,
+    Issuance,
+    Numbered,
+    RemoteMasterKey,
+    Wanted,
+    asked_of,
+    columns_of,
+    take_chunk,
+)
 from itron_core.journal import Journal
 from itron_core.levels import Action, DeviceClass, Mode, Permission, SecurityLevel
-from itron_core.material import DeviceRecord, Material, MaterialState, Page, content_of, cti_of, device_id
+from itron_core.material import DeviceRecord, Material, MaterialState, Page, cti_of, device_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from itron_core._rust import Keyring
+    from itron_core._rust import Keyring, MasterKey
     from itron_core.audit import AuditLog
     from itron_core.issuing import Signer
     from itron_core.material import Outcome
@@ -36,12 +46,8 @@ __all__ = ["IssueReport", "Limits", "ManagedServer", "RemoteMasterKey", "Request
 ROWS_A_CHUNK = 10_000
 VALUES_A_QUERY = 500
 DAY = 86_400
-LONGEST_LIFETIME = 31 * DAY
 LAST_SEQUENCE = 2**63 - 1
 EPOCHS = 2**32
-# docs/format.md, key derivation
-KDFS = {"kbkdf-hmac-sha256": 1, "kbkdf-cmac-aes256": 2, "hkdf-sha256": 3, "kbkdf-cmac-aes128": 4}
-DEFAULT_KDF = "kbkdf-hmac-sha256"
 ALL_PERMISSIONS = sum(Permission)
 WAITING, APPROVED, ALLOTTED, REJECTED = "waiting", "approved", "allotted", "rejected"
 
@@ -72,10 +78,14 @@ STEPS = [
     CREATE UNIQUE INDEX manager_row_serial ON manager_row (serial);
     CREATE INDEX manager_row_unsigned ON manager_row (request, device) WHERE token IS NULL AND sequence IS NOT NULL;
     CREATE TABLE manager_cursor (source TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL) STRICT
+    """,
+    # A request's numbers are taken in chunks, so that what is open has a number or not.
     """
+    DROP INDEX manager_row_unsigned;
+    CREATE INDEX manager_row_open ON manager_row (request, device) WHERE token IS NULL AND refused IS NULL
+    """,
 ]
 DEVICE = "device, unit, device_class, mode, security_level, level_verified, epoch"
-UNSIGNED = "token IS NULL AND sequence IS NOT NULL"
 
 
 class Limits(NamedTuple):
@@ -150,37 +160,6 @@ class ManagedServer(Protocol):
 
     def outcomes(self, after: int, limit: int) -> OutcomePage:
         """Return what tools have reported."""
-
-
-class RemoteMasterKey(Protocol):
-    """A master key that is held elsewhere, as `Pkcs11MasterKey` is."""
-
-    @property
-    def kdf(self) -> str:
-        """The name of its derivation."""
-
-    def check_values(self, device_ids: Iterable[str | bytes], *, utility: str | bytes, key_version: int) -> memoryview:
-        """Return the key check values, shape (n, 4)."""
-
-
-class _Wanted(NamedTuple):
-    """What a request asks for each of its devices."""
-
-    token_type: str
-    actions: int
-    argument: str
-    session_seconds: int | None
-    lifetime: int
-    subject: str | None
-
-
-class _Allotted(NamedTuple):
-    """A row whose token is still to be signed: all that is its own."""
-
-    device: str
-    sequence: int
-    epoch: int
-    key_version: int
 
 
 class SecurityManager:
@@ -304,7 +283,7 @@ class SecurityManager:
         wanted_actions = actions_of(scope)
         check_kind(token_type, wanted_actions, argument)
         session = session_of(token_type, wanted_actions, session_seconds)
-        wanted = _Wanted(token_type, scope, argument, session, 7 * DAY if lifetime is None else lifetime, subject)
+        wanted = Wanted(token_type, scope, argument, session, 7 * DAY if lifetime is None else lifetime, subject)
         self._try_out(wanted, now)
         critical = is_critical(scope)
         facts: dict[str, str | int] = {"officer": officer, "token_type": token_type, "actions": scope}
@@ -375,11 +354,11 @@ class SecurityManager:
         requests, issued = [], 0
         for number in self._to_sign(request_id):
             try:
-                count = self._finish(number, now)
+                count, without = self._finish(number, now)
             except InputError as error:
                 problem = problem or error
                 continue
-            issued += count
+            issued, refused = issued + count, refused + without
             requests += [number] if count else []
         if problem is not None:
             raise problem
@@ -456,8 +435,9 @@ class SecurityManager:
         """
         with self._store.read() as t:
             ((oldest,),) = t.rows(
-                "SELECT min(allotted_at) FROM manager_request"  # noqa: S608
-                f" WHERE id IN (SELECT request FROM manager_row WHERE {UNSIGNED})"
+                "SELECT min(allotted_at) FROM manager_request WHERE state = ? AND EXISTS (SELECT 1 FROM manager_row"  # noqa: S608
+                f" WHERE request = manager_request.id AND {OPEN})",
+                (ALLOTTED,),
             )
         # What is allotted and not signed yet keeps its issue time: the new key must have been good then.
         valid_from = now if oldest is None else min(now, oldest)
@@ -568,11 +548,11 @@ class SecurityManager:
 
     # --- Inside: issuing ---
 
-    def _try_out(self, wanted: _Wanted, now: int) -> None:
+    def _try_out(self, wanted: Wanted, now: int) -> None:
         """Raise InputError for what the issuing would refuse: it must not be found when numbers are allotted."""
         if not 1 <= wanted.lifetime <= LONGEST_LIFETIME:
             raise InputError(f"a lifetime of {wanted.lifetime} s; wanted 1 to {LONGEST_LIFETIME}")
-        columns = _columns(wanted, [_Allotted("ert:0", 1, 0, 1)], now)
+        columns = columns_of(wanted, [Numbered("ert:0", 1, 0, 1)], now)
         if wanted.token_type == "reading_key":
             columns |= {"kdf": [1], "key_version": [1], "check_value": [bytes(4)]}
         prepare_tokens(
@@ -595,30 +575,17 @@ class SecurityManager:
         return [request_id] if states == [APPROVED] else []
 
     def _allot(self, number: int, now: int) -> list[tuple[str, str]]:
-        """Fix the whole content of a request's tokens, and commit it before anything is signed."""
+        """Let a request be issued: its issue time and its first numbers are committed before anything is signed."""
         with self._audited(now, request=number) as t:
-            found = t.rows(
-                "SELECT critical, size, unit, token_type, actions, argument FROM manager_request"
-                " WHERE id = ? AND state = ?",
-                (number, APPROVED),
-            )
+            found = t.rows("SELECT critical, size FROM manager_request WHERE id = ? AND state = ?", (number, APPROVED))
             if not found:
                 return []
-            critical, size, unit, token_type, actions, argument = found[0]
+            ((critical, size),) = found
             self._authority.check_delegated(t, self._signer, now=now)
             if critical:
                 self._check_cap(t, number, size, now)
-            refused = _refuse_rows(t, number, unit)
-            _take_numbers(t, number)
-            if token_type == "secure_command" and actions == 1 << Action.SET_SECURITY_LEVEL:
-                t.run(
-                    "UPDATE manager_device SET pending_level = ? WHERE device IN (SELECT device FROM manager_row"
-                    " WHERE request = ? AND refused IS NULL)",
-                    (int(SecurityLevel[argument.upper()]), number),
-                )
             t.run("UPDATE manager_request SET state = ?, allotted_at = ? WHERE id = ?", (ALLOTTED, now, number))
-            self._note(t, "allotted", now, request=number, count=size - len(refused), refused=len(refused))
-        return refused
+            return take_chunk(t, self._journal, asked_of(t, number), "", now).refused
 
     def _check_cap(self, t: Transaction, number: int, size: int, now: int) -> None:
         window, most = self._limits.window, self._limits.critical
@@ -641,92 +608,22 @@ class SecurityManager:
         )
 
     def _to_sign(self, request_id: int | None) -> list[int]:
-        one, parameters = ("", ()) if request_id is None else (" AND request = ?", (request_id,))
+        one, parameters = ("", ()) if request_id is None else (" AND id = ?", (request_id,))
         with self._store.read() as t:
             found = t.rows(
-                f"SELECT DISTINCT request FROM manager_row WHERE {UNSIGNED}{one} ORDER BY request",  # noqa: S608
-                parameters,
+                f"SELECT id FROM manager_request WHERE state = ?{one} AND EXISTS (SELECT 1 FROM manager_row"  # noqa: S608
+                f" WHERE request = manager_request.id AND {OPEN}) ORDER BY id",
+                (ALLOTTED, *parameters),
             )
         return [number for (number,) in found]
 
-    def _finish(self, number: int, now: int) -> int:
-        """Sign and release what of a request is still to be signed; returns how many tokens were released here."""
+    def _finish(self, number: int, now: int) -> tuple[int, list[tuple[str, str]]]:
+        """Sign and release what of a request is still to be; returns how many tokens were, and what got none."""
         with self._store.read() as t:
-            ((officer, allotted_at, *asked),) = t.rows(
-                f"SELECT officer, allotted_at, {', '.join(_Wanted._fields)} FROM manager_request WHERE id = ?",  # noqa: S608
-                (number,),
-            )
-            self._authority.check_delegated(t, self._signer, now=allotted_at)
-        wanted, issued = _Wanted(*asked), 0
-        while True:
-            with self._store.read() as t:
-                rows = [
-                    _Allotted(*row)
-                    for row in t.rows(
-                        f"SELECT device, sequence, epoch, key_version FROM manager_row WHERE request = ? AND {UNSIGNED}"  # noqa: S608
-                        " ORDER BY device LIMIT ?",
-                        (number, ROWS_A_CHUNK),
-                    )
-                ]
-            if not rows:
-                return issued
-            signer = self._signer
-            tokens = self._signed(rows, wanted, allotted_at, signer)
-            facts = {"request": number, "officer": officer, "token_type": wanted.token_type, "actions": wanted.actions}
-            issued += self._release(number, rows, tokens, facts | {"kid": signer.public_key.kid}, now)
-
-    def _signed(self, rows: list[_Allotted], wanted: _Wanted, issued_at: int, signer: Signer) -> list[bytes]:
-        columns = _columns(wanted, rows, issued_at)
-        if wanted.token_type == "reading_key":
-            columns |= self._reading_keys(rows)
-        issued = issue_tokens(
-            columns, signer, now=issued_at, token_type=wanted.token_type, max_lifetime=LONGEST_LIFETIME
-        )
-        return [token for token in issued.to_pylist() if isinstance(token, bytes)]
-
-    def _reading_keys(self, rows: list[_Allotted]) -> dict[str, list[Any]]:
-        if self._master is None or self._utility is None:
-            raise InputError("reading keys without a master key; give the manager `master` and `utility`")
-        checks = [b""] * len(rows)
-        for version in {row.key_version for row in rows}:
-            places = [place for place, row in enumerate(rows) if row.key_version == version]
-            values = _check_values(self._master, self._utility, version, [rows[place].device for place in places])
-            for number, place in enumerate(places):
-                checks[place] = values[4 * number : 4 * number + 4]
-        versions = [row.key_version for row in rows]
-        kdf = DEFAULT_KDF if isinstance(self._master, MasterKey) else self._master.kdf
-        return {"kdf": [KDFS[kdf]] * len(rows), "key_version": versions, "check_value": checks}
-
-    def _release(self, number: int, rows: list[_Allotted], tokens: list[bytes], facts: dict[str, Any], now: int) -> int:
-        """Store tokens; where another process was first, its token stays the only one of that sequence number."""
-        with self._audited() as t:
-            still = {
-                device
-                for (device,) in t.rows(
-                    "SELECT device FROM manager_row WHERE request = ? AND device >= ? AND device <= ?"
-                    " AND token IS NULL",
-                    (number, rows[0].device, rows[-1].device),
-                )
-            }
-            fresh = [(row, token) for row, token in zip(rows, tokens, strict=True) if row.device in still]
-            start = _count(t, "SELECT max(serial) FROM manager_row") + 1
-            t.run_many(
-                "UPDATE manager_row SET serial = ?, kid = ?, token = ? WHERE request = ? AND device = ?",
-                [(serial, facts["kid"], token, number, row.device) for serial, (row, token) in enumerate(fresh, start)],
-            )
-            entries = [
-                audit_entry(
-                    "issued",
-                    now,
-                    device=row.device,
-                    cti=cti_of(row.device, row.sequence),
-                    content=content_of(token),
-                    **facts,
-                )
-                for row, token in fresh
-            ]
-            self._journal.write(t, entries)
-        return len(fresh)
+            asked = asked_of(t, number)
+            self._authority.check_delegated(t, self._signer, now=asked.allotted_at)
+        reading_key = None if self._master is None or self._utility is None else (self._master, self._utility)
+        return Issuance(self._store, self._journal, asked, self._signer, reading_key, now=now).run()
 
     # --- Inside: the tools server ---
 
@@ -774,70 +671,9 @@ class SecurityManager:
         self._journal.write(t, entries)
 
 
-def _check_permitted(officer: str, wanted: _Wanted, permissions: Permission) -> None:
+def _check_permitted(officer: str, wanted: Wanted, permissions: Permission) -> None:
     if missing := lacking(wanted.token_type, actions_of(wanted.actions), permissions):
         raise RequestRefused("permission_denied", f"officer {officer!r} lacks {missing}: the role must have it")
-
-
-def _columns(wanted: _Wanted, rows: list[_Allotted], issued_at: int) -> dict[str, Any]:
-    count = len(rows)
-    columns: dict[str, Any] = {
-        "device": [row.device for row in rows],
-        "actions": [wanted.actions] * count,
-        "sequence": [row.sequence for row in rows],
-        "epoch": [row.epoch for row in rows],
-        "expires_at": [issued_at + wanted.lifetime] * count,
-    }
-    if wanted.session_seconds is not None:
-        columns["session_seconds"] = [wanted.session_seconds] * count
-    if wanted.subject is not None:
-        columns["subject"] = [wanted.subject] * count
-    if wanted.token_type == "secure_command":
-        columns["command"] = [command_of(actions_of(wanted.actions), wanted.argument)] * count
-    return columns
-
-
-def _check_values(master: MasterKey | RemoteMasterKey, utility: str, key_version: int, devices: list[str]) -> bytes:
-    """Return the key check values, 4 bytes each; a key in an HSM tells them without deriving anything else."""
-    if isinstance(master, MasterKey):
-        values = derive_keys(master, devices, utility=utility, key_version=key_version, kdf=DEFAULT_KDF).check_values()
-    else:
-        values = master.check_values(devices, utility=utility, key_version=key_version)
-    return memoryview(values).tobytes()
-
-
-def _refuse_rows(t: Transaction, number: int, unit: str) -> list[tuple[str, str]]:
-    here = "SELECT 1 FROM manager_device d WHERE d.device = manager_row.device"
-    t.run(
-        f"UPDATE manager_row SET refused = 'unit_changed' WHERE request = ? AND NOT EXISTS ({here} AND d.unit = ?)",  # noqa: S608
-        (number, unit),
-    )
-    t.run(
-        "UPDATE manager_row SET refused = 'sequence_spent' WHERE request = ? AND refused IS NULL"  # noqa: S608
-        f" AND EXISTS ({here} AND d.sequence >= ?)",
-        (number, LAST_SEQUENCE),
-    )
-    return [
-        (device, reason)
-        for device, reason in t.rows(
-            "SELECT device, refused FROM manager_row WHERE request = ? AND refused IS NOT NULL ORDER BY device",
-            (number,),
-        )
-    ]
-
-
-def _take_numbers(t: Transaction, number: int) -> None:
-    t.run(
-        "UPDATE manager_device SET sequence = sequence + 1 WHERE device IN"
-        " (SELECT device FROM manager_row WHERE request = ? AND refused IS NULL)",
-        (number,),
-    )
-    t.run(
-        "UPDATE manager_row SET (sequence, epoch, key_version) ="
-        " (SELECT d.sequence, d.epoch, d.key_version FROM manager_device d WHERE d.device = manager_row.device)"
-        " WHERE request = ? AND refused IS NULL",
-        (number,),
-    )
 
 
 def _issued(t: Transaction, outcomes: list[Outcome]) -> dict[bytes, Issued]:

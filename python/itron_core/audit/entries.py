@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring
+from typing import TYPE_CHECKING
 
 from itron_core.errors import InputError
 
-__all__ = ["audit_entry"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["audit_entries", "audit_entry"]
 
 
 def audit_entry(kind: str, now: int, **facts: str | int | bytes) -> bytes:
@@ -21,6 +26,36 @@ def audit_entry(kind: str, now: int, **facts: str | int | bytes) -> bytes:
         return json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise InputError(f"an audit entry with text that is no Unicode: {error}") from error
+
+
+def audit_entries(
+    kind: str, now: int, columns: Mapping[str, Sequence[str | int | bytes]], **facts: str | int | bytes
+) -> list[bytes]:
+    """Return what `audit_entry` returns for each row of `columns`, with `facts` that all of them share.
+
+    Raises InputError as `audit_entry` does, and for columns of different lengths.
+    """
+    if not columns or len({len(column) for column in columns.values()}) != 1 or {"at", "kind", *facts} & columns.keys():
+        raise InputError(
+            f"columns {', '.join(columns)} of audit entries; wanted one or more, of one length and own names"
+        )
+    same = json.loads(audit_entry(kind, now, **facts))
+    parts = {name: json.dumps(value, ensure_ascii=False).replace("%", "%%") for name, value in same.items()}
+    parts |= dict.fromkeys(columns, "%s")
+    names = {name: encode_basestring(name).replace("%", "%%") for name in parts}
+    template = "{" + ",".join(f"{names[name]}:{parts[name]}" for name in sorted(parts)) + "}"
+    texts = [[_text(name, value) for value in columns[name]] for name in sorted(columns)]
+    try:
+        return [(template % row).encode() for row in zip(*texts, strict=True)]
+    except UnicodeEncodeError as error:
+        raise InputError(f"an audit entry with text that is no Unicode: {error}") from error
+
+
+def _text(name: str, value: object) -> str:
+    if type(value) is bytes:
+        return f'"{value.hex()}"'
+    plain = _plain(name, value)
+    return encode_basestring(plain) if isinstance(plain, str) else int.__repr__(plain)
 
 
 def _plain(name: str, value: object) -> str | int:
