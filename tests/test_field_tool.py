@@ -284,7 +284,7 @@ def test_a_command_is_used_once_and_reported(make_world, store_url):
     assert (again.decision, again.reason, again.sent) == (Decision.REFUSED, Reason.REPLAY, ())
     assert tool.report(world.server, now=NOW) == {1: Code.OK}
     assert tool.report(world.server, now=NOW) == {}
-    ((_, who, outcome),) = world.server.outcomes(0, 10).rows
+    ((_, who, outcome, _),) = world.server.outcomes(0, 10).rows
     assert (who, outcome.state, outcome.action) == ("t1", MaterialState.USED, DISCONNECT)
     assert json.loads(outcome.answer)["service"] == "disconnected"
     assert tool.sync(world.server, "ann", now=NOW).outcomes == 0
@@ -636,7 +636,7 @@ def comparable(world, tool):
     found["material"] = [(row[2:5], row[5], row[13:]) for row in found["material"]]
     found["outcome"] = [(row[0:3], row[6:]) for row in found["outcome"]]
     found["state"] = [row[:7] + row[8:] for row in found["state"]]
-    outcomes = [(serial, who, one[:3], one[6:]) for serial, who, one in world.server.outcomes(0, 100).rows]
+    outcomes = [(serial, who, one[:3], one[6:], code) for serial, who, one, code in world.server.outcomes(0, 100).rows]
     return {name: sorted(map(repr, rows)) for name, rows in found.items()} | {"server": repr(outcomes)}
 
 
@@ -669,7 +669,7 @@ def test_an_answer_after_its_report_has_a_number_of_its_own(make_world):
 
     tool.work(D, DISCONNECT, answered_during_a_sync, now=NOW)
     tool.sync(world.server, "ann", now=NOW)
-    assert [one.state for _, _, one in world.server.outcomes(0, 10).rows] == [MaterialState.SENT, MaterialState.USED]
+    assert [one.state for _, _, one, _ in world.server.outcomes(0, 10).rows] == [MaterialState.SENT, MaterialState.USED]
 
 
 CHILD = """
@@ -797,7 +797,7 @@ def test_killed_anywhere_nothing_is_used_twice_and_nothing_acknowledged_is_lost(
     spent = agreed(tmp_path, tool)
     assert spent
     # Every answer that was acknowledged to the caller has reached the server, and the ledger agrees with the devices.
-    outcomes = [one for _, _, one in world.server.outcomes(0, 100_000).rows]
+    outcomes = [one for _, _, one, _ in world.server.outcomes(0, 100_000).rows]
     told = [one for one in outcomes if one.kid and one.state in {3, 4}]
     assert {(one.device, int.from_bytes(one.cti[8:])) for one in told} == spent
     assert len(told) == len(spent)
@@ -1047,7 +1047,7 @@ def test_a_full_disk_during_a_sync_loses_nothing(make_world, at):
     tool._store = real
     tool.sync(world.server, "ann", now=NOW)
     assert states(tool) == [MaterialState.USED, MaterialState.HELD]
-    assert [one.state for _, _, one in world.server.outcomes(0, 10).rows] == [MaterialState.USED]
+    assert [one.state for _, _, one, _ in world.server.outcomes(0, 10).rows] == [MaterialState.USED]
     assert tool.current_commands(now=NOW, devices=[D])[0].uses_left == 2
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from itron_core import (
     Action,
+    Code,
     DeviceClass,
     ExchangeError,
     InputError,
@@ -33,7 +34,7 @@ from itron_core import (
 )
 from itron_core.device import Device, Message
 from itron_core.manager import Limits, SecurityManager
-from itron_core.material import DeviceRecord, MaterialState, Outcome, Page
+from itron_core.material import DeviceRecord, MaterialState, Outcome, Page, Want
 from itron_core.store import open_store
 from itron_core.tools_server import OutcomePage, ToolsServer
 
@@ -572,9 +573,9 @@ def test_everything_reaches_the_tools_server_and_comes_back(store, server):
 class Reported:
     """A server that answers with these outcomes, as a hostile one could."""
 
-    def __init__(self, *outcomes, serials=None, end=None, more=False):
+    def __init__(self, *outcomes, serials=None, end=None, more=False, code=0):
         self.serials = serials or range(1, len(outcomes) + 1)
-        self.rows = [(serial, "t", outcome) for serial, outcome in zip(self.serials, outcomes, strict=True)]
+        self.rows = [(serial, "t", outcome, code) for serial, outcome in zip(self.serials, outcomes, strict=True)]
         self.end, self.more = end, more
 
     def outcomes(self, after, limit):
@@ -694,6 +695,41 @@ def test_a_page_that_does_not_rise_is_not_taken(manager, page):
     with pytest.raises(ExchangeError):
         manager.collect(Reported(end=0, more=True), now=NOW)
     assert manager.devices() == before
+
+
+@pytest.mark.parametrize("code", [1, 802, -1])
+def test_a_code_that_no_report_is_answered_is_not_taken(manager, code):
+    (row,) = secured(manager, "full")
+    with pytest.raises(ExchangeError):
+        manager.collect(Reported(use(row, told()), code=code), now=NOW)
+    assert level_of(manager) == SecurityLevel.COMMAND
+
+
+def test_what_the_server_found_in_conflict_teaches_nothing(manager):
+    (row,) = secured(manager, "full")
+    manager.collect(Reported(use(row, told()), code=Code.REPLAY_CONFLICT), now=NOW)
+    assert level_of(manager) == SecurityLevel.COMMAND
+    alarm = json.loads(manager._journal.entries(0, 1_000)[-1])
+    assert (alarm["kind"], alarm["device"], alarm["code"]) == ("alarm", row.device, 801)
+    manager.collect(Reported(use(row, told()), serials=[2], code=Code.REPLAY_IDENTICAL), now=NOW)
+    assert level_of(manager) == SecurityLevel.FULL
+
+
+def test_a_tool_that_was_never_granted_a_token_teaches_nothing_by_it(store, server):
+    manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    manager.rotate(SIGNER, now=NOW)
+    (row,) = secured(manager, "full")
+    manager.deliver(server, now=NOW)
+    for tool in ["honest", "thief"]:
+        server.snapshot(tool, "ann", now=NOW)
+    server.request("honest", [Want(1, row.device, "secure_command", Action.SET_SECURITY_LEVEL)], now=NOW)
+    assert server.report("thief", [use(row, told())], now=NOW) == [801]
+    assert manager.collect(server, now=NOW) == 1
+    assert level_of(manager) == SecurityLevel.COMMAND
+    assert kinds(manager)[-1] == "alarm"
+    assert server.report("honest", [use(row, told())], now=NOW) == [0]
+    assert manager.collect(server, now=NOW) == 1
+    assert level_of(manager) == SecurityLevel.FULL
 
 
 @pytest.mark.parametrize("changes", [{"action": 99}, {"state": 99}, {"at": -1}, {"at": 2**63}])

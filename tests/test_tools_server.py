@@ -377,9 +377,7 @@ def test_outcomes_are_read_by_cursor(server):
     first = server.outcomes(0, 7)
     rest = server.outcomes(first.next, 7)
     assert (first.more, rest.more) == (True, False)
-    assert [(serial, who, what) for serial, who, what in first.rows + rest.rows] == [
-        (number, tool, one) for number, one in enumerate(said, 1)
-    ]
+    assert first.rows + rest.rows == [(number, tool, one, 0) for number, one in enumerate(said, 1)]
 
 
 def test_no_token_and_no_key_enters_the_audit_log(server):

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from itron_core.errors import ExchangeError
-from itron_core.levels import Action, ActionGroup, Mode, SecurityLevel
+from itron_core.levels import Action, ActionGroup, Code, Mode, SecurityLevel
 from itron_core.material import MaterialState, content_of
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Issued", "Known", "Told", "check_page", "is_of", "is_spent", "teaches", "told"]
 
 SPENT = frozenset({MaterialState.USED, MaterialState.REPLAYED})
+VERDICTS = frozenset({Code.OK, Code.REPLAY_IDENTICAL, Code.REPLAY_CONFLICT})
 UINT32 = 2**32
 INT64 = 2**63
 
@@ -57,15 +58,15 @@ class Told(NamedTuple):
 
 def check_page(page: OutcomePage, after: int) -> None:
     """Raise ExchangeError for a page that does not go on from `after`, or holds what is no outcome."""
-    serials = [after, *(serial for serial, _, _ in page.rows)]
+    serials = [after, *(serial for serial, _, _, _ in page.rows)]
     rises = all(earlier < later for earlier, later in pairwise(serials))
     if not rises or page.next < serials[-1] or (page.more and page.next == after):
         raise ExchangeError(f"a page of outcomes behind {after} that does not rise from there to its end, {page.next}")
-    for serial, _, outcome in page.rows:
+    for serial, _, outcome, code in page.rows:
         known = outcome.action in Action._value2member_map_ and outcome.state in MaterialState._value2member_map_
-        if not known or not 0 <= outcome.at < INT64:
+        if not known or not 0 <= outcome.at < INT64 or code not in VERDICTS:
             raise ExchangeError(
-                f"outcome {serial}: no action, state or time that there is; nothing of the page was kept"
+                f"outcome {serial}: no action, state, time or code that there is; nothing of the page was kept"
             )
 
 
@@ -74,10 +75,14 @@ def is_spent(outcome: Outcome) -> bool:
     return outcome.state in SPENT and bool(outcome.kid)
 
 
-def is_of(outcome: Outcome, issued: Issued | None) -> bool:
-    """Say whether an outcome is about this very token: its device, identity, content and action."""
+def is_of(outcome: Outcome, code: int, issued: Issued | None) -> bool:
+    """Say whether an outcome is about this very token: its device, identity, content and action.
+
+    What the server answered with a conflict is about none: the tool was never granted it, or another use stands.
+    """
     return (
         issued is not None
+        and code != Code.REPLAY_CONFLICT
         and outcome.device == issued.device
         and outcome.kid == issued.kid
         and outcome.content == content_of(issued.token)

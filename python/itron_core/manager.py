@@ -404,7 +404,8 @@ class SecurityManager:
     def collect(self, server: ManagedServer, *, now: int, source: str = "server") -> int:
         """Take what field tools have reported, and learn from it what devices are now; returns how many outcomes.
 
-        Only the use of a token that was issued here teaches anything; another one is an `alarm` in the audit log.
+        Only the use of a token that was issued here, and that the server did not find in conflict (801: not granted to
+        the tool, or other content), teaches anything; another one is an `alarm` in the audit log.
         Raises ExchangeError for a page that is none; nothing of it is kept.
         """
         taken, more = 0, True
@@ -654,14 +655,14 @@ class SecurityManager:
         return len(page.rows) - len(refused)
 
     def _learn(self, t: Transaction, page: OutcomePage, now: int) -> None:
-        outcomes = [outcome for _, _, outcome in page.rows]
+        outcomes = [outcome for _, _, outcome, _ in page.rows]
         issued = _issued(t, [outcome for outcome in outcomes if is_spent(outcome)])
         known = _known_states(t, [token.device for token in issued.values()])
         entries = []
-        for _, tool, outcome in page.rows:
+        for _, tool, outcome, code in page.rows:
             token = issued.get(outcome.cti)
-            genuine = is_of(outcome, token)
-            entries.append(_outcome_entry(tool, outcome, now, alarm=is_spent(outcome) and not genuine))
+            genuine = is_of(outcome, code, token)
+            entries.append(_outcome_entry(tool, outcome, code, now, alarm=is_spent(outcome) and not genuine))
             said = told(outcome) if genuine and is_spent(outcome) else None
             if token is None or said is None or not teaches(said, outcome, token, known[token.device]):
                 continue
@@ -716,7 +717,7 @@ def _take_state(t: Transaction, device: str, said: Told, known: Known) -> None:
     )
 
 
-def _outcome_entry(tool: str, outcome: Outcome, now: int, *, alarm: bool) -> bytes:
+def _outcome_entry(tool: str, outcome: Outcome, code: int, now: int, *, alarm: bool) -> bytes:
     return audit_entry(
         "alarm" if alarm else "outcome",
         now,
@@ -724,6 +725,7 @@ def _outcome_entry(tool: str, outcome: Outcome, now: int, *, alarm: bool) -> byt
         device=outcome.device,
         action=Action(outcome.action).name.lower(),
         state=MaterialState(outcome.state).name.lower(),
+        code=code,
         cti=outcome.cti,
     )
 

@@ -97,9 +97,9 @@ COUNT_GRANTS = """
 
 
 class OutcomePage(NamedTuple):
-    """Outcomes behind a cursor, each with its serial and the tool that reported it."""
+    """Outcomes behind a cursor: each with its serial, the tool that reported it, and the code that this was answered."""
 
-    rows: list[tuple[int, str, Outcome]]
+    rows: list[tuple[int, str, Outcome, int]]
     next: int
     more: bool
 
@@ -229,13 +229,13 @@ class ToolsServer:
         self._journal.publish()
 
     def outcomes(self, after: int, limit: int) -> OutcomePage:
-        """Return what tools have reported behind the cursor `after`."""
+        """Return what tools have reported behind the cursor `after`; a code of 801 is a use that is not to be believed."""
         with self._store.read() as t:
             found = t.rows(
-                f"SELECT serial, tool, {OUTCOME} FROM server_outcome WHERE serial > ? ORDER BY serial LIMIT ?",  # noqa: S608
+                f"SELECT serial, tool, code, {OUTCOME} FROM server_outcome WHERE serial > ? ORDER BY serial LIMIT ?",  # noqa: S608
                 (after, limit + 1),
             )
-        rows = [(serial, tool, Outcome(*_plain(rest))) for serial, tool, *rest in found[:limit]]
+        rows = [(serial, tool, Outcome(*_plain(rest)), code) for serial, tool, code, *rest in found[:limit]]
         return OutcomePage(rows, rows[-1][0] if rows else after, len(found) > limit)
 
     # --- Who asks, and the verifier as a service ---

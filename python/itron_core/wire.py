@@ -122,7 +122,7 @@ OUTCOME = (
     *(*_numbers("state", "reason"), Field("answer", "bytes", most=LONGEST_BYTES), *_numbers("at")),
 )
 PAGE = Shape("MaterialPage", CURSOR, (*_numbers("serial"), *MATERIAL))
-OUTCOME_PAGE = Shape("OutcomePage", CURSOR, (*_numbers("serial"), *_text("tool"), *OUTCOME))
+OUTCOME_PAGE = Shape("OutcomePage", CURSOR, (*_numbers("serial"), *_text("tool"), *OUTCOME, *_numbers("code")))
 OUTCOMES = Shape("Outcomes", rows=OUTCOME)
 WANTS = Shape("Wants", rows=(*_numbers("number"), *_text("device", "token_type"), *_numbers("action")))
 NAMES = Shape("DeviceNames", rows=_text("device"))
@@ -458,12 +458,12 @@ def page_of(body: Body) -> Page:
 
 def outcome_page_rows(page: OutcomePage) -> list[tuple[Any, ...]]:
     """Return the rows of OUTCOME_PAGE."""
-    return [(serial, tool, *row) for serial, tool, row in page.rows]
+    return [(serial, tool, *row, code) for serial, tool, row, code in page.rows]
 
 
 def outcome_page_of(body: Body) -> OutcomePage:
     """Return the page of a body of OUTCOME_PAGE."""
-    rows = [(serial, tool, Outcome(*rest)) for serial, tool, *rest in body.rows]
+    rows = [(serial, tool, Outcome(*rest), code) for serial, tool, *rest, code in body.rows]
     return OutcomePage(rows, body.facts["next"], body.facts["more"])
 
 
