@@ -29,12 +29,14 @@ from itron_core import (
     StoreError,
     derive_key,
     issuance,
+    issue_tokens,
     verify_token,
     verify_tokens,
 )
 from itron_core.device import Device, Message
+from itron_core.intake import judged
 from itron_core.manager import Limits, SecurityManager
-from itron_core.material import DeviceRecord, MaterialState, Outcome, Page, Want
+from itron_core.material import LONGEST_LIFETIME, DeviceRecord, Material, MaterialState, Outcome, Page, Want
 from itron_core.store import open_store
 from itron_core.tools_server import OutcomePage, ToolsServer
 
@@ -137,6 +139,69 @@ def test_only_officers_ask_and_only_for_what_their_role_covers(manager):
     assert issued(manager) == []
 
 
+def test_a_request_repeated_under_its_key_is_one(manager):
+    def ask(devices=(*DEVICES, "ert:9"), *, officer="olga", key="job 7", now=NOW, **more):
+        return manager.request(
+            officer, devices, token_type="secure_command", actions=Action.DISCONNECT_SERVICE, now=now, key=key, **more
+        )
+
+    first = ask()
+    assert first == (1, "waiting", 50, [("ert:9", "device_unknown")])
+    before = len(manager._journal)
+    manager.approve(1, "otto", now=NOW)
+    manager.issue(now=NOW)
+    after = len(manager._journal)
+    assert after > before
+    again = ask(now=NOW + DAY)
+    assert again == first
+    assert type(again.refused[0]) is tuple
+    assert ask([*DEVICES, "ert:9"], lifetime=7 * DAY) == first  # the same, in other words
+    assert len(manager._journal) == after
+    for changes in [{"lifetime": DAY}, {"subject": "t1"}, {"devices": DEVICES}, {"devices": (*DEVICES[::-1], "ert:9")}]:
+        with pytest.raises(RequestRefused, match="key_reused"):
+            ask(**changes)
+    assert len(manager.requests()) == 1
+    assert manager.issue(now=NOW).issued == 0
+    # A key is each officer's own, and none is no key.
+    assert [ask(officer="otto").id, ask(key="job 8").id, ask(key=None).id, ask(key=None).id] == [2, 3, 4, 5]
+
+
+def test_a_key_opens_nothing_to_who_is_no_officer_any_more(manager):
+    asked = {"token_type": "secure_command", "actions": Action.OPEN_SESSION, "now": NOW, "key": "job"}
+    manager.request("olga", DEVICES, **asked)
+    manager.set_user("olga", "worker", "gas", now=NOW)
+    with pytest.raises(RequestRefused, match="not_an_officer"):
+        manager.request("olga", DEVICES, **asked)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, "a\nb", b"job", 7])
+def test_what_is_no_key(manager, key):
+    with pytest.raises(InputError, match="key"):
+        manager.request("olga", DEVICES, token_type="secure_command", actions=Action.OPEN_SESSION, now=NOW, key=key)
+    assert manager.requests() == []
+
+
+def test_what_is_issued_for_longest_is_believed_by_who_holds_and_uses_it(manager):
+    manager.request("olga", DEVICES, token_type="secure_command", actions=Action.OPEN_SESSION, now=NOW)
+    manager.issue(now=NOW)
+    rows = issued(manager)
+    assert {row.expires_at - row.issued_at for row in rows} == {LONGEST_LIFETIME}
+    assert set(judged(rows, manager.keyring(now=NOW), now=NOW)) == {0}
+    verify_token(rows[0].token, manager.keyring(now=NOW), now=NOW, token_type="secure_command")  # by the default
+
+
+def test_what_a_device_would_refuse_as_too_long_is_not_held():
+    column = {"device": [DEVICES[0]], "actions": [1 << Action.OPEN_SESSION], "sequence": [1], "epoch": [0]}
+    expires_at = NOW + LONGEST_LIFETIME + 1
+    more = {"command": [b"open_session"], "expires_at": [expires_at], "session_seconds": [3_600]}
+    (token,) = issue_tokens(
+        column | more, SIGNER, now=NOW, token_type="secure_command", max_lifetime=31 * DAY
+    ).to_pylist()
+    kid, actions = SIGNER.public_key.kid, 1 << Action.OPEN_SESSION
+    row = Material("gas", DEVICES[0], "secure_command", actions, kid, 1, 0, NOW, None, expires_at, 3_600, token)
+    assert judged([row], Keyring([KeyringEntry(SIGNER.public_key)]), now=NOW) == [Code.LIFETIME_TOO_LONG]
+
+
 def test_rows_that_can_have_nothing_are_values(manager):
     manager.set_devices(
         [
@@ -168,7 +233,7 @@ def test_calls_that_cannot_be_made(manager):
         {"actions": 3},
         {"actions": 1 << 40},
         {"lifetime": 0},
-        {"lifetime": 32 * DAY},
+        {"lifetime": 7 * DAY + 1},
         {"session_seconds": 60},
         {"devices": "ert:100"},
         {"argument": "\u00e4"},

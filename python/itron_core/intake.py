@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from itron_core._rust import verify_tokens
 from itron_core.levels import Code
+from itron_core.material import LONGEST_LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["BELIEVED", "TOKEN_TYPES", "judged"]
 
 TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
-# The longest that a token for a device may be in force (docs/format.md, limits): its issuer chose within it.
-LONGEST_LIFETIME = 31 * 86_400
 # Behind these checks only time and revocation follow: all that the token says is believed.
 BELIEVED = frozenset(
     {

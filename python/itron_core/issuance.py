@@ -14,7 +14,7 @@ from itron_core.eligibility import actions_of, command_of
 from itron_core.errors import InputError
 from itron_core.issuing import issue_tokens
 from itron_core.levels import Action, SecurityLevel
-from itron_core.material import content_of, cti_of
+from itron_core.material import LONGEST_LIFETIME, content_of, cti_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from itron_core.store import Store, Transaction
 
 __all__ = [
-    "LONGEST_LIFETIME",
     "OPEN",
     "Issuance",
     "Numbered",
@@ -37,7 +36,6 @@ __all__ = [
 
 # A power of two, as the store's blocks of rows are.
 ROWS_A_CHUNK = 8_192
-LONGEST_LIFETIME = 31 * 86_400
 LAST_SEQUENCE = 2**63 - 1
 # docs/format.md, key derivation
 KDFS = {"kbkdf-hmac-sha256": 1, "kbkdf-cmac-aes256": 2, "hkdf-sha256": 3, "kbkdf-cmac-aes128": 4}

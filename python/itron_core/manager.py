@@ -6,6 +6,8 @@ whatever crashes. Private keys are never in the store.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -17,7 +19,6 @@ from itron_core.confirmations import Issued, Known, Told, check_page, is_of, is_
 from itron_core.eligibility import actions_of, check_kind, is_critical, lacking, session_of, sorted_out
 from itron_core.errors import ExchangeError, InputError, RequestRefused
 from itron_core.issuance import (
-    LONGEST_LIFETIME,
     OPEN,
     Issuance,
     Numbered,
@@ -29,7 +30,7 @@ from itron_core.issuance import (
 )
 from itron_core.journal import Journal
 from itron_core.levels import Action, DeviceClass, Mode, Permission, SecurityLevel
-from itron_core.material import DeviceRecord, Material, MaterialState, Page, cti_of, device_id
+from itron_core.material import LONGEST_LIFETIME, DeviceRecord, Material, MaterialState, Page, cti_of, device_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -48,6 +49,7 @@ VALUES_A_QUERY = 500
 DAY = 86_400
 LAST_SEQUENCE = 2**63 - 1
 EPOCHS = 2**32
+LONGEST_KEY = 200
 ALL_PERMISSIONS = sum(Permission)
 WAITING, APPROVED, ALLOTTED, REJECTED = "waiting", "approved", "allotted", "rejected"
 
@@ -83,6 +85,13 @@ STEPS = [
     """
     DROP INDEX manager_row_unsigned;
     CREATE INDEX manager_row_open ON manager_row (request, device) WHERE token IS NULL AND refused IS NULL
+    """,
+    # A request that is repeated under its key: what it said, and what it was answered.
+    """
+    CREATE TABLE manager_request_key (
+        officer TEXT NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL, answer TEXT NOT NULL,
+        PRIMARY KEY (officer, name)
+    ) STRICT
     """,
 ]
 DEVICE = "device, unit, device_class, mode, security_level, level_verified, epoch"
@@ -269,13 +278,18 @@ class SecurityManager:
         session_seconds: int | None = None,
         lifetime: int | None = None,
         subject: str | None = None,
+        key: str | None = None,
     ) -> Request:
         """Ask for one token a device; `actions` is one action of a command, or the bit set of the others' scope.
 
         `argument` stands behind the action's name in a command: the level, for set_security_level. Critical material
         for many devices waits for a second officer; its state is `waiting` then. A device that cannot take it is a
-        refused row. Raises InputError for what no token may say, RequestRefused for what the officer may not ask
-        (`not_an_officer`, `permission_denied`) and for more than the cap could ever let pass (`critical_cap`).
+        refused row. `lifetime` is in seconds, 7 days by default and at most.
+
+        With a `key`, a text of the officer's own choice, the call may be repeated, as after a crash: the same request is
+        answered as the first time, whatever became of it since, and nothing is asked twice. Raises InputError for what no token may say, RequestRefused for what the officer may not ask
+        (`not_an_officer`, `permission_denied`), for more than the cap could ever let pass (`critical_cap`), and for
+        another request under a key that was used (`key_reused`).
         """
         if isinstance(devices, str):
             raise InputError(f"devices {devices!r}; wanted a sequence of devices")
@@ -283,13 +297,19 @@ class SecurityManager:
         wanted_actions = actions_of(scope)
         check_kind(token_type, wanted_actions, argument)
         session = session_of(token_type, wanted_actions, session_seconds)
-        wanted = Wanted(token_type, scope, argument, session, 7 * DAY if lifetime is None else lifetime, subject)
+        wanted = Wanted(
+            token_type, scope, argument, session, LONGEST_LIFETIME if lifetime is None else lifetime, subject
+        )
         self._try_out(wanted, now)
+        _check_key(key)
         critical = is_critical(scope)
         facts: dict[str, str | int] = {"officer": officer, "token_type": token_type, "actions": scope}
         with self._audited(now if critical else None, **facts) as t:
             unit, permissions = self._officer(t, officer)
             _check_permitted(officer, wanted, permissions)
+            content = b"" if key is None else _content_of(wanted, devices)
+            if key is not None and (first := _answered(t, officer, key, content)) is not None:
+                return first
             taken, refused = sorted_out(devices, self._known(t, devices, unit), scope)
             state = self._state_of(t, officer, len(taken), now) if critical else APPROVED
             number = _count(t, "SELECT max(id) FROM manager_request") + 1
@@ -300,7 +320,13 @@ class SecurityManager:
             t.run_many("INSERT INTO manager_row (request, device) VALUES (?, ?)", [(number, d) for d in taken])
             counts = {"count": len(taken), "refused": len(refused)}
             self._note(t, "requested", now, request=number, state=state, **counts, **facts)
-        return Request(number, state, len(taken), refused)
+            answer = Request(number, state, len(taken), refused)
+            if key is not None:
+                t.run(
+                    "INSERT INTO manager_request_key VALUES (?, ?, ?, ?)",
+                    (officer, key, content, json.dumps(answer, default=repr)),
+                )
+        return answer
 
     def requests(self, *, state: str | None = None) -> list[RequestRecord]:
         """Return all requests, or those of one state, the oldest first."""
@@ -670,6 +696,30 @@ class SecurityManager:
             _take_state(t, token.device, said, known[token.device])
             entries.append(_confirmed_entry(token.device, said, now))
         self._journal.write(t, entries)
+
+
+def _check_key(key: object) -> None:
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY and key.isprintable()):
+        raise InputError(f"a key of a request that is {key!r:.100}; wanted 1 to {LONGEST_KEY} printable characters")
+
+
+def _content_of(wanted: Wanted, devices: Sequence[str]) -> bytes:
+    """Return what tells a request from another under its key; not when it was made."""
+    return hashlib.sha256(json.dumps([wanted, list(devices)], default=repr).encode()).digest()
+
+
+def _answered(t: Transaction, officer: str, key: str, content: bytes) -> Request | None:
+    """Return what the request under this key was answered; raises RequestRefused where it was another."""
+    found = t.rows("SELECT content, answer FROM manager_request_key WHERE officer = ? AND name = ?", (officer, key))
+    if not found:
+        return None
+    ((known, answer),) = found
+    if bytes(known) != content:
+        raise RequestRefused(
+            "key_reused", f"{officer!r} made another request under the key {key!r}: a new request takes a new key"
+        )
+    number, state, rows, refused = json.loads(answer)
+    return Request(number, state, rows, [(device, reason) for device, reason in refused])
 
 
 def _check_permitted(officer: str, wanted: Wanted, permissions: Permission) -> None:

@@ -11,6 +11,7 @@ from itron_core.errors import InputError
 from itron_core.levels import DeviceClass, Mode, Permission, SecurityLevel
 
 __all__ = [
+    "LONGEST_LIFETIME",
     "DeviceRecord",
     "Material",
     "MaterialState",
@@ -24,6 +25,9 @@ __all__ = [
 ]
 
 SIGNATURE_BYTES = 64
+# The longest that material is in force, in seconds: what routes and devices believe (docs/format.md, limits: the default).
+# Who issues, passes on or holds it goes by the same: nothing may be held that is refused where it is used.
+LONGEST_LIFETIME = 7 * 86_400
 ERT_IDS = 2**48
 ERT = re.compile(r"ert:(0|[1-9][0-9]{0,14})")
 EUI64 = re.compile(r"eui64:([0-9a-f]{16})")
