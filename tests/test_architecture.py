@@ -46,7 +46,7 @@ ARROWS = {
     "field_tool": {"_rust", "audit", "device", "errors", "intake", "journal", "levels", "material", "policy"}
     | {"routes", "store", "tools_server"},
     "hsm": {"_rust", "errors", "levels", "material"},
-    "intake": {"_rust", "levels", "material"},
+    "intake": {"_rust", "errors", "levels", "material"},
     "issuance": {
         *("_rust", "audit", "eligibility", "errors", "issuing", "journal", "levels", "material", "store"),
     },

@@ -580,6 +580,20 @@ def test_keys_come_by_delegation_and_go_with_it(make_world):
     tool.sync(world.server, "ann", now=later)
 
 
+def test_a_delegation_renewed_early_does_not_end_with_the_first(make_world):
+    world = make_world()
+    issuing = LocalSigner.generate()
+    entry = KeyringEntry(issuing.public_key, issuer="ism-2", token_types=["secure_command"], valid_from=NOW)
+    first = issue_delegation(entry, ROOT, now=NOW, expires_at=NOW + HOUR)
+    renewed = issue_delegation(entry, ROOT, now=NOW, expires_at=NOW + 9 * HOUR)
+    world.server.set_delegations([first, renewed], now=NOW)
+    world.grant(issued(DEVICES, DISCONNECT, signer=issuing))
+    tool = ready(world, DISCONNECT)
+    for later in [NOW, NOW + HOUR, NOW + 2 * HOUR]:
+        assert tool.preflight([(D, DISCONNECT)], now=later)["reason"].to_pylist() == [0]
+    assert tool.preflight([(D, DISCONNECT)], now=NOW + 10 * HOUR)["reason"].to_pylist() == [Code.KEY_UNKNOWN]
+
+
 def test_a_user_who_is_not_let_in_any_more_may_do_nothing(make_world):
     world = make_world()
     tool = ready(world, DISCONNECT)

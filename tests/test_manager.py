@@ -541,6 +541,23 @@ def test_keys_rotate_with_overlap(store):
     assert codes(NOW + 1_100) == [230, 0]
 
 
+def test_what_was_issued_before_a_renewal_stays_good(store):
+    manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    manager.rotate(SIGNER, now=NOW, lifetime=DAY)
+    disconnect(manager)
+    manager.issue(now=NOW)
+    manager.rotate(SIGNER, now=NOW + 1_000, lifetime=9 * DAY)
+    disconnect(manager)
+    manager.issue(now=NOW + 1_000)
+    for later in [NOW + 1_000, NOW + 2 * DAY]:
+        for row in issued(manager):
+            verify_token(row.token, manager.keyring(now=later), now=later, token_type="secure_command")
+    # One that has ended is not renewed but made anew: what it covered has ended with it.
+    manager.rotate(SIGNER, now=NOW + 20 * DAY)
+    (entry,) = manager.keyring(now=NOW + 20 * DAY).entries[1:]
+    assert entry.valid_from == NOW + 20 * DAY
+
+
 def test_what_was_allotted_before_a_rotation_is_good_after_it(store):
     manager = peopled(SecurityManager(store, Failing(0), root=ROOT))
     manager.rotate(manager._signer, now=NOW)

@@ -343,6 +343,31 @@ def test_keys_come_and_go_by_delegation(server):
     assert server.receive("late", page(material(expires_in=3 * HOUR, sequence=2), start=11), now=later) == [0] * 10
 
 
+def test_a_delegation_renewed_early_takes_the_place_of_the_first(server):
+    issuing = LocalSigner.generate()
+
+    def delegation(begins, ends, **ceiling):
+        entry = KeyringEntry(
+            issuing.public_key, issuer="ism-2", token_types=["secure_command"], valid_from=NOW + begins, **ceiling
+        )
+        return issue_delegation(entry, ROOT, now=NOW, expires_at=NOW + ends)
+
+    first, renewed, early = delegation(0, HOUR), delegation(0, 9 * HOUR), delegation(2 * HOUR, 10 * HOUR)
+    rows = material(signer=issuing, expires_in=9 * HOUR)
+    for tokens in ([first, renewed, early], [early, renewed, first]):
+        server.set_delegations(tokens, now=NOW)
+        assert server.snapshot("t1", "ann", now=NOW).delegations == tuple(tokens)
+        for later in [0, HOUR, 3 * HOUR]:
+            codes = server.verify([row.token for row in rows], now=NOW + later, token_type="secure_command")
+            # What was issued before the window of the last one began is not its key's.
+            assert set(codes) == {0 if later < 2 * HOUR else Code.ISSUER_WINDOW}, later
+    wider = delegation(0, 2 * HOUR, audience_prefix="eui64:")
+    server.set_delegations([wider, renewed], now=NOW)
+    assert server.verify([rows[0].token], now=NOW, token_type="secure_command") == [0]
+    server.set_delegations([wider, first], now=NOW)
+    assert server.verify([rows[0].token], now=NOW, token_type="secure_command") == [Code.CEILING_EXCEEDED]
+
+
 def test_revocations_rise_by_version(server):
     def snapshot(version):
         revocations = Revocations(issuers=[], version=version, expires_at=NOW + HOUR)

@@ -53,12 +53,18 @@ class Authority:
         store.migrate("manager_authority", STEPS)
 
     def delegate(self, signer: Signer, *, now: int, valid_from: int, overlap: int, lifetime: int) -> bytes:
-        """Delegate a key from `valid_from` for `lifetime` from now on; those before it stay for `overlap`."""
+        """Delegate a key from `valid_from` for `lifetime` from now on; those before it stay for `overlap`.
+
+        A renewal begins where the delegation that it renews began: what was issued under that stays good.
+        """
         if self._root is None:
             raise InputError("a rotation without a root key; give the manager root=, the key that delegates")
         if overlap < 0:
             raise InputError(f"an overlap of {overlap} s; wanted 0 or more")
-        until = now + lifetime
+        until, kid = now + lifetime, signer.public_key.kid
+        with self._store.read() as t:
+            begun = t.rows("SELECT valid_from FROM manager_key WHERE kid = ? AND valid_until > ?", (kid, now))
+        valid_from = min([valid_from, *(start for (start,) in begun)])
         entry = KeyringEntry(
             signer.public_key,
             issuer=self._issuer,
@@ -67,7 +73,6 @@ class Authority:
             token_types=list(ISSUED_TYPES),
         )
         delegation = issue_delegation(entry, self._root, now=now, expires_at=until)
-        kid = signer.public_key.kid
         with self._store.write() as t:
             ((last,),) = t.rows("SELECT max(position) FROM manager_key")
             t.run("UPDATE manager_key SET valid_until = ? WHERE valid_until > ?", (now + overlap, now + overlap))

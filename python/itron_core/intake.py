@@ -6,17 +6,18 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from itron_core._rust import verify_tokens
+from itron_core.errors import KeyRefused, TokenRefused
 from itron_core.levels import Code
 from itron_core.material import LONGEST_LIFETIME
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from itron_core._rust import Keyring, Revocations
     from itron_core.material import Material
 
-__all__ = ["BELIEVED", "TOKEN_TYPES", "judged"]
+__all__ = ["BELIEVED", "TOKEN_TYPES", "judged", "ring_at"]
 
 TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
 # Behind these checks only time and revocation follow: all that the token says is believed.
@@ -33,6 +34,23 @@ BELIEVED = frozenset(
     }
 )
 CLAIMS = ("kid", "sequence", "actions", "epoch", "issued_at", "not_before", "expires_at", "session_seconds")
+
+
+def ring_at(keyring: Keyring, delegations: Iterable[bytes], moment: int) -> Keyring:
+    """Return the keyring with those of the delegations that are in force; the others end their keys, and nothing else.
+
+    A keyring has one entry a key: of two delegations of one key in force, the one that ends last takes the other's place.
+    """
+    chosen: dict[bytes, tuple[int, bytes]] = {}
+    for token in delegations:
+        try:
+            entry = keyring.with_delegations([token], now=moment).entries[-1]
+        except (TokenRefused, KeyRefused):
+            continue
+        until = entry.valid_until or 0
+        if until >= chosen.get(entry.key.kid, (0, b""))[0]:
+            chosen[entry.key.kid] = until, token
+    return keyring.with_delegations([token for _, token in chosen.values()], now=moment)
 
 
 def judged(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from itron_core._rust import Revocations, verify_tokens
 from itron_core.audit import audit_entry
-from itron_core.errors import ExchangeError, InputError, KeyRefused, RequestRefused, TokenRefused
-from itron_core.intake import TOKEN_TYPES, judged
+from itron_core.errors import ExchangeError, InputError, RequestRefused, TokenRefused
+from itron_core.intake import TOKEN_TYPES, judged, ring_at
 from itron_core.journal import Journal
 from itron_core.ledger import Ledger, Use
 from itron_core.levels import Action, ActionGroup, Code, Permission
@@ -210,8 +210,16 @@ class ToolsServer:
         self._journal.publish()
 
     def set_delegations(self, tokens: Sequence[bytes], *, now: int) -> None:
-        """Replace the delegations; raises TokenRefused where one does not verify."""
-        self._keyring.with_delegations(tokens, now=now)
+        """Replace the delegations; raises TokenRefused where one does not verify.
+
+        One may begin later, and a key may have two: that which ends last stands for it as soon as it is in force.
+        """
+        for token in tokens:
+            try:
+                self._keyring.with_delegations([token], now=now)
+            except TokenRefused as refused:
+                if refused.code != Code.NOT_YET_VALID:
+                    raise
         with self._store.write() as t:
             t.run("DELETE FROM server_delegation")
             t.run_many("INSERT INTO server_delegation VALUES (?, ?)", list(enumerate(tokens)))
@@ -380,13 +388,8 @@ class ToolsServer:
     # --- Inside a transaction ---
 
     def _ring(self, t: Transaction, now: int) -> Keyring:
-        ring = self._keyring
-        for (token,) in t.rows("SELECT token FROM server_delegation ORDER BY position"):
-            try:
-                ring = ring.with_delegations([bytes(token)], now=now)
-            except (TokenRefused, KeyRefused):  # an expired delegation ends its key, and nothing else
-                continue
-        return ring
+        found = t.rows("SELECT token FROM server_delegation ORDER BY position")
+        return ring_at(self._keyring, [bytes(token) for (token,) in found], now)
 
     def _hold(self, t: Transaction, rows: list[Material], now: int) -> None:
         start = _number(t, "SELECT max(serial) FROM server_material") + 1

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from itron_core._rust import Revocations
 from itron_core.errors import ExchangeError, InputError, ItronCoreError, KeyRefused, TokenRefused
-from itron_core.field_tool.state import ring_at
-from itron_core.intake import TOKEN_TYPES, judged
+from itron_core.intake import TOKEN_TYPES, judged, ring_at
 from itron_core.levels import Code, DeviceClass, Mode, Permission, SecurityLevel
 from itron_core.material import DeviceRecord, Material, Outcome, Page, Snapshot, device_id
 
@@ -71,10 +70,9 @@ def _check_delegations(tokens: Sequence[bytes], keyring: Keyring, moment: int) -
         _refuse(f"{len(tokens)} delegations; wanted up to {MOST_DELEGATIONS}")
     for place, token in enumerate(tokens):
         try:
-            # Each behind those in force before it: one may have been signed by the key of another.
-            keyring = keyring.with_delegations([token], now=moment)
+            keyring.with_delegations([token], now=moment)
         except KeyRefused:
-            continue  # the key is there already: a renewal that comes into force with the end of the first
+            continue  # the key is one of the tool's own, which needs none
         except TokenRefused as refused:
             if refused.code not in TIMELY_LATER:
                 raise ExchangeError(f"delegation {place} of the snapshot is not to be believed: {refused}") from refused

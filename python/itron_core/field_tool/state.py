@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from itron_core._rust import Revocations
-from itron_core.errors import InputError, KeyRefused, StoreError, TokenRefused
+from itron_core.errors import InputError, StoreError, TokenRefused
+from itron_core.intake import ring_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from itron_core._rust import Keyring
     from itron_core.store import Transaction
 
-__all__ = ["STEPS", "State", "Trust", "advance", "bind", "moment_of", "of_devices", "ring_at", "state_of", "trust_at"]
+__all__ = ["STEPS", "State", "Trust", "advance", "bind", "moment_of", "of_devices", "state_of", "trust_at"]
 
 STEPS = [
     # `counted` is the outcome by which a use was counted; `given` is what a server last said of a device.
@@ -115,16 +116,6 @@ def moment_of(state: State, now: object) -> int:
     if not isinstance(now, int) or isinstance(now, bool) or now < 0:
         raise InputError(f"now is {now!r}; wanted whole seconds since 1970")
     return max(now, state.seen)
-
-
-def ring_at(keyring: Keyring, delegations: Iterable[bytes], moment: int) -> Keyring:
-    """Return the keyring with those of the delegations that are in force."""
-    for token in delegations:
-        try:
-            keyring = keyring.with_delegations([token], now=moment)
-        except (TokenRefused, KeyRefused):  # it ends, or has not begun: its key is unknown, and nothing else
-            continue
-    return keyring
 
 
 def trust_at(t: Transaction, keyring: Keyring, state: State, moment: int) -> Trust:

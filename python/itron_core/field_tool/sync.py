@@ -17,7 +17,8 @@ from itron_core.field_tool.answers import (
     check_snapshot,
     check_taken,
 )
-from itron_core.field_tool.state import State, advance, moment_of, ring_at, state_of
+from itron_core.field_tool.state import State, advance, moment_of, state_of
+from itron_core.intake import ring_at
 from itron_core.levels import Code
 from itron_core.material import DeviceRecord, Material, MaterialState, Outcome, Page, Want
 
