@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -891,6 +892,8 @@ LIES = {
     "no snapshot": ("snapshot", lambda one: None),
     "a bad delegation": ("snapshot", lambda one: one._replace(delegations=(b"x" * 100,))),
     "a delegation as text": ("snapshot", lambda one: one._replace(delegations=("x",))),
+    "a number of outcomes that is none": ("snapshot", lambda one: one._replace(reported=-1)),
+    "the last number of wishes": ("snapshot", lambda one: one._replace(wanted=2**63 - 1)),
     "a thousand delegations": ("snapshot", lambda one: one._replace(delegations=(b"x",) * 1_000)),
     "bad revocations": ("snapshot", lambda one: one._replace(revocations=one.revocations[:-1] + b"x")),
     "a stranger's revocations": (
@@ -975,20 +978,107 @@ def test_the_store_of_another_tool_is_refused(make_world):
         FieldTool(tool._store, keyring(), "t2")
 
 
-def test_an_old_copy_of_a_store_is_found_out_by_a_sync(make_world):
-    world = make_world()
-    tool = ready(world, DISCONNECT)
+def copied(world, name="t1"):
+    """Copy a tool's store as a backup does, and return where it is."""
     old = world.folder / "old.db"
-    import sqlite3
-
-    with sqlite3.connect(world.folder / "t1.db") as source, sqlite3.connect(old) as copy:
+    with sqlite3.connect(world.folder / f"{name}.db") as source, sqlite3.connect(old) as copy:
         source.backup(copy)
     source.close()
     copy.close()
-    tool.request_commands(DEVICES, token_type="secure_command", actions=[CONNECT], now=NOW)
+    return str(old)
+
+
+def told_of(tool, kind):
+    entries = map(json.loads, tool._journal.entries(0, 10_000))
+    return [entry for entry in entries if entry["kind"] == kind]
+
+
+@pytest.mark.parametrize("between", ["nothing", "a report", "a cut sync"])
+def test_an_old_copy_of_a_store_gives_no_number_twice(make_world, between):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    tool = ready(world, DISCONNECT)
+    url = copied(world)
+    for name in DEVICES[:2]:
+        tool.work(name, DISCONNECT, world.link(name), now=NOW)
     tool.sync(world.server, "ann", now=NOW)
-    with pytest.raises(ExchangeError, match="old copy"):
-        world.tool("t1", url=str(old)).sync(world.server, "ann", now=NOW)
+    assert not told_of(tool, "store_behind")
+    before = world.server.outcomes(0, 100).rows
+    old = world.tool("t1", url=url)
+    # It does not know what it did: the first device answers with a replay.
+    for name in [DEVICES[0], DEVICES[2], DEVICES[3]]:
+        assert old.work(name, DISCONNECT, world.link(name), now=NOW).reason in {0, Code.REPLAY_IDENTICAL}
+    if between == "a report":
+        with pytest.raises(RequestRefused, match="number_reused"):
+            old.report(world.server, now=NOW)
+    if between == "a cut sync":
+        with pytest.raises(ConnectionError):
+            old.sync(Cut(world.server, 2, before=False), "ann", now=NOW)
+    report = old.sync(world.server, "ann", now=NOW)
+    assert (report.outcomes, report.replays, report.conflicts) == (3, 1, ())
+    rows = world.server.outcomes(0, 100).rows
+    assert rows[:2] == before
+    assert [(one.number, one.device, code) for _, _, one, code in rows[2:]] == [
+        (3, DEVICES[0], Code.REPLAY_IDENTICAL),
+        (4, DEVICES[2], Code.OK),
+        (5, DEVICES[3], Code.OK),
+    ]
+    (entry,) = told_of(old, "store_behind")
+    assert (entry["reported"], entry["tool"]) == (2, "t1")
+    assert old.sync(world.server, "ann", now=NOW).outcomes == 0
+
+
+def test_an_old_copy_without_work_goes_on_behind_what_the_server_has(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    tool = ready(world, DISCONNECT)
+    url = copied(world)
+    tool.work(D, DISCONNECT, world.link(), now=NOW)
+    tool.report(world.server, now=NOW)
+    old = world.tool("t1", url=url)
+    old.sync(world.server, "ann", now=NOW)
+    name = DEVICES[1]
+    old.work(name, DISCONNECT, world.link(name), now=NOW)
+    assert old.report(world.server, now=NOW) == {2: 0}
+
+
+def test_an_answer_that_comes_after_its_number_was_changed_is_told_by_its_own(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT))
+    tool = ready(world, DISCONNECT)
+    url = copied(world)
+    tool.work(D, DISCONNECT, world.link(), now=NOW)
+    tool.report(world.server, now=NOW)
+    old = world.tool("t1", url=url)
+
+    def answered_after_a_sync(message):
+        for name in DEVICES[2:4]:
+            old.work(name, DISCONNECT, world.link(name), now=NOW)
+        old.sync(world.server, "ann", now=NOW)
+        return world.link(DEVICES[1])(message)
+
+    old.work(DEVICES[1], DISCONNECT, answered_after_a_sync, now=NOW)
+    old.sync(world.server, "ann", now=NOW)
+    rows = [(one.number, one.device, one.state) for _, _, one, _ in world.server.outcomes(0, 100).rows]
+    used, sent = MaterialState.USED, MaterialState.SENT
+    names = [D, DEVICES[1], DEVICES[2], DEVICES[3], DEVICES[1]]
+    assert rows == list(zip(range(1, 6), names, [used, sent, used, used, used], strict=True))
+
+
+@pytest.mark.parametrize("wished", [1, 4])
+def test_wishes_of_an_old_copy_are_not_taken_for_others(make_world, wished):
+    world = make_world()
+    world.grant(issued(DEVICES, CONNECT), issued(DEVICES, OPEN, sequence=2))
+    tool = ready(world, DISCONNECT)
+    url = copied(world)
+    tool.request_commands(DEVICES[:4], token_type="secure_command", actions=[CONNECT], now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    old = world.tool("t1", url=url)
+    assert old.request_commands(DEVICES[:wished], token_type="secure_command", actions=[OPEN], now=NOW) == wished
+    old.sync(world.server, "ann", now=NOW, page=2)
+    found = {(line.device, line.actions) for line in old.current_commands(now=NOW) if line.state is MaterialState.HELD}
+    assert found >= {(name, 1 << OPEN) for name in DEVICES[:wished]}
+    assert old.sync(world.server, "ann", now=NOW).wants == 0
 
 
 def test_a_corrupted_store_allows_nothing(make_world):

@@ -263,6 +263,24 @@ def test_a_tool_that_never_signed_in_is_refused(server):
             call()
 
 
+def test_a_number_stands_for_one_thing(server):
+    rows = material()
+    server.receive("ism", page(rows), now=NOW)
+    tool = signed_in(server)
+    server.request(tool, wants(DEVICES[:5]), now=NOW)
+    said = [outcome(row, number) for number, row in enumerate(rows[:3], 1)]
+    assert server.report(tool, said, now=NOW) == [0, 0, 0]
+    assert server.report(tool, said, now=NOW) == [0, 0, 0]
+    assert (server.snapshot(tool, "ann", now=NOW).reported, server.snapshot(tool, "ann", now=NOW).wanted) == (3, 5)
+    for changes in [{"device": DEVICES[5]}, {"answer": b"x"}, {"at": NOW + 1}, {"state": MaterialState.SENT}]:
+        with pytest.raises(RequestRefused, match="number_reused"):
+            server.report(tool, [said[0], said[1]._replace(**changes), outcome(rows[3], 4)], now=NOW)
+    with pytest.raises(RequestRefused, match="number_reused"):
+        server.request(tool, [*wants(DEVICES[1:5]), *wants(DEVICES[5:], start=6)], now=NOW)
+    snapshot = server.snapshot(tool, "ann", now=NOW)
+    assert (snapshot.reported, snapshot.wanted, len(server.outcomes(0, 10).rows)) == (3, 5, 3)
+
+
 def test_cursors_and_numbers_out_of_order_are_refused(server):
     tool = signed_in(server)
     for after in [-1, 1]:

@@ -114,7 +114,11 @@ class DeviceRecord(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What a field tool takes along from a sync: what its user may do, what is revoked, whose keys are delegated."""
+    """What a field tool takes along from a sync: what its user may do, what is revoked, whose keys are delegated.
+
+    `reported` and `wanted` are the highest numbers of outcomes and wishes that the server has of this tool: a tool that never
+    offered as many works with an old copy of its store.
+    """
 
     user: str
     unit: str
@@ -123,6 +127,8 @@ class Snapshot(NamedTuple):
     delegations: tuple[bytes, ...] = ()
     command_limit: int = 2
     authorization_limit: int = 2
+    reported: int = 0
+    wanted: int = 0
 
 
 class Page(NamedTuple):

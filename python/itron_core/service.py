@@ -38,7 +38,7 @@ EVERY_PERMISSION = int(~Permission(0))
 LONGEST_SENTENCE = 300
 LOG = logging.getLogger(__name__)
 # A request that contradicts what the server knows of the tool; other refusals are of the person.
-CONFLICTS = frozenset({"cursor_unknown", "number_skipped", "sign_in_required"})
+CONFLICTS = frozenset({"cursor_unknown", "number_reused", "number_skipped", "sign_in_required"})
 CLOSE = {"Connection": "close"}
 # What is answered before a body was read, or read whole.
 UNREAD = frozenset(

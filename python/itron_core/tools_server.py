@@ -280,6 +280,7 @@ class ToolsServer:
             self._sign_in(t, tool, user, unit)
             revocations = t.rows("SELECT token FROM server_revocation")
             delegations = t.rows("SELECT token FROM server_delegation ORDER BY position")
+            known_tool = _known_tool(t, tool)
             self._journal.write(t, [audit_entry("sign_in", now, tool=tool, user=user)])
         self._journal.publish()
         return Snapshot(
@@ -288,18 +289,22 @@ class ToolsServer:
             permissions=permissions,
             revocations=bytes(revocations[0][0]) if revocations else None,
             delegations=tuple(bytes(token) for (token,) in delegations),
+            reported=known_tool.reported,
+            wanted=known_tool.wanted,
         )
 
     def request(self, tool: str, wants: Sequence[Want], *, now: int) -> int:
         """Take the wishes that are new, and grant what is here already.
 
-        What the signed-in user may not have, or a device of another unit, is taken and never granted.
+        What the signed-in user may not have, or a device of another unit, is taken and never granted. Raises
+        RequestRefused `number_reused` for another wish under a number that was granted.
         """
         for want in wants:
             _check_want(want)
         with self._store.write() as t:
             known = _known_tool(t, tool)
             fresh = _new_numbers(wants, known.wanted)
+            _check_same_wants(t, tool, [want for want in wants if want.number <= known.wanted])
             permissions = Permission(
                 _number(t, "SELECT permissions FROM server_user WHERE name = ? AND unit = ?", known.name, known.unit)
             )
@@ -316,7 +321,10 @@ class ToolsServer:
         return known.wanted + len(fresh)
 
     def material(self, tool: str, after: int, limit: int, *, now: int) -> Page:
-        """Return what was granted behind `after`, up to `limit` rows; what was used meanwhile is left out."""
+        """Return what was granted behind `after`, up to `limit` rows.
+
+        What was used meanwhile is left out, and what was signed by a key that was rotated out since.
+        """
         if limit < 1:
             raise InputError(f"a limit of {limit} rows; wanted 1 or more")
         with self._store.write() as t:
@@ -326,10 +334,13 @@ class ToolsServer:
                     "cursor_unknown",
                     f"cursor {after} of {tool!r}, which has been granted {known.granted}: start from 0",
                 )
+            # A tool takes no page with a key in it that it does not believe: it could never sync again.
+            kids = [entry.key.kid for entry in self._ring(t, now).entries]
             found = t.rows(
                 f"SELECT g.serial, {MATERIAL} FROM server_grant g JOIN server_material m ON m.serial = g.material"  # noqa: S608
-                " WHERE g.tool = ? AND g.serial > ? AND m.used = 0 ORDER BY g.serial LIMIT ?",
-                (tool, after, limit + 1),
+                f" WHERE g.tool = ? AND g.serial > ? AND m.used = 0 AND m.kid IN ({_places(kids)})"
+                " ORDER BY g.serial LIMIT ?",
+                (tool, after, *kids, limit + 1),
             )
             rows = [(serial, Material(*_plain(rest))) for serial, *rest in found[:limit]]
             more = len(found) > limit
@@ -360,13 +371,15 @@ class ToolsServer:
         """Take outcomes: each use is decided by the ledger once; one reported before gets the same code again.
 
         The use of material that this tool was not granted, or of other content under its identity, is a conflict: 801,
-        and an alarm in the audit log.
+        and an alarm in the audit log. Another outcome under a number that was taken raises RequestRefused
+        (`number_reused`): the tool works with an old copy of its store.
         """
         for outcome in outcomes:
             _check_outcome(outcome)
         with self._store.write() as t:
             known = _known_tool(t, tool)
             fresh = _new_numbers(outcomes, known.reported)
+            _check_same_outcomes(t, tool, [outcome for outcome in outcomes if outcome.number <= known.reported])
             codes = self._decided(t, tool, fresh)
             start = _number(t, "SELECT max(serial) FROM server_outcome") + 1
             t.run_many(
@@ -487,6 +500,39 @@ def _new_numbers(rows: Sequence[Any], last: int) -> list[Any]:
             "number_skipped", f"numbers {[row.number for row in fresh][:5]}; wanted {last + 1} and rising by one"
         )
     return fresh
+
+
+def _check_same_outcomes(t: Transaction, tool: str, outcomes: Sequence[Outcome]) -> None:
+    if outcomes:
+        numbers = [outcome.number for outcome in outcomes]
+        rows = t.rows(
+            f"SELECT {OUTCOME} FROM server_outcome WHERE tool = ? AND number BETWEEN ? AND ?",  # noqa: S608
+            (tool, min(numbers), max(numbers)),
+        )
+        known = {row[0]: Outcome(*_plain(row)) for row in rows}
+        # What was pruned cannot be compared any more.
+        _check_reused(tool, [one.number for one in outcomes if known.get(one.number, one) != one])
+
+
+def _check_same_wants(t: Transaction, tool: str, wants: Sequence[Want]) -> None:
+    if wants:
+        numbers = [want.number for want in wants]
+        rows = t.rows(
+            "SELECT number, device, token_type, action_bit FROM server_want WHERE tool = ? AND number BETWEEN ? AND ?",
+            (tool, min(numbers), max(numbers)),
+        )
+        known = {number: tuple(said) for number, *said in rows}
+        said = {want.number: (want.device, want.token_type, 1 << want.action) for want in wants}
+        _check_reused(tool, [number for number, one in said.items() if known.get(number, one) != one])
+
+
+def _check_reused(tool: str, numbers: Sequence[int]) -> None:
+    if numbers:
+        raise RequestRefused(
+            "number_reused",
+            f"tool {tool!r} said something else under the numbers {list(numbers)[:5]} before: its store is an old copy;"
+            " a sync goes on behind them",
+        )
 
 
 def _check_rising(serials: Sequence[int], end: int) -> None:

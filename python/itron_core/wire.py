@@ -142,6 +142,7 @@ SNAPSHOT = Shape(
     "Snapshot",
     (
         *(*_text("user", "unit"), *_numbers("permissions", "command_limit", "authorization_limit")),
+        *_numbers("reported", "wanted"),
         Field("revocations", "bytes", nullable=True, most=LONGEST_SNAPSHOT),
     ),
     (TOKEN,),

@@ -22,6 +22,8 @@ __all__ = ["check_codes", "check_material", "check_page", "check_records", "chec
 LARGEST = 2**63 - 1
 LARGEST_TOKEN = 65_536
 MOST_DELEGATIONS = 256
+# So that there are numbers left behind those that a server says it has.
+MOST_NUMBERS = 2**62
 VERDICTS = frozenset({Code.OK, Code.REPLAY_IDENTICAL, Code.REPLAY_CONFLICT})
 # A token, or a delegation, may come early or late: what else it says must be right.
 TIMELY_LATER = frozenset({Code.OK, Code.IAT_IN_FUTURE, Code.NOT_YET_VALID, Code.EXPIRED})
@@ -41,10 +43,7 @@ def check_codes(codes: object, outcomes: Sequence[Outcome]) -> list[int]:
 def check_taken(taken: object, last: int) -> None:
     """Refuse a number of wishes taken that is not that of the last one sent."""
     if taken != last or not _is_number(taken):
-        _refuse(
-            f"wishes up to {taken!r} taken; wanted {last}: either the server is not the one of this tool, or the store of"
-            " the tool is an old copy"
-        )
+        _refuse(f"wishes up to {taken!r} taken; wanted {last}: the server is not the one of this tool, or lost some")
 
 
 def check_snapshot(
@@ -56,6 +55,8 @@ def check_snapshot(
     ):
         _refuse(f"a snapshot that is {type(snapshot).__name__}; wanted a Snapshot of its types")
     numbers = (snapshot.permissions, snapshot.command_limit, snapshot.authorization_limit)
+    if not all(_is_number(number) and number <= MOST_NUMBERS for number in (snapshot.reported, snapshot.wanted)):
+        _refuse("a snapshot with numbers of outcomes or wishes that are none")
     if not all(_is_number(number) for number in numbers) or snapshot.permissions & ~EVERY_PERMISSION:
         _refuse("a snapshot with permissions or limits that are none; wanted whole numbers from 0 up, and known bits")
     if snapshot.user != user or not snapshot.unit or (state.unit and snapshot.unit != state.unit):

@@ -87,12 +87,13 @@ def settle(t: Transaction, sending: Sending, number: int, answer: Answer, moment
     """Write down an answer to the outcome `number`; returns the number under which it will be reported."""
     told = int(became_of(answer)), int(answer.reason), told_by(answer), moment
     ((offered,),) = t.rows("SELECT offered FROM tool_state")
-    if number > offered:
-        t.run(
-            "UPDATE tool_outcome SET state = ?, reason = ?, answer = ?, happened_at = ? WHERE number = ?",
-            (*told, number),
-        )
-    else:  # a sync of meanwhile may have told of it: what came after is told by a number of its own
+    cti = b"" if sending.spent is None else sending.spent.cti
+    # A sync of meanwhile may have told of it, or have given it another number: what came after has one of its own.
+    if number <= offered or not t.run(
+        "UPDATE tool_outcome SET state = ?, reason = ?, answer = ?, happened_at = ?"
+        " WHERE number = ? AND state = ? AND device = ? AND action = ? AND cti = ?",
+        (*told, number, int(MaterialState.SENT), sending.device, int(sending.action), cti),
+    ):
         number = _insert(t, sending, told)
     if sending.spent is not None:
         _settle_material(t, sending.spent, answer)
@@ -106,8 +107,8 @@ def actions_opened_by(spent: Held | None) -> int:
 
 
 def _insert(t: Transaction, sending: Sending, told: tuple[int, int, bytes, int]) -> int:
-    ((last,),) = t.rows("SELECT max(number) FROM tool_outcome")
-    number = int(last or 0) + 1
+    ((last, offered),) = t.rows("SELECT (SELECT max(number) FROM tool_outcome), offered FROM tool_state")
+    number = max(int(last or 0), int(offered)) + 1
     spent = sending.spent
     identity = (b"", b"", b"") if spent is None else (spent.kid, spent.cti, spent.content)
     t.run(

@@ -20,7 +20,7 @@ from itron_core.field_tool.answers import (
 from itron_core.field_tool.state import State, advance, moment_of, state_of
 from itron_core.intake import ring_at
 from itron_core.levels import Code
-from itron_core.material import DeviceRecord, Material, MaterialState, Outcome, Page, Want
+from itron_core.material import DeviceRecord, Material, MaterialState, Outcome, Page, Snapshot, Want
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Sync", "SyncReport"]
 
 OUTCOME = "number, device, action, kid, cti, content, state, reason, answer, happened_at"
+# A server's reason: something else came under this number before.
+REUSED = "number_reused"
 LEARNED = ("device_class", "mode", "security_level", "level_verified", "epoch")
 
 
@@ -57,15 +59,23 @@ class Sync:
         with store.write() as t:
             state = state_of(t)
             self._tool = state.tool
+            self._wanted = 0
             self._moment = moment_of(state, now)
             advance(t, seen=self._moment)
 
     def run(self, user: str) -> SyncReport:
         """Report, sign in, request, fetch; only then are uses counted from here on."""
-        codes = self.report()
+        try:
+            codes = self.report()
+        except RequestRefused as refused:
+            if refused.reason != REUSED:
+                raise
+            codes = {}
         # Uses that other processes reported or will report after this are still counted.
         reported = self._state().acknowledged
         self._sign_in(user)
+        # What an old copy of the store had given a number of the past; else there is nothing left.
+        codes |= self.report()
         wants = self._request()
         material = self._fetch_material()
         devices = self._fetch_devices()
@@ -90,7 +100,12 @@ class Sync:
         """Report what is not acknowledged; what was offered once is never changed again, so a repeat is the same."""
         found: dict[int, int] = {}
         while outcomes := self._offer():
-            codes = check_codes(self._exchange.report(self._tool, outcomes, now=self._moment), outcomes)
+            try:
+                codes = check_codes(self._exchange.report(self._tool, outcomes, now=self._moment), outcomes)
+            except RequestRefused as refused:
+                if refused.reason == REUSED:
+                    self._take_back()
+                raise
             last = outcomes[-1].number
             with self._store.write() as t:
                 t.run_many(
@@ -108,6 +123,11 @@ class Sync:
                 )
             found |= zip((outcome.number for outcome in outcomes), codes, strict=True)
         return found
+
+    def _take_back(self) -> None:
+        """Let what is not acknowledged count as never offered: the server has others under these numbers."""
+        with self._store.write() as t:
+            advance(t, offered=state_of(t).acknowledged)
 
     def _offer(self) -> list[Outcome]:
         with self._store.write() as t:
@@ -142,6 +162,31 @@ class Sync:
                 revocations_version=version,
                 accepted_at=accepted_at,
             )
+            self._wanted = snapshot.wanted
+            self._go_on_behind(t, snapshot)
+        self._journal.publish()
+
+    def _go_on_behind(self, t: Transaction, snapshot: Snapshot) -> None:
+        """Give no number twice: where the server has more than was ever offered, this store is an old copy."""
+        state = state_of(t)
+        if snapshot.reported > state.offered:
+            behind = snapshot.reported - state.acknowledged
+            _shift(t, "tool_outcome", "number", state.acknowledged, behind)
+            _shift(t, "tool_material", "counted", state.acknowledged, behind)
+            advance(t, acknowledged=snapshot.reported, offered=snapshot.reported)
+        ((last,),) = t.rows("SELECT max(number) FROM tool_want")
+        if snapshot.wanted > max(state.taken, last or 0):
+            self._want_behind(t)
+        elif snapshot.reported <= state.offered:
+            return
+        facts = {"reported": snapshot.reported, "wanted": snapshot.wanted}
+        self._journal.write(t, [audit_entry("store_behind", self._moment, tool=self._tool, **facts)])
+
+    def _want_behind(self, t: Transaction) -> None:
+        taken = state_of(t).taken
+        if self._wanted > taken:
+            _shift(t, "tool_want", "number", taken, self._wanted - taken)
+            advance(t, taken=self._wanted)
 
     def _forget_permissions(self, user: str, reason: str) -> None:
         """A user who is no longer let in may do nothing more with what is held."""
@@ -158,7 +203,15 @@ class Sync:
         while more:
             wants = self._wants()
             last = wants[-1].number if wants else self._state().taken
-            check_taken(self._exchange.request(self._tool, wants, now=self._moment), last)
+            try:
+                taken = self._exchange.request(self._tool, wants, now=self._moment)
+            except RequestRefused as refused:
+                if refused.reason != REUSED or self._wanted <= self._state().taken:
+                    raise
+                with self._store.write() as t:
+                    self._want_behind(t)
+                continue
+            check_taken(taken, last)
             with self._store.write() as t:
                 state = state_of(t)
                 t.run(
@@ -227,6 +280,12 @@ class Sync:
                 _learn(t, records)
             count += len(records)
         return count
+
+
+def _shift(t: Transaction, table: str, column: str, after: int, by: int) -> None:
+    """Raise numbers; two steps, since no number may be there twice even between rows."""
+    t.run(f"UPDATE {table} SET {column} = -({column} + ?) WHERE {column} > ?", (by, after))  # noqa: S608
+    t.run(f"UPDATE {table} SET {column} = -{column} WHERE {column} < 0")  # noqa: S608
 
 
 def _check_same(t: Transaction, rows: Sequence[Material]) -> None:
