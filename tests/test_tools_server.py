@@ -386,6 +386,20 @@ def test_a_delegation_renewed_early_takes_the_place_of_the_first(server):
     assert server.verify([rows[0].token], now=NOW, token_type="secure_command") == [Code.CEILING_EXCEEDED]
 
 
+def test_material_of_a_key_that_was_rotated_out_keeps_nothing_else_back(server):
+    """A tool takes no page with it: granted to one, it would let no sync through any more."""
+    issuing = LocalSigner.generate()
+    entry = KeyringEntry(issuing.public_key, issuer="ism-2", token_types=["secure_command"])
+    server.set_delegations([issue_delegation(entry, ROOT, now=NOW, expires_at=NOW + HOUR)], now=NOW)
+    rows = [*material(DEVICES[:5], signer=issuing), *material(DEVICES[5:])]
+    assert server.receive("ism", page(rows), now=NOW) == [0] * 10
+    tool = signed_in(server)
+    server.request(tool, wants(), now=NOW)
+    assert held(server, tool) == rows
+    server.set_delegations([], now=NOW)
+    assert held(server, tool) == rows[5:]
+
+
 def test_revocations_rise_by_version(server):
     def snapshot(version):
         revocations = Revocations(issuers=[], version=version, expires_at=NOW + HOUR)

@@ -1,0 +1,570 @@
+"""Five real parties in one folder, and a plain account of what they did, kept beside them by the tests.
+
+The account is told nothing by the parties' own rules: what a device is follows from its answers, and whether it may do
+something is asked of `process_route` and of a few sentences here.
+"""
+
+import json
+from contextlib import suppress
+from typing import NamedTuple
+
+from itron_core import (
+    Action,
+    ActionGroup,
+    Code,
+    Decision,
+    DeviceClass,
+    ExchangeError,
+    Keyring,
+    KeyringEntry,
+    LocalSigner,
+    MasterKey,
+    Mode,
+    Permission,
+    RequestRefused,
+    Revocations,
+    SecurityLevel,
+    process_route,
+)
+from itron_core.audit import AuditLog, verify
+from itron_core.device import Device, Message, Outcome
+from itron_core.field_tool import FieldTool
+from itron_core.manager import Limits, SecurityManager
+from itron_core.material import DeviceRecord, MaterialState
+from itron_core.store import open_store
+from itron_core.tools_server import ToolsServer
+
+NOW = 1_800_000_000
+DAY = 86_400
+EVERYTHING = sum(Permission)
+LIMIT = 2
+ROOT, AUDITOR, FIRST_KEY = LocalSigner.generate(), LocalSigner.generate(), LocalSigner.generate("ESP256")
+MASTER = MasterKey.generate()
+USERS = {"t1": "ann", "t2": "bob"}
+SPENT = {MaterialState.USED, MaterialState.REPLAYED}
+COUNTED = {Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE}
+SWITCHES = {Action.SWITCH_TO_NETWORK_MODE: Mode.NETWORK, Action.SWITCH_TO_MOBILE_MODE: Mode.MOBILE}
+
+
+class Kind(NamedTuple):
+    """What a meter is when it is installed; `has_clock` says whether it knows the time."""
+
+    device_class: DeviceClass
+    mode: Mode = Mode.MOBILE
+    level: SecurityLevel = SecurityLevel.READY_TO_SECURE
+    has_clock: bool = True
+
+
+KINDS = {
+    "ert:1": Kind(DeviceClass.ENHANCED, level=SecurityLevel.COMMAND),
+    "ert:2": Kind(DeviceClass.ENHANCED, level=SecurityLevel.FULL, has_clock=False),
+    "ert:3": Kind(DeviceClass.MULTI_MODE, level=SecurityLevel.COMMAND, has_clock=False),
+    "ert:4": Kind(DeviceClass.MULTI_MODE, Mode.NETWORK),
+    "ert:5": Kind(DeviceClass.ENHANCED),
+    "ert:6": Kind(DeviceClass.BASIC),
+}
+
+
+class Cut:
+    """A connection that is cut at its n-th message, before it arrives or before its answer does; the rest passes.
+
+    The server has a clock of its own.
+    """
+
+    def __init__(self, world, at=None, *, before=True):
+        self.world, self.left, self.before = world, at, before
+
+    def __getattr__(self, name):
+        def call(*arguments, **options):
+            is_cut = self.left == 0
+            self.left = None if self.left is None else self.left - 1
+            if is_cut and self.before:
+                raise ExchangeError("cut")
+            if "now" in options:
+                options["now"] = self.world.now
+            answer = getattr(self.world.server, name)(*arguments, **options)
+            if is_cut:
+                raise ExchangeError("cut")
+            return answer
+
+        return call
+
+    @property
+    def was_cut(self):
+        return self.left is not None and self.left < 0
+
+
+class Revoked(NamedTuple):
+    """What is revoked, as plain sets; a device's watermark is its least sequence that stays good."""
+
+    keys: frozenset = frozenset()
+    tokens: frozenset = frozenset()
+    devices: frozenset = frozenset()
+
+    def names(self, material):
+        return (
+            material.kid in self.keys
+            or (material.kid, material.cti) in self.tokens
+            or any(device == material.device and material.sequence < least for device, least in self.devices)
+        )
+
+
+class Meter:
+    """A real device with what follows from its answers: mode, level, epoch, session."""
+
+    def __init__(self, world, name, kind, *, epoch=0, revocations=None, revoked=None):
+        self.world, self.name, self.kind = world, name, kind
+        self.mode, self.level, self.epoch = kind.mode, kind.level, epoch
+        self.session = None  # the timer's reading at its end, and the actions it allows
+        self.watermark, self.operations, self.booted = 0, 0, world.now - 1
+        self.ring, self.revocations, self.revoked = world.manager.keyring(now=world.now), revocations, revoked
+        self.device = Device(
+            name,
+            kind.device_class,
+            keyring=self.ring,
+            epoch=epoch,
+            mode=kind.mode,
+            level=kind.level,
+            revocations=revocations,
+        )
+
+    def hear(self):
+        """Be given the keys and revocations of the day, as a maintenance visit would."""
+        world = self.world
+        self.ring = world.manager.keyring(now=world.now)
+        token = world.manager.snapshot(now=world.now)
+        self.revocations = Revocations.from_token(token, self.ring, now=world.now)
+        self.revoked = world.revoked
+        self.reload()
+
+    def reload(self):
+        self.device = Device.from_bytes(self.device.to_bytes(), keyring=self.ring, revocations=self.revocations)
+
+    def restart(self):
+        self.device.restart()
+        self.session, self.booted = None, self.world.now
+
+    def answer(self, message):
+        uptime = self.world.now - self.booted
+        spent = self.world.catalog.get(message.token)
+        decision = self._decision(message, uptime)
+        answer = self.device.answer(message, uptime=uptime, now=self.world.now if self.kind.has_clock else None)
+        self._check(message, spent, decision, answer)
+        if answer.outcome is Outcome.DONE:
+            self._did(message, self._spends(message, spent), answer, uptime)
+        state = self.device.state
+        assert (state.mode, state.level, state.epoch) == (self.mode, self.level, self.epoch)
+        assert state.operations == self.operations
+        return answer
+
+    def _spends(self, message, spent):
+        """Return what an action that was done has spent: an action that needs no token spends none."""
+        if spent is None:
+            return None
+        uses = self.device.state.uses
+        return spent if any((use.kid, use.sequence) == (spent.kid.hex(), spent.sequence) for use in uses) else None
+
+    def _moment(self, shown):
+        """Return the time that the device can know."""
+        if self.kind.has_clock:
+            return max(self.world.now, self.watermark)
+        return max([self.watermark, NOW, *(material.issued_at for material in shown)])
+
+    def _decision(self, message, uptime):
+        shown = [self.world.catalog.get(token) for token in (message.token, message.reading_key)]
+        looked_at = shown[1] if message.action.group is ActionGroup.READ else shown[0]
+        moment = self._moment([looked_at] if looked_at else [])
+        session = (None, None)
+        if self.session and (self.session[1] >> message.action & 1 or message.action is Action.CLOSE_SESSION):
+            session = (moment - 1, 9) if uptime < self.session[0] else (moment - 9, 1)
+        columns = {
+            "device": [self.name],
+            "device_class": [self.kind.device_class],
+            "security_level": [self.level],
+            "mode": [self.mode],
+            "action": [message.action],
+            "epoch": [self.epoch],
+            "session_opened_at": [session[0]],
+            "session_seconds": [session[1]],
+            "reading_key": [message.reading_key],
+            "key_exchange": [message.key_exchange],
+        }
+        if shown[0]:
+            columns[shown[0].token_type] = [message.token]
+        results = process_route(columns, self.ring, now=moment, permissions=EVERYTHING, revocations=self.revocations)
+        return Decision(results["decision"][0])
+
+    def _check(self, message, spent, decision, answer):
+        done = self.world.done.get((spent.kid, spent.cti)) if spent else None
+        if answer.outcome is Outcome.REPLAYED:
+            assert done is not None, "a replay of what was never done"
+            assert (done, answer.reason) == ((self, message.action, answer.data), Code.REPLAY_IDENTICAL)
+        elif answer.outcome is Outcome.DONE:
+            assert decision is Decision.ALLOWED, (self.name, message.action, decision)
+        else:
+            assert decision is not Decision.ALLOWED or done, (self.name, message.action, answer)
+
+    def _did(self, message, spent, answer, uptime):
+        action = message.action
+        for material in (spent, self.world.catalog.get(message.reading_key)):
+            if material is None or (material is not spent and not self._shows_key(action)):
+                continue
+            assert material.device == self.name
+            assert material.epoch >= self.epoch, "material from before a key exchange"
+            assert self._moment([material]) < material.expires_at, "expired"
+            assert not (self.revoked and self.revoked.names(material)), "revoked, and the device had been told"
+            self.watermark = max(self.watermark, material.issued_at)
+        if spent is not None:
+            assert (spent.kid, spent.cti) not in self.world.done, "used twice"
+            assert spent.actions >> action & 1 or action is Action.OPEN_SESSION
+            self.world.done[spent.kid, spent.cti] = (self, action, answer.data)
+        if action.group is ActionGroup.SERVICE:
+            assert self.kind.device_class is not DeviceClass.BASIC
+            assert self.level is not SecurityLevel.READY_TO_SECURE or self.mode is Mode.NETWORK
+            self.operations += 1
+        self._become(action, spent, uptime, answer)
+
+    def _shows_key(self, action):
+        is_full = self.level is SecurityLevel.FULL and self.mode is Mode.MOBILE
+        return is_full and action.group is ActionGroup.READ
+
+    def _become(self, action, spent, uptime, answer):
+        if action is Action.OPEN_SESSION:
+            actions = spent.actions if spent.token_type == "authorization" else -1
+            self.session = (uptime + spent.session_seconds, actions)
+        elif action is Action.CLOSE_SESSION or action.group is ActionGroup.SECURITY:
+            self.session = None
+        if action is Action.SET_SECURITY_LEVEL:
+            self.level = SecurityLevel[answer.data["level"].upper()]
+        elif action.group is ActionGroup.SECURITY:
+            self.epoch += 1
+            self.mode = SWITCHES.get(action, self.mode)
+
+
+class ToolBooks:
+    """What the account knows of a field tool: what it sent, and what it was told."""
+
+    def __init__(self):
+        self.behind = 0  # how far its clock was set back
+        self.latest = 0
+        self.ever_sent, self.counted = set(), {}
+        self.answers = []
+        self.revoked = Revoked()
+
+
+class World:
+    """Manager, tools server, two field tools and the meters, all in one folder."""
+
+    def __init__(self, folder):
+        self.folder, self.now = folder, NOW
+        self.signer, self.delegated_until = FIRST_KEY, 0
+        self.parts = {}
+        self.catalog, self.done = {}, {}
+        self.released, self.outcomes = [], []
+        self.revoked = self.delivered_revoked = Revoked()
+        self.books = {tool: ToolBooks() for tool in USERS}
+        self.went_back = set()
+        self.snapshot_until = None
+        for party in ["manager", "server", *USERS]:
+            self.open(party)
+        if not self.manager.devices():
+            self._people()
+        self.meters = {name: Meter(self, name, kind) for name, kind in KINDS.items()}
+
+    # --- The parties ---
+
+    @property
+    def manager(self):
+        return self.parts["manager"][0]
+
+    @property
+    def server(self):
+        return self.parts["server"][0]
+
+    def tool(self, name):
+        return self.parts[name][0]
+
+    def open(self, party):
+        """Start a party, as a new process would: by what is in its folder."""
+        if party in self.parts:
+            self.parts[party][1].close()
+        store = open_store(self.folder / f"{party}.db")
+        log = AuditLog(self.folder / f"{party}.log", AUDITOR, origin=f"utility.example/{party}")
+        ring = Keyring([KeyringEntry(ROOT.public_key, issuer="ism")])
+        if party == "manager":
+            part = SecurityManager(
+                *(store, self.signer),
+                root=ROOT,
+                master=MASTER,
+                utility="UTIL",
+                limits=Limits(alone=LIMIT, critical=10**6),
+                log=log,
+            )
+        elif party == "server":
+            part = ToolsServer(store, ring, log=log)
+        else:
+            part = FieldTool(store, ring, party, log=log)
+        self.parts[party] = (part, store, log)
+
+    def close(self):
+        for _, store, _ in self.parts.values():
+            store.close()
+
+    def _people(self):
+        manager = self.manager
+        manager.set_role("officer", EVERYTHING, officer=True, now=self.now)
+        manager.set_role("worker", EVERYTHING, now=self.now)
+        for name, role in [("olga", "officer"), ("otto", "officer"), ("ann", "worker"), ("bob", "worker")]:
+            manager.set_user(name, role, "gas", now=self.now)
+        manager.set_devices([self.record(name, kind) for name, kind in KINDS.items()], now=self.now)
+        manager.rotate(self.signer, now=self.now)
+        self.deliver()
+        for tool, user in USERS.items():
+            self.tool(tool).add_devices(KINDS, now=self.now)
+            self.tool(tool).sync(Cut(self), user, now=self.now)
+
+    def record(self, name, kind, epoch=0):
+        return DeviceRecord(name, "gas", kind.device_class, kind.mode, kind.level, level_verified=True, epoch=epoch)
+
+    # --- The manager's work ---
+
+    def rotate(self, algorithm, overlap):
+        self.signer = LocalSigner.generate(algorithm)
+        self.manager.rotate(self.signer, now=self.now, overlap=overlap)
+        self.delegated_until = self.now + 90 * DAY
+
+    def issue(self):
+        """Issue, and put what came into the catalog."""
+        if self.now >= (self.delegated_until or NOW + 90 * DAY):
+            self.rotate("Ed25519", 0)
+        self.manager.issue(now=self.now)
+        rows = self.manager.materials(0, 1_000_000).rows
+        assert rows[: len(self.released)] == self.released, "what was released has changed"
+        for _, material in rows[len(self.released) :]:
+            identity = [(one.kid, one.cti) for one in self.catalog.values()]
+            assert (material.kid, material.cti) not in identity, "two tokens under one identity"
+            assert (material.device, material.sequence) not in {(m.device, m.sequence) for m in self.catalog.values()}
+            self.catalog[material.token] = material
+        self.released = rows
+
+    def revoke(self, **what):
+        self.manager.revoke(
+            issuers=what.get("keys", ()),
+            tokens=what.get("tokens", ()),
+            devices={device: (least, 0, 0) for device, least in what.get("devices", ())},
+            now=self.now,
+        )
+        self.revoked = Revoked(*(now | set(what.get(name, ())) for name, now in self.revoked._asdict().items()))
+
+    def deliver(self, cut=None):
+        link = cut or Cut(self)
+        try:
+            self.manager.deliver(link, now=self.now, limit=3)
+        except ExchangeError:
+            assert link.was_cut
+        else:
+            self.delivered_revoked = self.revoked
+            self.snapshot_until = self.now + DAY if self.revoked != Revoked() else None
+
+    def collect(self, cut=None):
+        link = cut or Cut(self)
+        try:
+            self.manager.collect(link, now=self.now)
+        except ExchangeError:
+            assert link.was_cut
+
+    def replace(self, name, *, epoch_rises):
+        """Put a new meter in the place of an old one: a higher epoch ends the old one's material, or a watermark."""
+        old = self.meters[name]
+        kind = KINDS[name]
+        if epoch_rises:
+            epoch = old.epoch + 1
+        else:
+            epoch = 0
+            least = 1 + max([0, *(m.sequence for m in self.catalog.values() if m.device == name)])
+            self.revoke(devices=[(name, least)])
+        if epoch < old.epoch:
+            self.went_back.add(name)
+        self.meters[name] = Meter(self, name, kind, epoch=epoch)
+        if not epoch_rises:
+            self.meters[name].hear()
+        self.manager.set_devices([self.record(name, kind, epoch)], now=self.now)
+
+    # --- The field ---
+
+    def clock_of(self, tool):
+        return self.now - self.books[tool].behind
+
+    def sync(self, tool, cut=None):
+        link, books = cut or Cut(self), self.books[tool]
+        delivered = self.delivered_revoked
+        books.latest = max(books.latest, self.clock_of(tool))
+        try:
+            self.tool(tool).sync(link, USERS[tool], now=self.clock_of(tool), page=3)
+        except ExchangeError:
+            # A clock that runs behind takes what was signed today for something of the future.
+            if not (link.was_cut or books.behind or self._has_late_revocations()):
+                raise
+        else:
+            books.counted.clear()
+            books.revoked = delivered
+
+    def _has_late_revocations(self):
+        """A tool takes no revocations that have ended: it waits until the server has newer ones."""
+        return self.snapshot_until is not None and self.snapshot_until <= self.now
+
+    def report(self, tool, cut=None):
+        link = cut or Cut(self)
+        try:
+            codes = self.tool(tool).report(link, now=self.clock_of(tool), page=2)
+            assert Code.REPLAY_CONFLICT not in codes.values()
+        except ExchangeError:
+            assert link.was_cut
+
+    def work(self, tool, name, action, loss=None):
+        """Do an action at a meter; `loss` says which of the messages arrives, if not all of it."""
+        books, meter = self.books[tool], self.meters[name]
+        books.latest = max(books.latest, self.clock_of(tool))
+
+        def link(message):
+            first = self._sending(tool, message)
+            if loss == "message":
+                raise TimeoutError
+            answer = meter.answer(message)
+            if loss == "answer":
+                raise TimeoutError
+            self._answered(tool, message, answer, first)
+            return answer
+
+        result = self.tool(tool).work(
+            name, action, link, now=self.clock_of(tool), key_exchange=action in SWITCHES, settings=None
+        )
+        assert result.sent or result.decision in {Decision.REFUSED, Decision.UNDETERMINED}
+
+    def _sending(self, tool, message):
+        """Check what a tool sends, and return the token that it sends for the first time."""
+        books, spent = self.books[tool], self.catalog.get(message.token)
+        for material in filter(None, [spent, self.catalog.get(message.reading_key)]):
+            assert books.latest < material.expires_at, "the tool could know that this has expired"
+            assert not books.revoked.names(material), "the tool had been told that this is revoked"
+        if spent is None or (spent.kid, spent.cti) in books.ever_sent:
+            return None
+        books.ever_sent.add((spent.kid, spent.cti))
+        if spent.token_type == "authorization" or message.action in COUNTED:
+            counted = books.counted.setdefault((spent.device, spent.token_type), set())
+            counted.add(spent.cti)
+            assert len(counted) <= LIMIT, "more uses than are allowed before a sync"
+        return spent
+
+    def _answered(self, tool, message, answer, first):
+        books, spent = self.books[tool], self.catalog.get(message.token)
+        if spent is not None and answer.outcome is not Outcome.REFUSED:
+            books.answers.append((spent.kid, spent.cti, answer.to_bytes()))
+        if first is not None and answer.outcome is Outcome.REFUSED:
+            books.ever_sent.discard((first.kid, first.cti))
+            books.counted.get((first.device, first.token_type), set()).discard(first.cti)
+
+    def replay(self, token, name, action):
+        """Send a token past every tool: what was used before, or what is not for this meter or this action."""
+        return self.meters[name].answer(Message(action, token, key_exchange=action in SWITCHES))
+
+    # --- What must hold ---
+
+    def entries(self, party):
+        return [json.loads(entry) for entry in self.parts[party][0]._journal.entries(0, 1_000_000)]
+
+    def check_books(self):
+        """Ledger and journal of the server agree, entry by entry, and nothing that was taken is lost."""
+        with self.parts["server"][1].read() as t:
+            ledger = {(bytes(kid).hex(), bytes(cti).hex()) for kid, cti in t.rows("SELECT kid, cti FROM ledger_use")}
+        entries = self.entries("server")
+        assert not [entry for entry in entries if entry["kind"] == "alarm"]
+        spent = {state.name.lower() for state in SPENT}
+        uses = [entry for entry in entries if entry["kind"] == "outcome" and entry["state"] in spent and entry["kid"]]
+        first = [(entry["kid"], entry["cti"]) for entry in uses if entry["code"] == Code.OK]
+        assert len(set(first)) == len(first), "the ledger called two uses the first"
+        assert set(first) == ledger
+        assert {(entry["kid"], entry["cti"]) for entry in uses} == ledger
+        assert ledger <= {(kid.hex(), cti.hex()) for kid, cti in self.done}, "the ledger knows what no device did"
+        rows = self.server.outcomes(0, 1_000_000).rows
+        assert rows[: len(self.outcomes)] == self.outcomes, "an outcome that was taken has changed"
+        self.outcomes = rows
+
+    def heal(self):
+        """Bring everybody together: the connection is back, and all clocks are right."""
+        for name, books in self.books.items():
+            books.behind = 0
+            self.open(name)
+        for _ in range(2):
+            self.deliver()
+            for tool in USERS:
+                self.sync(tool)
+        self.collect()
+
+    def check_agreement(self):
+        """After a sync of all, everybody says the same of what was used."""
+        self.check_books()
+        said = set()
+        for tool, books in self.books.items():
+            held = self._held(tool)
+            used = {identity for identity, state in held.items() if state in SPENT}
+            assert used <= set(self.done), "a tool says used, and no device did it"
+            assert {identity for identity in self.done if identity in books.ever_sent} <= {
+                identity for identity, state in held.items() if state in {*SPENT, MaterialState.SENT}
+            }
+            rows = [one for _, who, one, _ in self.outcomes if who == tool]
+            reported = [(one.kid, one.cti, one.answer) for one in rows if one.state in SPENT and one.kid]
+            assert sorted(reported) == sorted(books.answers), "an answer that came is not with the server"
+            assert {one[:2] for one in reported} == used
+            told = [entry for entry in self.entries(tool) if entry["kind"] in {"used", "replayed"} and "cti" in entry]
+            assert len(told) == len(reported)
+            said |= used
+        with self.parts["server"][1].read() as t:
+            marked = {
+                (bytes(kid), bytes(cti)) for kid, cti in t.rows("SELECT kid, cti FROM server_material WHERE used=1")
+            }
+        assert marked == said
+        self._check_manager()
+        self._check_logs()
+
+    def _held(self, tool):
+        with self.parts[tool][1].read() as t:
+            return {
+                (kid, cti): MaterialState(state)
+                for kid, cti, state in t.rows("SELECT kid, cti, state FROM tool_material")
+            }
+
+    def _check_manager(self):
+        entries = self.entries("manager")
+        assert not [entry for entry in entries if entry["kind"] == "alarm"]
+        assert len([entry for entry in entries if entry["kind"] == "outcome"]) == len(self.outcomes)
+        issued = sorted(entry["cti"] for entry in entries if entry["kind"] == "issued")
+        assert issued == sorted(material.cti.hex() for _, material in self.released)
+        reported = {(one.kid, one.cti) for _, _, one, _ in self.outcomes if one.state in SPENT}
+        for record in self.manager.devices():
+            meter = self.meters[record.device]
+            of_security = {
+                identity
+                for identity, (who, action, _) in self.done.items()
+                if who is meter and action.group is ActionGroup.SECURITY
+            }
+            if record.device not in self.went_back:
+                assert record.epoch <= meter.epoch
+                assert record.epoch == meter.epoch or not of_security <= reported
+
+    def _check_logs(self):
+        for party, (part, _, log) in self.parts.items():
+            assert log.size == len(part._journal), party
+            found = verify(self.folder / f"{party}.log", AUDITOR.public_key, origin=f"utility.example/{party}")
+            assert found.size == log.size
+            assert log.entries(0, log.size) == part._journal.entries(0, log.size)
+
+    def give(self, devices, token_type, actions, **options):
+        """Have something issued: asked for, approved by a second person where that is wanted, issued."""
+        with suppress(RequestRefused):
+            asked = self.manager.request(
+                "olga", devices, token_type=token_type, actions=actions, now=self.now, **options
+            )
+            if asked.state == "waiting":
+                self.manager.approve(asked.id, "otto", now=self.now)
+        self.issue()

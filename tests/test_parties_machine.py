@@ -1,0 +1,232 @@
+"""A state machine over all five parties: what is issued, used, lost, replayed, revoked, rotated, replaced, in any order.
+
+`ITRON_CORE_MACHINE` says how many histories are tried, `ITRON_CORE_MACHINE_SHRINKS` that a failing one is made shorter. What must hold is in `parties_world`.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from itron_core import Action
+from parties_world import DAY, KINDS, NOW, USERS, Cut, World
+
+HISTORIES = int(os.environ.get("ITRON_CORE_MACHINE", "60"))
+STEPS = int(os.environ.get("ITRON_CORE_MACHINE_STEPS", "60"))
+SHRINKS = "ITRON_CORE_MACHINE_SHRINKS" in os.environ
+# In memory where there is such a folder: a disk's syncs are the subject of other tests.
+MEMORY = Path("/dev/shm")
+
+COMMANDS = [Action.DISCONNECT_SERVICE, Action.CONNECT_SERVICE, Action.OPEN_SESSION, Action.EXCHANGE_KEYS]
+LEVELS = ["ready_to_secure", "command", "full"]
+SWITCHING = [Action.SWITCH_TO_NETWORK_MODE, Action.SWITCH_TO_MOBILE_MODE]
+READING = [Action.READ_ENDPOINT, Action.READ_INTERVAL_DATA]
+WORK = [*READING, Action.PROGRAM_ENDPOINT, *COMMANDS, Action.CLOSE_SESSION, Action.SET_SECURITY_LEVEL, *SWITCHING]
+SCOPES = [[*READING, Action.PROGRAM_ENDPOINT], [Action.DISCONNECT_SERVICE], [Action.PROGRAM_ENDPOINT, *SWITCHING]]
+SESSION = 600
+
+devices = st.sampled_from(sorted(KINDS))
+some_devices = st.lists(devices, min_size=1, max_size=3, unique=True)
+tools = st.sampled_from(sorted(USERS))
+# Half of the connections hold.
+cuts = st.none() | st.tuples(st.integers(0, 12), st.booleans())
+losses = st.none() | st.sampled_from(["message", "answer"])
+seconds = st.sampled_from([1, 60, SESSION - 1, SESSION, 3_600, DAY, 8 * DAY])
+
+
+def bits(actions):
+    return sum(1 << action for action in actions)
+
+
+kinds = st.one_of(
+    st.sampled_from(COMMANDS).map(lambda action: ("secure_command", action, {})),
+    st.sampled_from(LEVELS).map(lambda name: ("secure_command", Action.SET_SECURITY_LEVEL, {"argument": name})),
+    st.sampled_from(SCOPES).map(lambda scope: ("authorization", bits(scope), {"session_seconds": SESSION})),
+    st.just(("reading_key", bits(READING), {})),
+)
+
+
+@pytest.fixture(scope="module")
+def installed():
+    """A folder with all parties set up, to be copied for each history."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
+        (Path(folder) / "first").mkdir()
+        World(Path(folder) / "first").close()
+        yield Path(folder)
+
+
+class Parties(RuleBasedStateMachine):
+    """Histories of the five parties."""
+
+    installed: Path
+
+    def __init__(self):
+        super().__init__()
+        folder = Path(tempfile.mkdtemp(dir=self.installed))
+        shutil.rmtree(folder)
+        shutil.copytree(self.installed / "first", folder)
+        self.world = World(folder)
+
+    def cut(self, at):
+        return None if at is None else Cut(self.world, at[0], before=at[1])
+
+    # --- The office ---
+
+    @initialize(wanted=st.lists(st.tuples(some_devices, kinds), min_size=1, max_size=4))
+    def a_first_sync(self, wanted):
+        for names, (token_type, actions, options) in wanted:
+            self.world.give(names, token_type, actions, **options)
+        self.world.deliver()
+        for tool in USERS:
+            for token_type, actions in [
+                ("secure_command", [*COMMANDS, Action.SET_SECURITY_LEVEL]),
+                ("authorization", [*READING, Action.PROGRAM_ENDPOINT, *SWITCHING, Action.DISCONNECT_SERVICE]),
+                ("reading_key", READING),
+            ]:
+                self.world.tool(tool).request_commands(list(KINDS), token_type=token_type, actions=actions, now=NOW)
+            self.world.sync(tool)
+
+    @rule(names=some_devices, kind=kinds, count=st.integers(1, 3))
+    def request_approve_issue(self, names, kind, count):
+        for _ in range(count):
+            self.world.give(names, kind[0], kind[1], **kind[2])
+
+    @rule(at=cuts)
+    def deliver(self, at):
+        self.world.deliver(self.cut(at))
+
+    @rule(at=cuts)
+    def collect(self, at):
+        self.world.collect(self.cut(at))
+
+    @rule(algorithm=st.sampled_from(["Ed25519", "ESP256"]), overlap=st.sampled_from([0, 600, 7 * DAY]))
+    def rotate_keys(self, algorithm, overlap):
+        self.world.rotate(algorithm, overlap)
+
+    @precondition(lambda self: self.world.catalog)
+    @rule(data=st.data(), what=st.sampled_from(["token", "token", "device", "key"]))
+    def revoke(self, data, what):
+        material = data.draw(st.sampled_from(list(self.world.catalog.values())), label="material")
+        if what == "token":
+            self.world.revoke(tokens=[(material.kid, material.cti)])
+        elif what == "device":
+            self.world.revoke(devices=[(material.device, material.sequence + 1)])
+        elif material.kid != self.world.signer.public_key.kid:
+            self.world.revoke(keys=[material.kid])
+
+    # --- The field ---
+
+    @rule(tool=tools, at=cuts)
+    def sync(self, tool, at):
+        self.world.sync(tool, self.cut(at))
+        self.world.check_books()
+
+    @rule(tool=tools)
+    def issue_to_sync(self, tool):
+        self.world.deliver()
+        self.world.sync(tool)
+
+    @rule(tool=tools, at=cuts)
+    def report(self, tool, at):
+        self.world.report(tool, self.cut(at))
+
+    @rule(tool=tools, name=devices, actions=st.lists(st.sampled_from(WORK), min_size=1, max_size=4), loss=losses)
+    def work(self, tool, name, actions, loss):
+        for action in actions[:-1]:
+            self.world.work(tool, name, action)
+        self.world.work(tool, name, actions[-1], loss)
+
+    @precondition(lambda self: self.world.done)
+    @rule(tool=tools, data=st.data())
+    def work_again_what_was_done(self, tool, data):
+        meter, action, _ = data.draw(st.sampled_from(list(self.world.done.values())), label="done")
+        self.world.work(tool, meter.name, action)
+
+    @precondition(lambda self: self.world.done)
+    @rule(data=st.data(), name=devices, action=st.sampled_from(WORK), same=st.booleans())
+    def replay(self, data, name, action, same):
+        identity = data.draw(st.sampled_from(list(self.world.done)), label="used")
+        (token,) = [token for token, one in self.world.catalog.items() if (one.kid, one.cti) == identity]
+        if same:
+            meter, action, _ = self.world.done[identity]
+            name = meter.name
+        self.world.replay(token, name, action)
+
+    @precondition(lambda self: self.world.catalog)
+    @rule(data=st.data(), name=devices, action=st.sampled_from(WORK))
+    def try_another_device(self, data, name, action):
+        others = [token for token, one in self.world.catalog.items() if one.device != name]
+        if others:
+            self.world.replay(data.draw(st.sampled_from(others), label="token"), name, action)
+
+    # --- Time, and what breaks ---
+
+    @rule(passed=seconds)
+    def time_passes(self, passed):
+        self.world.now += passed
+
+    @rule(tool=tools, behind=st.sampled_from([0, 60, 3_600, 30 * DAY]))
+    def set_clock_back(self, tool, behind):
+        self.world.books[tool].behind = behind
+
+    @rule(party=st.sampled_from(["manager", "server", *USERS]))
+    def restart(self, party):
+        self.world.open(party)
+
+    @rule(name=devices, how=st.sampled_from(["power", "hears"]))
+    def meter_restarts_or_hears(self, name, how):
+        if how == "power":
+            self.world.meters[name].restart()
+            self.world.meters[name].reload()
+        else:
+            self.world.meters[name].hear()
+
+    @rule(name=devices, epoch_rises=st.booleans())
+    def replace_device(self, name, epoch_rises):
+        self.world.replace(name, epoch_rises=epoch_rises)
+
+    # --- What must hold ---
+
+    @invariant()
+    def only_a_tool_s_meter_knows_what_it_did(self):
+        for meter in self.world.meters.values():
+            state = meter.device.state
+            used = {(bytes.fromhex(use.kid), use.sequence) for use in state.uses}
+            mine = [one for one, (who, _, _) in self.world.done.items() if who is meter]
+            assert used == {(kid, int.from_bytes(cti[8:])) for kid, cti in mine}
+
+    def teardown(self):
+        try:
+            self.world.heal()
+            self.world.check_agreement()
+        finally:
+            self.world.close()
+            shutil.rmtree(self.world.folder)
+
+
+def test_the_five_parties_agree_whatever_happens(installed):
+    machine = type("PartiesHere", (Parties,), {"installed": installed})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=HISTORIES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            # A history takes a while: it is made shorter only where somebody asks for that.
+            phases=[Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if SHRINKS else [])],
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
