@@ -1,7 +1,4 @@
-"""The audit log killed at every step and at any moment, and what it has synced before it promises anything.
-
-`ITRON_CORE_KILLS` says how many times it is killed at random.
-"""
+"""The audit log killed at every step and at any moment, and what it has synced before it promises anything."""
 
 import json
 import os
@@ -13,8 +10,8 @@ import pytest
 
 from itron_core import LocalSigner
 from itron_core.audit import AuditLog
+from kills import KILLS
 
-KILLS = int(os.environ.get("ITRON_CORE_KILLS", "30"))
 ORIGIN = "utility.example/audit"
 
 # Both programs fork from a process of one thread, so that a child costs no start of Python.
@@ -127,7 +124,7 @@ for kill in range(int(sys.argv[2])):
         os.close(hear)
         appending(FOLDER, say, random.Random(rng.random()))
     os.close(say)
-    time.sleep(rng.random() * 0.05)
+    time.sleep(rng.random() * 0.02)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     with os.fdopen(hear) as said:

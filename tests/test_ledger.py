@@ -3,10 +3,8 @@
 import hashlib
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
@@ -14,8 +12,8 @@ import pytest
 from itron_core import Code
 from itron_core.ledger import Ledger, Use
 from itron_core.store import open_store
+from kills import KILLS, Warm
 
-KILLS = int(os.environ.get("ITRON_CORE_KILLS", "10"))
 RACERS = 4
 RACED_IDS = int(os.environ.get("ITRON_CORE_RACED_IDS", "20000"))
 
@@ -121,41 +119,40 @@ def test_processes_that_race_win_each_id_once(store_url):
 
 
 USER = """
-import sys
 from itron_core.ledger import Ledger, Use
 from itron_core.store import open_store
-ledger = Ledger(open_store(sys.argv[1]))
-start = int(sys.argv[2])
-for number in range(start, start + 1_000_000):
-    batch = [Use(b"k" * 8, (number * 10 + i).to_bytes(16), b"c" * 32, b"%d" % number, 1) for i in range(10)]
-    codes = {int(v.code) for v in ledger.decide(batch)}
-    print(number, *codes, flush=True)
+
+def work(url, start):
+    ledger = Ledger(open_store(url))
+    for number in range(start, start + 1_000_000):
+        batch = [Use(b"k" * 8, (number * 10 + i).to_bytes(16), b"c" * 32, b"%d" % number, 1) for i in range(10)]
+        codes = {int(v.code) for v in ledger.decide(batch)}
+        print(number, *codes, flush=True)
 """
 
 
 def test_a_kill_loses_nothing_that_was_acknowledged_and_uses_nothing_twice(store_url):
     rng = random.Random(11)
+    store = open_store(store_url)
+    ledger = Ledger(store)
     start = 0
-    for _ in range(KILLS):
-        child = subprocess.Popen([sys.executable, "-c", USER, store_url, str(start)], stdout=subprocess.PIPE, text=True)
-        said = [child.stdout.readline()]
-        time.sleep(rng.random() * 0.05)
-        child.send_signal(signal.SIGKILL)
-        said += child.communicate()[0].splitlines()
-        acknowledged = [line.split() for line in said if line.strip()]
-        whole = [int(line[0]) for line in acknowledged if len(line) > 1]
-        assert all(line[1:] == ["0"] for line in acknowledged if len(line) > 1)
-        store = open_store(store_url)
-        ledger = Ledger(store)
-        for number in whole:
-            (verdict,) = ledger.decide([use_of(number)])
-            assert verdict == (Code.REPLAY_IDENTICAL, b"%d" % number)
-        # The batch that was cut off is there as a whole or not at all.
-        following = whole[-1] + 1 if whole else start
-        codes = {v.code for v in ledger.decide([use_of(following, place) for place in range(10)])}
-        assert codes in ({Code.OK}, {Code.REPLAY_IDENTICAL})
-        start = following + 1
-        store.close()
+    with Warm(USER) as warm:
+        for _ in range(KILLS):
+            death = warm.run(store_url, start, delay=rng.random() * 0.02)
+            assert death.was_killed
+            acknowledged = [list(map(int, line.split())) for line in death.lines]
+            assert all(codes == [Code.OK] for _, *codes in acknowledged)
+            whole = [number for number, *_ in acknowledged]
+            assert whole == list(range(start, start + len(whole)))
+            for verdict, number in zip(ledger.decide([use_of(number) for number in whole]), whole, strict=True):
+                assert verdict == (Code.REPLAY_IDENTICAL, b"%d" % number)
+            # The batch that was cut off is there as a whole or not at all.
+            following = start + len(whole)
+            codes = {v.code for v in ledger.decide([use_of(following, place) for place in range(10)])}
+            assert codes in ({Code.OK}, {Code.REPLAY_IDENTICAL})
+            start = following + 1
+    assert start > KILLS
+    store.close()
 
 
 def use_of(number, place=0):

@@ -1,12 +1,9 @@
 """The security manager on both stores: who may ask, what is issued once, caps, keys, kills."""
 
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +36,7 @@ from itron_core.manager import Limits, SecurityManager
 from itron_core.material import LONGEST_LIFETIME, DeviceRecord, Material, MaterialState, Outcome, Page, Want
 from itron_core.store import open_store
 from itron_core.tools_server import OutcomePage, ToolsServer
+from kills import KILLS, Warm
 
 NOW = 1_800_000_000
 DAY = 86_400
@@ -47,8 +45,7 @@ SIGNER = LocalSigner.generate()
 ROOT = LocalSigner.generate()
 DEVICES = [f"ert:{number}" for number in range(100, 150)]
 UNLIMITED = Limits(alone=10**9, critical=10**9)
-CHUNKS = ["8192", "7"]
-KILLS = int(os.environ.get("ITRON_CORE_KILLS", "25"))
+CHUNKS = [8_192, 7]
 
 
 def peopled(manager):
@@ -875,16 +872,17 @@ def test_what_the_server_will_not_take_is_told(store, server):
 
 
 PROGRAM = """
-import sys
-sys.path.insert(0, sys.argv[1])
 from test_manager import *
-signer = LocalSigner.from_pem(open(sys.argv[3]).read())
-issuance.ROWS_A_CHUNK = int(sys.argv[4])
-manager = SecurityManager(open_store(sys.argv[2]), signer, limits=UNLIMITED)
-while True:
-    disconnect(manager, DEVICES)
-    print(manager.issue(now=NOW).issued, flush=True)
+
+def work(store_url, pem, rows_a_chunk):
+    issuance.ROWS_A_CHUNK = rows_a_chunk
+    signer = LocalSigner.from_pem(open(pem).read())
+    manager = SecurityManager(open_store(store_url), signer, limits=UNLIMITED)
+    while True:
+        disconnect(manager, DEVICES)
+        print(manager.issue(now=NOW).issued, flush=True)
 """
+ALONE = PROGRAM + "import sys; work(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
 
 
 @pytest.fixture(scope="module")
@@ -919,26 +917,21 @@ def test_a_kill_issues_nothing_twice_and_loses_nothing_that_was_acknowledged(sto
     signer = LocalSigner.from_pem(pem.read_bytes())
     store = open_store(store_url)
     manager = peopled(SecurityManager(store, signer, limits=UNLIMITED))
-    rng, before, cut = random.Random(3), [], 0
-    arguments = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), store_url, str(pem)]
-    for number in range(KILLS):
-        child = subprocess.Popen([*arguments, CHUNKS[number % 2]], stdout=subprocess.PIPE, text=True)
-        said = [child.stdout.readline()]
-        time.sleep(rng.random() * 0.1)
-        child.send_signal(signal.SIGKILL)
-        said += child.communicate()[0].splitlines(keepends=True)
-        acknowledged = sum(int(line) for line in said if line.endswith("\n"))
-        rows = issued(manager)
-        assert rows[: len(before)] == before  # what was released stays what and where it was
-        assert len(rows) >= len(before) + acknowledged
-        before = rows
-        # Half of the times what is left is finished here, else the next child finds it.
-        if rng.random() < 0.5:
-            cut += manager.issue(now=NOW + 1).issued
-            before = issued(manager)
-            check_numbers(before)
+    rng, rows, cut = random.Random(3), [], 0
+    with Warm(PROGRAM) as warm:
+        for number in range(KILLS):
+            death = warm.run(store_url, str(pem), CHUNKS[number % 2], delay=rng.random() * 0.02)
+            assert death.was_killed
+            new = [row for _, row in manager.materials(len(rows), 1_000_000).rows]
+            assert len(new) >= sum(map(int, death.lines))
+            # Half of the times what is left is finished here, else the next child finds it.
+            if rng.random() < 0.5:
+                cut += manager.issue(now=NOW + 1).issued
+                new = [row for _, row in manager.materials(len(rows), 1_000_000).rows]
+            rows += new
     cut += manager.issue(now=NOW + 1).issued
-    rows = issued(manager)
+    released, rows = rows, issued(manager)
+    assert rows[: len(released)] == released  # what was released stays what and where it was
     check_numbers(rows)
     check_audited(manager, rows)
     assert len(rows) == sum(record.size for record in manager.requests())
@@ -958,8 +951,11 @@ def test_two_processes_release_one_token_a_sequence_number(store_url, pem):
     signer = LocalSigner.from_pem(pem.read_bytes())
     store = open_store(store_url)
     manager = peopled(SecurityManager(store, signer, limits=UNLIMITED))
-    arguments = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), store_url, str(pem)]
-    children = [subprocess.Popen([*arguments, size], stdout=subprocess.PIPE, text=True) for size in CHUNKS]
+    arguments = [sys.executable, "-c", ALONE, store_url, str(pem)]
+    children = [
+        subprocess.Popen([*arguments, str(size)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
+        for size in CHUNKS
+    ]
     for child in children:
         for _ in range(5):
             child.stdout.readline()
