@@ -38,12 +38,38 @@ NOW = 1_800_000_000
 DAY = 86_400
 EVERYTHING = sum(Permission)
 LIMIT = 2
+SKEW = 120  # docs/format.md: how far clocks may differ
 ROOT, AUDITOR, FIRST_KEY = LocalSigner.generate(), LocalSigner.generate(), LocalSigner.generate("ESP256")
 MASTER = MasterKey.generate()
 USERS = {"t1": "ann", "t2": "bob"}
 SPENT = {MaterialState.USED, MaterialState.REPLAYED}
 COUNTED = {Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE}
+COMMANDS = [Action.DISCONNECT_SERVICE, Action.CONNECT_SERVICE, Action.OPEN_SESSION, Action.EXCHANGE_KEYS]
+READING = [Action.READ_ENDPOINT, Action.READ_INTERVAL_DATA]
 SWITCHES = {Action.SWITCH_TO_NETWORK_MODE: Mode.NETWORK, Action.SWITCH_TO_MOBILE_MODE: Mode.MOBILE}
+SESSION = 600
+SCOPES = [[*READING, Action.PROGRAM_ENDPOINT], [Action.DISCONNECT_SERVICE], [Action.PROGRAM_ENDPOINT, *SWITCHES]]
+
+
+def bits(actions):
+    return sum(1 << action for action in actions)
+
+
+# What is issued: type, action or scope, options of the request.
+STOCK = [
+    *(("secure_command", action, {}) for action in COMMANDS),
+    *(
+        ("secure_command", Action.SET_SECURITY_LEVEL, {"argument": level})
+        for level in ["command", "full", "ready_to_secure"]
+    ),
+    *(("authorization", bits(scope), {"session_seconds": SESSION}) for scope in SCOPES),
+    ("reading_key", bits(READING), {}),
+]
+WISHES = {
+    "secure_command": [*COMMANDS, Action.SET_SECURITY_LEVEL],
+    "authorization": [*READING, Action.PROGRAM_ENDPOINT, *SWITCHES, Action.DISCONNECT_SERVICE],
+    "reading_key": READING,
+}
 
 
 class Kind(NamedTuple):
@@ -147,22 +173,21 @@ class Meter:
     def answer(self, message):
         uptime = self.world.now - self.booted
         spent = self.world.catalog.get(message.token)
-        decision = self._decision(message, uptime)
+        decision, before = self._decision(message, uptime), self.device.state.uses
         answer = self.device.answer(message, uptime=uptime, now=self.world.now if self.kind.has_clock else None)
         self._check(message, spent, decision, answer)
         if answer.outcome is Outcome.DONE:
-            self._did(message, self._spends(message, spent), answer, uptime)
+            # An action that needs no token spends none.
+            self._did(message, spent if self.device.state.uses != before else None, answer, uptime)
         state = self.device.state
         assert (state.mode, state.level, state.epoch) == (self.mode, self.level, self.epoch)
         assert state.operations == self.operations
         return answer
 
-    def _spends(self, message, spent):
-        """Return what an action that was done has spent: an action that needs no token spends none."""
-        if spent is None:
-            return None
-        uses = self.device.state.uses
-        return spent if any((use.kid, use.sequence) == (spent.kid.hex(), spent.sequence) for use in uses) else None
+    def is_void(self, material):
+        """Whether it can know that material for it is no good any more."""
+        is_late = self.kind.has_clock and material.expires_at + SKEW <= self.world.now
+        return is_late or material.epoch < self.epoch or bool(self.revoked and self.revoked.names(material))
 
     def _moment(self, shown):
         """Return the time that the device can know."""
@@ -211,7 +236,7 @@ class Meter:
                 continue
             assert material.device == self.name
             assert material.epoch >= self.epoch, "material from before a key exchange"
-            assert self._moment([material]) < material.expires_at, "expired"
+            assert self._moment([material]) < material.expires_at + SKEW, "expired"
             assert not (self.revoked and self.revoked.names(material)), "revoked, and the device had been told"
             self.watermark = max(self.watermark, material.issued_at)
         if spent is not None:
@@ -269,6 +294,8 @@ class World:
             self.open(party)
         if not self.manager.devices():
             self._people()
+            self._stock()
+        self._take_stock()
         self.meters = {name: Meter(self, name, kind) for name, kind in KINDS.items()}
 
     # --- The parties ---
@@ -318,10 +345,16 @@ class World:
             manager.set_user(name, role, "gas", now=self.now)
         manager.set_devices([self.record(name, kind) for name, kind in KINDS.items()], now=self.now)
         manager.rotate(self.signer, now=self.now)
+
+    def _stock(self):
+        """Give both tools three of everything, for every device."""
+        for token_type, actions, options in STOCK * 3:
+            self.give(list(KINDS), token_type, actions, **options)
         self.deliver()
-        for tool, user in USERS.items():
-            self.tool(tool).add_devices(KINDS, now=self.now)
-            self.tool(tool).sync(Cut(self), user, now=self.now)
+        for tool in USERS:
+            for token_type, actions in WISHES.items():
+                self.tool(tool).request_commands(list(KINDS), token_type=token_type, actions=actions, now=self.now)
+            self.sync(tool)
 
     def record(self, name, kind, epoch=0):
         return DeviceRecord(name, "gas", kind.device_class, kind.mode, kind.level, level_verified=True, epoch=epoch)
@@ -338,6 +371,9 @@ class World:
         if self.now >= (self.delegated_until or NOW + 90 * DAY):
             self.rotate("Ed25519", 0)
         self.manager.issue(now=self.now)
+        self._take_stock()
+
+    def _take_stock(self):
         rows = self.manager.materials(0, 1_000_000).rows
         assert rows[: len(self.released)] == self.released, "what was released has changed"
         for _, material in rows[len(self.released) :]:
@@ -445,7 +481,7 @@ class World:
         """Check what a tool sends, and return the token that it sends for the first time."""
         books, spent = self.books[tool], self.catalog.get(message.token)
         for material in filter(None, [spent, self.catalog.get(message.reading_key)]):
-            assert books.latest < material.expires_at, "the tool could know that this has expired"
+            assert books.latest < material.expires_at + SKEW, "the tool could know that this has expired"
             assert not books.revoked.names(material), "the tool had been told that this is revoked"
         if spent is None or (spent.kid, spent.cti) in books.ever_sent:
             return None
@@ -463,6 +499,10 @@ class World:
         if first is not None and answer.outcome is Outcome.REFUSED:
             books.ever_sent.discard((first.kid, first.cti))
             books.counted.get((first.device, first.token_type), set()).discard(first.cti)
+
+    def use_of(self, material):
+        """Return the action that material is for."""
+        return next(action for action in Action if material.actions >> action & 1)
 
     def replay(self, token, name, action):
         """Send a token past every tool: what was used before, or what is not for this meter or this action."""

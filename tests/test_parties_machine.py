@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
-    initialize,
     invariant,
     precondition,
     rule,
@@ -21,7 +20,8 @@ from hypothesis.stateful import (
 )
 
 from itron_core import Action
-from parties_world import DAY, KINDS, NOW, USERS, Cut, World
+from itron_core.device import Message
+from parties_world import COMMANDS, DAY, KINDS, READING, SESSION, SKEW, STOCK, SWITCHES, USERS, Cut, World
 
 HISTORIES = int(os.environ.get("ITRON_CORE_MACHINE", "60"))
 STEPS = int(os.environ.get("ITRON_CORE_MACHINE_STEPS", "60"))
@@ -29,13 +29,7 @@ SHRINKS = "ITRON_CORE_MACHINE_SHRINKS" in os.environ
 # In memory where there is such a folder: a disk's syncs are the subject of other tests.
 MEMORY = Path("/dev/shm")
 
-COMMANDS = [Action.DISCONNECT_SERVICE, Action.CONNECT_SERVICE, Action.OPEN_SESSION, Action.EXCHANGE_KEYS]
-LEVELS = ["ready_to_secure", "command", "full"]
-SWITCHING = [Action.SWITCH_TO_NETWORK_MODE, Action.SWITCH_TO_MOBILE_MODE]
-READING = [Action.READ_ENDPOINT, Action.READ_INTERVAL_DATA]
-WORK = [*READING, Action.PROGRAM_ENDPOINT, *COMMANDS, Action.CLOSE_SESSION, Action.SET_SECURITY_LEVEL, *SWITCHING]
-SCOPES = [[*READING, Action.PROGRAM_ENDPOINT], [Action.DISCONNECT_SERVICE], [Action.PROGRAM_ENDPOINT, *SWITCHING]]
-SESSION = 600
+WORK = [*READING, Action.PROGRAM_ENDPOINT, *COMMANDS, Action.CLOSE_SESSION, Action.SET_SECURITY_LEVEL, *SWITCHES]
 
 devices = st.sampled_from(sorted(KINDS))
 some_devices = st.lists(devices, min_size=1, max_size=3, unique=True)
@@ -46,16 +40,7 @@ losses = st.none() | st.sampled_from(["message", "answer"])
 seconds = st.sampled_from([1, 60, SESSION - 1, SESSION, 3_600, DAY, 8 * DAY])
 
 
-def bits(actions):
-    return sum(1 << action for action in actions)
-
-
-kinds = st.one_of(
-    st.sampled_from(COMMANDS).map(lambda action: ("secure_command", action, {})),
-    st.sampled_from(LEVELS).map(lambda name: ("secure_command", Action.SET_SECURITY_LEVEL, {"argument": name})),
-    st.sampled_from(SCOPES).map(lambda scope: ("authorization", bits(scope), {"session_seconds": SESSION})),
-    st.just(("reading_key", bits(READING), {})),
-)
+kinds = st.sampled_from(STOCK)
 
 
 @pytest.fixture(scope="module")
@@ -83,20 +68,6 @@ class Parties(RuleBasedStateMachine):
         return None if at is None else Cut(self.world, at[0], before=at[1])
 
     # --- The office ---
-
-    @initialize(wanted=st.lists(st.tuples(some_devices, kinds), min_size=1, max_size=4))
-    def a_first_sync(self, wanted):
-        for names, (token_type, actions, options) in wanted:
-            self.world.give(names, token_type, actions, **options)
-        self.world.deliver()
-        for tool in USERS:
-            for token_type, actions in [
-                ("secure_command", [*COMMANDS, Action.SET_SECURITY_LEVEL]),
-                ("authorization", [*READING, Action.PROGRAM_ENDPOINT, *SWITCHING, Action.DISCONNECT_SERVICE]),
-                ("reading_key", READING),
-            ]:
-                self.world.tool(tool).request_commands(list(KINDS), token_type=token_type, actions=actions, now=NOW)
-            self.world.sync(tool)
 
     @rule(names=some_devices, kind=kinds, count=st.integers(1, 3))
     def request_approve_issue(self, names, kind, count):
@@ -170,6 +141,58 @@ class Parties(RuleBasedStateMachine):
         others = [token for token, one in self.world.catalog.items() if one.device != name]
         if others:
             self.world.replay(data.draw(st.sampled_from(others), label="token"), name, action)
+
+    @rule(data=st.data(), tool=tools, other=tools, hears=st.booleans(), syncs=st.booleans())
+    def revoke_and_try(self, data, tool, other, hears, syncs):
+        """What is revoked is not used by who has heard of it, whoever else has not."""
+        material = self.unused(data)
+        self.world.revoke(tokens=[(material.kid, material.cti)])
+        if hears:
+            self.world.meters[material.device].hear()
+        if syncs:
+            self.world.deliver()
+            self.world.sync(other)
+        for _ in range(3):
+            self.world.work(tool, material.device, self.world.use_of(material))
+
+    @rule(data=st.data(), tool=tools, behind=st.sampled_from([0, 30 * DAY]))
+    def expire_and_try(self, data, tool, behind):
+        """What has expired is not used, also by a tool whose clock is set back."""
+        material = self.unused(data)
+        self.world.now = max(self.world.now, material.expires_at + SKEW)
+        self.world.work(tool, material.device, Action.READ_ENDPOINT)
+        self.world.books[tool].behind = behind
+        self.world.work(tool, material.device, self.world.use_of(material))
+
+    @rule(tool=tools, name=devices, action=st.sampled_from(WORK), count=st.integers(2, 4), loss=losses)
+    def work_on_and_on(self, tool, name, action, count, loss):
+        for _ in range(count):
+            self.world.work(tool, name, action, loss)
+            loss = None
+
+    @rule(tool=tools, name=devices, passed=st.sampled_from([SESSION - 1, SESSION, SESSION + 60]))
+    def a_session_ends(self, tool, name, passed):
+        self.world.work(tool, name, Action.PROGRAM_ENDPOINT)
+        self.world.now += passed
+        self.world.meters[name].answer(Message(Action.PROGRAM_ENDPOINT))
+
+    @rule(data=st.data())
+    def a_thief_tries_what_is_void(self, data):
+        void = [one for one in self.world.catalog.values() if self.world.meters[one.device].is_void(one)]
+        if void:
+            material = data.draw(st.sampled_from(void), label="void")
+            action = self.world.use_of(material)
+            self.world.replay(material.token, material.device, action)
+
+    @rule(tool=tools, name=devices, at=cuts)
+    def an_answer_and_its_report_are_lost(self, tool, name, at):
+        self.world.work(tool, name, Action.DISCONNECT_SERVICE, "answer")
+        self.world.report(tool, self.cut(at))
+        self.world.work(tool, name, Action.DISCONNECT_SERVICE)
+
+    def unused(self, data):
+        unused = [one for one in self.world.catalog.values() if (one.kid, one.cti) not in self.world.done]
+        return data.draw(st.sampled_from(unused), label="unused")
 
     # --- Time, and what breaks ---
 
