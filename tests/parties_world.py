@@ -462,20 +462,31 @@ class World:
         books, meter = self.books[tool], self.meters[name]
         books.latest = max(books.latest, self.clock_of(tool))
 
+        wrong = []
+
         def link(message):
-            first = self._sending(tool, message)
-            if loss == "message":
-                raise TimeoutError
-            answer = meter.answer(message)
-            if loss == "answer":
-                raise TimeoutError
-            self._answered(tool, message, answer, first)
-            return answer
+            try:
+                return self._carry(tool, meter, message, loss)
+            except AssertionError as error:  # for a tool it is only a lost answer
+                wrong.append(error)
+                raise
 
         result = self.tool(tool).work(
             name, action, link, now=self.clock_of(tool), key_exchange=action in SWITCHES, settings=None
         )
+        if wrong:
+            raise wrong[0]
         assert result.sent or result.decision in {Decision.REFUSED, Decision.UNDETERMINED}
+
+    def _carry(self, tool, meter, message, loss):
+        first = self._sending(tool, message)
+        if loss == "message":
+            raise TimeoutError
+        answer = meter.answer(message)
+        if loss == "answer":
+            raise TimeoutError
+        self._answered(tool, message, answer, first)
+        return answer
 
     def _sending(self, tool, message):
         """Check what a tool sends, and return the token that it sends for the first time."""

@@ -1,15 +1,9 @@
 """The field tool against a real tools server and simulated devices: sync, cuts, kills, lies, work offline."""
 
 import json
-import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -42,7 +36,6 @@ from itron_core.material import DeviceRecord, Material, MaterialState, Page
 from itron_core.store import open_store
 from itron_core.tools_server import ToolsServer
 
-KILLS = int(os.environ.get("ITRON_CORE_KILLS", "20"))
 NOW = 1_800_000_000
 HOUR = 3_600
 DAY = 86_400
@@ -685,140 +678,6 @@ def test_an_answer_after_its_report_has_a_number_of_its_own(make_world):
     tool.work(D, DISCONNECT, answered_during_a_sync, now=NOW)
     tool.sync(world.server, "ann", now=NOW)
     assert [one.state for _, _, one, _ in world.server.outcomes(0, 10).rows] == [MaterialState.SENT, MaterialState.USED]
-
-
-CHILD = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
-import pickle, random, signal
-from contextlib import contextmanager
-from pathlib import Path
-from itron_core import Keyring, Action
-from itron_core.device import Answer, Device, Outcome
-from itron_core.field_tool import FieldTool
-from itron_core.store import open_store
-from itron_core.tools_server import ToolsServer
-folder, now, seed = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-ring = pickle.loads((folder / "keyring").read_bytes())
-rng = random.Random(seed)
-place = ["", "store", "", "link"][seed % 4]
-left = rng.randrange(1, 50 if place == "store" else 10)
-
-def point(here):
-    global left
-    left -= here == place
-    if here == place and left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-class Points:
-    "A store in which a kill may come just before and just after each commit."
-    def __init__(self, store):
-        self.store = store
-    def __getattr__(self, name):
-        return getattr(self.store, name)
-    @contextmanager
-    def write(self):
-        with self.store.write() as t:
-            yield t
-            point("store")
-        point("store")
-
-server = ToolsServer(open_store(folder / "server.db"), ring)
-tool = FieldTool(open_store(sys.argv[5]), ring, "t1")
-tool._store = Points(tool._store)
-
-def link(path):
-    def answer(message):
-        device = Device.from_bytes(path.read_bytes(), keyring=ring)
-        said = device.answer(message, uptime=device.state.uptime + 1)
-        part = path.with_suffix(".part")
-        part.write_bytes(device.to_bytes())
-        point("link")
-        os.replace(part, path)
-        point("link")
-        return said
-    return answer
-
-print("ready", flush=True)
-while True:
-    tool.sync(server, "ann", now=now, page=3)
-    for path in rng.sample(sorted(folder.glob("*.device")), 3):
-        action = rng.choice([Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE, Action.PROGRAM_ENDPOINT])
-        result = tool.work(path.stem.replace("-", ":"), action, link(path), now=now)
-        done = [answer.reason for answer in result.answers]
-        print(path.stem, action.name, result.reason, done, flush=True)
-    rest = tool.current_commands(now=now)
-    if not any(line.state in {1, 2} for line in rest if line.sequence):
-        print("finished", flush=True)
-        break
-"""
-
-
-def agreed(folder, tool):
-    """Check that devices and tool agree, and return what the tool says is used: device and sequence."""
-    devices = [Device.from_bytes(path.read_bytes(), keyring=keyring()).state for path in folder.glob("*.device")]
-    uses = [(state.device, use.sequence) for state in devices for use in state.uses]
-    assert len(set(uses)) == len(uses)
-    # Each service command that the device remembers was done once.
-    for state in devices:
-        assert state.operations == sum(use.action in {CONNECT, DISCONNECT} for use in state.uses)
-    lines = [line for line in tool.current_commands(now=NOW) if line.sequence]
-    spent = {
-        (line.device, line.sequence) for line in lines if line.state in {MaterialState.USED, MaterialState.REPLAYED}
-    }
-    sent = {(line.device, line.sequence) for line in lines if line.state == MaterialState.SENT}
-    # What the tool says is used, the device did; what the device did, the tool says is used, or sent.
-    assert spent <= set(uses) <= spent | sent
-    return spent
-
-
-def test_killed_anywhere_nothing_is_used_twice_and_nothing_acknowledged_is_lost(tmp_path, store_url):
-    import pickle
-
-    rng = random.Random(5)
-    world = World(tmp_path)
-    kinds = [CONNECT, DISCONNECT, OPEN]
-    pages = [issued(DEVICES, kind, sequence=3 * turn + at + 1) for turn in range(8) for at, kind in enumerate(kinds)]
-    world.grant(*pages)
-    (tmp_path / "keyring").write_bytes(pickle.dumps(keyring()))
-    for name, device in world.devices.items():
-        (tmp_path / f"{name.replace(':', '-')}.device").write_bytes(device.to_bytes())
-    tool = world.tool(url=store_url)
-    tool.request_commands(DEVICES, token_type="secure_command", actions=kinds, now=NOW)
-    tool._store.close()
-    done = []
-    for seed in range(KILLS):
-        command = [
-            sys.executable,
-            "-c",
-            CHILD,
-            str(Path(__file__).parent),
-            str(tmp_path),
-            str(NOW),
-            str(seed),
-            store_url,
-        ]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert child.stdout.readline() == "ready\n", child.stderr.read()
-        if seed % 2 == 0:  # the odd ones kill themselves, at a point between two steps
-            time.sleep(rng.uniform(0, 0.25))
-            child.send_signal(signal.SIGKILL)
-        out, err = child.communicate()
-        assert child.returncode == -signal.SIGKILL or "finished" in out, err
-        done += [line for line in out.splitlines() if line.count(" ") >= 3]
-        agreed(tmp_path, tool)
-        tool._store.close()
-    tool.sync(world.server, "ann", now=NOW)
-    spent = agreed(tmp_path, tool)
-    assert spent
-    # Every answer that was acknowledged to the caller has reached the server, and the ledger agrees with the devices.
-    outcomes = [one for _, _, one, _ in world.server.outcomes(0, 100_000).rows]
-    told = [one for one in outcomes if one.kid and one.state in {3, 4}]
-    assert {(one.device, int.from_bytes(one.cti[8:])) for one in told} == spent
-    assert len(told) == len(spent)
-    answered = sum(len(json.loads(line.split(" ", 3)[3])) for line in done)
-    assert answered <= sum(one.state in {3, 4, 8} for one in outcomes)
-    world.close()
 
 
 # --- Hostile servers ---

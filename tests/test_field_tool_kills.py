@@ -1,0 +1,172 @@
+"""The field tool killed at any moment and between any two steps, with devices and a server that outlive it."""
+
+import json
+import pickle
+import random
+
+import pytest
+
+from itron_core.device import Device
+from itron_core.material import MaterialState
+from kills import KILLS, Warm
+from test_field_tool import CONNECT, DEVICES, DISCONNECT, NOW, OPEN, World, issued, keyring
+
+# After so many, everything that is held has been used.
+KILLS_A_WORLD = 20
+
+CHILD = """
+import os, pickle, random, signal
+from contextlib import contextmanager
+from pathlib import Path
+from itron_core import Action
+from itron_core.device import Device
+from itron_core.field_tool import FieldTool
+from itron_core.store import open_store
+from itron_core.tools_server import ToolsServer
+import pyarrow
+
+
+class Points:
+    "Where a child may kill itself: just before and after each commit, or in the way to a device."
+    def __init__(self, rng, place):
+        self.place, self.left = place, rng.randrange(1, 50 if place == "store" else 10)
+
+    def pass_by(self, here):
+        self.left -= here == self.place
+        if here == self.place and self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class PointedStore:
+    def __init__(self, store, points):
+        self.store, self.points = store, points
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+    @contextmanager
+    def write(self):
+        with self.store.write() as t:
+            yield t
+            self.points.pass_by("store")
+        self.points.pass_by("store")
+
+
+def linked(path, ring, points):
+    def answer(message):
+        device = Device.from_bytes(path.read_bytes(), keyring=ring)
+        said = device.answer(message, uptime=device.state.uptime + 1)
+        part = path.with_suffix(".part")
+        part.write_bytes(device.to_bytes())
+        points.pass_by("link")
+        os.replace(part, path)
+        points.pass_by("link")
+        return said
+    return answer
+
+
+def work(folder, url, now, seed, place):
+    folder, rng = Path(folder), random.Random(seed)
+    points = Points(rng, place)
+    ring = pickle.loads((folder / "keyring").read_bytes())
+    server = ToolsServer(open_store(folder / "server.db"), ring)
+    tool = FieldTool(open_store(url), ring, "t1")
+    tool._store = PointedStore(tool._store, points)
+    print("ready", flush=True)
+    while True:
+        tool.sync(server, "ann", now=now, page=3)
+        for path in rng.sample(sorted(folder.glob("*.device")), 3):
+            action = rng.choice([Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE, Action.PROGRAM_ENDPOINT])
+            result = tool.work(path.stem.replace("-", ":"), action, linked(path, ring, points), now=now)
+            print(len(result.answers), flush=True)
+        rest = tool.current_commands(now=now)
+        if not any(line.state in {1, 2} for line in rest if line.sequence):
+            break
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_url(request):
+    """Give the URLs of as many empty stores as are asked for."""
+    if request.param == "sqlite":
+        return lambda folder: str(folder / "t1.db")
+    server, connection = request.getfixturevalue("postgres_server")
+
+    def new(folder):
+        connection.execute(f'CREATE DATABASE "kills_{folder.name}"')
+        return server.get_uri(database=f"kills_{folder.name}")
+
+    return new
+
+
+def agreed(folder, tool):
+    """Check that devices and tool agree, and return what the tool says is used: device and sequence."""
+    devices = [Device.from_bytes(path.read_bytes(), keyring=keyring()).state for path in folder.glob("*.device")]
+    uses = [(state.device, use.sequence) for state in devices for use in state.uses]
+    assert len(set(uses)) == len(uses)
+    # Each service command that the device remembers was done once.
+    for state in devices:
+        assert state.operations == sum(use.action in {CONNECT, DISCONNECT} for use in state.uses)
+    lines = [line for line in tool.current_commands(now=NOW) if line.sequence]
+    spent = {
+        (line.device, line.sequence) for line in lines if line.state in {MaterialState.USED, MaterialState.REPLAYED}
+    }
+    sent = {(line.device, line.sequence) for line in lines if line.state == MaterialState.SENT}
+    # What the tool says is used, the device did; what the device did, the tool says is used, or sent.
+    assert spent <= set(uses) <= spent | sent
+    return spent
+
+
+def furnished(folder, url):
+    """Return a world whose devices are files, and its tool, with wishes for all that there is."""
+    folder.mkdir()
+    world = World(folder)
+    kinds = [CONNECT, DISCONNECT, OPEN]
+    world.grant(
+        *(issued(DEVICES, kind, sequence=3 * turn + at + 1) for turn in range(8) for at, kind in enumerate(kinds))
+    )
+    (folder / "keyring").write_bytes(pickle.dumps(keyring()))
+    for name, device in world.devices.items():
+        (folder / f"{name.replace(':', '-')}.device").write_bytes(device.to_bytes())
+    tool = world.tool(url=url)
+    tool.request_commands(DEVICES, token_type="secure_command", actions=kinds, now=NOW)
+    tool._store.close()
+    return world, tool
+
+
+def check_reported(world, spent, answered):
+    """Every answer that was acknowledged to the caller has reached the server, whose ledger agrees with the devices."""
+    outcomes = [one for _, _, one, _ in world.server.outcomes(0, 100_000).rows]
+    told = [one for one in outcomes if one.kid and one.state in {MaterialState.USED, MaterialState.REPLAYED}]
+    assert {(one.device, int.from_bytes(one.cti[8:])) for one in told} == spent
+    assert len(told) == len(spent)
+    states = {MaterialState.USED, MaterialState.REPLAYED, MaterialState.REFUSED}
+    assert answered <= sum(one.state in states for one in outcomes)
+    entries = [json.loads(entry) for entry in world.server._journal.entries(0, 1_000_000)]
+    assert sum(entry["kind"] == "outcome" for entry in entries) == len(outcomes)
+
+
+def test_killed_anywhere_nothing_is_used_twice_and_nothing_acknowledged_is_lost(tmp_path, new_url):
+    rng, killed = random.Random(5), 0
+    with Warm(CHILD) as warm:
+        for start in range(0, KILLS, KILLS_A_WORLD):
+            folder = tmp_path / str(start)
+            url, answered = new_url(folder), 0
+            world, tool = furnished(folder, url)
+            for seed in range(start, min(start + KILLS_A_WORLD, KILLS)):
+                # The odd ones kill themselves, at a point between two steps.
+                place, delay = [("", rng.random() * 0.1), ("store", None), ("", rng.random() * 0.1), ("link", None)][
+                    seed % 4
+                ]
+                death = warm.run(str(folder), url, NOW, seed, place, delay=delay)
+                assert death.was_killed or death.status == 0
+                killed += death.was_killed
+                answered += sum(int(line) for line in death.lines if line != "ready\n")
+                agreed(folder, tool)
+                tool._store.close()
+            tool.sync(world.server, "ann", now=NOW)
+            spent = agreed(folder, tool)
+            assert spent
+            check_reported(world, spent, answered)
+            world.close()
+    assert killed > KILLS * 3 // 4
