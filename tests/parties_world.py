@@ -273,7 +273,7 @@ class ToolBooks:
         self.behind = 0  # how far its clock was set back
         self.latest = 0
         self.ever_sent, self.counted = set(), {}
-        self.answers = []
+        self.answers, self.unanswered = [], set()
         self.revoked = Revoked()
 
 
@@ -484,6 +484,8 @@ class World:
             raise TimeoutError
         answer = meter.answer(message)
         if loss == "answer":
+            spent = self.catalog.get(message.token)
+            self.books[tool].unanswered |= {(spent.kid, spent.cti)} if spent else set()
             raise TimeoutError
         self._answered(tool, message, answer, first)
         return answer
@@ -560,7 +562,10 @@ class World:
             held = self._held(tool)
             used = {identity for identity, state in held.items() if state in SPENT}
             assert used <= set(self.done), "a tool says used, and no device did it"
-            assert {identity for identity in self.done if identity in books.ever_sent} <= {
+            did = {identity for identity in self.done if identity in books.ever_sent}
+            # Without an answer, and refused later for ever (another meter, a key rotated out): it stays refused.
+            refused = {identity for identity in books.unanswered if held.get(identity) is MaterialState.REFUSED}
+            assert did - refused <= {
                 identity for identity, state in held.items() if state in {*SPENT, MaterialState.SENT}
             }
             rows = [one for _, who, one, _ in self.outcomes if who == tool]
