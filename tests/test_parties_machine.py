@@ -23,7 +23,7 @@ from itron_core import Action
 from itron_core.device import Message
 from parties_world import COMMANDS, DAY, KINDS, READING, SESSION, SKEW, STOCK, SWITCHES, USERS, Cut, World
 
-HISTORIES = int(os.environ.get("ITRON_CORE_MACHINE", "60"))
+HISTORIES = int(os.environ.get("ITRON_CORE_MACHINE", "120"))
 STEPS = int(os.environ.get("ITRON_CORE_MACHINE_STEPS", "60"))
 SHRINKS = "ITRON_CORE_MACHINE_SHRINKS" in os.environ
 # In memory where there is such a folder: a disk's syncs are the subject of other tests.
