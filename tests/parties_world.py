@@ -481,10 +481,9 @@ class World:
 
     def _carry(self, tool, meter, message, loss):
         first = self._sending(tool, message)
-        if loss == "message":
-            raise TimeoutError
-        answer = meter.answer(message)
-        if loss == "answer":
+        answer = None if loss == "message" else meter.answer(message)
+        if loss is not None:
+            # Whether the message or the answer was lost, the tool cannot know.
             spent = self.catalog.get(message.token)
             self.books[tool].unanswered |= {(spent.kid, spent.cti)} if spent else set()
             raise TimeoutError
