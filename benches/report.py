@@ -62,7 +62,8 @@ def table_of(rows: Iterable[Row]) -> str:
 def short(number: float) -> str:
     """Three digits and a unit: 1.23 M."""
     for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= limit:
+        # 999,600 is 1 M in three digits, and no 1e+03 k.
+        if number >= limit * 0.9995:
             return f"{number / limit:.3g}{unit}" if number < 1000 * limit else f"{number / limit:,.0f}{unit}"
     return f"{number:.3g}"
 

@@ -50,7 +50,16 @@ def test_the_picture_is_a_picture_of_every_bench():
 
 
 @pytest.mark.parametrize(
-    "number,text", [(0.5, "0.5"), (12.3, "12.3"), (480_000, "480 k"), (1.23e6, "1.23 M"), (2e9, "2 G")]
+    "number,text",
+    [
+        (0.5, "0.5"),
+        (12.3, "12.3"),
+        (480_000, "480 k"),
+        (1.23e6, "1.23 M"),
+        (2e9, "2 G"),
+        (999_600, "1 M"),
+        (999_400, "999 k"),
+    ],
 )
 def test_numbers_are_short(number, text):
     assert report.short(number) == text
