@@ -94,9 +94,8 @@ def test_a_manager_and_a_tool_over_https(folder, serve):
     deliver = ["manager", "deliver", "ism", url, "--bearer", "ism.bearer", "--ca", "tls.crt"]
     assert done(folder, *deliver) == "0 tokens delivered, 0 outcomes collected.\n"
     assert "outcomes" in done(folder, *sync, "--ca", "tls.crt")
-    assert done(folder, *(word.replace("sync", "report") for word in sync[:4]), *sync[6:], "--ca", "tls.crt") == (
-        "0 outcomes reported, 0 in conflict.\n"
-    )
+    report = ["field", "report", "tablet", url, "--bearer", "fred.bearer", "--ca", "tls.crt"]
+    assert done(folder, *report) == "0 outcomes reported, 0 in conflict.\n"
     # A tool's bearer is no manager's.
     refused = run(folder, *deliver[:4], "--bearer", "fred.bearer", "--ca", "tls.crt")
     assert (refused.returncode, "manager" in refused.stderr) == (1, True), refused.stderr

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from itron_core.errors import ExchangeError
 from itron_core.levels import Action, ActionGroup, Code, Mode, SecurityLevel
-from itron_core.material import MaterialState, content_of
+from itron_core.material import SPENT, VERDICTS, MaterialState, content_of
 
 if TYPE_CHECKING:
     from itron_core.material import Outcome
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Issued", "Known", "Told", "check_page", "is_of", "is_spent", "teaches", "told"]
 
-SPENT = frozenset({MaterialState.USED, MaterialState.REPLAYED})
-VERDICTS = frozenset({Code.OK, Code.REPLAY_IDENTICAL, Code.REPLAY_CONFLICT})
 UINT32 = 2**32
 INT64 = 2**63
 

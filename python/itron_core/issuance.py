@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from itron_core.store import Store, Transaction
 
 __all__ = [
+    "LAST_SEQUENCE",
     "OPEN",
     "Issuance",
     "Numbered",
@@ -269,8 +270,9 @@ def take_chunk(t: Transaction, journal: Journal, asked: Asked, after: str, now: 
     if not count:
         return Chunk([], after, more=False, refused=[])
     between = asked.request, after, last
-    refused = _allot(t, asked, between) if numbered < count else []
+    refused = []
     if numbered < count:
+        refused = _allot(t, asked, between)
         entry = audit_entry(
             "allotted", now, request=asked.request, count=count - numbered - len(refused), refused=len(refused)
         )

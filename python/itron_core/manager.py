@@ -19,6 +19,7 @@ from itron_core.confirmations import Issued, Known, Told, check_page, is_of, is_
 from itron_core.eligibility import actions_of, check_kind, is_critical, lacking, session_of, sorted_out
 from itron_core.errors import ExchangeError, InputError, RequestRefused
 from itron_core.issuance import (
+    LAST_SEQUENCE,
     OPEN,
     Issuance,
     Numbered,
@@ -44,10 +45,9 @@ if TYPE_CHECKING:
 
 __all__ = ["IssueReport", "Limits", "ManagedServer", "RemoteMasterKey", "Request", "RequestRecord", "SecurityManager"]
 
-ROWS_A_CHUNK = 10_000
+ROWS_A_PAGE = 10_000
 VALUES_A_QUERY = 500
 DAY = 86_400
-LAST_SEQUENCE = 2**63 - 1
 EPOCHS = 2**32
 LONGEST_KEY = 200
 ALL_PERMISSIONS = sum(Permission)
@@ -287,9 +287,11 @@ class SecurityManager:
         refused row. `lifetime` is in seconds, 7 days by default and at most.
 
         With a `key`, a text of the officer's own choice, the call may be repeated, as after a crash: the same request is
-        answered as the first time, whatever became of it since, and nothing is asked twice. Raises InputError for what no token may say, RequestRefused for what the officer may not ask
-        (`not_an_officer`, `permission_denied`), for more than the cap could ever let pass (`critical_cap`), and for
-        another request under a key that was used (`key_reused`).
+        answered as the first time, whatever became of it since, and nothing is asked twice.
+
+        Raises InputError for what no token may say, RequestRefused for what the officer may not ask (`not_an_officer`,
+        `permission_denied`), for more than the cap could ever let pass (`critical_cap`), and for another request under a
+        key that was used (`key_reused`).
         """
         if isinstance(devices, str):
             raise InputError(f"devices {devices!r}; wanted a sequence of devices")
@@ -406,7 +408,7 @@ class SecurityManager:
 
     # --- The tools server ---
 
-    def deliver(self, server: ManagedServer, *, now: int, source: str = "ism", limit: int = ROWS_A_CHUNK) -> int:
+    def deliver(self, server: ManagedServer, *, now: int, source: str = "ism", limit: int = ROWS_A_PAGE) -> int:
         """Bring a tools server up to date; returns how many tokens it took. May be repeated at any time.
 
         What the server would not take is in the audit log (`delivery_refused`). Raises ExchangeError where it has more
@@ -438,7 +440,7 @@ class SecurityManager:
         while more:
             with self._store.read() as t:
                 cursor = _cursor(t, source)
-            page = server.outcomes(cursor, ROWS_A_CHUNK)
+            page = server.outcomes(cursor, ROWS_A_PAGE)
             check_page(page, cursor)
             with self._audited() as t:
                 if _cursor(t, source) != cursor:

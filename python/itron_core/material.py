@@ -8,10 +8,12 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from itron_core.errors import InputError
-from itron_core.levels import DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.levels import Code, DeviceClass, Mode, Permission, SecurityLevel
 
 __all__ = [
     "LONGEST_LIFETIME",
+    "SPENT",
+    "VERDICTS",
     "DeviceRecord",
     "Material",
     "MaterialState",
@@ -45,6 +47,12 @@ class MaterialState(IntEnum):
     SUPERSEDED = 6
     REVOKED = 7
     REFUSED = 8
+
+
+# The states in which a piece of material was used.
+SPENT = frozenset({MaterialState.USED, MaterialState.REPLAYED})
+# What a tools server answers to an outcome.
+VERDICTS = frozenset({Code.OK, Code.REPLAY_IDENTICAL, Code.REPLAY_CONFLICT})
 
 
 class Material(NamedTuple):

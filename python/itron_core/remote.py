@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from itron_core.tools_server import OutcomePage
     from itron_core.wire import Body, Shape
 
-__all__ = ["RemoteToolsServer"]
+__all__ = ["RemoteToolsServer", "is_loopback"]
 
 OK, NO_CONTENT, FORBIDDEN, CONFLICT, UNPROCESSABLE = 200, 204, 403, 409, 422
 PROBLEM = "application/problem+json"
@@ -295,14 +295,15 @@ def _checked_url(url: str) -> str:
         raise InputError("a URL that cannot be read; wanted https://host or https://host:port") from None
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment or not host:
         raise InputError("a URL with a user, a query or no host; wanted https://host or https://host:port")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise InputError(
             f"{parts.scheme}://{host}; wanted https: a bearer token is sent, and http is for this machine only"
         )
     return url.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine: to it alone a bearer token goes without TLS."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -16,7 +16,7 @@ from itron_core.intake import TOKEN_TYPES, judged, ring_at
 from itron_core.journal import Journal
 from itron_core.ledger import Ledger, Use
 from itron_core.levels import Action, ActionGroup, Code, Permission
-from itron_core.material import DeviceRecord, Material, MaterialState, Outcome, Page, Snapshot, Want
+from itron_core.material import SPENT, DeviceRecord, Material, MaterialState, Outcome, Page, Snapshot, Want
 from itron_core.policy import permission_for
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange", "OutcomePage", "ToolsServer"]
 
-SPENT = frozenset({MaterialState.USED, MaterialState.REPLAYED})
 # A token may come early or late; everything else about it must be right before it is held.
 TIMELY_LATER = frozenset({Code.OK, Code.NOT_YET_VALID, Code.EXPIRED})
 VALUES_A_QUERY = 500
@@ -510,7 +509,6 @@ def _check_same_outcomes(t: Transaction, tool: str, outcomes: Sequence[Outcome])
             (tool, min(numbers), max(numbers)),
         )
         known = {row[0]: Outcome(*_plain(row)) for row in rows}
-        # What was pruned cannot be compared any more.
         _check_reused(tool, [one.number for one in outcomes if known.get(one.number, one) != one])
 
 
@@ -521,6 +519,7 @@ def _check_same_wants(t: Transaction, tool: str, wants: Sequence[Want]) -> None:
             "SELECT number, device, token_type, action_bit FROM server_want WHERE tool = ? AND number BETWEEN ? AND ?",
             (tool, min(numbers), max(numbers)),
         )
+        # A wish that was not permitted is not kept, and cannot be compared.
         known = {number: tuple(said) for number, *said in rows}
         said = {want.number: (want.device, want.token_type, 1 << want.action) for want in wants}
         _check_reused(tool, [number for number, one in said.items() if known.get(number, one) != one])

@@ -23,6 +23,9 @@ from itron_core.cli.manager import manager_app
 from itron_core.cli.server import server_app
 from itron_core.errors import ItronCoreError, RequestRefused, TokenRefused
 
+# What the extra `service` brings, and no other.
+SERVICE = frozenset({"fastapi", "httpx", "joserfc", "starlette", "uvicorn"})
+
 app.add_typer(keys_app, name="keys")
 for _name, _group in (
     ("manager", manager_app),
@@ -32,9 +35,6 @@ for _name, _group in (
     ("audit", audit_app),
 ):
     app.add_typer(_group, name=_name)
-
-
-SERVICE = frozenset({"fastapi", "httpx", "joserfc", "starlette", "uvicorn"})
 
 
 def _fail(error: Exception, code: Exit) -> Exit:

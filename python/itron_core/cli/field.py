@@ -16,6 +16,7 @@ from itron_core.cli.shared import (
     DEVICES,
     HOME,
     NOW,
+    ROOTS,
     SERVER,
     TYPE,
     Exit,
@@ -38,7 +39,7 @@ field_app = group("The field tool: request, sync, preflight, work, report.")
 def field_init(
     home: Annotated[Path, HOME],
     tool: Annotated[str, typer.Option(help="The tool's name.")],
-    keyring: Annotated[Path, typer.Option("--keyring", "-k", help="The roots: a JWK set.")],
+    keyring: Annotated[Path, ROOTS],
 ) -> None:
     """Make a field tool."""
     homes.make_field_home(home, tool, keyring)

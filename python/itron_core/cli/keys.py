@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from itron_core.cli.shared import KEYRING, output, read_keyring, read_signer, show, write_secret
+from itron_core.cli.shared import KEYRING, group, output, read_keyring, read_signer, show, write_secret
 from itron_core.issuing import LocalSigner
 
-keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, show and convert keys.")
+keys_app = group("Make, show and convert keys.")
 
 
 class Algorithm(StrEnum):

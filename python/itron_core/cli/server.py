@@ -6,22 +6,19 @@ import asyncio
 import socket
 import time
 from contextlib import closing, suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from itron_core.cli import homes
-from itron_core.cli.shared import HOME, NOW, UsageError, app, group, moment, output, write_secret
+from itron_core.cli.shared import HOME, NOW, ROOTS, UsageError, app, group, moment, output, write_secret
 
 if TYPE_CHECKING:
     import uvicorn
 
 READY_EVERY = 0.02
 server_app = group("The tools server, which holds what was issued.")
-
-ROOTS = typer.Option("--keyring", "-k", metavar="FILE", help="The roots that it trusts: a JWK set.")
 
 
 @server_app.command("init")
@@ -68,9 +65,10 @@ def serve(
     """
     import uvicorn
 
+    from itron_core.remote import is_loopback
     from itron_core.service import create_app
 
-    if certificate is None and not _is_loopback(host):
+    if certificate is None and not is_loopback(host):
         raise UsageError(
             f"http at {host}: bearer tokens would cross a network",
             "--certificate FILE --private-key FILE, or stay at 127.0.0.1 behind a proxy that speaks https",
@@ -105,10 +103,3 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise UsageError(f"{host}:{port}: {error}", "another --host or --port") from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

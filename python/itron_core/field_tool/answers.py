@@ -9,7 +9,7 @@ from itron_core._rust import Revocations
 from itron_core.errors import ExchangeError, InputError, ItronCoreError, KeyRefused, TokenRefused
 from itron_core.intake import TOKEN_TYPES, judged, ring_at
 from itron_core.levels import Code, DeviceClass, Mode, Permission, SecurityLevel
-from itron_core.material import DeviceRecord, Material, Outcome, Page, Snapshot, device_id
+from itron_core.material import VERDICTS, DeviceRecord, Material, Outcome, Page, Snapshot, device_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -24,7 +24,6 @@ LARGEST_TOKEN = 65_536
 MOST_DELEGATIONS = 256
 # So that there are numbers left behind those that a server says it has.
 MOST_NUMBERS = 2**62
-VERDICTS = frozenset({Code.OK, Code.REPLAY_IDENTICAL, Code.REPLAY_CONFLICT})
 # A token, or a delegation, may come early or late: what else it says must be right.
 TIMELY_LATER = frozenset({Code.OK, Code.IAT_IN_FUTURE, Code.NOT_YET_VALID, Code.EXPIRED})
 EVERY_PERMISSION = int(~Permission(0))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from itron_core._rust import verify_tokens
 from itron_core.field_tool.state import of_devices
 from itron_core.levels import Action, Code, DeviceClass, Mode, Need, SecurityLevel
-from itron_core.material import MaterialState
+from itron_core.material import SPENT, MaterialState
 from itron_core.policy import PolicyOptions, needs
 from itron_core.routes import RouteResults, process_route
 
@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 UNUSED = frozenset({MaterialState.HELD, MaterialState.SENT})
-SPENT = frozenset({MaterialState.USED, MaterialState.REPLAYED})
 KNOWN = (
     "device, device_class, mode, security_level, level_verified, epoch,"
     " session_opened_at, session_seconds, session_actions"

@@ -8,7 +8,6 @@ from itron_core.audit import audit_entry
 from itron_core.errors import InputError
 from itron_core.field_tool.route import (
     HELD,
-    SPENT,
     UNUSED,
     Held,
     codes_of,
@@ -33,7 +32,7 @@ from itron_core.field_tool.work import Work
 from itron_core.intake import TOKEN_TYPES
 from itron_core.journal import Journal
 from itron_core.levels import Action, Code, Permission, SecurityLevel
-from itron_core.material import MaterialState, device_id
+from itron_core.material import SPENT, MaterialState, device_id
 from itron_core.policy import PolicyOptions, permission_for
 
 if TYPE_CHECKING:

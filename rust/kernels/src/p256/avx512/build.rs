@@ -1,5 +1,6 @@
 //! Tables of multiples, eight entries at a time: the portable twin's plan.
 
+use super::SLOTS;
 use super::field;
 use super::lanes::{self, Limbs52};
 use super::sums::{self, Addends, Slot};
@@ -9,9 +10,6 @@ use crate::p256::point::Affine;
 use crate::p256::table::{Entry, empty_entries, powers_of_two};
 use std::array::from_fn;
 use std::ptr;
-
-/// How many slots of eight share an inversion: what the second-level cache holds.
-const SLOTS: usize = super::SLOTS;
 
 /// 2^258 mod p and 2^259 mod p, which take the sums' x and y, at 2^258 and 2^257, to the tables', at 2^256.
 const FROM_X: Limbs52 = [0x4, 0xf_c000_0000_0000, 0xf_ffff_ffff_ffff, 0xf_ffbf_ffff_ffff, 0x3_ffff];
