@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,8 @@ from itron_core import (
     SecurityLevel,
     StoreError,
     derive_key,
-    issuance,
     issue_tokens,
+    lots,
     verify_token,
     verify_tokens,
 )
@@ -45,7 +46,7 @@ SIGNER = LocalSigner.generate()
 ROOT = LocalSigner.generate()
 DEVICES = [f"ert:{number}" for number in range(100, 150)]
 UNLIMITED = Limits(alone=10**9, critical=10**9)
-CHUNKS = [8_192, 7]
+LOTS = [8_192, 7]
 
 
 def peopled(manager):
@@ -369,21 +370,12 @@ def test_a_device_that_moved_meanwhile_gets_nothing(manager):
     assert manager.issue(now=NOW) == ([], 0, [])
 
 
-def test_the_last_number_is_never_passed(manager, store):
-    with store.write() as t:
-        t.run("UPDATE manager_device SET sequence = ? WHERE device = ?", (2**63 - 2, DEVICES[0]))
-    disconnect(manager)
-    disconnect(manager)
-    assert manager.issue(now=NOW) == ([1], 1, [(DEVICES[0], "sequence_spent")])
-    assert [row.sequence for row in issued(manager)] == [2**63 - 1]
-
-
-def test_a_store_holds_one_token_a_number(manager, store):
+def test_a_store_holds_one_lot_a_number(manager, store):
     disconnect(manager)
     disconnect(manager)
     manager.issue(now=NOW)
     with pytest.raises(StoreError), store.write() as t:
-        t.run("UPDATE manager_row SET sequence = 1 WHERE request = 2")
+        t.run("UPDATE manager_lot SET sequence = 1 WHERE request = 2")
 
 
 def test_the_cap_slides(store):
@@ -453,22 +445,21 @@ def levels(manager):
 
 
 @pytest.fixture
-def small_chunks(monkeypatch):
-    """Chunks of 7 rows, so that 50 devices are many of them."""
-    monkeypatch.setattr(issuance, "ROWS_A_CHUNK", 7)
+def small_lots(monkeypatch):
+    """Lots of 7 rows, so that 50 devices are many of them."""
+    monkeypatch.setattr(lots, "ROWS_A_LOT", 7)
 
 
-@pytest.mark.usefixtures("small_chunks")
-def test_a_request_of_many_chunks_is_issued_by_device(manager, store):
-    with store.write() as t:  # in the first, a middle and the last chunk, and a chunk of none
-        for device in [DEVICES[0], *DEVICES[21:28], DEVICES[49]]:
-            t.run("UPDATE manager_device SET sequence = ? WHERE device = ?", (2**63 - 1, device))
-    levels(manager)
-    refused = [DEVICES[0], *DEVICES[21:28], DEVICES[49]]
-    assert manager.issue(now=NOW) == ([1], 41, [(device, "sequence_spent") for device in refused])
+@pytest.mark.usefixtures("small_lots")
+def test_a_request_of_many_lots_is_issued_in_its_order(manager, store):
+    asked = levels(manager)
+    assert asked.rows == 50
+    refused = [DEVICES[0], *DEVICES[21:28], DEVICES[49]]  # in the first, a middle and the last lot, and a whole lot
+    manager.set_devices([record(device, unit="water") for device in refused], now=NOW)
+    assert manager.issue(now=NOW) == ([1], 41, [(device, "unit_changed") for device in refused])
     rows = issued(manager)
     assert [row.device for row in rows] == [device for device in DEVICES if device not in refused]
-    assert {row.sequence for row in rows} == {1}
+    assert sorted({row.sequence for row in rows}) == [1, 2, 3, 5, 6, 7]  # the fourth lot is of none, the last too
     check_audited(manager, rows)
     codes = verify_tokens([row.token for row in rows], manager.keyring(now=NOW), now=NOW, token_type="secure_command")
     assert set(codes["code"].to_pylist()) == {0}
@@ -478,9 +469,22 @@ def test_a_request_of_many_chunks_is_issued_by_device(manager, store):
     assert {pending[row.device] for row in rows} == {2}
 
 
-@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.usefixtures("small_lots")
+def test_materials_are_paged_at_every_place(manager):
+    levels(manager)
+    disconnect(manager)
+    manager.issue(now=NOW)
+    rows = manager.materials(0, 100).rows
+    assert [serial for serial, _ in rows] == list(range(1, 52))
+    for after, limit in product(range(53), [1, 6, 7, 8, 50, 51, 1_000]):
+        page = manager.materials(after, limit)
+        assert page.rows == rows[after : after + limit]
+        assert (page.next, page.more) == (max(after, min(after + limit, 51)), after + limit < 51)
+
+
+@pytest.mark.usefixtures("small_lots")
 @pytest.mark.parametrize("calls", range(9))
-def test_a_signer_that_fails_between_chunks_loses_nothing(store, calls):
+def test_a_signer_that_fails_between_lots_loses_nothing(store, calls):
     manager = peopled(SecurityManager(store, Failing(calls)))
     levels(manager)
     if calls < 8:
@@ -500,12 +504,12 @@ def test_a_signer_that_fails_between_chunks_loses_nothing(store, calls):
     assert [row.issued_at for row in rows] == [NOW] * 50
 
 
-@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.usefixtures("small_lots")
 def test_a_number_is_committed_before_its_token_is_signed(store):
     class Watching(Failing):
         def sign_many(self, messages):
             with other.read() as t:
-                ((numbered,),) = t.rows("SELECT count(sequence) FROM manager_row")
+                ((numbered,),) = t.rows("SELECT sum(size) FROM manager_lot WHERE sequence IS NOT NULL")
             seen.append((numbered, sum(map(len, signed)) + len(messages)))
             signed.append(messages)
             return SIGNER.sign_many(messages)
@@ -874,8 +878,8 @@ def test_what_the_server_will_not_take_is_told(store, server):
 PROGRAM = """
 from test_manager import *
 
-def work(store_url, pem, rows_a_chunk):
-    issuance.ROWS_A_CHUNK = rows_a_chunk
+def work(store_url, pem, rows_a_lot):
+    lots.ROWS_A_LOT = rows_a_lot
     signer = LocalSigner.from_pem(open(pem).read())
     manager = SecurityManager(open_store(store_url), signer, limits=UNLIMITED)
     while True:
@@ -898,11 +902,10 @@ def pem(tmp_path_factory):
 
 def check_numbers(rows):
     """No sequence number of a device twice, none left out, and no token that was signed twice."""
-    numbers = {}
-    for row in rows:
-        numbers.setdefault(row.device, []).append(row.sequence)
-    for found in numbers.values():
-        assert sorted(found) == list(range(1, len(found) + 1))
+    numbers = [(row.device, row.sequence) for row in rows]
+    assert len(set(numbers)) == len(numbers)
+    found = {number for _, number in numbers}
+    assert found == set(range(1, len(found) + 1))
     assert len({row.token for row in rows}) == len(rows)
 
 
@@ -920,7 +923,7 @@ def test_a_kill_issues_nothing_twice_and_loses_nothing_that_was_acknowledged(sto
     rng, rows, cut = random.Random(3), [], 0
     with Warm(PROGRAM) as warm:
         for number in range(KILLS):
-            death = warm.run(store_url, str(pem), CHUNKS[number % 2], delay=rng.random() * 0.02)
+            death = warm.run(store_url, str(pem), LOTS[number % 2], delay=rng.random() * 0.02)
             assert death.was_killed
             new = [row for _, row in manager.materials(len(rows), 1_000_000).rows]
             assert len(new) >= sum(map(int, death.lines))
@@ -954,7 +957,7 @@ def test_two_processes_release_one_token_a_sequence_number(store_url, pem):
     arguments = [sys.executable, "-c", ALONE, store_url, str(pem)]
     children = [
         subprocess.Popen([*arguments, str(size)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
-        for size in CHUNKS
+        for size in LOTS
     ]
     for child in children:
         for _ in range(5):

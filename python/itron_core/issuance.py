@@ -1,7 +1,7 @@
-"""How the tokens of a request come to be, chunk by chunk: numbers, signatures, release.
+"""How the tokens of a request come to be, lot by lot: numbers, signatures, release.
 
 Numbers are committed before anything is signed under them, and a token is released by the transaction that stores it.
-While a chunk is signed, another thread stores the one before it and gives the next one its numbers.
+While a lot is signed, another thread stores the one before it and gives the next one its numbers.
 """
 
 from __future__ import annotations
@@ -14,42 +14,24 @@ from itron_core.eligibility import actions_of, command_of
 from itron_core.errors import InputError
 from itron_core.issuing import issue_tokens
 from itron_core.levels import Action, SecurityLevel
+from itron_core.lots import Lot, number, open_lot, open_places, release
 from itron_core.material import LONGEST_LIFETIME, content_of, cti_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from itron_core.issuing import Signer
     from itron_core.journal import Journal
     from itron_core.store import Store, Transaction
 
-__all__ = [
-    "LAST_SEQUENCE",
-    "OPEN",
-    "Issuance",
-    "Numbered",
-    "RemoteMasterKey",
-    "Wanted",
-    "asked_of",
-    "columns_of",
-    "take_chunk",
-]
+__all__ = ["Issuance", "RemoteMasterKey", "Wanted", "asked_of", "columns_of", "numbered"]
 
-# A power of two, as the store's blocks of rows are.
-ROWS_A_CHUNK = 8_192
-LAST_SEQUENCE = 2**63 - 1
 # docs/format.md, key derivation
 KDFS = {"kbkdf-hmac-sha256": 1, "kbkdf-cmac-aes256": 2, "hkdf-sha256": 3, "kbkdf-cmac-aes128": 4}
 DEFAULT_KDF = "kbkdf-hmac-sha256"
-# A row that is neither issued nor refused; the index of these is manager_row_open.
-OPEN = "token IS NULL AND refused IS NULL"
-BETWEEN = f"request = ? AND device >= ? AND device <= ? AND {OPEN}"
-BEHIND = f"request = ? AND device > ? AND device <= ? AND {OPEN}"
-UNNUMBERED = f"{BEHIND} AND sequence IS NULL"
-RELEASE = (
-    "INSERT INTO manager_row (serial, kid, token, request, device) VALUES {rows} ON CONFLICT (request, device)"
-    " DO UPDATE SET serial = excluded.serial, kid = excluded.kid, token = excluded.token"
-)
+
+# The devices that get nothing, each with the reason.
+Refused = list[tuple[str, str]]
 
 
 class RemoteMasterKey(Protocol):
@@ -74,15 +56,6 @@ class Wanted(NamedTuple):
     subject: str | None
 
 
-class Numbered(NamedTuple):
-    """A row that has its number, and all that is its own."""
-
-    device: str
-    sequence: int
-    epoch: int
-    key_version: int
-
-
 class Asked(NamedTuple):
     """A request as far as its issuing goes; `allotted_at` is the issue time of all its tokens."""
 
@@ -93,19 +66,10 @@ class Asked(NamedTuple):
     wanted: Wanted
 
 
-class Chunk(NamedTuple):
-    """Rows to be signed, by device; behind `last` there may be more. `refused` can have no number, for the reason."""
-
-    rows: list[Numbered]
-    last: str
-    more: bool
-    refused: list[tuple[str, str]]
-
-
 class Signed(NamedTuple):
-    """A chunk with its tokens, to be stored."""
+    """A lot with its tokens, to be stored."""
 
-    rows: list[Numbered]
+    lot: Lot
     tokens: list[bytes]
     kid: bytes
 
@@ -126,62 +90,54 @@ class Issuance:
         self._store, self._journal, self._asked, self._now = store, journal, asked, now
         self._signer, self._reading_key = signer, reading_key
 
-    def run(self) -> tuple[int, list[tuple[str, str]]]:
+    def run(self) -> tuple[int, Refused]:
         """Sign and release what is still to be; returns how many tokens were released here, and what got none.
 
         What the signer raises passes through: what was signed before is released, the rest goes on later.
         """
-        chunk = self._take("")
-        if not chunk.more:
-            return self._release(self._sign(chunk)), chunk.refused
-        return self._pipelined(chunk)
+        with self._store.read() as t:
+            places = open_places(t, self._asked.request)
+        if len(places) > 1:
+            return self._pipelined(places)
+        issued, refused = 0, Refused()
+        for place in places:
+            _, lot, refused = self._step(None, place)
+            issued, _, _ = self._step(self._sign(lot), None)
+        return issued, refused
 
-    def _pipelined(self, first: Chunk) -> tuple[int, list[tuple[str, str]]]:
+    def _pipelined(self, places: list[int]) -> tuple[int, Refused]:
         from concurrent.futures import ThreadPoolExecutor  # brings logging, which few calls need
 
-        issued, refused = 0, [*first.refused]
-        chunk: Chunk | None = first
-        signed: Signed | None = None
+        signed = None
+        issued, lot, refused = self._step(None, places[0])
         with ThreadPoolExecutor(1) as writer:
-            while chunk is not None:
-                beside = writer.submit(self._release_and_take, signed, chunk)
-                try:
-                    signed = self._sign(chunk)
-                finally:
-                    count, chunk = beside.result()
-                    issued += count
-                    refused += chunk.refused if chunk is not None else []
-        return issued + self._release(signed), refused
+            for place in (*places[1:], None):
+                beside = writer.submit(self._step, signed, place)
+                signed = self._sign(lot)
+                count, lot, without = beside.result()
+                issued, refused = issued + count, refused + without
+        count, _, _ = self._step(signed, None)
+        return issued + count, refused
 
-    def _release_and_take(self, signed: Signed | None, before: Chunk) -> tuple[int, Chunk | None]:
-        """Store a chunk and give numbers to the one behind `before`, in one transaction: one sync of the disk."""
+    def _step(self, signed: Signed | None, place: int | None) -> tuple[int, Lot | None, Refused]:
+        """Store a lot and give its number to the next, in one transaction: one sync of the disk."""
+        lot, refused = None, Refused()
         with self._store.write() as t:
-            count = self._stored(t, signed)
-            chunk = take_chunk(t, self._journal, self._asked, before.last, self._now) if before.more else None
+            count = 0 if signed is None else self._released(t, signed)
+            if place is not None:
+                lot, refused = numbered(t, self._journal, self._asked, place, self._now)
         self._journal.publish()
-        return count, chunk
-
-    def _take(self, after: str) -> Chunk:
-        with self._store.write() as t:
-            chunk = take_chunk(t, self._journal, self._asked, after, self._now)
-        self._journal.publish()
-        return chunk
-
-    def _release(self, signed: Signed | None) -> int:
-        with self._store.write() as t:
-            count = self._stored(t, signed)
-        self._journal.publish()
-        return count
+        return count, lot, refused
 
     # --- Signing ---
 
-    def _sign(self, chunk: Chunk) -> Signed | None:
-        if not chunk.rows:
+    def _sign(self, lot: Lot | None) -> Signed | None:
+        if lot is None or not lot.devices:
             return None
         asked, signer = self._asked, self._signer
-        columns = columns_of(asked.wanted, chunk.rows, asked.allotted_at)
+        columns = columns_of(asked.wanted, lot, asked.allotted_at)
         if asked.wanted.token_type == "reading_key":
-            columns |= self._reading_keys(chunk.rows)
+            columns |= self._reading_keys(lot)
         issued = issue_tokens(
             columns,
             signer,
@@ -190,64 +146,44 @@ class Issuance:
             max_lifetime=LONGEST_LIFETIME,
         )
         tokens = [token for token in issued.to_pylist() if isinstance(token, bytes)]
-        return Signed(chunk.rows, tokens, signer.public_key.kid)
+        return Signed(lot, tokens, signer.public_key.kid)
 
-    def _reading_keys(self, rows: list[Numbered]) -> dict[str, list[Any]]:
+    def _reading_keys(self, lot: Lot) -> dict[str, list[Any]]:
         if self._reading_key is None:
             raise InputError("reading keys without a master key; give the manager `master` and `utility`")
         master, utility = self._reading_key
-        checks = [b""] * len(rows)
-        for version in {row.key_version for row in rows}:
-            places = [place for place, row in enumerate(rows) if row.key_version == version]
-            values = _check_values(master, utility, version, [rows[place].device for place in places])
-            for number, place in enumerate(places):
-                checks[place] = values[4 * number : 4 * number + 4]
-        versions = [row.key_version for row in rows]
+        checks = [b""] * len(lot.devices)
+        for version in set(lot.key_versions):
+            places = [place for place, its_own in enumerate(lot.key_versions) if its_own == version]
+            values = _check_values(master, utility, version, [lot.devices[place] for place in places])
+            for count, place in enumerate(places):
+                checks[place] = values[4 * count : 4 * count + 4]
         kdf = DEFAULT_KDF if isinstance(master, MasterKey) else master.kdf
-        return {"kdf": [KDFS[kdf]] * len(rows), "key_version": versions, "check_value": checks}
+        return {"kdf": [KDFS[kdf]] * len(checks), "key_version": lot.key_versions, "check_value": checks}
 
     # --- Releasing ---
 
-    def _stored(self, t: Transaction, signed: Signed | None) -> int:
-        """Store tokens; where another process was first, its token stays the only one of that sequence number."""
-        if signed is None:
+    def _released(self, t: Transaction, signed: Signed) -> int:
+        if not release(t, signed.lot, signed.kid, signed.tokens):
             return 0
-        number, fresh = self._asked.request, self._fresh(t, signed)
-        start = _last_serial(t) + 1
-        t.run_block(
-            RELEASE,
-            [
-                (serial, signed.kid, token, number, row.device)
-                for serial, (row, token) in enumerate(zip(fresh.rows, fresh.tokens, strict=True), start)
-            ],
-        )
-        self._journal.write(t, self._entries(fresh) if fresh.rows else [])
-        return len(fresh.rows)
+        self._journal.write(t, self._entries(signed))
+        return len(signed.tokens)
 
-    def _fresh(self, t: Transaction, signed: Signed) -> Signed:
-        between = self._asked.request, signed.rows[0].device, signed.rows[-1].device
-        ((count,),) = t.rows(f"SELECT count(*) FROM manager_row WHERE {BETWEEN}", between)  # noqa: S608
-        if count == len(signed.rows):
-            return signed
-        still = {device for (device,) in t.rows(f"SELECT device FROM manager_row WHERE {BETWEEN}", between)}  # noqa: S608
-        kept = [both for both in zip(signed.rows, signed.tokens, strict=True) if both[0].device in still]
-        return signed._replace(rows=[row for row, _ in kept], tokens=[token for _, token in kept])
-
-    def _entries(self, fresh: Signed) -> list[bytes]:
-        asked = self._asked
+    def _entries(self, signed: Signed) -> list[bytes]:
+        asked, lot = self._asked, signed.lot
         return audit_entries(
             "issued",
             self._now,
             {
-                "device": [row.device for row in fresh.rows],
-                "cti": [cti_of(row.device, row.sequence) for row in fresh.rows],
-                "content": [content_of(token) for token in fresh.tokens],
+                "device": lot.devices,
+                "cti": [cti_of(device, lot.sequence) for device in lot.devices],
+                "content": [content_of(token) for token in signed.tokens],
             },
             request=asked.request,
             officer=asked.officer,
             token_type=asked.wanted.token_type,
             actions=asked.wanted.actions,
-            kid=fresh.kid,
+            kid=signed.kid,
         )
 
 
@@ -260,65 +196,32 @@ def asked_of(t: Transaction, request: int) -> Asked:
     return Asked(request, unit, officer, allotted_at or 0, Wanted(*wanted))
 
 
-def take_chunk(t: Transaction, journal: Journal, asked: Asked, after: str, now: int) -> Chunk:
-    """Return the next open rows behind a device; those without a number are given theirs in this transaction."""
-    ((last, count, numbered),) = t.rows(
-        "SELECT max(device), count(*), count(sequence) FROM (SELECT device, sequence FROM manager_row"  # noqa: S608
-        f" WHERE request = ? AND device > ? AND {OPEN} ORDER BY device LIMIT ?) AS next_rows",
-        (asked.request, after, ROWS_A_CHUNK),
-    )
-    if not count:
-        return Chunk([], after, more=False, refused=[])
-    between = asked.request, after, last
-    refused = []
-    if numbered < count:
-        refused = _allot(t, asked, between)
-        entry = audit_entry(
-            "allotted", now, request=asked.request, count=count - numbered - len(refused), refused=len(refused)
-        )
-        journal.write(t, [entry])
-    rows = t.rows(
-        f"SELECT device, sequence, epoch, key_version FROM manager_row WHERE {BEHIND} ORDER BY device",  # noqa: S608
-        between,
-    )
-    return Chunk([Numbered(*row) for row in rows], last, count == ROWS_A_CHUNK, refused)
-
-
-def _allot(t: Transaction, asked: Asked, between: tuple[int, str, str]) -> list[tuple[str, str]]:
-    """Fix the whole content of some tokens: what of it is the device's own, and the device's next number."""
-    refused = t.rows(
-        "SELECT device, CASE WHEN EXISTS (SELECT 1 FROM manager_device d WHERE d.device = manager_row.device"  # noqa: S608
-        f" AND d.unit = ?) THEN 'sequence_spent' ELSE 'unit_changed' END FROM manager_row WHERE {UNNUMBERED}"
-        " AND NOT EXISTS (SELECT 1 FROM manager_device d WHERE d.device = manager_row.device AND d.unit = ?"
-        " AND d.sequence < ?) ORDER BY device",
-        (asked.unit, *between, asked.unit, LAST_SEQUENCE),
-    )
-    t.run_many(
-        "UPDATE manager_row SET refused = ? WHERE request = ? AND device = ?",
-        [(reason, asked.request, device) for device, reason in refused],
-    )
-    these = f"device IN (SELECT device FROM manager_row WHERE {UNNUMBERED})"  # noqa: S608
-    t.run(f"UPDATE manager_device SET sequence = sequence + 1 WHERE {these}", between)  # noqa: S608
+def numbered(t: Transaction, journal: Journal, asked: Asked, place: int, now: int) -> tuple[Lot | None, Refused]:
+    """Return a lot with its number, given in this transaction where it had none; None where it is released meanwhile."""
+    before = open_lot(t, asked.request, place)
+    if before is None or before.sequence:
+        return before, []
+    lot = number(t, before, asked.unit)
     if asked.wanted.token_type == "secure_command" and asked.wanted.actions == 1 << Action.SET_SECURITY_LEVEL:
         level = int(SecurityLevel[asked.wanted.argument.upper()])
-        t.run(f"UPDATE manager_device SET pending_level = ? WHERE {these}", (level, *between))  # noqa: S608
-    t.run(
-        "UPDATE manager_row SET (sequence, epoch, key_version) ="  # noqa: S608
-        " (SELECT d.sequence, d.epoch, d.key_version FROM manager_device d WHERE d.device = manager_row.device)"
-        f" WHERE {UNNUMBERED}",
-        between,
+        t.run_many("UPDATE manager_device SET pending_level = ? WHERE device = ?", [(level, d) for d in lot.devices])
+    kept = set(lot.devices)
+    refused = [(device, "unit_changed") for device in before.devices if device not in kept]
+    entry = audit_entry(
+        "allotted", now, request=asked.request, sequence=lot.sequence, count=len(kept), refused=len(refused)
     )
-    return [(device, reason) for device, reason in refused]
+    journal.write(t, [entry])
+    return lot, refused
 
 
-def columns_of(wanted: Wanted, rows: Sequence[Numbered], issued_at: int) -> dict[str, Any]:
+def columns_of(wanted: Wanted, lot: Lot, issued_at: int) -> dict[str, Any]:
     """Return the columns of `issue_tokens`, but for those of reading keys."""
-    count = len(rows)
+    count = len(lot.devices)
     columns: dict[str, Any] = {
-        "device": [row.device for row in rows],
+        "device": lot.devices,
         "actions": [wanted.actions] * count,
-        "sequence": [row.sequence for row in rows],
-        "epoch": [row.epoch for row in rows],
+        "sequence": [lot.sequence] * count,
+        "epoch": lot.epochs,
         "expires_at": [issued_at + wanted.lifetime] * count,
     }
     if wanted.session_seconds is not None:
@@ -337,8 +240,3 @@ def _check_values(master: MasterKey | RemoteMasterKey, utility: str, key_version
     else:
         values = master.check_values(devices, utility=utility, key_version=key_version)
     return memoryview(values).tobytes()
-
-
-def _last_serial(t: Transaction) -> int:
-    ((last,),) = t.rows("SELECT max(serial) FROM manager_row")
-    return int(last or 0)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from itron_core._rust import prepare_tokens
@@ -18,20 +20,12 @@ from itron_core.authority import Authority
 from itron_core.confirmations import Issued, Known, Told, check_page, is_of, is_spent, teaches, told
 from itron_core.eligibility import actions_of, check_kind, is_critical, lacking, session_of, sorted_out
 from itron_core.errors import ExchangeError, InputError, RequestRefused
-from itron_core.issuance import (
-    LAST_SEQUENCE,
-    OPEN,
-    Issuance,
-    Numbered,
-    RemoteMasterKey,
-    Wanted,
-    asked_of,
-    columns_of,
-    take_chunk,
-)
+from itron_core.issuance import Issuance, RemoteMasterKey, Wanted, asked_of, columns_of, numbered
 from itron_core.journal import Journal
-from itron_core.levels import Action, DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.levels import Action, Code, DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.lots import LOTS, OPEN, Lot, add_lots, last_serial, of_sequences, open_places, released
 from itron_core.material import LONGEST_LIFETIME, DeviceRecord, Material, MaterialState, Page, cti_of, device_id
+from itron_core.store import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -46,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["IssueReport", "Limits", "ManagedServer", "RemoteMasterKey", "Request", "RequestRecord", "SecurityManager"]
 
 ROWS_A_PAGE = 10_000
-VALUES_A_QUERY = 500
 DAY = 86_400
 EPOCHS = 2**32
 LONGEST_KEY = 200
@@ -62,8 +55,8 @@ STEPS = [
     CREATE TABLE manager_device (
         device TEXT NOT NULL PRIMARY KEY, unit TEXT NOT NULL, device_class INTEGER NOT NULL, mode INTEGER NOT NULL,
         security_level INTEGER NOT NULL, level_verified INTEGER NOT NULL, epoch INTEGER NOT NULL,
-        pending_level INTEGER NOT NULL, key_version INTEGER NOT NULL, sequence INTEGER NOT NULL,
-        told_sequence INTEGER NOT NULL, told_at INTEGER NOT NULL
+        pending_level INTEGER NOT NULL, key_version INTEGER NOT NULL, told_sequence INTEGER NOT NULL,
+        told_at INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE manager_request (
         id INTEGER NOT NULL PRIMARY KEY, officer TEXT NOT NULL, approver TEXT, unit TEXT NOT NULL,
@@ -72,27 +65,13 @@ STEPS = [
         requested_at INTEGER NOT NULL, allotted_at INTEGER
     ) STRICT;
     CREATE INDEX manager_request_state ON manager_request (state);
-    CREATE TABLE manager_row (
-        request INTEGER NOT NULL, device TEXT NOT NULL, sequence INTEGER, epoch INTEGER, key_version INTEGER,
-        refused TEXT, serial INTEGER, kid BLOB, token BLOB, PRIMARY KEY (request, device)
-    ) STRICT;
-    CREATE UNIQUE INDEX manager_row_sequence ON manager_row (device, sequence);
-    CREATE UNIQUE INDEX manager_row_serial ON manager_row (serial);
-    CREATE INDEX manager_row_unsigned ON manager_row (request, device) WHERE token IS NULL AND sequence IS NOT NULL;
-    CREATE TABLE manager_cursor (source TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL) STRICT
-    """,
-    # A request's numbers are taken in chunks, so that what is open has a number or not.
-    """
-    DROP INDEX manager_row_unsigned;
-    CREATE INDEX manager_row_open ON manager_row (request, device) WHERE token IS NULL AND refused IS NULL
-    """,
-    # A request that is repeated under its key: what it said, and what it was answered.
-    """
     CREATE TABLE manager_request_key (
         officer TEXT NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL, answer TEXT NOT NULL,
         PRIMARY KEY (officer, name)
-    ) STRICT
+    ) STRICT;
+    CREATE TABLE manager_cursor (source TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL) STRICT
     """,
+    LOTS,
 ]
 DEVICE = "device, unit, device_class, mode, security_level, level_verified, epoch"
 
@@ -138,7 +117,7 @@ class RequestRecord(NamedTuple):
 class IssueReport(NamedTuple):
     """For which requests how many tokens were released, and which devices got none after all, with the reason.
 
-    The reasons are `unit_changed` and `sequence_spent`: the device moved since, or has used up all its numbers.
+    The reason is `unit_changed`: the device moved since.
     """
 
     requests: list[int]
@@ -241,7 +220,7 @@ class SecurityManager:
         pending_level: SecurityLevel | Mapping[str, SecurityLevel] | None = None,
         now: int,
     ) -> None:
-        """Add devices or change what is known of them; the sequence and key version of a known device stay.
+        """Add devices or change what is known of them; the key version of a known device stays.
 
         `pending_level` is the level that they are about to have, one for all or by device, UNKNOWN for none; what is not
         named keeps its own. Raises InputError for what is no device or no number of its enumeration; none is kept then.
@@ -250,7 +229,7 @@ class SecurityManager:
         levels = _pending_levels(pending_level, [row[0] for row in rows])
         with self._audited() as t:
             t.run_many(
-                "INSERT INTO manager_device VALUES (?, ?, ?, ?, ?, ?, ?, 3, 1, 0, 0, 0) ON CONFLICT (device) DO UPDATE"
+                "INSERT INTO manager_device VALUES (?, ?, ?, ?, ?, ?, ?, 3, 1, 0, 0) ON CONFLICT (device) DO UPDATE"
                 " SET unit = excluded.unit, device_class = excluded.device_class, mode = excluded.mode,"
                 " security_level = excluded.security_level, level_verified = excluded.level_verified,"
                 " epoch = excluded.epoch",
@@ -319,7 +298,7 @@ class SecurityManager:
                 "INSERT INTO manager_request VALUES (?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
                 (number, officer, unit, *wanted, int(critical), len(taken), state, now),
             )
-            t.run_many("INSERT INTO manager_row (request, device) VALUES (?, ?)", [(number, d) for d in taken])
+            add_lots(t, number, taken)
             counts = {"count": len(taken), "refused": len(refused)}
             self._note(t, "requested", now, request=number, state=state, **counts, **facts)
             answer = Request(number, state, len(taken), refused)
@@ -397,14 +376,10 @@ class SecurityManager:
         if after < 0 or limit < 1:
             raise InputError(f"materials behind {after}, {limit} rows; wanted a cursor from 0 up and 1 row or more")
         with self._store.read() as t:
-            found = t.rows(
-                "SELECT w.serial, r.unit, w.device, r.token_type, r.actions, w.kid, w.sequence, w.epoch, r.allotted_at,"
-                " r.lifetime, r.session_seconds, w.token FROM manager_row w JOIN manager_request r ON r.id = w.request"
-                " WHERE w.serial > ? ORDER BY w.serial LIMIT ?",
-                (after, limit + 1),
-            )
-        rows = [(row[0], _material(row)) for row in found[:limit]]
-        return Page(rows, rows[-1][0] if rows else after, len(found) > limit)
+            end = last_serial(t)
+            last = min(after + limit, end)
+            rows = list(_materials(t, after, last))
+        return Page(rows, max(after, last), last < end)
 
     # --- The tools server ---
 
@@ -464,7 +439,7 @@ class SecurityManager:
         """
         with self._store.read() as t:
             ((oldest,),) = t.rows(
-                "SELECT min(allotted_at) FROM manager_request WHERE state = ? AND EXISTS (SELECT 1 FROM manager_row"  # noqa: S608
+                "SELECT min(allotted_at) FROM manager_request WHERE state = ? AND EXISTS (SELECT 1 FROM manager_lot"  # noqa: S608
                 f" WHERE request = manager_request.id AND {OPEN})",
                 (ALLOTTED,),
             )
@@ -566,14 +541,13 @@ class SecurityManager:
     def _known(
         self, t: Transaction, devices: Sequence[str], unit: str
     ) -> dict[str, tuple[DeviceRecord, SecurityLevel]]:
-        known = {}
-        for some in _some_at_a_time([device for device in dict.fromkeys(devices) if _is_device(device)]):
-            for row in t.rows(
-                f"SELECT {DEVICE}, pending_level FROM manager_device WHERE unit = ? AND device IN ({_places(some)})",  # noqa: S608
-                (unit, *some),
-            ):
-                known[row[0]] = _record(row[:7]), SecurityLevel(row[7])
-        return known
+        rows = rows_of(
+            t,
+            f"SELECT {DEVICE}, pending_level FROM manager_device WHERE unit = ? AND device IN ({{values}})",  # noqa: S608
+            [device for device in dict.fromkeys(devices) if _is_device(device)],
+            (unit,),
+        )
+        return {row[0]: (_record(row[:7]), SecurityLevel(row[7])) for row in rows}
 
     # --- Inside: issuing ---
 
@@ -581,7 +555,7 @@ class SecurityManager:
         """Raise InputError for what the issuing would refuse: it must not be found when numbers are allotted."""
         if not 1 <= wanted.lifetime <= LONGEST_LIFETIME:
             raise InputError(f"a lifetime of {wanted.lifetime} s; wanted 1 to {LONGEST_LIFETIME}")
-        columns = columns_of(wanted, [Numbered("ert:0", 1, 0, 1)], now)
+        columns = columns_of(wanted, Lot(0, 0, 1, ["ert:0"], [0], [1]), now)
         if wanted.token_type == "reading_key":
             columns |= {"kdf": [1], "key_version": [1], "check_value": [bytes(4)]}
         prepare_tokens(
@@ -614,7 +588,8 @@ class SecurityManager:
             if critical:
                 self._check_cap(t, number, size, now)
             t.run("UPDATE manager_request SET state = ?, allotted_at = ? WHERE id = ?", (ALLOTTED, now, number))
-            return take_chunk(t, self._journal, asked_of(t, number), "", now).refused
+            first = open_places(t, number)[:1]
+            return [lost for place in first for lost in numbered(t, self._journal, asked_of(t, number), place, now)[1]]
 
     def _check_cap(self, t: Transaction, number: int, size: int, now: int) -> None:
         window, most = self._limits.window, self._limits.critical
@@ -640,7 +615,7 @@ class SecurityManager:
         one, parameters = ("", ()) if request_id is None else (" AND id = ?", (request_id,))
         with self._store.read() as t:
             found = t.rows(
-                f"SELECT id FROM manager_request WHERE state = ?{one} AND EXISTS (SELECT 1 FROM manager_row"  # noqa: S608
+                f"SELECT id FROM manager_request WHERE state = ?{one} AND EXISTS (SELECT 1 FROM manager_lot"  # noqa: S608
                 f" WHERE request = manager_request.id AND {OPEN}) ORDER BY id",
                 (ALLOTTED, *parameters),
             )
@@ -658,7 +633,7 @@ class SecurityManager:
 
     def _check_cursor(self, cursor: int, source: str) -> None:
         with self._store.read() as t:
-            last = _count(t, "SELECT max(serial) FROM manager_row")
+            last = last_serial(t)
         if not 0 <= cursor <= last:
             raise ExchangeError(
                 f"the server has {cursor} rows of {source!r}, and {last} were issued: a store was put back to an older"
@@ -683,8 +658,9 @@ class SecurityManager:
         return len(page.rows) - len(refused)
 
     def _learn(self, t: Transaction, page: OutcomePage, now: int) -> None:
-        outcomes = [outcome for _, _, outcome, _ in page.rows]
-        issued = _issued(t, [outcome for outcome in outcomes if is_spent(outcome)])
+        issued = _issued(
+            t, [outcome for _, _, outcome, code in page.rows if is_spent(outcome) and code != Code.REPLAY_CONFLICT]
+        )
         known = _known_states(t, [token.device for token in issued.values()])
         entries = []
         for _, tool, outcome, code in page.rows:
@@ -731,33 +707,22 @@ def _check_permitted(officer: str, wanted: Wanted, permissions: Permission) -> N
 
 def _issued(t: Transaction, outcomes: list[Outcome]) -> dict[bytes, Issued]:
     """Return the tokens that were issued under these CWT ids."""
-    wanted = {outcome.cti: outcome.device for outcome in outcomes}
+    wanted = defaultdict(set)
+    for outcome in outcomes:
+        wanted[int.from_bytes(outcome.cti[8:])].add(outcome.device)
     found = {}
-    for some in _some_at_a_time(list(wanted)):
-        devices = [wanted[cti] for cti in some]
-        numbers = [min(int.from_bytes(cti[8:16]), LAST_SEQUENCE) for cti in some]
-        rows = t.rows(
-            "SELECT w.device, r.token_type, r.actions, w.kid, w.sequence, w.epoch, w.token"  # noqa: S608
-            " FROM manager_row w JOIN manager_request r ON r.id = w.request"
-            f" WHERE w.device IN ({_places(some)}) AND w.sequence IN ({_places(some)}) AND w.token IS NOT NULL",
-            (*devices, *numbers),
-        )
-        for device, token_type, actions, kid, sequence, epoch, token in rows:
-            issued = Issued(device, token_type, actions, bytes(kid), sequence, epoch, bytes(token))
-            found[cti_of(device, sequence)] = issued
+    for lot, _, kid, tokens in of_sequences(t, wanted):
+        said = asked_of(t, lot.request).wanted
+        for device, epoch, token in zip(lot.devices, lot.epochs, tokens, strict=True):
+            if device in wanted[lot.sequence]:
+                issued = Issued(device, said.token_type, said.actions, kid, lot.sequence, epoch, token)
+                found[cti_of(device, lot.sequence)] = issued
     return found
 
 
 def _known_states(t: Transaction, devices: list[str]) -> dict[str, Known]:
-    return {
-        device: Known(*known)
-        for some in _some_at_a_time(list(dict.fromkeys(devices)))
-        for device, *known in t.rows(
-            "SELECT device, epoch, told_sequence, told_at FROM manager_device"  # noqa: S608
-            f" WHERE device IN ({_places(some)})",
-            some,
-        )
-    }
+    sql = "SELECT device, epoch, told_sequence, told_at FROM manager_device WHERE device IN ({values})"
+    return {device: Known(*known) for device, *known in rows_of(t, sql, list(dict.fromkeys(devices)))}
 
 
 def _take_state(t: Transaction, device: str, said: Told, known: Known) -> None:
@@ -829,30 +794,30 @@ def _record(row: tuple[Any, ...]) -> DeviceRecord:
     return DeviceRecord(*row)._replace(level_verified=row[5] == 1)
 
 
-def _material(row: tuple[Any, ...]) -> Material:
-    _, unit, device, token_type, actions, kid, sequence, epoch, issued_at, lifetime, session_seconds, token = row
-    return Material(
-        unit=unit,
-        device=device,
-        token_type=token_type,
-        actions=actions,
-        kid=bytes(kid),
-        sequence=sequence,
-        epoch=epoch,
-        issued_at=issued_at,
-        not_before=None,
-        expires_at=issued_at + lifetime,
-        session_seconds=session_seconds,
-        token=bytes(token),
-    )
-
-
-def _some_at_a_time(values: list[Any]) -> Iterator[list[Any]]:
-    return (values[start : start + VALUES_A_QUERY] for start in range(0, len(values), VALUES_A_QUERY))
-
-
-def _places(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))
+def _materials(t: Transaction, after: int, last: int) -> Iterator[tuple[int, Material]]:
+    """Yield what was issued, each with its serial: after < serial <= last."""
+    for lot, first, kid, tokens in released(t, after, last):
+        asked = asked_of(t, lot.request)
+        start, end = max(after + 1 - first, 0), last + 1 - first
+        rows = islice(zip(lot.devices, lot.epochs, tokens, strict=True), start, end)
+        for serial, (device, epoch, token) in enumerate(rows, first + start):
+            yield (
+                serial,
+                Material(
+                    unit=asked.unit,
+                    device=device,
+                    token_type=asked.wanted.token_type,
+                    actions=asked.wanted.actions,
+                    kid=kid,
+                    sequence=lot.sequence,
+                    epoch=epoch,
+                    issued_at=asked.allotted_at,
+                    not_before=None,
+                    expires_at=asked.allotted_at + asked.wanted.lifetime,
+                    session_seconds=asked.wanted.session_seconds,
+                    token=token,
+                ),
+            )
 
 
 def _count(t: Transaction, sql: str, *parameters: object) -> int:

@@ -134,10 +134,6 @@ class _PostgresTransaction:
         with self._connection.cursor() as cursor:
             cursor.executemany(_query(sql), rows)
 
-    def run_block(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
-        if rows:  # psycopg sends them in one pipeline
-            self.run_many(sql.replace("{rows}", f"({', '.join('?' * len(rows[0]))})"), rows)
-
     def insert_new(self, sql: str, rows: Sequence[Sequence[object]]) -> list[bool]:
         if not rows:
             return []

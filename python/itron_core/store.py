@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["SqliteStore", "Store", "Transaction", "open_store", "pending_steps"]
+__all__ = ["SqliteStore", "Store", "Transaction", "open_store", "pending_steps", "rows_of"]
 
 SECONDS_TO_WAIT_FOR_A_LOCK = 10.0
-# SQLite's own bound (SQLITE_MAX_VARIABLE_NUMBER since 3.32).
-VALUES_A_STATEMENT = 32_766
+# What one query names: more would be planned longer than they are sought.
+VALUES_A_QUERY = 500
 # Of each party, how many of its steps this store has taken.
 MIGRATIONS = "CREATE TABLE IF NOT EXISTS migrations (party TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL) STRICT"
 
@@ -40,12 +40,6 @@ class Transaction(Protocol):
 
     def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Run one statement for each row."""
-
-    def run_block(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
-        """Run one statement over all rows, which stand in it as `VALUES {rows}`.
-
-        As `run_many`, but other threads work meanwhile: the interpreter's lock changes hands once for thousands of rows.
-        """
 
     def insert_new(self, sql: str, rows: Sequence[Sequence[object]]) -> list[bool]:
         """Run an `INSERT ... ON CONFLICT DO NOTHING` for each row, in order, and say which were new."""
@@ -84,6 +78,13 @@ def open_store(url: str | os.PathLike[str]) -> Store:
     if separator and scheme != "sqlite":
         raise InputError(f"a store at {scheme}:///...; wanted a path, sqlite:///path or postgresql://...")
     return SqliteStore(path if separator else text)
+
+
+def rows_of(t: Transaction, sql: str, values: Sequence[object], parameters: Sequence[object] = ()) -> Iterator[Row]:
+    """Yield the rows of a query for many values; `sql` takes `parameters`, then the values in place of `{values}`."""
+    for start in range(0, len(values), VALUES_A_QUERY):
+        some = values[start : start + VALUES_A_QUERY]
+        yield from t.rows(sql.replace("{values}", ", ".join("?" * len(some))), (*parameters, *some))
 
 
 def pending_steps(party: str, taken: int, steps: Sequence[str]) -> list[tuple[int, str]]:
@@ -190,22 +191,6 @@ class _SqliteTransaction:
     def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         self._connection.executemany(sql, rows)
 
-    def run_block(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
-        for some in _blocks(rows):
-            places = f"({', '.join('?' * len(some[0]))})"
-            values = [value for row in some for value in row]
-            self._connection.execute(sql.replace("{rows}", ", ".join([places] * len(some))), values)
-
     def insert_new(self, sql: str, rows: Sequence[Sequence[object]]) -> list[bool]:
         execute = self._connection.cursor().execute
         return [execute(sql, row).rowcount == 1 for row in rows]
-
-
-def _blocks(rows: Sequence[Sequence[object]]) -> Iterator[Sequence[Sequence[object]]]:
-    """Yield the rows in blocks of powers of two: few statements are long, and all of them stay prepared."""
-    start = 0
-    while start < len(rows):
-        most = min(len(rows) - start, VALUES_A_STATEMENT // len(rows[start]))
-        size = 1 << most.bit_length() - 1
-        yield rows[start : start + size]
-        start += size

@@ -18,6 +18,7 @@ from itron_core.ledger import Ledger, Use
 from itron_core.levels import Action, ActionGroup, Code, Permission
 from itron_core.material import SPENT, DeviceRecord, Material, MaterialState, Outcome, Page, Snapshot, Want
 from itron_core.policy import permission_for
+from itron_core.store import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +31,6 @@ __all__ = ["Exchange", "OutcomePage", "ToolsServer"]
 
 # A token may come early or late; everything else about it must be right before it is held.
 TIMELY_LATER = frozenset({Code.OK, Code.NOT_YET_VALID, Code.EXPIRED})
-VALUES_A_QUERY = 500
 
 STEPS = [
     """
@@ -337,7 +337,7 @@ class ToolsServer:
             kids = [entry.key.kid for entry in self._ring(t, now).entries]
             found = t.rows(
                 f"SELECT g.serial, {MATERIAL} FROM server_grant g JOIN server_material m ON m.serial = g.material"  # noqa: S608
-                f" WHERE g.tool = ? AND g.serial > ? AND m.used = 0 AND m.kid IN ({_places(kids)})"
+                f" WHERE g.tool = ? AND g.serial > ? AND m.used = 0 AND m.kid IN ({', '.join('?' * len(kids))})"
                 " ORDER BY g.serial LIMIT ?",
                 (tool, after, *kids, limit + 1),
             )
@@ -353,18 +353,15 @@ class ToolsServer:
 
     def devices(self, tool: str, names: Sequence[str], *, now: int) -> list[DeviceRecord]:  # noqa: ARG002  # Exchange's
         """Return what is known of these devices of the tool's unit."""
-        found: list[DeviceRecord] = []
         with self._store.read() as t:
-            unit = _known_tool(t, tool).unit
-            for some in _some_at_a_time(list(dict.fromkeys(names))):
-                places = _places(some)
-                rows = t.rows(
-                    "SELECT device, unit, device_class, mode, security_level, level_verified, epoch FROM server_device"  # noqa: S608
-                    f" WHERE unit = ? AND device IN ({places})",
-                    (unit, *some),
-                )
-                found += [DeviceRecord(*row)._replace(level_verified=row[5] == 1) for row in rows]
-        return found
+            rows = rows_of(
+                t,
+                "SELECT device, unit, device_class, mode, security_level, level_verified, epoch FROM server_device"
+                " WHERE unit = ? AND device IN ({values})",
+                list(dict.fromkeys(names)),
+                (_known_tool(t, tool).unit,),
+            )
+            return [DeviceRecord(*row)._replace(level_verified=row[5] == 1) for row in rows]
 
     def report(self, tool: str, outcomes: Sequence[Outcome], *, now: int) -> list[int]:
         """Take outcomes: each use is decided by the ledger once; one reported before gets the same code again.
@@ -447,16 +444,14 @@ def _grant(t: Transaction, now: int, new: str, *parameters: object) -> None:
 
 def _granted(t: Transaction, tool: str, ids: Sequence[bytes]) -> dict[tuple[bytes, bytes], tuple[bytes, str]]:
     """Return content and device of what the tool was granted, by key id and CWT id."""
-    found = [
-        row
-        for some in _some_at_a_time(ids)
-        for row in t.rows(
-            # CROSS keeps SQLite from looking through all grants of the tool instead.
-            "SELECT m.kid, m.cti, m.content, m.device FROM server_material m CROSS JOIN server_grant g"  # noqa: S608
-            f" WHERE m.cti IN ({_places(some)}) AND g.tool = ? AND g.material = m.serial",
-            (*some, tool),
-        )
-    ]
+    found = rows_of(
+        t,
+        # CROSS keeps SQLite from looking through all grants of the tool instead.
+        "SELECT m.kid, m.cti, m.content, m.device FROM server_material m CROSS JOIN server_grant g"
+        " WHERE g.tool = ? AND g.material = m.serial AND m.cti IN ({values})",
+        ids,
+        (tool,),
+    )
     return {(bytes(kid), bytes(cti)): (bytes(content), device) for kid, cti, content, device in found}
 
 
@@ -468,14 +463,6 @@ def _codes_given(t: Transaction, tool: str, numbers: Sequence[int]) -> dict[int,
         (tool, min(numbers), max(numbers)),
     )
     return dict(rows)
-
-
-def _some_at_a_time(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (values[start : start + VALUES_A_QUERY] for start in range(0, len(values), VALUES_A_QUERY))
-
-
-def _places(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))
 
 
 def _known_tool(t: Transaction, tool: str) -> _Tool:

@@ -6,11 +6,11 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from itron_core._rust import verify_tokens
-from itron_core.field_tool.state import of_devices
 from itron_core.levels import Action, Code, DeviceClass, Mode, Need, SecurityLevel
 from itron_core.material import SPENT, MaterialState
 from itron_core.policy import PolicyOptions, needs
 from itron_core.routes import RouteResults, process_route
+from itron_core.store import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -178,10 +178,10 @@ def uses_of(t: Transaction, devices: Sequence[str], state: State) -> dict[tuple[
     """Return how many uses count since the last whole sync, by device and type of material."""
     return {
         (device, token_type): count
-        for device, token_type, count in of_devices(
+        for device, token_type, count in rows_of(
             t,
             "SELECT device, token_type, count(*) FROM tool_material"
-            " WHERE counted > ? AND device IN ({devices}) GROUP BY device, token_type",
+            " WHERE counted > ? AND device IN ({values}) GROUP BY device, token_type",
             devices,
             (state.counted_from,),
         )
@@ -240,15 +240,15 @@ def spent_by(known: Known, choice: Choice, action: Action, options: PolicyOption
 def known_of(t: Transaction, plan: Sequence[tuple[str, Action]]) -> list[Known]:
     """Return what is known of the device of each row."""
     devices = list(dict.fromkeys(device for device, _ in plan))
-    rows = of_devices(t, f"SELECT {KNOWN} FROM tool_device WHERE device IN ({{devices}})", devices)  # noqa: S608
+    rows = rows_of(t, f"SELECT {KNOWN} FROM tool_device WHERE device IN ({{values}})", devices)  # noqa: S608
     known = {row[0]: Known(*row) for row in rows}
     return [known.get(device) or Known(device) for device, _ in plan]
 
 
 def _candidates(t: Transaction, devices: Sequence[str]) -> dict[tuple[str, str], list[Held]]:
     found: dict[tuple[str, str], list[Held]] = defaultdict(list)
-    sql = f"SELECT {HELD} FROM tool_material WHERE device IN ({{devices}}) AND state <> {int(MaterialState.REFUSED)}"  # noqa: S608
-    for row in of_devices(t, sql, devices):
+    sql = f"SELECT {HELD} FROM tool_material WHERE device IN ({{values}}) AND state <> {int(MaterialState.REFUSED)}"  # noqa: S608
+    for row in rows_of(t, sql, devices):
         held = Held(*row)
         found[held.device, held.token_type].append(held)
     return found

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from itron_core._rust import Revocations
 from itron_core.errors import InputError, StoreError, TokenRefused
 from itron_core.intake import ring_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from itron_core._rust import Keyring
     from itron_core.store import Transaction
 
-__all__ = ["STEPS", "State", "Trust", "advance", "bind", "moment_of", "of_devices", "state_of", "trust_at"]
+__all__ = ["STEPS", "State", "Trust", "advance", "bind", "moment_of", "state_of", "trust_at"]
 
 STEPS = [
     # `counted` is the outcome by which a use was counted; `given` is what a server last said of a device.
@@ -51,7 +49,6 @@ STEPS = [
     ) STRICT
     """
 ]
-VALUES_A_QUERY = 500
 
 
 class State(NamedTuple):
@@ -130,12 +127,3 @@ def trust_at(t: Transaction, keyring: Keyring, state: State, moment: int) -> Tru
         return Trust(ring, Revocations.from_token(state.revocations, accepting, now=state.accepted_at))
     except TokenRefused as refused:
         raise StoreError(f"the revocations held do not verify any more, {refused}: sync") from refused
-
-
-def of_devices(
-    t: Transaction, sql: str, devices: Sequence[str], parameters: Sequence[object] = ()
-) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a query for many devices; `sql` takes `parameters`, then its devices in place of `{devices}`."""
-    for start in range(0, len(devices), VALUES_A_QUERY):
-        some = devices[start : start + VALUES_A_QUERY]
-        yield from t.rows(sql.replace("{devices}", ", ".join("?" * len(some))), (*parameters, *some))

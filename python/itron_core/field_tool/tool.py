@@ -23,7 +23,6 @@ from itron_core.field_tool.state import (
     advance,
     bind,
     moment_of,
-    of_devices,
     state_of,
     trust_at,
 )
@@ -34,6 +33,7 @@ from itron_core.journal import Journal
 from itron_core.levels import Action, Code, Permission, SecurityLevel
 from itron_core.material import SPENT, MaterialState, device_id
 from itron_core.policy import PolicyOptions, permission_for
+from itron_core.store import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -170,9 +170,11 @@ class FieldTool:
             moment = moment_of(state, now)
             trust = trust_at(t, self._keyring, state, moment)
             names = _names(t) if devices is None else list(dict.fromkeys(devices))
-            held = [Held(*row) for row in of_devices(t, _HELD_OF, names)]
-            wishes = [] if expiring_before is not None else list(of_devices(t, _OPEN_WANTS, names))
-            epochs = dict(of_devices(t, "SELECT device, epoch FROM tool_device WHERE device IN ({devices})", names))
+            held = [Held(*row) for row in rows_of(t, _HELD_OF, names)]
+            wishes = [] if expiring_before is not None else list(rows_of(t, _OPEN_WANTS, names))
+            epochs: dict[str, int | None] = dict(
+                rows_of(t, "SELECT device, epoch FROM tool_device WHERE device IN ({values})", names)
+            )
             uses = uses_of(t, names, state)
         limits = limits_of(self._options, state)
         codes = codes_of(held, [epochs.get(piece.device) for piece in held], trust, moment)
@@ -258,11 +260,11 @@ class FieldTool:
         return len(new), sum(added)
 
 
-_HELD_OF = f"SELECT {HELD} FROM tool_material WHERE device IN ({{devices}})"  # noqa: S608
+_HELD_OF = f"SELECT {HELD} FROM tool_material WHERE device IN ({{values}})"  # noqa: S608
 # A wish is open until the first material for it came.
 _OPEN_WANTS = """
     SELECT w.device, w.token_type, w.action, w.asked_with FROM tool_want w
-    WHERE w.device IN ({devices}) AND NOT EXISTS (
+    WHERE w.device IN ({values}) AND NOT EXISTS (
         SELECT 1 FROM tool_material m
         WHERE m.device = w.device AND m.token_type = w.token_type AND (m.actions & w.action_bit) <> 0
     )
@@ -282,9 +284,7 @@ def _not_open(
     t: Transaction, wants: Iterable[tuple[str, str, Action]], names: Sequence[str]
 ) -> list[tuple[str, str, Action]]:
     """Return the wishes that neither wait for a sync nor are with the server, which keeps those of a permitted user."""
-    rows = of_devices(
-        t, "SELECT device, token_type, action, asked_with FROM tool_want WHERE device IN ({devices})", names
-    )
+    rows = rows_of(t, "SELECT device, token_type, action, asked_with FROM tool_want WHERE device IN ({values})", names)
     is_open = {
         (device, token_type, action)
         for device, token_type, action, asked in rows
