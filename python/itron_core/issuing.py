@@ -23,8 +23,8 @@ __all__ = ["LocalSigner", "Signer", "issue_delegation", "issue_revocations", "is
 
 SIGNATURE_BYTES = 64
 COORDINATE_BYTES = 32
-# Below this many messages a second thread costs more than it signs.
-MESSAGES_A_THREAD = 64
+# So many are signed by one thread at a time: few enough that all threads end together, whatever else the machine does.
+MESSAGES_A_CHUNK = 64
 
 
 @runtime_checkable
@@ -104,16 +104,15 @@ class LocalSigner:
         """Return the signatures in order, shape (n, 64); large batches are signed on all cores."""
         if not messages:
             return memoryview(b"")  # a memoryview has no shape (0, 64)
-        from concurrent.futures import ThreadPoolExecutor  # costs more than the rest of the import together
-
-        workers = min(os.cpu_count() or 1, 1 + len(messages) // MESSAGES_A_THREAD)
+        chunks = [messages[start : start + MESSAGES_A_CHUNK] for start in range(0, len(messages), MESSAGES_A_CHUNK)]
+        workers = min(os.cpu_count() or 1, len(chunks))
         if workers == 1:
             signatures = b"".join(map(self._sign, messages))
         else:
             from concurrent.futures import ThreadPoolExecutor  # brings logging, which few calls need
 
             with ThreadPoolExecutor(workers) as pool:
-                signatures = b"".join(pool.map(self._sign_chunk, _chunks(messages, workers)))
+                signatures = b"".join(pool.map(self._sign_chunk, chunks))
         return memoryview(signatures).cast("B", (len(messages), SIGNATURE_BYTES))
 
     def _sign_chunk(self, messages: Sequence[bytes]) -> bytes:
@@ -175,11 +174,6 @@ def _only(column: _rust.Column) -> bytes:
     if not isinstance(token, bytes):
         raise InputError(f"a token of {type(token).__name__}; wanted bytes")
     return token
-
-
-def _chunks(messages: Sequence[bytes], count: int) -> list[Sequence[bytes]]:
-    size = -(-len(messages) // count)
-    return [messages[start : start + size] for start in range(0, len(messages), size)]
 
 
 def _ecdsa_sign(private_key: ec.EllipticCurvePrivateKey) -> Callable[[bytes], bytes]:

@@ -21,16 +21,16 @@ __all__ = ["PostgresStore"]
 
 # The lock that makes one writer of all that write to a database; an arbitrary number, ours alone.
 WRITERS_LOCK = 0x6974726F6E
-TYPES = {"INTEGER": "BIGINT", "BLOB": "BYTEA"}
+WORDS = {"INTEGER": "BIGINT", "BLOB": "BYTEA", "group_concat": "string_agg"}
 
 
 def translated(sql: str) -> str:
-    """Return SQLite's spelling of a statement in PostgreSQL's: parameters, types, and no STRICT."""
+    """Return SQLite's spelling of a statement in PostgreSQL's: parameters, types, one function, and no STRICT."""
     return _remembered(sql)
 
 
 def _translate(sql: str) -> str:
-    text = re.sub(r"\b(INTEGER|BLOB)\b", lambda match: TYPES[match[0]], sql.replace("%", "%%").replace("?", "%s"))
+    text = re.sub(rf"\b({'|'.join(WORDS)})\b", lambda match: WORDS[match[0]], sql.replace("%", "%%").replace("?", "%s"))
     return re.sub(r"\)\s*(?:WITHOUT ROWID,\s*)?STRICT\b(?:,\s*WITHOUT ROWID)?", ")", text)
 
 
