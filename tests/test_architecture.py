@@ -40,7 +40,9 @@ ARROWS = {
     }
     | {"__init__"},
     "bearers": {"_rust", "errors", "issuing"},
-    "confirmations": {"errors", "levels", "material", "tools_server"},
+    "confirmations": {
+        *("audit", "errors", "journal", "levels", "lots", "material", "requests", "store", "tools_server"),
+    },
     "eligibility": {"errors", "levels", "material", "policy"},
     "errors": {"levels"},
     "field_tool": {"_rust", "audit", "device", "errors", "intake", "journal", "levels", "material", "policy"}
@@ -48,16 +50,18 @@ ARROWS = {
     "hsm": {"_rust", "errors", "levels", "material"},
     "intake": {"_rust", "errors", "levels", "material"},
     "issuance": {
-        *("_rust", "audit", "eligibility", "errors", "issuing", "journal", "levels", "lots", "material", "store"),
+        *("_rust", "audit", "eligibility", "errors", "issuing", "journal", "levels", "lots", "material"),
+        *("requests", "store"),
     },
     "journal": {"audit", "packed", "store"},
     "ledger": {"levels", "store"},
     "lots": {"packed", "store"},
     "manager": {
         *("_rust", "audit", "authority", "confirmations", "eligibility", "errors", "issuance", "issuing", "journal"),
-        *("levels", "lots", "material", "store", "tools_server"),
+        *("levels", "lots", "material", "requests", "store", "tools_server"),
     },
     "material": {"errors", "levels"},
+    "requests": {"eligibility", "errors", "levels", "lots", "store"},
     "remote": {"errors", "material", "tools_server", "wire"},
     "service": {"_rust", "bearers", "errors", "intake", "levels", "material", "tools_server", "wire"},
     "wire": {"errors", "material", "tools_server"},

@@ -1,23 +1,31 @@
-"""What a device's answer tells the security manager, and when it may be believed."""
+"""What field tools report of devices: when it may be believed, and what the security manager keeps of it."""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from itron_core.audit import audit_entry
 from itron_core.errors import ExchangeError
 from itron_core.levels import Action, ActionGroup, Code, Mode, SecurityLevel
-from itron_core.material import SPENT, VERDICTS, MaterialState, content_of
+from itron_core.lots import of_sequences
+from itron_core.material import SPENT, VERDICTS, MaterialState, content_of, cti_of
+from itron_core.requests import asked_of
+from itron_core.store import rows_of
 
 if TYPE_CHECKING:
+    from itron_core.journal import Journal
     from itron_core.material import Outcome
+    from itron_core.store import Transaction
     from itron_core.tools_server import OutcomePage
 
-__all__ = ["Issued", "Known", "Told", "check_page", "is_of", "is_spent", "teaches", "told"]
+__all__ = ["check_page", "learn"]
 
 UINT32 = 2**32
 INT64 = 2**63
+LEVELS = {level.name.lower(): level for level in SecurityLevel if level is not SecurityLevel.UNKNOWN}
 
 
 class Issued(NamedTuple):
@@ -94,7 +102,7 @@ def told(outcome: Outcome) -> Told | None:
         return None
     try:
         said = json.loads(outcome.answer)
-        answer = Told(int(said["epoch"]), int(said["key_version"]), _LEVELS[said["level"]], Mode[said["mode"].upper()])
+        answer = Told(int(said["epoch"]), int(said["key_version"]), LEVELS[said["level"]], Mode[said["mode"].upper()])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
     return answer if 0 <= answer.epoch < UINT32 and 0 <= answer.key_version < UINT32 else None
@@ -115,4 +123,75 @@ def teaches(said: Told, outcome: Outcome, issued: Issued, known: Known) -> bool:
     return outcome.at >= known.told_at
 
 
-_LEVELS = {level.name.lower(): level for level in SecurityLevel if level is not SecurityLevel.UNKNOWN}
+def learn(t: Transaction, journal: Journal, page: OutcomePage, now: int) -> None:
+    """Keep what a page of outcomes tells of devices, and write down every one of them."""
+    issued = _issued(
+        t, [outcome for _, _, outcome, code in page.rows if is_spent(outcome) and code != Code.REPLAY_CONFLICT]
+    )
+    known = _known_states(t, [token.device for token in issued.values()])
+    entries = []
+    for _, tool, outcome, code in page.rows:
+        token = issued.get(outcome.cti)
+        genuine = is_of(outcome, code, token)
+        entries.append(_outcome_entry(tool, outcome, code, now, alarm=is_spent(outcome) and not genuine))
+        said = told(outcome) if genuine and is_spent(outcome) else None
+        if token is None or said is None or not teaches(said, outcome, token, known[token.device]):
+            continue
+        known[token.device] = Known(said.epoch, max(token.sequence, known[token.device].told_sequence), outcome.at)
+        _take_state(t, token.device, said, known[token.device])
+        entries.append(_confirmed_entry(token.device, said, now))
+    journal.write(t, entries)
+
+
+def _issued(t: Transaction, outcomes: list[Outcome]) -> dict[bytes, Issued]:
+    """Return the tokens that were issued under these CWT ids."""
+    wanted = defaultdict(set)
+    for outcome in outcomes:
+        wanted[int.from_bytes(outcome.cti[8:])].add(outcome.device)
+    found = {}
+    for lot, _, kid, tokens in of_sequences(t, wanted):
+        said = asked_of(t, lot.request).wanted
+        for device, epoch, token in zip(lot.devices, lot.epochs, tokens, strict=True):
+            if device in wanted[lot.sequence]:
+                issued = Issued(device, said.token_type, said.actions, kid, lot.sequence, epoch, token)
+                found[cti_of(device, lot.sequence)] = issued
+    return found
+
+
+def _known_states(t: Transaction, devices: list[str]) -> dict[str, Known]:
+    sql = "SELECT device, epoch, told_sequence, told_at FROM manager_device WHERE device IN ({values})"
+    return {device: Known(*known) for device, *known in rows_of(t, sql, list(dict.fromkeys(devices)))}
+
+
+def _take_state(t: Transaction, device: str, said: Told, known: Known) -> None:
+    t.run(
+        "UPDATE manager_device SET epoch = ?, key_version = ?, security_level = ?, mode = ?, level_verified = 1,"
+        " pending_level = CASE WHEN pending_level = ? THEN 3 ELSE pending_level END, told_sequence = ?, told_at = ?"
+        " WHERE device = ?",
+        (*said[:2], int(said.level), int(said.mode), int(said.level), *known[1:], device),
+    )
+
+
+def _outcome_entry(tool: str, outcome: Outcome, code: int, now: int, *, alarm: bool) -> bytes:
+    return audit_entry(
+        "alarm" if alarm else "outcome",
+        now,
+        tool=tool,
+        device=outcome.device,
+        action=Action(outcome.action).name.lower(),
+        state=MaterialState(outcome.state).name.lower(),
+        code=code,
+        cti=outcome.cti,
+    )
+
+
+def _confirmed_entry(device: str, said: Told, now: int) -> bytes:
+    return audit_entry(
+        "device_confirmed",
+        now,
+        device=device,
+        epoch=said.epoch,
+        key_version=said.key_version,
+        level=said.level.name.lower(),
+        mode=said.mode.name.lower(),
+    )

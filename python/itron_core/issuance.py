@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from itron_core.issuing import Signer
     from itron_core.journal import Journal
+    from itron_core.requests import Asked, Wanted
     from itron_core.store import Store, Transaction
 
-__all__ = ["Issuance", "RemoteMasterKey", "Wanted", "asked_of", "columns_of", "numbered"]
+__all__ = ["Issuance", "RemoteMasterKey", "columns_of", "numbered"]
 
 # docs/format.md, key derivation
 KDFS = {"kbkdf-hmac-sha256": 1, "kbkdf-cmac-aes256": 2, "hkdf-sha256": 3, "kbkdf-cmac-aes128": 4}
@@ -43,27 +44,6 @@ class RemoteMasterKey(Protocol):
 
     def check_values(self, device_ids: Iterable[str | bytes], *, utility: str | bytes, key_version: int) -> memoryview:
         """Return the key check values, shape (n, 4)."""
-
-
-class Wanted(NamedTuple):
-    """What a request asks for each of its devices."""
-
-    token_type: str
-    actions: int
-    argument: str
-    session_seconds: int | None
-    lifetime: int
-    subject: str | None
-
-
-class Asked(NamedTuple):
-    """A request as far as its issuing goes; `allotted_at` is the issue time of all its tokens."""
-
-    request: int
-    unit: str
-    officer: str
-    allotted_at: int
-    wanted: Wanted
 
 
 class Signed(NamedTuple):
@@ -185,15 +165,6 @@ class Issuance:
             actions=asked.wanted.actions,
             kid=signed.kid,
         )
-
-
-def asked_of(t: Transaction, request: int) -> Asked:
-    """Return a request that there is; before it is allotted, its issue time is 0."""
-    ((unit, officer, allotted_at, *wanted),) = t.rows(
-        f"SELECT unit, officer, allotted_at, {', '.join(Wanted._fields)} FROM manager_request WHERE id = ?",  # noqa: S608
-        (request,),
-    )
-    return Asked(request, unit, officer, allotted_at or 0, Wanted(*wanted))
 
 
 def numbered(t: Transaction, journal: Journal, asked: Asked, place: int, now: int) -> tuple[Lot | None, Refused]:

@@ -6,9 +6,6 @@ whatever crashes. Private keys are never in the store.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -17,14 +14,37 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from itron_core._rust import prepare_tokens
 from itron_core.audit import audit_entry
 from itron_core.authority import Authority
-from itron_core.confirmations import Issued, Known, Told, check_page, is_of, is_spent, teaches, told
-from itron_core.eligibility import actions_of, check_kind, is_critical, lacking, session_of, sorted_out
+from itron_core.confirmations import check_page, learn
+from itron_core.eligibility import actions_of, check_kind, is_critical, session_of, sorted_out
 from itron_core.errors import ExchangeError, InputError, RequestRefused
-from itron_core.issuance import Issuance, RemoteMasterKey, Wanted, asked_of, columns_of, numbered
+from itron_core.issuance import Issuance, RemoteMasterKey, columns_of, numbered
 from itron_core.journal import Journal
-from itron_core.levels import Action, Code, DeviceClass, Mode, Permission, SecurityLevel
-from itron_core.lots import LOTS, OPEN, Lot, add_lots, last_serial, of_sequences, open_places, released
-from itron_core.material import LONGEST_LIFETIME, DeviceRecord, Material, MaterialState, Page, cti_of, device_id
+from itron_core.levels import Action, DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.lots import LOTS, OPEN, Lot, last_serial, open_places, released
+from itron_core.material import LONGEST_LIFETIME, DeviceRecord, Material, Page, device_id
+from itron_core.requests import (
+    ALLOTTED,
+    APPROVED,
+    DEFAULT_LIMITS,
+    REJECTED,
+    REQUESTS,
+    WAITING,
+    Limits,
+    Request,
+    RequestRecord,
+    Wanted,
+    add_request,
+    answered,
+    asked_of,
+    check_cap,
+    check_key,
+    check_permitted,
+    content_of_request,
+    first_state,
+    keep_answer,
+    officer_of,
+    to_decide,
+)
 from itron_core.store import rows_of
 
 if TYPE_CHECKING:
@@ -33,7 +53,6 @@ if TYPE_CHECKING:
     from itron_core._rust import Keyring, MasterKey
     from itron_core.audit import AuditLog
     from itron_core.issuing import Signer
-    from itron_core.material import Outcome
     from itron_core.store import Store, Transaction
     from itron_core.tools_server import OutcomePage
 
@@ -42,9 +61,7 @@ __all__ = ["IssueReport", "Limits", "ManagedServer", "RemoteMasterKey", "Request
 ROWS_A_PAGE = 10_000
 DAY = 86_400
 EPOCHS = 2**32
-LONGEST_KEY = 200
 ALL_PERMISSIONS = sum(Permission)
-WAITING, APPROVED, ALLOTTED, REJECTED = "waiting", "approved", "allotted", "rejected"
 
 STEPS = [
     """
@@ -58,60 +75,12 @@ STEPS = [
         pending_level INTEGER NOT NULL, key_version INTEGER NOT NULL, told_sequence INTEGER NOT NULL,
         told_at INTEGER NOT NULL
     ) STRICT;
-    CREATE TABLE manager_request (
-        id INTEGER NOT NULL PRIMARY KEY, officer TEXT NOT NULL, approver TEXT, unit TEXT NOT NULL,
-        token_type TEXT NOT NULL, actions INTEGER NOT NULL, argument TEXT NOT NULL, session_seconds INTEGER,
-        lifetime INTEGER NOT NULL, subject TEXT, critical INTEGER NOT NULL, size INTEGER NOT NULL, state TEXT NOT NULL,
-        requested_at INTEGER NOT NULL, allotted_at INTEGER
-    ) STRICT;
-    CREATE INDEX manager_request_state ON manager_request (state);
-    CREATE TABLE manager_request_key (
-        officer TEXT NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL, answer TEXT NOT NULL,
-        PRIMARY KEY (officer, name)
-    ) STRICT;
     CREATE TABLE manager_cursor (source TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL) STRICT
     """,
+    REQUESTS,
     LOTS,
 ]
 DEVICE = "device, unit, device_class, mode, security_level, level_verified, epoch"
-
-
-class Limits(NamedTuple):
-    """What stands against misuse: `alone` critical rows by one officer and `critical` in all, within `window` seconds."""
-
-    alone: int = 10
-    critical: int = 5_000
-    window: int = DAY
-
-
-DEFAULT_LIMITS = Limits()
-
-
-class Request(NamedTuple):
-    """What became of a request; `refused` holds each device that gets nothing, with the name of the reason.
-
-    The reasons are `device_unknown` (to the officer's unit), `named_twice`, or those of the policy in lower case.
-    """
-
-    id: int
-    state: str
-    rows: int
-    refused: list[tuple[str, str]]
-
-
-class RequestRecord(NamedTuple):
-    """A request as it stands: `state` is waiting, approved, allotted (issued, or being issued) or rejected."""
-
-    id: int
-    officer: str
-    approver: str | None
-    unit: str
-    token_type: str
-    actions: int
-    argument: str
-    size: int
-    state: str
-    requested_at: int
 
 
 class IssueReport(NamedTuple):
@@ -282,31 +251,22 @@ class SecurityManager:
             token_type, scope, argument, session, LONGEST_LIFETIME if lifetime is None else lifetime, subject
         )
         self._try_out(wanted, now)
-        _check_key(key)
+        check_key(key)
         critical = is_critical(scope)
         facts: dict[str, str | int] = {"officer": officer, "token_type": token_type, "actions": scope}
         with self._audited(now if critical else None, **facts) as t:
-            unit, permissions = self._officer(t, officer)
-            _check_permitted(officer, wanted, permissions)
-            content = b"" if key is None else _content_of(wanted, devices)
-            if key is not None and (first := _answered(t, officer, key, content)) is not None:
+            unit, permissions = officer_of(t, officer)
+            check_permitted(officer, wanted, permissions)
+            content = content_of_request(wanted, devices)
+            if (first := answered(t, officer, key, content)) is not None:
                 return first
             taken, refused = sorted_out(devices, self._known(t, devices, unit), scope)
-            state = self._state_of(t, officer, len(taken), now) if critical else APPROVED
-            number = _count(t, "SELECT max(id) FROM manager_request") + 1
-            t.run(
-                "INSERT INTO manager_request VALUES (?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
-                (number, officer, unit, *wanted, int(critical), len(taken), state, now),
-            )
-            add_lots(t, number, taken)
+            state = first_state(t, self._limits, officer, len(taken), now) if critical else APPROVED
+            number = add_request(t, officer, unit, wanted, taken=taken, state=state, now=now)
             counts = {"count": len(taken), "refused": len(refused)}
             self._note(t, "requested", now, request=number, state=state, **counts, **facts)
             answer = Request(number, state, len(taken), refused)
-            if key is not None:
-                t.run(
-                    "INSERT INTO manager_request_key VALUES (?, ?, ?, ?)",
-                    (officer, key, content, json.dumps(answer, default=repr)),
-                )
+            keep_answer(t, officer, key, content, answer)
         return answer
 
     def requests(self, *, state: str | None = None) -> list[RequestRecord]:
@@ -323,7 +283,7 @@ class SecurityManager:
         `second_person` for the one who asked, `permission_denied` for one who could not have asked, `not_waiting`.
         """
         with self._audited(now, request=request, officer=officer) as t:
-            found = self._asked(t, request, officer, {WAITING})
+            found = to_decide(t, request, officer, {WAITING})
             if found.officer == officer:
                 raise RequestRefused(
                     "second_person", f"{officer!r} made request {request}: another officer of {found.unit!r} approves"
@@ -337,7 +297,7 @@ class SecurityManager:
         Raises RequestRefused as `approve` does.
         """
         with self._audited(now, request=request, officer=officer) as t:
-            self._asked(t, request, officer, {WAITING, APPROVED})
+            to_decide(t, request, officer, {WAITING, APPROVED})
             t.run("UPDATE manager_request SET state = ?, approver = ? WHERE id = ?", (REJECTED, officer, request))
             self._note(t, REJECTED, now, request=request, officer=officer)
 
@@ -420,7 +380,7 @@ class SecurityManager:
             with self._audited() as t:
                 if _cursor(t, source) != cursor:
                     continue  # another process took this page meanwhile
-                self._learn(t, page, now)
+                learn(t, self._journal, page, now)
                 t.run(
                     "INSERT INTO manager_cursor VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET"
                     " position = excluded.position",
@@ -497,47 +457,6 @@ class SecurityManager:
     def _note(self, t: Transaction, kind: str, now: int, **facts: str | int | bytes) -> None:
         self._journal.write(t, [audit_entry(kind, now, **facts)])
 
-    def _officer(self, t: Transaction, name: str) -> tuple[str, Permission]:
-        found = t.rows(
-            "SELECT u.unit, r.permissions, r.officer FROM manager_user u JOIN manager_role r ON r.name = u.role"
-            " WHERE u.name = ?",
-            (name,),
-        )
-        if not found or not found[0][2]:
-            raise RequestRefused("not_an_officer", f"{name!r} has no role of an officer: ask one, or change the role")
-        return found[0][0], Permission(found[0][1])
-
-    def _asked(self, t: Transaction, number: int, officer: str, states: set[str]) -> RequestRecord:
-        """Return a request that this officer may decide."""
-        unit, permissions = self._officer(t, officer)
-        columns = ", ".join(RequestRecord._fields)
-        rows = t.rows(f"SELECT {columns} FROM manager_request WHERE id = ?", (number,))  # noqa: S608
-        found = [RequestRecord(*row) for row in rows]
-        if not found or found[0].state not in states:
-            stands = f"is {found[0].state}" if found else "is none"
-            raise RequestRefused("not_waiting", f"request {number} {stands}; wanted one that is {' or '.join(states)}")
-        (asked,) = found
-        missing = lacking(asked.token_type, actions_of(asked.actions), permissions)
-        if missing or asked.unit != unit:
-            what = missing or f"the unit {asked.unit!r}"
-            raise RequestRefused("permission_denied", f"{officer!r} may not decide request {number}: it wants {what}")
-        return asked
-
-    def _state_of(self, t: Transaction, officer: str, size: int, now: int) -> str:
-        if size > self._limits.critical:
-            raise RequestRefused(
-                "critical_cap",
-                f"{size} critical rows at once, and {self._limits.critical} may be issued in {self._limits.window} s:"
-                " ask in parts",
-            )
-        alone = _count(
-            t,
-            "SELECT sum(size) FROM manager_request WHERE officer = ? AND critical = 1 AND approver IS NULL"
-            " AND state IN (?, ?) AND requested_at > ?",
-            *(officer, APPROVED, ALLOTTED, now - self._limits.window),
-        )
-        return WAITING if alone + size > self._limits.alone else APPROVED
-
     def _known(
         self, t: Transaction, devices: Sequence[str], unit: str
     ) -> dict[str, tuple[DeviceRecord, SecurityLevel]]:
@@ -586,30 +505,10 @@ class SecurityManager:
             ((critical, size),) = found
             self._authority.check_delegated(t, self._signer, now=now)
             if critical:
-                self._check_cap(t, number, size, now)
+                check_cap(t, self._limits, number, size, now)
             t.run("UPDATE manager_request SET state = ?, allotted_at = ? WHERE id = ?", (ALLOTTED, now, number))
             first = open_places(t, number)[:1]
             return [lost for place in first for lost in numbered(t, self._journal, asked_of(t, number), place, now)[1]]
-
-    def _check_cap(self, t: Transaction, number: int, size: int, now: int) -> None:
-        window, most = self._limits.window, self._limits.critical
-        spent = t.rows(
-            "SELECT allotted_at, size FROM manager_request WHERE critical = 1 AND state = ? AND allotted_at > ?"
-            " ORDER BY allotted_at",
-            (ALLOTTED, now - window),
-        )
-        left = most - sum(count for _, count in spent)
-        if size <= left:
-            return
-        when = "never at once: reject it and ask in parts"
-        for allotted_at, count in spent:
-            left += count
-            if size <= left:
-                when = f"possible from {allotted_at + window} on"
-                break
-        raise RequestRefused(
-            "critical_cap", f"request {number} of {size} is beyond {most} critical rows in {window} s; it is {when}"
-        )
 
     def _to_sign(self, request_id: int | None) -> list[int]:
         one, parameters = ("", ()) if request_id is None else (" AND id = ?", (request_id,))
@@ -656,107 +555,6 @@ class SecurityManager:
                 ],
             )
         return len(page.rows) - len(refused)
-
-    def _learn(self, t: Transaction, page: OutcomePage, now: int) -> None:
-        issued = _issued(
-            t, [outcome for _, _, outcome, code in page.rows if is_spent(outcome) and code != Code.REPLAY_CONFLICT]
-        )
-        known = _known_states(t, [token.device for token in issued.values()])
-        entries = []
-        for _, tool, outcome, code in page.rows:
-            token = issued.get(outcome.cti)
-            genuine = is_of(outcome, code, token)
-            entries.append(_outcome_entry(tool, outcome, code, now, alarm=is_spent(outcome) and not genuine))
-            said = told(outcome) if genuine and is_spent(outcome) else None
-            if token is None or said is None or not teaches(said, outcome, token, known[token.device]):
-                continue
-            known[token.device] = Known(said.epoch, max(token.sequence, known[token.device].told_sequence), outcome.at)
-            _take_state(t, token.device, said, known[token.device])
-            entries.append(_confirmed_entry(token.device, said, now))
-        self._journal.write(t, entries)
-
-
-def _check_key(key: object) -> None:
-    if key is not None and not (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY and key.isprintable()):
-        raise InputError(f"a key of a request that is {key!r:.100}; wanted 1 to {LONGEST_KEY} printable characters")
-
-
-def _content_of(wanted: Wanted, devices: Sequence[str]) -> bytes:
-    """Return what tells a request from another under its key; not when it was made."""
-    return hashlib.sha256(json.dumps([wanted, list(devices)], default=repr).encode()).digest()
-
-
-def _answered(t: Transaction, officer: str, key: str, content: bytes) -> Request | None:
-    """Return what the request under this key was answered; raises RequestRefused where it was another."""
-    found = t.rows("SELECT content, answer FROM manager_request_key WHERE officer = ? AND name = ?", (officer, key))
-    if not found:
-        return None
-    ((known, answer),) = found
-    if bytes(known) != content:
-        raise RequestRefused(
-            "key_reused", f"{officer!r} made another request under the key {key!r}: a new request takes a new key"
-        )
-    number, state, rows, refused = json.loads(answer)
-    return Request(number, state, rows, [(device, reason) for device, reason in refused])
-
-
-def _check_permitted(officer: str, wanted: Wanted, permissions: Permission) -> None:
-    if missing := lacking(wanted.token_type, actions_of(wanted.actions), permissions):
-        raise RequestRefused("permission_denied", f"officer {officer!r} lacks {missing}: the role must have it")
-
-
-def _issued(t: Transaction, outcomes: list[Outcome]) -> dict[bytes, Issued]:
-    """Return the tokens that were issued under these CWT ids."""
-    wanted = defaultdict(set)
-    for outcome in outcomes:
-        wanted[int.from_bytes(outcome.cti[8:])].add(outcome.device)
-    found = {}
-    for lot, _, kid, tokens in of_sequences(t, wanted):
-        said = asked_of(t, lot.request).wanted
-        for device, epoch, token in zip(lot.devices, lot.epochs, tokens, strict=True):
-            if device in wanted[lot.sequence]:
-                issued = Issued(device, said.token_type, said.actions, kid, lot.sequence, epoch, token)
-                found[cti_of(device, lot.sequence)] = issued
-    return found
-
-
-def _known_states(t: Transaction, devices: list[str]) -> dict[str, Known]:
-    sql = "SELECT device, epoch, told_sequence, told_at FROM manager_device WHERE device IN ({values})"
-    return {device: Known(*known) for device, *known in rows_of(t, sql, list(dict.fromkeys(devices)))}
-
-
-def _take_state(t: Transaction, device: str, said: Told, known: Known) -> None:
-    t.run(
-        "UPDATE manager_device SET epoch = ?, key_version = ?, security_level = ?, mode = ?, level_verified = 1,"
-        " pending_level = CASE WHEN pending_level = ? THEN 3 ELSE pending_level END, told_sequence = ?, told_at = ?"
-        " WHERE device = ?",
-        (*said[:2], int(said.level), int(said.mode), int(said.level), *known[1:], device),
-    )
-
-
-def _outcome_entry(tool: str, outcome: Outcome, code: int, now: int, *, alarm: bool) -> bytes:
-    return audit_entry(
-        "alarm" if alarm else "outcome",
-        now,
-        tool=tool,
-        device=outcome.device,
-        action=Action(outcome.action).name.lower(),
-        state=MaterialState(outcome.state).name.lower(),
-        code=code,
-        cti=outcome.cti,
-    )
-
-
-def _confirmed_entry(device: str, said: Told, now: int) -> bytes:
-    return audit_entry(
-        "device_confirmed",
-        now,
-        device=device,
-        epoch=said.epoch,
-        key_version=said.key_version,
-        level=said.level.name.lower(),
-        mode=said.mode.name.lower(),
-    )
 
 
 def _is_device(device: object) -> bool:
@@ -818,11 +616,6 @@ def _materials(t: Transaction, after: int, last: int) -> Iterator[tuple[int, Mat
                     token=token,
                 ),
             )
-
-
-def _count(t: Transaction, sql: str, *parameters: object) -> int:
-    ((value,),) = t.rows(sql, parameters)
-    return int(value or 0)
 
 
 def _cursor(t: Transaction, source: str) -> int:
