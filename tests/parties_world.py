@@ -24,6 +24,7 @@ from itron_core import (
     RequestRefused,
     Revocations,
     SecurityLevel,
+    StoreError,
     process_route,
 )
 from itron_core.audit import AuditLog, verify
@@ -472,12 +473,24 @@ class World:
                 wrong.append(error)
                 raise
 
-        result = self.tool(tool).work(
-            name, action, link, now=self.clock_of(tool), key_exchange=action in SWITCHES, settings=None
-        )
+        before = len(books.answers)
+        try:
+            result = self.tool(tool).work(
+                name, action, link, now=self.clock_of(tool), key_exchange=action in SWITCHES, settings=None
+            )
+        except StoreError:
+            self._not_kept(tool, before)
+            raise
         if wrong:
             raise wrong[0]
         assert result.sent or result.decision in {Decision.REFUSED, Decision.UNDETERMINED}
+
+    def _not_kept(self, tool, before):
+        """An answer that could not be written down is as one that never came: the material stays sent."""
+        books, held = self.books[tool], self._held(tool)
+        lost = [one for one in books.answers[before:] if held.get(one[:2]) is MaterialState.SENT]
+        books.answers = [one for one in books.answers if one not in lost]
+        books.unanswered |= {one[:2] for one in lost}
 
     def _carry(self, tool, meter, message, loss):
         first = self._sending(tool, message)
