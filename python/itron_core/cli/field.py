@@ -17,11 +17,13 @@ from itron_core.cli.shared import (
     HOME,
     NOW,
     ROOTS,
+    ROUTE,
     SERVER,
     TYPE,
     Exit,
     UsageError,
     actions_of,
+    devices_of,
     group,
     member,
     moment,
@@ -49,14 +51,16 @@ def field_init(
 @field_app.command("request")
 def field_request(
     home: Annotated[Path, HOME],
-    devices: Annotated[list[str], DEVICES],
+    devices: Annotated[list[str] | None, DEVICES] = None,
+    *,
     token_type: Annotated[str, TYPE],
     actions: Annotated[str, ACTIONS],
+    route: Annotated[str | None, ROUTE] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Request Commands: wish for material; the next sync fetches it."""
     new = homes.field_tool(home).request_commands(
-        devices, token_type=token_type, actions=actions_of(actions), now=moment(now)
+        devices_of(devices, route), token_type=token_type, actions=actions_of(actions), now=moment(now)
     )
     output.print(f"{new} new wishes.", markup=False)
 

@@ -20,11 +20,13 @@ from itron_core.cli.shared import (
     INPUT_FORMAT,
     NOW,
     PERMISSIONS,
+    ROUTE,
     SERVER,
     TYPE,
     Exit,
     FileFormat,
     actions_of,
+    devices_of,
     group,
     member,
     moment,
@@ -96,27 +98,30 @@ def manager_devices(
 def manager_request(
     home: Annotated[Path, HOME],
     officer: str,
-    devices: Annotated[list[str], DEVICES],
+    devices: Annotated[list[str] | None, DEVICES] = None,
+    *,
     token_type: Annotated[str, TYPE],
     actions: Annotated[str, ACTIONS],
-    *,
+    route: Annotated[str | None, ROUTE] = None,
     argument: Annotated[str, typer.Option(help="What the command says beside its action.")] = "",
     session_seconds: Annotated[int | None, typer.Option(help="60 to 28,800; default 3,600.")] = None,
+    key: Annotated[str | None, typer.Option(help="A text of your own: again with it, nothing is asked twice.")] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Ask, as an officer, for one token a device."""
     asked = homes.manager(home).request(
         officer,
-        devices,
+        devices_of(devices, route),
         token_type=token_type,
         actions=sum(1 << action for action in actions_of(actions)),
         argument=argument,
         session_seconds=session_seconds,
+        key=key,
         now=moment(now),
     )
     output.print(f"Request {asked.id}: {asked.state}, {asked.rows} tokens.", markup=False)
     for device, reason in asked.refused:
-        output.print(f"  {device} gets none: {reason}", markup=False)
+        output.print(f"  {device}: {reason}", markup=False)
     if asked.refused:
         raise typer.Exit(Exit.REFUSED)
 

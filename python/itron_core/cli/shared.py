@@ -73,6 +73,7 @@ SERVER = typer.Argument(metavar="SERVER", help="The tools server: its URL, or it
 BEARER = typer.Option("--bearer", metavar="FILE", help="The bearer token for a URL (itron-core server bearer).")
 CA = typer.Option("--ca", metavar="FILE", help="Certificates (PEM) that vouch for the URL, in place of the usual ones.")
 DEVICES = typer.Argument(metavar="DEVICE...", help="Such as ert:100000001.")
+ROUTE = typer.Option(metavar="FILE", help="The devices of a route as well: its column device.")
 TYPE = typer.Option("--type", metavar="TYPE", help="secure_command, authorization or reading_key.")
 ACTIONS = typer.Option("--action", metavar="NAMES", help="Joined by commas; a secure command has one.")
 PERMISSIONS = typer.Option(metavar="NAMES", help="Joined by commas, or `all`: what the user of the tool may do.")
@@ -132,6 +133,18 @@ def moment(given: str | None) -> int:
 def read_batches(source: str, named: FileFormat | None) -> Iterator[Any]:
     """Yield the record batches of a file or of standard input."""
     return _files.read_batches(source, format_of(source, named, "--format"))
+
+
+def devices_of(named: list[str] | None, route: str | None) -> list[str]:
+    """Return the devices that were named, then those of a route."""
+    found = list(named or [])
+    for batch in () if route is None else read_batches(route, None):
+        if "device" not in batch.schema.names:
+            raise UsageError(f"{route} has no column device", f"its columns: {', '.join(batch.schema.names)}")
+        found += [str(device) for device in batch.column("device").to_pylist()]
+    if not found:
+        raise UsageError("no devices", "name them, or --route FILE")
+    return found
 
 
 def format_of(path: str, named: FileFormat | None, option: str) -> str:
