@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from itron_core.errors import InputError, StoreError
-from itron_core.store import MIGRATIONS, SECONDS_TO_WAIT_FOR_A_LOCK, Row, Transaction, pending_steps
+from itron_core.store import MIGRATIONS, SECONDS_TO_WAIT_FOR_A_LOCK, Row, Transaction, take_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -66,15 +66,7 @@ class PostgresStore:
     def migrate(self, party: str, steps: Sequence[str]) -> None:
         """Bring the tables of a party up to date."""
         with self.write() as t:
-            taken = sum(number for (number,) in t.rows("SELECT number FROM migrations WHERE party = ?", (party,)))
-            for number, step in pending_steps(party, taken, steps):
-                for statement in step.split(";"):
-                    if statement.strip():
-                        t.run(statement)
-                t.run(
-                    "INSERT INTO migrations VALUES (?, ?) ON CONFLICT (party) DO UPDATE SET number = ?",
-                    (party, number, number),
-                )
+            take_steps(t, party, steps)
 
     def close(self) -> None:
         """Close the connection."""

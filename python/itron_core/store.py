@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["SqliteStore", "Store", "Transaction", "open_store", "pending_steps", "rows_of"]
+__all__ = ["SqliteStore", "Store", "Transaction", "open_store", "rows_of", "take_steps"]
 
 SECONDS_TO_WAIT_FOR_A_LOCK = 10.0
 # What one query names: more would be planned longer than they are sought.
@@ -87,13 +87,23 @@ def rows_of(t: Transaction, sql: str, values: Sequence[object], parameters: Sequ
         yield from t.rows(sql.replace("{values}", ", ".join("?" * len(some))), (*parameters, *some))
 
 
-def pending_steps(party: str, taken: int, steps: Sequence[str]) -> list[tuple[int, str]]:
-    """Return the steps that are still to be taken, each with its number from 1 up."""
+def take_steps(t: Transaction, party: str, steps: Sequence[str]) -> None:
+    """Take those steps of a party that this store has not taken yet."""
+    taken = sum(number for (number,) in t.rows("SELECT number FROM migrations WHERE party = ?", (party,)))
     if taken > len(steps):
         raise StoreError(
             f"the store has {taken} steps of {party!r}, and this version knows {len(steps)}: a newer itron_core wrote it"
         )
-    return list(enumerate(steps, start=1))[taken:]
+    if taken == len(steps):
+        return
+    for step in steps[taken:]:
+        for statement in step.split(";"):
+            if statement.strip():
+                t.run(statement)
+    t.run(
+        "INSERT INTO migrations VALUES (?, ?) ON CONFLICT (party) DO UPDATE SET number = excluded.number",
+        (party, len(steps)),
+    )
 
 
 class SqliteStore:
@@ -122,15 +132,7 @@ class SqliteStore:
     def migrate(self, party: str, steps: Sequence[str]) -> None:
         """Bring the tables of a party up to date."""
         with self.write() as t:
-            taken = sum(number for (number,) in t.rows("SELECT number FROM migrations WHERE party = ?", (party,)))
-            for number, step in pending_steps(party, taken, steps):
-                for statement in step.split(";"):
-                    if statement.strip():
-                        t.run(statement)
-                t.run(
-                    "INSERT INTO migrations VALUES (?, ?) ON CONFLICT (party) DO UPDATE SET number = ?",
-                    (party, number, number),
-                )
+            take_steps(t, party, steps)
 
     def close(self) -> None:
         """Close the file."""

@@ -5,13 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from itron_core.errors import InputError, KeyRefused, SignerError
-from itron_core.hsm.token import AnotherKeyError, Held, Place, TokenKey, check_stays, make, objects, only, place_of
+from itron_core.hsm.token import (
+    AnotherKeyError,
+    Held,
+    KeyHolder,
+    Place,
+    TokenKey,
+    check_stays,
+    make,
+    objects,
+    only,
+    place_of,
+)
 from itron_core.material import device_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from os import PathLike
-    from types import TracebackType
     from typing import Self
 
     from pkcs11 import Session
@@ -33,14 +43,14 @@ MAX_EXTRA = 32
 SAME_KEY = b"itron_core/v1/is this the key of before?"
 
 
-class Pkcs11MasterKey:
+class Pkcs11MasterKey(KeyHolder):
     """A master key in an HSM: gives the keys that `derive_keys` gives for the same bytes, and keeps the bytes.
 
     A generic secret of 16 bytes or more derives by CKM_SHA256_HMAC (kdf id 1), an AES key by CKM_AES_CMAC (of 32 bytes
     kdf id 2, of 16 kdf id 4). Arguments, errors and threads as for `Pkcs11Signer`.
     """
 
-    __slots__ = ("_key",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -132,28 +142,8 @@ class Pkcs11MasterKey:
         values = self._key.use(lambda held: _derived(held, inputs, CHECK_VALUE_BYTES))
         return _rows(values, CHECK_VALUE_BYTES)
 
-    def close(self) -> None:
-        """Close the session and log out; other keys of the token in this process log in again when they are used."""
-        self._key.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return "Pkcs11MasterKey(...)"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Pkcs11MasterKey holds a session and its PIN, which are neither pickled nor copied")
-
-    __copy__ = __reduce__
-
-    def __deepcopy__(self, memo: object) -> NoReturn:
-        self.__reduce__()
 
 
 class Pkcs11DerivedKeys:

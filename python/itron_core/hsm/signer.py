@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import os
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from itron_core import _rust
 from itron_core.errors import InputError, SignerError
-from itron_core.hsm.token import AnotherKeyError, Held, Place, TokenKey, check_stays, make, objects, only, place_of
+from itron_core.hsm.token import (
+    AnotherKeyError,
+    Held,
+    KeyHolder,
+    Place,
+    TokenKey,
+    check_stays,
+    make,
+    objects,
+    only,
+    place_of,
+)
 from itron_core.levels import Code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
-    from types import TracebackType
     from typing import Self
 
     from pkcs11 import Session
@@ -38,7 +48,7 @@ POINT_BYTES = {"Ed25519": 32, "ESP256": 65}
 OCTET_STRING = 4
 
 
-class Pkcs11Signer:
+class Pkcs11Signer(KeyHolder):
     """Signs in an HSM: Ed25519 (CKM_EDDSA), or ECDSA on P-256 with SHA-256 (CKM_ECDSA over the digest; ESP256).
 
     `pin` is the user's PIN, or a callable that returns it and is asked at every login; it is neither shown nor pickled.
@@ -47,7 +57,7 @@ class Pkcs11Signer:
     missing, named twice or of another kind, PinRefused for a PIN that is wrong or locked, KeyRefused for a bad public key.
     """
 
-    __slots__ = ("_key", "_public_key")
+    __slots__ = ("_public_key",)
 
     def __init__(
         self,
@@ -113,28 +123,8 @@ class Pkcs11Signer:
             raise AnotherKeyError
         return b"".join(signatures)
 
-    def close(self) -> None:
-        """Close the session and log out; other keys of the token in this process log in again when they are used."""
-        self._key.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"Pkcs11Signer({self._public_key.algorithm}, kid={self._public_key.kid.hex()})"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Pkcs11Signer holds a session and its PIN, which are neither pickled nor copied")
-
-    __copy__ = __reduce__
-
-    def __deepcopy__(self, memo: object) -> NoReturn:
-        self.__reduce__()
 
 
 def _find_private_key(session: Session, place: Place) -> Held:

@@ -10,15 +10,29 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from itron_core.errors import InputError, PinRefused, SignerError
 
 if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
     from pkcs11 import Mechanism, Session, Token
     from pkcs11.types import Key
 
-__all__ = ["AnotherKeyError", "Held", "Place", "TokenKey", "check_stays", "make", "objects", "only", "place_of"]
+__all__ = [
+    "AnotherKeyError",
+    "Held",
+    "KeyHolder",
+    "Place",
+    "TokenKey",
+    "check_stays",
+    "make",
+    "objects",
+    "only",
+    "place_of",
+]
 
 # A PKCS#11 library holds one state for the whole process, and python-pkcs11 initializes it without locks of its own.
 # Reentrant, for a callable that takes the PIN from another token.
@@ -140,6 +154,34 @@ class TokenKey:
         except PinRefused:
             self._refused = True
             raise
+
+
+class KeyHolder:
+    """What works with one key of a token: closed when its `with` block ends, neither pickled nor copied."""
+
+    __slots__ = ("_key",)
+
+    _key: TokenKey
+
+    def close(self) -> None:
+        """Close the session and log out; other keys of the token in this process log in again when they are used."""
+        self._key.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} holds a session and its PIN, which are neither pickled nor copied")
+
+    __copy__ = __reduce__
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        self.__reduce__()
 
 
 def place_of(library: str | os.PathLike[str], token: str, label: str | None, key_id: bytes | None) -> Place:
