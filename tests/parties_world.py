@@ -32,11 +32,14 @@ from itron_core.device import Device, Message, Outcome
 from itron_core.field_tool import FieldTool
 from itron_core.manager import Limits, SecurityManager
 from itron_core.material import DeviceRecord, MaterialState
+from itron_core.remote import RemoteToolsServer
+from itron_core.service import bearer_token, create_app
 from itron_core.store import open_store
-from itron_core.tools_server import ToolsServer
+from itron_core.tools_server import Exchange, ToolsServer
+from serving import Running
 
 NOW = 1_800_000_000
-DAY = 86_400
+DAY, HOUR = 86_400, 3_600
 EVERYTHING = sum(Permission)
 LIMIT = 2
 SKEW = 120  # docs/format.md: how far clocks may differ
@@ -109,7 +112,7 @@ class Cut:
                 raise ExchangeError("cut")
             if "now" in options:
                 options["now"] = self.world.now
-            answer = getattr(self.world.server, name)(*arguments, **options)
+            answer = getattr(self.world.reached_by(name, arguments), name)(*arguments, **options)
             if is_cut:
                 raise ExchangeError("cut")
             return answer
@@ -119,6 +122,43 @@ class Cut:
     @property
     def was_cut(self):
         return self.left is not None and self.left < 0
+
+
+class Service:
+    """The tools server of the world at hand, over HTTP on loopback; the calls of each party go by its own bearer."""
+
+    MANAGER = "ism"
+
+    def __init__(self):
+        self.world, self._signer, self._callers = None, LocalSigner.generate(), {}
+        self.answered = 0
+        app = create_app(self, bearer_key=self._signer.public_key, clock=lambda: self.world.now)
+        self._running = Running(app)
+
+    def __getattr__(self, name):
+        self.answered += 1
+        return getattr(self.world.server, name)
+
+    def reached_by(self, who):
+        """Return the server as a party reaches it; a bearer that has ended is made anew."""
+        caller, made_at = self._callers.get(who, (None, None))
+        if made_at is None or not made_at <= self.world.now < made_at + HOUR:
+            if caller is not None:
+                caller.close()
+            caller, made_at = RemoteToolsServer(self._running.url, self._bearer(who)), self.world.now
+            self._callers[who] = caller, made_at
+        return caller
+
+    def _bearer(self, who):
+        who_it_is = {"subject": who, "roles": ["manager"]}
+        if who in USERS:
+            who_it_is = {"subject": USERS[who], "roles": ["field_tool"], "tool": who, "unit": "gas"}
+        return bearer_token(self._signer, **who_it_is, now=self.world.now, lifetime=HOUR)
+
+    def stop(self):
+        for caller, _ in self._callers.values():
+            caller.close()
+        self._running.stop()
 
 
 class Revoked(NamedTuple):
@@ -280,10 +320,12 @@ class ToolBooks:
 
 
 class World:
-    """Manager, tools server, two field tools and the meters, all in one folder."""
+    """Manager, tools server, two field tools and the meters, all in one folder; `service` puts HTTP between them."""
 
-    def __init__(self, folder):
-        self.folder, self.now = folder, NOW
+    def __init__(self, folder, service=None):
+        self.folder, self.now, self.service = folder, NOW, service
+        if service is not None:
+            service.world = self
         self.signer, self.delegated_until = FIRST_KEY, 0
         self.parts = {}
         self.catalog, self.done = {}, {}
@@ -312,6 +354,12 @@ class World:
 
     def tool(self, name):
         return self.parts[name][0]
+
+    def reached_by(self, name, arguments):
+        """Return the tools server as the caller of this method reaches it."""
+        if self.service is None:
+            return self.server
+        return self.service.reached_by(arguments[0] if hasattr(Exchange, name) else Service.MANAGER)
 
     def open(self, party):
         """Start a party, as a new process would: by what is in its folder."""

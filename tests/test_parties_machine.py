@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from itron_core import Action
 from itron_core.device import Message
-from parties_world import COMMANDS, DAY, KINDS, READING, SESSION, SKEW, STOCK, SWITCHES, USERS, Cut, World
+from parties_world import COMMANDS, DAY, KINDS, READING, SESSION, SKEW, STOCK, SWITCHES, USERS, Cut, Service, World
 
 HISTORIES = int(os.environ.get("ITRON_CORE_MACHINE", "120"))
 STEPS = int(os.environ.get("ITRON_CORE_MACHINE_STEPS", "60"))
@@ -56,13 +56,14 @@ class Parties(RuleBasedStateMachine):
     """Histories of the five parties."""
 
     installed: Path
+    service = None
 
     def __init__(self):
         super().__init__()
         folder = Path(tempfile.mkdtemp(dir=self.installed))
         shutil.rmtree(folder)
         shutil.copytree(self.installed / "first", folder)
-        self.world = World(folder)
+        self.world = World(folder, self.service)
 
     def cut(self, at):
         return None if at is None else Cut(self.world, at[0], before=at[1])
@@ -239,12 +240,11 @@ class Parties(RuleBasedStateMachine):
             shutil.rmtree(self.world.folder)
 
 
-def test_the_five_parties_agree_whatever_happens(installed):
-    machine = type("PartiesHere", (Parties,), {"installed": installed})
+def check(histories, **parts):
     run_state_machine_as_test(
-        machine,
+        type("PartiesHere", (Parties,), parts),
         settings=settings(
-            max_examples=HISTORIES,
+            max_examples=histories,
             stateful_step_count=STEPS,
             deadline=None,
             # A history takes a while: it is made shorter only where somebody asks for that.
@@ -253,3 +253,18 @@ def test_the_five_parties_agree_whatever_happens(installed):
             print_blob=True,
         ),
     )
+
+
+def test_the_five_parties_agree_whatever_happens(installed):
+    check(HISTORIES, installed=installed)
+
+
+def test_the_five_parties_agree_over_http(installed):
+    """The same with a real server on loopback between them: fewer histories, since each message takes longer."""
+    pytest.importorskip("uvicorn", reason="no uvicorn: pip install 'itron-core[service]'")
+    service = Service()
+    try:
+        check(-(-HISTORIES // 5), installed=installed, service=service)
+        assert service.answered > HISTORIES
+    finally:
+        service.stop()

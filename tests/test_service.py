@@ -40,6 +40,7 @@ from itron_core.remote import RemoteToolsServer
 from itron_core.service import ServiceLimits, bearer_token, create_app
 from itron_core.store import open_store
 from itron_core.tools_server import ToolsServer
+from serving import Running
 
 NOW = 1_800_000_000
 HOUR = 3_600
@@ -63,27 +64,6 @@ def _closed():
     yield
     while OPEN:
         OPEN.pop().close()
-
-
-class Running:
-    """A real server on a port of its own, in a thread."""
-
-    def __init__(self, app):
-        import uvicorn
-
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="off")
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.thread.start()
-        while not self.server.started:
-            time.sleep(0.005)
-        self.port = self.server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def stop(self):
-        self.server.should_exit = True
-        self.thread.join(20)
-        assert not self.thread.is_alive()
 
 
 @dataclasses.dataclass
