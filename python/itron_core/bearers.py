@@ -62,10 +62,10 @@ def bearer_token(
     for name in (subject, *filter(None, (tool, unit))):
         _check_name(name)
     unknown = sorted(set(roles) - set(ROLES))
-    if unknown or not roles or lifetime < 1:
-        raise InputError(
-            f"roles {unknown or '(none)'}, {lifetime} seconds; wanted some of {', '.join(ROLES)}, and time"
-        )
+    if unknown or not roles:
+        raise InputError(f"roles {', '.join(unknown) or '(none)'}; wanted some of {', '.join(ROLES)}")
+    if lifetime < 1:
+        raise InputError(f"a lifetime of {lifetime} seconds; wanted 1 or more")
     claims = {
         "iss": issuer,
         "aud": audience,
