@@ -131,6 +131,11 @@ def single(**options):
     [
         ({"skew": -1}, r"skew: got -1, wanted 0\.\.600"),
         ({"skew": 601}, r"skew: got 601, wanted 0\.\.600"),
+        ({"skew": 2**64}, "skew: got 18446744073709551616, wanted an int"),
+        ({"skew": True}, "skew: got True, wanted an int"),
+        ({"skew": None}, "skew: got None, wanted an int"),
+        ({"max_lifetime": 2**64}, "max_lifetime: got 18446744073709551616, wanted an int"),
+        ({"max_lifetime": True}, "max_lifetime: got True, wanted an int"),
         ({"max_lifetime": 0}, r"max_lifetime: got 0, wanted 1\.\.2678400"),
         ({"max_lifetime": -5}, r"max_lifetime: got -5, wanted 1\.\."),
         ({"max_lifetime": 31 * DAY + 1}, r"max_lifetime: got 2678401, wanted 1\.\.2678400"),
