@@ -24,9 +24,11 @@ __all__ = ["RouteResults", "policy_table", "process_batches", "process_route"]
 DEFAULT_OPTIONS = PolicyOptions()
 
 
-@lru_cache(maxsize=32)
-def _compiled(options: PolicyOptions) -> _rust.Policy:
+def _compile(options: PolicyOptions) -> _rust.Policy:
     return _rust.Policy(*compiled_table(options), options.command_limit, options.authorization_limit)
+
+
+_compiled = lru_cache(maxsize=32)(_compile)
 
 
 def _policy(options: PolicyOptions) -> _rust.Policy:
