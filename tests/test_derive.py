@@ -401,6 +401,33 @@ def test_arguments_of_a_wrong_type_raise(wrong):
         derive_keys(master_of(KDFS[0]), [DEVICE], **ask)
 
 
+@pytest.mark.parametrize("length", [0, 24, 2**31, 2**40, 2**62, 2**64 - 1, 2**64, -1, True, "16", None])
+def test_a_length_of_any_size_raises_before_room_is_made_for_it(length):
+    """An allocation that fails would end the process."""
+    for call in (
+        lambda: derive_key(master_of(KDFS[0]), DEVICE, utility=UTILITY, length=length),
+        lambda: derive_keys(master_of(KDFS[0]), [DEVICE] * 3, utility=UTILITY, length=length),
+    ):
+        with pytest.raises(InputError, match=r"length: got .*, wanted"):
+            call()
+
+
+@pytest.mark.parametrize("version", [-1, 2**64, True, 1.0, "1", None])
+def test_a_key_version_that_is_none_is_a_wrong_call_like_any_other(version):
+    for call in (
+        lambda: derive_key(master_of(KDFS[0]), DEVICE, utility=UTILITY, key_version=version),
+        lambda: derive_keys(master_of(KDFS[0]), [DEVICE], utility=UTILITY, key_version=version),
+    ):
+        with pytest.raises(InputError, match=r"key_version: got .*, wanted"):
+            call()
+
+
+@pytest.mark.parametrize("length", [-1, 2**40, 2**64, True, 32.0, None])
+def test_a_generated_master_has_a_length(length):
+    with pytest.raises(InputError, match=r"length: got .*, wanted"):
+        MasterKey.generate(length)
+
+
 @pytest.mark.parametrize(
     "wrong", ["", "ert:", "ert:01", "ert:281474976710656", "eui64:0000000000000001", b"1234567", b"123456789", None]
 )

@@ -17,8 +17,10 @@ from itron_core import (
     Keyring,
     KeyringEntry,
     LocalSigner,
+    Need,
     PolicyOptions,
     PublicKey,
+    Reason,
     Revocations,
     TokenRefused,
     check_sessions,
@@ -26,6 +28,8 @@ from itron_core import (
     issue_delegation,
     issue_revocations,
     issue_tokens,
+    needs,
+    policy_table,
     process_batches,
     process_route,
     verify_signatures,
@@ -131,6 +135,11 @@ def single(**options):
     [
         ({"skew": -1}, r"skew: got -1, wanted 0\.\.600"),
         ({"skew": 601}, r"skew: got 601, wanted 0\.\.600"),
+        ({"skew": 2**64}, "skew: got 18446744073709551616, wanted an int"),
+        ({"skew": True}, "skew: got True, wanted an int"),
+        ({"skew": None}, "skew: got None, wanted an int"),
+        ({"max_lifetime": 2**64}, "max_lifetime: got 18446744073709551616, wanted an int"),
+        ({"max_lifetime": True}, "max_lifetime: got True, wanted an int"),
         ({"max_lifetime": 0}, r"max_lifetime: got 0, wanted 1\.\.2678400"),
         ({"max_lifetime": -5}, r"max_lifetime: got -5, wanted 1\.\."),
         ({"max_lifetime": 31 * DAY + 1}, r"max_lifetime: got 2678401, wanted 1\.\.2678400"),
@@ -332,16 +341,28 @@ def test_a_route_s_column_of_a_wrong_type_is_named(column, values):
             process_route(ROUTE | {column: given}, KEYRING, now=NOW, permissions=31)
 
 
-@pytest.mark.parametrize("permissions", ["read", None, 1.0, True, [1], 2**70])
+@pytest.mark.parametrize("permissions", ["read", None, 1.0, True, [1], 2**70, -1, ~4])
 def test_permissions_are_a_bit_set(permissions):
     with pytest.raises((InputError, TypeError), match="permissions"):
         process_route(ROUTE, KEYRING, now=NOW, permissions=permissions)
 
 
+def test_a_row_s_permissions_below_zero_grant_nothing():
+    """-1 has every bit; said of a user of whom nothing is known, it must not allow."""
+    rows = process_route(ROUTE | {"permissions": [-1, -(2**63)]}, KEYRING, now=NOW, permissions=31).to_pydict()
+    assert rows["reason"] == [Reason.PERMISSION_DENIED] * 2
+    assert rows["missing"] == [Need.PERMISSION] * 2
+
+
 @pytest.mark.parametrize("options", [None, {}, 5, "default"])
 def test_options_are_policy_options(options):
-    with pytest.raises((TypeError, AttributeError, ItronCoreError)):
-        process_route(ROUTE, KEYRING, now=NOW, permissions=31, options=options)
+    for call in (
+        lambda: process_route(ROUTE, KEYRING, now=NOW, permissions=31, options=options),
+        lambda: policy_table(options),
+        lambda: needs(0, 0, 0, 0, options),
+    ):
+        with pytest.raises(InputError, match=r"options: got .*, wanted PolicyOptions"):
+            call()
 
 
 @pytest.mark.parametrize("route", [None, 5, "route", [1, 2], [], object()])

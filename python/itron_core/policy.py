@@ -11,7 +11,16 @@ from typing import NamedTuple, TypeVar
 from itron_core.errors import InputError
 from itron_core.levels import Action, ActionGroup, DeviceClass, Mode, Need, Permission, Reason, SecurityLevel
 
-__all__ = ["Entry", "PolicyOptions", "compiled_table", "entries", "needs", "never_reason", "permission_for"]
+__all__ = [
+    "Entry",
+    "PolicyOptions",
+    "compiled_table",
+    "entries",
+    "needs",
+    "never_reason",
+    "options_given",
+    "permission_for",
+]
 
 _I64_MAX = 2**63 - 1
 
@@ -85,6 +94,13 @@ class PolicyOptions:
 
     def __reduce__(self) -> tuple[object, tuple[dict[str, int]]]:
         return _options_from, (self._values(),)
+
+
+def options_given(options: object) -> PolicyOptions:
+    """Return the options of a call as they came; anything but `PolicyOptions` raises `InputError`."""
+    if isinstance(options, PolicyOptions):
+        return options
+    raise InputError(f"options: got {type(options).__name__}, wanted PolicyOptions")
 
 
 def _options_from(values: dict[str, int]) -> PolicyOptions:
@@ -165,7 +181,7 @@ def needs(
     A value that is no member of its enumeration, nor the number of one, raises `InputError`. Where the mode of a
     multi-mode device is not known, the answer is the union over both modes, without NEVER.
     """
-    answer = _answer(*_situation(device_class, mode, level, action), options)
+    answer = _answer(*_situation(device_class, mode, level, action), options_given(options))
     return _ALWAYS | answer.needs | (Need.NEVER if answer.never else Need(0))
 
 
@@ -177,7 +193,7 @@ def never_reason(
     options: PolicyOptions = _DEFAULT_OPTIONS,
 ) -> Reason:
     """Return why `needs` says NEVER, and `Reason.OK` where it does not; raises as `needs` does."""
-    return _answer(*_situation(device_class, mode, level, action), options).never
+    return _answer(*_situation(device_class, mode, level, action), options_given(options)).never
 
 
 def permission_for(action: Action) -> Permission:

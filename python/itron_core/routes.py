@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from itron_core import _rust
 from itron_core.explain import Row, explain, reason_name
 from itron_core.levels import Decision, SecurityLevel
-from itron_core.policy import PolicyOptions, compiled_table
+from itron_core.policy import PolicyOptions, compiled_table, options_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +28,11 @@ def _compile(options: PolicyOptions) -> _rust.Policy:
     return _rust.Policy(*compiled_table(options), options.command_limit, options.authorization_limit)
 
 
-_policy = lru_cache(maxsize=32)(_compile)
+_compiled = lru_cache(maxsize=32)(_compile)
+
+
+def _policy(options: PolicyOptions) -> _rust.Policy:
+    return _compiled(options_given(options))
 
 
 def policy_table(options: PolicyOptions = DEFAULT_OPTIONS) -> _rust.PolicyTable:

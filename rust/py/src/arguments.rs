@@ -8,6 +8,7 @@ use itron_core::format::token_type::TokenType;
 use itron_core::token::revocation::Revocations as Snapshot;
 use itron_core::token::verify::{Call, MAX_SKEW};
 use pyo3::buffer::PyBuffer;
+use pyo3::conversion::FromPyObjectOwned;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 use std::sync::Arc;
@@ -39,19 +40,11 @@ impl VerifyOptions {
                 "token type: got \"revocation\", wanted a type of one row; read snapshots by Revocations.from_token",
             ));
         }
-        let most = token_type.hard_lifetime();
-        let max_lifetime = match max_lifetime {
-            None => token_type.default_lifetime(),
-            Some(given) => u64::try_from(given)
-                .ok()
-                .filter(|given| (1..=most).contains(given))
-                .ok_or_else(|| input(format!("max_lifetime: got {given}, wanted 1..{most} seconds")))?,
-        };
         Ok(Self {
             token_type,
             now: Now::read(now)?.seconds,
             skew: self::skew(skew, MAX_SKEW)?,
-            max_lifetime,
+            max_lifetime: self::max_lifetime(max_lifetime, token_type)?,
             legacy_algorithms,
             revocations: self::revocations(revocations)?,
         })
@@ -68,6 +61,53 @@ impl VerifyOptions {
             revocations: self.revocations.as_deref(),
         }
     }
+}
+
+/// An int that fits `T`, from an argument of that name (no bool, no float).
+fn int<'py, T: FromPyObjectOwned<'py>>(given: &Bound<'py, PyAny>, name: &str, wanted: &str) -> PyResult<T> {
+    let number = if given.is_instance_of::<PyBool>() { None } else { given.extract().ok() };
+    number.ok_or_else(|| input(format!("{name}: got {given}, wanted {wanted}")))
+}
+
+const SIGNED: &str = "an int of 64 bits";
+const UNSIGNED: &str = "an int of 64 bits from 0 up";
+
+/// The argument `skew`, still of any size.
+pub fn skew_given(given: &Bound<'_, PyAny>) -> PyResult<i64> {
+    int(given, "skew", SIGNED)
+}
+
+/// The argument `max_lifetime`, still of any size.
+pub fn max_lifetime_given(given: &Bound<'_, PyAny>) -> PyResult<i64> {
+    int(given, "max_lifetime", SIGNED)
+}
+
+/// The argument `max_lifetime` where None means the default, still of any size.
+pub fn max_lifetime_or_none(given: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
+    if given.is_none() { Ok(None) } else { max_lifetime_given(given).map(Some) }
+}
+
+/// The argument `newer_than`.
+pub fn newer_than_or_none(given: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+    if given.is_none() { Ok(None) } else { int(given, "newer_than", UNSIGNED).map(Some) }
+}
+
+/// The argument `key_version`.
+pub fn key_version_given(given: &Bound<'_, PyAny>) -> PyResult<u64> {
+    int(given, "key_version", UNSIGNED)
+}
+
+/// The argument `length`, still of any size.
+pub fn length_given(given: &Bound<'_, PyAny>) -> PyResult<usize> {
+    int(given, "length", UNSIGNED)
+}
+
+/// A `max_lifetime` in seconds, of the tokens of this type; None is the type's own.
+pub fn max_lifetime(given: Option<i64>, token_type: TokenType) -> PyResult<u64> {
+    let most = token_type.hard_lifetime();
+    let Some(given) = given else { return Ok(token_type.default_lifetime()) };
+    let wanted = || input(format!("max_lifetime: got {given}, wanted 1..{most} seconds"));
+    u64::try_from(given).ok().filter(|given| (1..=most).contains(given)).ok_or_else(wanted)
 }
 
 /// A skew in whole seconds.

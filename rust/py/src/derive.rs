@@ -1,6 +1,6 @@
 //! `derive_keys`, `derive_key`: from a master key to each device's key.
 
-use crate::arguments::{bytes_like, threads};
+use crate::arguments::{bytes_like, key_version_given, length_given, threads};
 use crate::arrow::{AnyColumn, BinaryColumn, Kind};
 use crate::errors::input;
 use crate::secrets::{DerivedKeys, MasterKey};
@@ -78,8 +78,8 @@ pub fn derive_keys(
     device_ids: &Bound<'_, PyAny>,
     utility: &Bound<'_, PyAny>,
     label: &str,
-    key_version: u64,
-    length: usize,
+    #[pyo3(from_py_with = key_version_given)] key_version: u64,
+    #[pyo3(from_py_with = length_given)] length: usize,
     kdf: &str,
     extra: Option<&Bound<'_, PyAny>>,
     threads: Option<&Bound<'_, PyAny>>,
@@ -102,8 +102,9 @@ pub struct Source {
 
 impl Source {
     fn keys(&self) -> PyResult<Zeroizing<Vec<u8>>> {
-        let mut keys = Zeroizing::new(vec![0; self.ids.len() * self.what.length]);
-        kdf::derive_all(&self.master, &self.what.derivation(), &self.ids, self.threads, &mut keys)
+        let derivation = self.what.derivation();
+        let mut keys = room(&self.master, &derivation, self.ids.len())?;
+        kdf::derive_all(&self.master, &derivation, &self.ids, self.threads, &mut keys)
             .map_err(|error| input(error.to_string()))?;
         Ok(keys)
     }
@@ -117,6 +118,12 @@ impl Source {
     }
 }
 
+/// Room for the keys of `devices` devices, once their length is known to be a right one.
+fn room(master: &kdf::MasterKey, derivation: &Derivation<'_>, devices: usize) -> PyResult<Zeroizing<Vec<u8>>> {
+    let length = kdf::output_length(master, derivation, devices).map_err(|error| input(error.to_string()))?;
+    Ok(Zeroizing::new(vec![0; length]))
+}
+
 /// Derives one key.
 #[pyfunction]
 #[pyo3(signature = (master, device_id, *, utility, label="read-enc", key_version=1, length=16, kdf="kbkdf-hmac-sha256", extra=None))]
@@ -127,8 +134,8 @@ pub fn derive_key<'py>(
     device_id: &Bound<'py, PyAny>,
     utility: &Bound<'py, PyAny>,
     label: &str,
-    key_version: u64,
-    length: usize,
+    #[pyo3(from_py_with = key_version_given)] key_version: u64,
+    #[pyo3(from_py_with = length_given)] length: usize,
     kdf: &str,
     extra: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyBytes>> {
@@ -139,9 +146,9 @@ pub fn derive_key<'py>(
     } else {
         device_id.cast::<PyBytes>().ok().and_then(|bytes| bytes.as_bytes().try_into().ok())
     };
-    let mut key = Zeroizing::new(vec![0; length]);
-    kdf::derive_many(&master.get().0, &what.derivation(), &[id.ok_or_else(wanted)?], &mut key)
-        .map_err(|error| input(error.to_string()))?;
+    let (id, derivation) = (id.ok_or_else(wanted)?, what.derivation());
+    let mut key = room(&master.get().0, &derivation, 1)?;
+    kdf::derive_many(&master.get().0, &derivation, &[id], &mut key).map_err(|error| input(error.to_string()))?;
     Ok(PyBytes::new(py, &key))
 }
 

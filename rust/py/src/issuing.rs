@@ -1,5 +1,6 @@
 //! The Rust half of issuing: claims are encoded, a signer in Python signs, and every signature is asked again.
 
+use crate::arguments::{max_lifetime, max_lifetime_or_none};
 use crate::arrow::{BinaryColumn, Column, IntColumn, Out, StringColumn, Table, TextListColumn, TimeColumn};
 use crate::errors::{input, refused};
 use crate::keyring::{KeyringEntry, token_type_unknown};
@@ -257,19 +258,12 @@ pub fn prepare_tokens(
     public_key: &Bound<'_, PublicKey>,
     now: &Bound<'_, PyAny>,
     token_type: &str,
-    max_lifetime: Option<i64>,
+    #[pyo3(from_py_with = max_lifetime_or_none)] max_lifetime: Option<i64>,
 ) -> PyResult<PendingTokens> {
     let token_type = TokenType::from_name(token_type)
         .filter(|token_type| token_type.is_for_one_device())
         .ok_or_else(|| token_type_unknown(token_type))?;
-    let most = token_type.hard_lifetime();
-    let max_lifetime = match max_lifetime {
-        None => token_type.default_lifetime(),
-        Some(given) => u64::try_from(given)
-            .ok()
-            .filter(|given| (1..=most).contains(given))
-            .ok_or_else(|| input(format!("max_lifetime: got {given}, wanted 1..{most} seconds")))?,
-    };
+    let max_lifetime = self::max_lifetime(max_lifetime, token_type)?;
     let issue = Issue { key: public_key.get().0.clone(), now: Now::read(now)?.seconds, token_type, max_lifetime };
     let request = Request::read(request)?;
     let tokens = public_key.py().detach(|| request.tokens(&issue));

@@ -140,6 +140,15 @@ impl PublicKey {
         if let Some(other) = text("use")?.filter(|use_| use_ != "sig") {
             return Err(key_refused(format!("JWK: got use {other:?}, wanted \"sig\" or none")));
         }
+        if jwk.contains("key_ops")? {
+            let operations = jwk.get_item("key_ops")?;
+            let verifies = operations.extract::<Vec<String>>().is_ok_and(|each| each.iter().any(|one| one == "verify"));
+            if !verifies {
+                return Err(key_refused(format!(
+                    "JWK: got key_ops {operations}, wanted \"verify\" in a list, or none"
+                )));
+            }
+        }
         let coordinate = |member: &str| -> PyResult<Vec<u8>> {
             let wanted = || key_refused(format!("JWK: {member} is no base64url of 32 bytes"));
             let bytes = Base64UrlUnpadded::decode_vec(&text(member)?.ok_or_else(wanted)?).map_err(|_| wanted())?;

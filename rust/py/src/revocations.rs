@@ -1,6 +1,6 @@
 //! `Revocations`: a snapshot of what counts no longer, from its parts or from its signed form.
 
-use crate::arguments::bytes_like;
+use crate::arguments::{bytes_like, max_lifetime, max_lifetime_given, newer_than_or_none};
 use crate::errors::{input, refused, token_refused};
 use crate::keyring::Keyring;
 use crate::time::{Now, seconds};
@@ -61,14 +61,11 @@ impl Revocations {
         token: &Bound<'_, PyAny>,
         keyring: &Bound<'_, Keyring>,
         now: &Bound<'_, PyAny>,
-        newer_than: Option<u64>,
-        max_lifetime: u64,
+        #[pyo3(from_py_with = newer_than_or_none)] newer_than: Option<u64>,
+        #[pyo3(from_py_with = max_lifetime_given)] max_lifetime: i64,
     ) -> PyResult<Self> {
         let now = Now::read(now)?.seconds;
-        let most = TokenType::Revocation.hard_lifetime();
-        if !(1..=most).contains(&max_lifetime) {
-            return Err(input(format!("max_lifetime: got {max_lifetime}, wanted 1..{most} seconds")));
-        }
+        let max_lifetime = self::max_lifetime(Some(max_lifetime), TokenType::Revocation)?;
         let (token, keys) = (bytes_like(token, "token")?, Arc::clone(&keyring.get().0));
         let snapshot = py.detach(|| Snapshot::read(&token, &keys, now, max_lifetime)).map_err(token_refused)?;
         if let Some(newer_than) = newer_than.filter(|&newer_than| snapshot.version < newer_than) {

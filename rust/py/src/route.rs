@@ -155,6 +155,11 @@ fn int(column: Option<&IntColumn>, index: usize) -> Option<i64> {
     column.and_then(|column| column.get(index))
 }
 
+/// A row's own permissions: a number below zero is no bit set, though it has every bit, and grants nothing.
+fn granted(column: Option<&IntColumn>, index: usize) -> Option<i64> {
+    int(column, index).map(|bits| bits.max(0))
+}
+
 fn flag(column: Option<&BoolColumn>, index: usize, absent: bool) -> bool {
     column.and_then(|column| column.get(index)).unwrap_or(absent)
 }
@@ -180,7 +185,7 @@ impl route::Route for Columns {
             on_menu: flag(self.on_menu.as_ref(), index, true),
             level_verified: flag(self.level_verified.as_ref(), index, true),
             key_exchange: flag(self.key_exchange.as_ref(), index, false),
-            permissions: int(self.permissions.as_ref(), index).unwrap_or(self.call_permissions),
+            permissions: granted(self.permissions.as_ref(), index).unwrap_or(self.call_permissions),
             epoch: int(self.epoch.as_ref(), index),
         }
     }
@@ -212,7 +217,8 @@ pub fn process_route(
     let threads = self::threads(threads)?;
     let snapshot = self::revocations(revocations)?;
     let wanted = || input(format!("permissions: got {permissions}, wanted a bit set of Permission"));
-    let columns = Columns::read(route, crate::time::int(permissions).ok_or_else(wanted)?)?;
+    let permissions = crate::time::int(permissions).filter(|&bits| bits >= 0).ok_or_else(wanted)?;
+    let columns = Columns::read(route, permissions)?;
     let (keys, policy) = (&keyring.get().0, &policy.get().policy);
     let call = RouteCall {
         call: Call { revocations: snapshot.as_deref(), ..Call::new(TokenType::Authorization, now.seconds) },

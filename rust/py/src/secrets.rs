@@ -1,6 +1,6 @@
 //! `MasterKey`, `DerivedKeys`: opaque, wiped when dropped; repr, pickle, copy and == give nothing away.
 
-use crate::arguments::bytes_like;
+use crate::arguments::{bytes_like, length_given};
 use crate::arrow::{ByteRows, Column, Out};
 use crate::derive::Source;
 use crate::errors::{input, key_refused, secret_stays};
@@ -24,7 +24,7 @@ impl MasterKey {
     /// A new key of `length` bytes from the system's randomness: 32 fits every kdf but kbkdf-cmac-aes128, which takes 16.
     #[staticmethod]
     #[pyo3(signature = (length=32))]
-    fn generate(length: usize) -> PyResult<Self> {
+    fn generate(#[pyo3(from_py_with = length_given)] length: usize) -> PyResult<Self> {
         if !(16..=64).contains(&length) {
             return Err(input(format!("length: got {length}, wanted 16..64 bytes")));
         }

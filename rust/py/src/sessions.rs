@@ -1,6 +1,6 @@
 //! `check_sessions`, `check_windows`: whole columns of times against one `now`.
 
-use crate::arguments::skew;
+use crate::arguments::{skew, skew_given};
 use crate::arrow::{AnyColumn, Column, IntColumn, Out, OutTable, SessionResults, TimeColumn, same_length};
 use crate::time::Now;
 use itron_core::token::window::{Bounds, Session, session};
@@ -49,7 +49,7 @@ pub fn check_windows(
     not_before: &Bound<'_, PyAny>,
     not_after: &Bound<'_, PyAny>,
     now: &Bound<'_, PyAny>,
-    skew: i64,
+    #[pyo3(from_py_with = skew_given)] skew: i64,
 ) -> PyResult<Column> {
     let now = Now::read(now)?.nanos;
     let skew = self::skew(skew, i64::MAX as u64)?;

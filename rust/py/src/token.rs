@@ -1,6 +1,6 @@
 //! `Token`: one token that was verified, and the call that makes it.
 
-use crate::arguments::{VerifyOptions, action_number, bytes_like};
+use crate::arguments::{VerifyOptions, action_number, bytes_like, max_lifetime_or_none, skew_given};
 use crate::errors::{input, token_refused};
 use crate::keyring::Keyring;
 use crate::time::datetime;
@@ -189,8 +189,8 @@ pub fn verify_token(
     action: Option<&Bound<'_, PyAny>>,
     epoch: Option<&Bound<'_, PyAny>>,
     revocations: Option<&Bound<'_, PyAny>>,
-    skew: i64,
-    max_lifetime: Option<i64>,
+    #[pyo3(from_py_with = skew_given)] skew: i64,
+    #[pyo3(from_py_with = max_lifetime_or_none)] max_lifetime: Option<i64>,
     legacy_algorithms: bool,
 ) -> PyResult<Token> {
     let options = VerifyOptions::read(now, token_type, revocations, skew, max_lifetime, legacy_algorithms)?;

@@ -1,6 +1,6 @@
 //! `verify_tokens`: a whole column of tokens in one call.
 
-use crate::arguments::{VerifyOptions, action_number, threads};
+use crate::arguments::{VerifyOptions, action_number, max_lifetime_or_none, skew_given, threads};
 use crate::arrow::{AnyColumn, BinaryColumn, IntColumn, Out, OutTable, StringColumn, TokenResults, Valid, same_length};
 use crate::errors::input;
 use crate::keyring::Keyring;
@@ -29,8 +29,8 @@ pub fn verify_tokens(
     action: Option<&Bound<'_, PyAny>>,
     epoch: Option<&Bound<'_, PyAny>>,
     revocations: Option<&Bound<'_, PyAny>>,
-    skew: i64,
-    max_lifetime: Option<i64>,
+    #[pyo3(from_py_with = skew_given)] skew: i64,
+    #[pyo3(from_py_with = max_lifetime_or_none)] max_lifetime: Option<i64>,
     legacy_algorithms: bool,
     threads: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<TokenResults> {

@@ -223,6 +223,15 @@ impl fmt::Display for KdfError {
 
 impl std::error::Error for KdfError {}
 
+/// Bytes of the keys of `devices` devices together: what a caller makes room for.
+///
+/// # Errors
+/// [`KdfError`] when a length is wrong.
+pub fn output_length(master: &MasterKey, derivation: &Derivation<'_>, devices: usize) -> Result<usize, KdfError> {
+    check(master, derivation)?;
+    Ok(devices * derivation.length)
+}
+
 /// Derives the key of each device into `out`, `derivation.length` bytes a device, side by side.
 ///
 /// # Errors
@@ -233,7 +242,7 @@ pub fn derive_many(
     ids: &[[u8; 8]],
     out: &mut [u8],
 ) -> Result<(), KdfError> {
-    output_fits(out, ids.len() * derivation.length)?;
+    output_fits(out, output_length(master, derivation, ids.len())?)?;
     wiped(|| Prepared::new(master, derivation).map(|prepared| prepared.derive(ids, out)))
 }
 
@@ -248,7 +257,7 @@ pub fn derive_all(
     threads: usize,
     out: &mut [u8],
 ) -> Result<(), KdfError> {
-    output_fits(out, ids.len() * derivation.length)?;
+    output_fits(out, output_length(master, derivation, ids.len())?)?;
     let derived = wiped(|| derive_on_threads(master, derivation, ids, threads, out))?;
     // A chunk that panicked has left zeros where its keys should be.
     if derived != ids.len() {
