@@ -83,6 +83,8 @@ mod linux {
                     woken.recv().expect("the test wakes");
                     placement.awake(0);
                     tell.send(gettid()).expect("the test listens");
+                    // It is there until it has been looked at.
+                    woken.recv().expect("the test has looked");
                 });
                 let id = told.recv().expect("the thread has started");
                 let usual = sched_getaffinity(Some(id)).expect("a thread of this process");
@@ -94,6 +96,7 @@ mod linux {
                 wake.send(()).expect("the thread waits");
                 told.recv().expect("the thread is awake");
                 assert_eq!(sched_getaffinity(Some(id)).expect("a thread of this process"), usual);
+                wake.send(()).expect("the thread waits");
             });
         }
     }
