@@ -78,3 +78,40 @@ def test_a_reader_that_has_seen_enough_is_no_fault(tokens_file):
     run = subprocess.run(["sh", "-c", line], cwd=tokens_file, capture_output=True, text=True, check=True)
     assert run.stdout.count("\n") == 1
     assert "Traceback" not in run.stderr
+
+
+@pytest.fixture
+def homes(tmp_path):
+    for arguments in (
+        ("manager", "init", "ism", "--utility", "UTIL0001"),
+        ("manager", "role", "ism", "officer", "--permissions", "all", "--officer"),
+        ("manager", "user", "ism", "otto", "--role", "officer", "--unit", "gas"),
+        ("field", "init", "tablet", "--tool", "t1", "--keyring", "ism/root.jwks"),
+    ):
+        subprocess.run([*PROGRAM, *arguments], cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\0")
+    (tmp_path / "short.csv").write_text("device,unit\nert:1,gas\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "arguments,code,says",
+    [
+        (["server", "init", "tools", "--keyring", "none.jwks"], 3, "none.jwks cannot be read: No such file"),
+        (["server", "init", "tools", "--keyring", "binary"], 3, "binary is no text in UTF-8"),
+        (["field", "init", "tab", "--tool", "t", "--keyring", "none.jwks"], 3, "none.jwks cannot be read"),
+        (["device", "init", "m", "--device", "ert:1", "--class", "basic", "-k", "none.jwks"], 3, "cannot be read"),
+        (["audit", "verify", "ism", "--trusted", "none"], 3, "the checkpoint none cannot be read"),
+        (["audit", "verify", "tablet"], 2, "tablet has no audit log"),
+        (["manager", "approve", "ism", str(2**70), "otto"], 3, "beyond 64 bits"),
+        (["manager", "init", "other", "--utility", "ÜÜ"], 2, "1 to 16 ASCII"),
+        (["manager", "init", "other", "--utility", "U" * 17], 2, "1 to 16 ASCII"),
+        (["manager", "devices", "ism", "short.csv"], 3, "wanted device, unit, device_class"),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_is_no_fault_inside(homes, arguments, code, says):
+    run = subprocess.run([*PROGRAM, *arguments], cwd=homes, capture_output=True, text=True, check=False)
+    assert run.returncode == code, run.stderr
+    assert says in " ".join(run.stderr.split())
+    assert "fault of its own" not in run.stderr
+    assert not (homes / "other").exists()

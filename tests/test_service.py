@@ -496,6 +496,7 @@ def test_a_unit_sees_nothing_of_another(world):
     with pytest.raises(RequestRefused) as refused:
         wrong.snapshot("t1", "ann", now=NOW)
     assert refused.value.reason == "unit_mismatch"
+    world.remote().snapshot("t1", "ann", now=NOW)
     with pytest.raises(RequestRefused) as refused:
         wrong.request("t1", wants_for(), now=NOW)
     assert refused.value.reason == "unit_mismatch"
@@ -1207,3 +1208,16 @@ def test_no_secret_is_in_any_answer(world, caplog):
     assert all(status < 500 for status, _, _ in answers)
     for secret in (token.encode(), token.rpartition(".")[2].encode(), b"Traceback", b"site-packages", b"server.db"):
         assert secret not in said
+
+
+def test_a_bearer_of_another_unit_binds_no_tool_that_is_refused(world):
+    with pytest.raises(RequestRefused) as refused:
+        world.remote(tool="t9", unit="water").snapshot("t9", "ann", now=NOW)
+    assert refused.value.reason == "unit_mismatch"
+    assert world.tools_server.signed_in("t9") is None
+    world.remote(subject="eve", tool="t9", unit="water").snapshot("t9", "eve", now=NOW)
+
+
+def test_a_user_without_a_unit_is_refused(world):
+    with pytest.raises(ExchangeError, match="without a name or a unit"):
+        world.remote(roles=["manager"]).set_users([("ann", "", 1)], now=NOW)

@@ -238,3 +238,15 @@ def test_one_spelling_of_sql_for_both():
 def test_postgres_is_imported_only_where_it_is_asked_for():
     code = "import sys, itron_core.store; sys.exit('psycopg' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("row", [(2**63, "a", b""), (1, "\ud800", b"")])
+def test_what_no_column_holds_is_a_wrong_call_and_undoes_all(store, row):
+    def put():
+        with store.write() as t:
+            t.run("INSERT INTO thing VALUES (7, 'a', NULL)")
+            t.run("INSERT INTO thing VALUES (?, ?, ?)", row)
+
+    with pytest.raises(ItronCoreError):
+        put()
+    assert count(store) == 0

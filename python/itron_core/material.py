@@ -149,6 +149,8 @@ class Page(NamedTuple):
 
 def device_id(device: str) -> bytes:
     """Return the 8 bytes that stand for an `aud` (docs/format.md, claim 3); raises InputError for anything else."""
+    if not isinstance(device, str):
+        raise InputError(f"a device of type {type(device).__name__}; wanted its aud, a str")
     if match := ERT.fullmatch(device):
         number = int(match[1])
         if number < ERT_IDS:

@@ -106,6 +106,9 @@ class PostgresStore:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeEncodeError:
+            # Its text may hold the parameter.
+            raise InputError("a text that is no Unicode; no store holds it") from None
         except self._error as error:
             # The first line: the rest may repeat parameters.
             said = (str(error) or type(error).__name__).splitlines()[0]

@@ -128,8 +128,7 @@ class _Service:
 
     async def snapshot(self, request: Request) -> Response:
         def work(bearer: Bearer, _body: Body) -> _Answer:
-            found = self._server.snapshot(bearer.tool, bearer.subject, now=self._clock())
-            _check_unit(bearer, found.unit)
+            found = self._server.snapshot(bearer.tool, bearer.subject, now=self._clock(), unit=bearer.unit)
             return _Answer([(token,) for token in found.delegations], wire.snapshot_facts(found))
 
         return await self._handle(request, "field_tool", work, gives=wire.SNAPSHOT)
@@ -326,9 +325,9 @@ def _check_unit(bearer: Bearer, unit: str) -> None:
 def _check_users(users: Sequence[tuple[str, str, int]]) -> None:
     """Refuse users that no field tool could sign in with."""
     names = [name for name, _, _ in users]
-    known = all(name and not permissions & ~EVERY_PERMISSION for name, _, permissions in users)
+    known = all(name and unit and not permissions & ~EVERY_PERMISSION for name, unit, permissions in users)
     if len(set(names)) != len(names) or not known:
-        raise InputError("a user twice, without a name, or with permissions that are none")
+        raise InputError("a user twice, without a name or a unit, or with permissions that are none")
 
 
 def _check_devices(records: Sequence[DeviceRecord]) -> None:

@@ -170,7 +170,10 @@ class SqliteStore:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+            # SQLite's reader of parameters has errors of its own; their text may hold the parameter.
+            if isinstance(error, OverflowError | UnicodeEncodeError):
+                raise InputError("a number beyond 64 bits or a text that is no Unicode; no store holds it") from None
             raise StoreError(f"the store {self._path} cannot be used: {error}") from error
 
 

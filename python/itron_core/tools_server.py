@@ -237,6 +237,7 @@ class ToolsServer:
 
     def outcomes(self, after: int, limit: int) -> OutcomePage:
         """Return what tools have reported behind the cursor `after`; a code of 801 is a use that is not to be believed."""
+        _check_cursor(after, limit)
         with self._store.read() as t:
             found = t.rows(
                 f"SELECT serial, tool, code, {OUTCOME} FROM server_outcome WHERE serial > ? ORDER BY serial LIMIT ?",  # noqa: S608
@@ -269,13 +270,19 @@ class ToolsServer:
 
     # --- The field tool's side: Exchange ---
 
-    def snapshot(self, tool: str, user: str, *, now: int) -> Snapshot:
-        """Sign in; a tool belongs to the unit of its first user."""
+    def snapshot(self, tool: str, user: str, *, now: int, unit: str | None = None) -> Snapshot:
+        """Sign in; a tool belongs to the unit of its first user. Nobody signs in whose unit is not `unit`, if one is given."""
         with self._store.write() as t:
             known = t.rows("SELECT unit, permissions FROM server_user WHERE name = ?", (user,))
             if not known:
                 raise RequestRefused("user_unknown", f"{user!r} is no user here: the security officer adds users")
-            ((unit, permissions),) = known
+            ((own, permissions),) = known
+            # Before the tool is bound to the unit: what is refused must leave nothing behind.
+            if unit not in {None, own}:
+                raise RequestRefused(
+                    "unit_mismatch", f"the bearer is of unit {unit!r}, the user of another: have a new bearer made"
+                )
+            unit = str(own)
             self._sign_in(t, tool, user, unit)
             revocations = t.rows("SELECT token FROM server_revocation")
             delegations = t.rows("SELECT token FROM server_delegation ORDER BY position")
@@ -324,8 +331,7 @@ class ToolsServer:
 
         What was used meanwhile is left out, and what was signed by a key that was rotated out since.
         """
-        if limit < 1:
-            raise InputError(f"a limit of {limit} rows; wanted 1 or more")
+        _check_cursor(after, limit)
         with self._store.write() as t:
             known = _known_tool(t, tool)
             if not 0 <= after <= known.granted:
@@ -531,6 +537,11 @@ def _check_want(want: Want) -> None:
         raise InputError(
             f"a wish for {want.token_type!r}, action {want.action!r}; wanted one of {', '.join(TOKEN_TYPES)} and an action"
         )
+
+
+def _check_cursor(after: object, limit: object) -> None:
+    if type(after) is not int or type(limit) is not int or limit < 1:
+        raise InputError(f"a cursor of {after!r}, a limit of {limit!r} rows; wanted whole numbers, and rows")
 
 
 def _check_outcome(outcome: Outcome) -> None:

@@ -17,10 +17,11 @@ __all__ = ["audit_entries", "audit_entry"]
 def audit_entry(kind: str, now: int, **facts: str | int | bytes) -> bytes:
     """Return an entry: the facts with `kind` and `at` (seconds since 1970), keys sorted, bytes as hexadecimal digits.
 
-    Raises InputError for a fact that is no text, whole number or bytes, or is named `at`.
+    Raises InputError for a fact that is no text, whole number or bytes, or is named `at`, and for a time that is none.
     """
     if "at" in facts:
         raise InputError("a fact 'at' of an audit entry; that is the time of the entry itself")
+    _check_time(now)
     whole = {name: _plain(name, value) for name, value in {**facts, "kind": kind, "at": now}.items()}
     try:
         return json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -49,6 +50,11 @@ def audit_entries(
         return [(template % row).encode() for row in zip(*texts, strict=True)]
     except UnicodeEncodeError as error:
         raise InputError(f"an audit entry with text that is no Unicode: {error}") from error
+
+
+def _check_time(now: object) -> None:
+    if not isinstance(now, int) or isinstance(now, bool) or now < 0:
+        raise InputError(f"now is {now!r}; wanted whole seconds since 1970")
 
 
 def _text(name: str, value: object) -> str:

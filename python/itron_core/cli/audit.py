@@ -11,7 +11,7 @@ import typer
 from itron_core import _files
 from itron_core.audit import verify
 from itron_core.cli import homes
-from itron_core.cli.shared import HOME, group, output
+from itron_core.cli.shared import HOME, group, output, text_of
 from itron_core.errors import AuditError
 
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ def audit_verify(
 ) -> None:
     """Verify the log of a manager or a server from its files alone."""
     folder, key, origin = homes.audit_origin(home)
+    checkpoint = None if trusted is None else text_of(trusted, "the checkpoint").encode()
     with _as_written():
-        found = verify(folder, key, origin=origin, trusted=None if trusted is None else trusted.read_bytes())
+        found = verify(folder, key, origin=origin, trusted=checkpoint)
     output.print(f"{found.size:,} entries of {origin}, root {found.root.hex()[:16]}...: all right.", markup=False)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from itron_core._rust import Keyring
 from itron_core.cli import homes
-from itron_core.cli.shared import NOW, group, member, moment, output, show
+from itron_core.cli.shared import NOW, group, member, moment, output, show, text_of
 from itron_core.levels import DeviceClass, Mode, SecurityLevel
 
 device_app = group("A simulated meter in a file.")
@@ -27,7 +27,7 @@ def device_init(
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Make a simulated device."""
-    text = keyring.read_text()
+    text = text_of(keyring, "the keyring")
     homes.make_device(
         path,
         device,

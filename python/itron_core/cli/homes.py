@@ -13,7 +13,7 @@ from itron_core._rust import Keyring
 from itron_core.audit import AuditLog
 from itron_core.cli.keys import jwk_of
 from itron_core.cli.secret_files import new_master_key, new_signer, read_sealed_master_key, signer_in
-from itron_core.cli.shared import UsageError
+from itron_core.cli.shared import UsageError, text_of
 from itron_core.device import Device
 from itron_core.field_tool import FieldTool
 from itron_core.manager import SecurityManager
@@ -45,10 +45,13 @@ __all__ = [
 ]
 
 SETTINGS = "settings.json"
+LONGEST_UTILITY = 16
 
 
 def make_manager_home(home: Path, utility: str, now: int) -> SecurityManager:
     """Make the folder of a security manager: root and issuing key, master key, log key, and an empty store."""
+    if not utility.isascii() or not 0 < len(utility) <= LONGEST_UTILITY:
+        raise UsageError(f"a utility {utility!r}", f"wanted 1 to {LONGEST_UTILITY} ASCII characters")
     _make(home, {"party": "manager", "utility": utility})
     for name in ("root", "issuer", "log"):
         new_signer(home / f"{name}.pem")
@@ -85,11 +88,12 @@ def rotate_key(home: Path, now: int, overlap: int) -> LocalSigner:
 
 def make_server_home(home: Path, keyring: Path) -> None:
     """Make the folder of a tools server that trusts the roots of a JWK set."""
-    Keyring.from_jwks(keyring.read_text())
+    roots = text_of(keyring, "the keyring")
+    Keyring.from_jwks(roots)
     _make(home, {"party": "server"})
     for name in ("log", "bearers"):
         new_signer(home / f"{name}.pem")
-    (home / "keyring.jwks").write_text(keyring.read_text())
+    (home / "keyring.jwks").write_text(roots)
 
 
 def server(home: Path) -> ToolsServer:
@@ -124,9 +128,10 @@ def reached(server_at: str, bearer: Path | None, ca: Path | None) -> Iterator[To
 
 def make_field_home(home: Path, tool: str, keyring: Path) -> None:
     """Make the folder of a field tool that trusts the roots of a JWK set."""
-    Keyring.from_jwks(keyring.read_text())
+    roots = text_of(keyring, "the keyring")
+    Keyring.from_jwks(roots)
     _make(home, {"party": "field", "tool": tool})
-    (home / "keyring.jwks").write_text(keyring.read_text())
+    (home / "keyring.jwks").write_text(roots)
 
 
 def field_tool(home: Path) -> FieldTool:
@@ -137,6 +142,8 @@ def field_tool(home: Path) -> FieldTool:
 
 def audit_origin(home: Path) -> tuple[Path, Any, str]:
     """Return the folder of a party's log, its public key and its name."""
+    if not (home / "log.pem").exists():
+        raise UsageError(f"{home} has no audit log", "name the folder of a manager or a server")
     return home / "log", _signer(home, "log").public_key, _origin(home)
 
 

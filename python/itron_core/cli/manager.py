@@ -193,5 +193,9 @@ def _record(row: dict[str, Any]) -> DeviceRecord:
             ISO_FLAGS[str(row.get("level_verified", "true")).lower()],
             int(row.get("epoch") or 0),
         )
-    except (KeyError, ValueError) as error:
+    except KeyError as error:
+        raise _files.UnreadableError(
+            f"a row of devices cannot be read: {error}; wanted device, unit, device_class, and level_verified true or false"
+        ) from error
+    except ValueError as error:
         raise _files.UnreadableError(f"a row of devices cannot be read: {error}") from error

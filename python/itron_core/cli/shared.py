@@ -167,6 +167,16 @@ def rows_to(target: str | None, named: FileFormat | None) -> Iterator[Any]:
             yield write
 
 
+def text_of(path: Path, what: str) -> str:
+    """Read a text; raises UnreadableError, which names the file."""
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise _files.UnreadableError(f"{what} {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise _files.UnreadableError(f"{what} {path} is no text in UTF-8") from error
+
+
 def read_keyring(paths: list[Path]) -> Keyring:
     """Read a JWK set, or PEM files."""
     sets = [path for path in paths if path.suffix.lower() in {".jwks", ".json"}]

@@ -154,7 +154,8 @@ def check_records(records: object, asked: Collection[str], unit: str) -> list[De
 
 def _check_record(record: DeviceRecord, unit: str) -> None:
     numbers = (record.device_class, record.mode, record.security_level, record.epoch)
-    if record.unit != unit or not all(_is_number(number) for number in numbers) or record.level_verified not in {0, 1}:
+    # A set would want to hash what a server may have answered.
+    if record.unit != unit or not all(map(_is_number, numbers)) or record.level_verified not in (0, 1):
         _refuse(f"a record of {record.device} that is not of unit {unit!r}, or not of its types")
     known = (
         record.device_class in DeviceClass._value2member_map_

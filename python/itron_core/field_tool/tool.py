@@ -125,8 +125,8 @@ class FieldTool:
         return codes
 
     def _syncing(self, exchange: Exchange, now: int, page: int) -> Sync:
-        if page < 1:
-            raise InputError(f"pages of {page} rows; wanted 1 or more")
+        if type(page) is not int or page < 1:
+            raise InputError(f"pages of {page!r} rows; wanted 1 or more")
         return Sync(self._store, self._journal, self._keyring, exchange, now=now, page=page)
 
     # --- Request Commands and Current Commands ---
@@ -138,7 +138,7 @@ class FieldTool:
         """
         if token_type not in TOKEN_TYPES:
             raise InputError(f"material of type {token_type!r}; wanted one of {', '.join(TOKEN_TYPES)}")
-        wanted = [Action(action) for action in actions]
+        wanted = [_action(action) for action in actions]
         return self._want([(device, token_type, action) for device in devices for action in wanted], devices, now)[0]
 
     def request_missing(self, plan: Sequence[tuple[str, Action]], results: RouteResults, *, now: int) -> int:
@@ -149,9 +149,9 @@ class FieldTool:
         missing = results["missing"].to_pylist()
         if len(missing) != len(plan):
             raise InputError(f"{len(missing)} results for a plan of {len(plan)} rows; wanted those of its preflight")
+        rows = _rows(plan)
         with self._store.read() as t:
-            known, limited = known_of(t, plan), limits_of(self._options, state_of(t))
-        rows = [(device, Action(action)) for device, action in plan]
+            known, limited = known_of(t, rows), limits_of(self._options, state_of(t))
         return self._want(missing_wants(rows, missing, known, limited), [device for device, _ in plan], now)[0]
 
     def add_devices(self, devices: Iterable[str], *, now: int) -> int:
@@ -191,11 +191,11 @@ class FieldTool:
         `key_exchange` says that the tool can exchange keys with the devices, which a switch of mode wants. A device of
         which no sync has told is refused as unreadable (1005).
         """
+        rows = _rows(plan)
         with self._store.read() as t:
             state = state_of(t)
             moment = moment_of(state, now)
             trust = trust_at(t, self._keyring, state, moment)
-            rows = [(device, Action(action)) for device, action in plan]
             made = decided(t, rows, state, trust, moment=moment, options=self._options, key_exchange=key_exchange)
         return made.results
 
@@ -228,7 +228,7 @@ class FieldTool:
             level=level,
             settings=settings,
         )
-        return work.run(Action(action))
+        return work.run(_action(action))
 
     # --- Inside ---
 
@@ -269,6 +269,23 @@ _OPEN_WANTS = """
         WHERE m.device = w.device AND m.token_type = w.token_type AND (m.actions & w.action_bit) <> 0
     )
 """
+
+
+def _action(action: object) -> Action:
+    if isinstance(action, int) and action in Action._value2member_map_:
+        return Action(action)
+    raise InputError(f"{action!r} is no action; wanted an Action")
+
+
+def _rows(plan: Sequence[tuple[str, Action]]) -> list[tuple[str, Action]]:
+    try:
+        pairs = [(device, action) for device, action in plan]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a plan of {type(plan).__name__}; wanted pairs of a device and an action") from error
+    for device, _ in pairs:
+        if not isinstance(device, str):
+            raise InputError(f"a device of type {type(device).__name__} in a plan; wanted its aud, a str")
+    return [(device, _action(action)) for device, action in pairs]
 
 
 def _names(t: Transaction) -> list[str]:

@@ -1,0 +1,101 @@
+"""Calls of the parties that cannot be made: they raise what the package raises, and leave nothing behind."""
+
+import pytest
+
+from itron_core import Action, ExchangeError, FieldTool, InputError, ItronCoreError, Keyring, KeyringEntry, LocalSigner
+from itron_core.audit import audit_entry
+from itron_core.field_tool.answers import check_records
+from itron_core.manager import SecurityManager
+from itron_core.material import DeviceRecord, device_id
+from itron_core.store import open_store
+from itron_core.tools_server import ToolsServer
+
+NOW = 1_800_000_000
+SIGNER = LocalSigner.generate()
+RING = Keyring([KeyringEntry(SIGNER.public_key)])
+
+
+@pytest.fixture
+def tool(tmp_path):
+    return FieldTool(open_store(tmp_path / "tool"), RING, "t1")
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = ToolsServer(open_store(tmp_path / "server"), RING)
+    server.set_users([("ann", "gas", 31)], now=NOW)
+    server.snapshot("t1", "ann", now=NOW)
+    return server
+
+
+@pytest.mark.parametrize("action", [99, -1, None, "read_endpoint", 1.0, []])
+def test_an_action_is_an_action(tool, action):
+    for call in (
+        lambda: tool.work("ert:1", action, lambda _message: None, now=NOW),
+        lambda: tool.preflight([("ert:1", action)], now=NOW),
+        lambda: tool.request_commands(["ert:1"], token_type="secure_command", actions=[action], now=NOW),
+    ):
+        with pytest.raises(InputError, match="no action"):
+            call()
+    assert tool.current_commands(now=NOW) == []
+
+
+@pytest.mark.parametrize("plan", [None, 5, [None], [("ert:1",)], ["abc"], [(5, Action.READ_ENDPOINT)]])
+def test_a_plan_is_pairs_of_a_device_and_an_action(tool, plan):
+    with pytest.raises(InputError, match="plan"):
+        tool.preflight(plan, now=NOW)
+
+
+@pytest.mark.parametrize("device", [None, 5, b"ert:1", ["ert:1"]])
+def test_a_device_is_a_text(tool, device):
+    for call in (
+        lambda: device_id(device),
+        lambda: tool.work(device, Action.READ_ENDPOINT, lambda _message: None, now=NOW),
+    ):
+        with pytest.raises(InputError, match="wanted its aud"):
+            call()
+
+
+@pytest.mark.parametrize("number", [None, "1", 1.5, True, float("nan")])
+def test_cursors_limits_and_pages_are_whole_numbers(tool, server, number):
+    for call in (
+        lambda: server.material("t1", number, 5, now=NOW),
+        lambda: server.material("t1", 0, number, now=NOW),
+        lambda: server.outcomes(number, 5),
+        lambda: server.outcomes(0, number),
+        lambda: tool.sync(server, "ann", now=NOW, page=number),
+    ):
+        with pytest.raises(InputError):
+            call()
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_outcomes_are_asked_for_by_rows(server, limit):
+    with pytest.raises(InputError, match="limit"):
+        server.outcomes(0, limit)
+
+
+@pytest.mark.parametrize("now", [None, "x", -1, 1.5, True, [NOW]])
+def test_no_entry_of_the_audit_log_has_a_time_that_is_none(tmp_path, server, now):
+    manager = SecurityManager(open_store(tmp_path / "manager"), SIGNER)
+    for call in (
+        lambda: audit_entry("sign_in", now),
+        lambda: server.set_users([], now=now),
+        lambda: manager.set_role("officer", 31, officer=True, now=now),
+    ):
+        with pytest.raises(InputError):
+            call()
+    assert server.snapshot("t1", "ann", now=NOW).permissions == 31
+
+
+def test_what_a_store_cannot_hold_is_a_wrong_call(server):
+    for wrong in (2**63, "\ud800"):
+        with pytest.raises(ItronCoreError):
+            server.set_users([(wrong, "gas", 1)], now=NOW)
+    assert server.snapshot("t1", "ann", now=NOW).user == "ann"
+
+
+@pytest.mark.parametrize("flag", [[], {}, set(), 2, None, "1"])
+def test_a_record_s_flag_of_any_type_is_refused_as_the_server_s(flag):
+    with pytest.raises(ExchangeError):
+        check_records([DeviceRecord("ert:1", "gas", 1, 0, 1, flag, 0)], ["ert:1"], "gas")
