@@ -19,8 +19,8 @@ BOUNDARY = ROOT / "rust" / "py" / "src"
 
 # What a module may import of the package; what is not listed may import nothing of it.
 ARROWS = {
-    "audit": {"_rust", "errors", "issuing"},
-    "authority": {"_rust", "audit", "errors", "issuing", "journal", "store"},
+    "audit": {"_rust", "arguments", "errors", "issuing"},
+    "authority": {"_rust", "arguments", "audit", "errors", "issuing", "journal", "store"},
     "cli": {
         *(
             "_files",
@@ -39,13 +39,15 @@ ARROWS = {
         *("remote", "service"),
     }
     | {"__init__"},
+    "arguments": {"errors"},
     "bearers": {"_rust", "errors", "issuing"},
     "confirmations": {
         *("audit", "errors", "journal", "levels", "lots", "material", "requests", "store", "tools_server"),
     },
     "eligibility": {"errors", "levels", "material", "policy"},
     "errors": {"levels"},
-    "field_tool": {"_rust", "audit", "device", "errors", "intake", "journal", "levels", "material", "policy"}
+    "field_tool": {"_rust", "arguments", "audit", "device", "errors", "intake", "journal", "levels", "material"}
+    | {"policy"}
     | {"routes", "store", "tools_server"},
     "hsm": {"_rust", "errors", "levels", "material"},
     "intake": {"_rust", "errors", "levels", "material"},
@@ -57,7 +59,18 @@ ARROWS = {
     "ledger": {"levels", "store"},
     "lots": {"packed", "store"},
     "manager": {
-        *("_rust", "audit", "authority", "confirmations", "eligibility", "errors", "issuance", "issuing", "journal"),
+        *(
+            "_rust",
+            "arguments",
+            "audit",
+            "authority",
+            "confirmations",
+            "eligibility",
+            "errors",
+            "issuance",
+            "issuing",
+            "journal",
+        ),
         *("levels", "lots", "material", "requests", "store", "tools_server"),
     },
     "material": {"errors", "levels"},
@@ -69,6 +82,7 @@ ARROWS = {
     "store": {"errors", "postgres"},
     "tools_server": {
         "_rust",
+        "arguments",
         "audit",
         "errors",
         "intake",

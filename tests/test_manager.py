@@ -350,6 +350,27 @@ def test_a_capped_request_keeps_nothing_else_back(store):
         lower.issue(now=NOW + 2_000)
 
 
+@pytest.mark.parametrize("person", ["olga", "otto"])
+def test_who_may_no_longer_ask_or_approve_has_nothing_issued(manager, person):
+    asked = disconnect(manager, DEVICES)
+    manager.approve(asked.id, "otto", now=NOW)
+    reads = manager.request(
+        "otto" if person == "olga" else "olga", DEVICES, token_type="reading_key", actions=1, now=NOW
+    )
+    manager.reject(reads.id, "otto", now=NOW)
+    manager.set_role("reader", Permission.READ_ENDPOINTS, officer=True, now=NOW)
+    manager.set_user(person, "reader", "gas", now=NOW)
+    with pytest.raises(RequestRefused, match="permission_denied"):
+        manager.issue(now=NOW)
+    manager.set_user(person, "worker", "gas", now=NOW)
+    with pytest.raises(RequestRefused, match="not_an_officer"):
+        manager.issue(now=NOW)
+    assert issued(manager) == []
+    assert kinds(manager).count("critical_refused") >= 1
+    manager.set_user(person, "officer", "gas", now=NOW)
+    assert manager.issue(now=NOW).issued == len(DEVICES)
+
+
 def test_one_request_can_be_issued_alone(manager):
     first, second = disconnect(manager), disconnect(manager, DEVICES[1:2])
     assert manager.issue(now=NOW, request_id=second.id) == ([2], 1, [])

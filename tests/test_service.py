@@ -933,6 +933,27 @@ def test_callers_at_once_are_all_answered(world):
     assert found == {number: number % 10 + 1 for number in range(24)}
 
 
+def test_slow_bodies_of_one_bearer_hold_up_nobody_else(tmp_path):
+    store = open_store(tmp_path / "server.db")
+    server = ToolsServer(store, keyring())
+    server.set_users([("ann", "gas", ALL), ("bob", "gas", ALL)], now=NOW)
+    limits = ServiceLimits(body_seconds=600)
+    running = Running(create_app(server, bearer_key=PEOPLE.public_key, clock=lambda: NOW, limits=limits))
+    head = f"POST /v1/wants HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer()}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    slow = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(2 * limits.at_once)]
+    for connection in slow:
+        connection.sendall(head.encode())
+    # A wait here would be of ten minutes.
+    other = connect(running.url, bearer(subject="bob", tool="t2"), timeout=30)
+    assert [other.snapshot("t2", "bob", now=NOW).user for _ in range(20)] == ["bob"] * 20
+    for connection in slow:
+        connection.close()
+    assert connect(running.url, bearer(), timeout=30).snapshot("t1", "ann", now=NOW).user == "ann"
+    running.stop()
+    store.close()
+
+
 # --- Servers that lie ---
 
 

@@ -243,6 +243,9 @@ def test_a_user_who_is_taken_away_is_refused(server):
         server.snapshot(tool, "ann", now=NOW)
     server.receive("ism", page(material()), now=NOW)
     server.request(tool, wants(), now=NOW)
+    with pytest.raises(RequestRefused, match="user_unknown"):
+        held(server, tool)
+    server.snapshot(tool, "bob", now=NOW)
     assert held(server, tool) == []
 
 
@@ -283,9 +286,10 @@ def test_a_number_stands_for_one_thing(server):
 
 def test_cursors_and_numbers_out_of_order_are_refused(server):
     tool = signed_in(server)
-    for after in [-1, 1]:
-        with pytest.raises(RequestRefused, match="cursor_unknown"):
-            server.material(tool, after, 10, now=NOW)
+    with pytest.raises(RequestRefused, match="cursor_unknown"):
+        server.material(tool, 1, 10, now=NOW)
+    with pytest.raises(InputError):
+        server.material(tool, -1, 10, now=NOW)
     with pytest.raises(RequestRefused, match="number_skipped"):
         server.request(tool, wants(start=2), now=NOW)
     with pytest.raises(RequestRefused, match="number_skipped"):

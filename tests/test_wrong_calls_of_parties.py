@@ -1,8 +1,20 @@
 """Calls of the parties that cannot be made: they raise what the package raises, and leave nothing behind."""
 
+from contextlib import suppress
+
 import pytest
 
-from itron_core import Action, ExchangeError, FieldTool, InputError, ItronCoreError, Keyring, KeyringEntry, LocalSigner
+from itron_core import (
+    Action,
+    ExchangeError,
+    FieldTool,
+    InputError,
+    ItronCoreError,
+    Keyring,
+    KeyringEntry,
+    LocalSigner,
+    RequestRefused,
+)
 from itron_core.audit import audit_entry
 from itron_core.field_tool.answers import check_records
 from itron_core.manager import SecurityManager
@@ -99,3 +111,88 @@ def test_what_a_store_cannot_hold_is_a_wrong_call(server):
 def test_a_record_s_flag_of_any_type_is_refused_as_the_server_s(flag):
     with pytest.raises(ExchangeError):
         check_records([DeviceRecord("ert:1", "gas", 1, 0, 1, flag, 0)], ["ert:1"], "gas")
+
+
+WRONG = [None, "x", b"x", 1.5, float("nan"), True, -1, 2**64, [], {}, "\ud800"]
+GOOD = {
+    "officer": "olga",
+    "devices": ["ert:1"],
+    "token_type": "secure_command",
+    "actions": Action.OPEN_SESSION,
+    "now": NOW,
+    "argument": "",
+    "session_seconds": 600,
+    "lifetime": 60,
+    "subject": None,
+    "key": None,
+}
+
+
+@pytest.fixture
+def manager(tmp_path):
+    manager = SecurityManager(open_store(tmp_path / "manager"), SIGNER)
+    manager.set_role("officer", 31, officer=True, now=NOW)
+    manager.set_user("olga", "officer", "gas", now=NOW)
+    manager.set_devices([DeviceRecord("ert:1", "gas", 1, 0, 2)], now=NOW)
+    return manager
+
+
+def works_or_is_refused(call):
+    with suppress(ItronCoreError):
+        call()
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@pytest.mark.parametrize("name", GOOD)
+def test_a_request_of_wrong_types_is_refused(manager, name, wrong):
+    works_or_is_refused(lambda: manager.request(**{**GOOD, name: wrong}))
+    assert manager.request(**GOOD).rows == 1
+    assert manager.issue(now=NOW).issued >= 1
+
+
+@pytest.mark.parametrize("devices", [[None], ["ert:1", 5], [b"ert:1"], [[]]], ids=repr)
+def test_a_device_of_a_request_is_a_text(manager, devices):
+    with pytest.raises(InputError, match=r"row \d is .*; wanted its aud"):
+        manager.request(**{**GOOD, "devices": devices})
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_people_devices_and_pages_of_wrong_types_are_refused(manager, wrong):
+    record = DeviceRecord("ert:1", "gas", 1, 0, 2)
+    for call in (
+        lambda: manager.set_role(wrong, 31, now=NOW),
+        lambda: manager.set_role("r", wrong, now=NOW),
+        lambda: manager.set_user(wrong, "officer", "gas", now=NOW),
+        lambda: manager.set_user("u", wrong, "gas", now=NOW),
+        lambda: manager.set_user("u", "officer", wrong, now=NOW),
+        *(
+            lambda name=name: manager.set_devices([record._replace(**{name: wrong})], now=NOW)
+            for name in record._fields
+        ),
+        lambda: manager.materials(wrong, 5),
+        lambda: manager.materials(0, wrong),
+        lambda: manager.issue(now=wrong),
+        lambda: manager.issue(now=NOW, request_id=wrong),
+        lambda: manager.approve(wrong, "olga", now=NOW),
+        lambda: manager.reject(1, wrong, now=NOW),
+        lambda: manager.requests(state=wrong),
+        lambda: manager.set_devices([record], pending_level=wrong, now=NOW),
+        lambda: manager.revoke(devices={"ert:1": (wrong, 0, 0)}, now=NOW),
+        lambda: manager.revoke(issuers=[wrong], now=NOW),
+        lambda: manager.snapshot(now=wrong),
+        lambda: manager.keyring(now=wrong),
+    ):
+        works_or_is_refused(call)
+
+
+def test_nobody_is_without_a_name_or_a_unit(manager):
+    for name, unit in (("", "gas"), ("ann", "")):
+        with pytest.raises(InputError, match="not empty"):
+            manager.set_user(name, "officer", unit, now=NOW)
+
+
+def test_a_user_that_was_taken_away_fetches_no_more(server):
+    assert server.material("t1", 0, 5, now=NOW).rows == []
+    server.set_users([("bob", "gas", 31)], now=NOW)
+    with pytest.raises(RequestRefused, match="user_unknown"):
+        server.material("t1", 0, 5, now=NOW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from itron_core._rust import Keyring, KeyringEntry, Revocations
+from itron_core.arguments import whole
 from itron_core.audit import audit_entry
 from itron_core.errors import InputError
 from itron_core.issuing import issue_delegation, issue_revocations
@@ -59,9 +60,8 @@ class Authority:
         """
         if self._root is None:
             raise InputError("a rotation without a root key; give the manager root=, the key that delegates")
-        if overlap < 0:
-            raise InputError(f"an overlap of {overlap} s; wanted 0 or more")
-        until, kid = now + lifetime, signer.public_key.kid
+        whole("overlap", overlap)
+        until, kid = whole("now", now) + whole("lifetime", lifetime, 1), signer.public_key.kid
         with self._store.read() as t:
             begun = t.rows("SELECT valid_from FROM manager_key WHERE kid = ? AND valid_until > ?", (kid, now))
         valid_from = min([valid_from, *(start for (start,) in begun)])
@@ -139,6 +139,7 @@ class Authority:
 
     def snapshot(self, signer: Signer, *, now: int, lifetime: int) -> bytes:
         """Return a signed snapshot of all that is revoked; its version is one more than that of the last."""
+        until = whole("now", now) + whole("lifetime", lifetime, 1)
         with self._store.write() as t:
             version = 1 + sum(version for (version,) in t.rows("SELECT version FROM manager_snapshot"))
             t.run("DELETE FROM manager_snapshot")
@@ -151,9 +152,9 @@ class Authority:
                 },
                 tokens=[(bytes(kid), bytes(cti)) for kid, cti in t.rows("SELECT kid, cti FROM manager_revoked_token")],
                 version=version,
-                expires_at=now + lifetime,
+                expires_at=until,
             )
-            self._journal.write(t, [audit_entry("snapshot", now, version=version, expires_at=now + lifetime)])
+            self._journal.write(t, [audit_entry("snapshot", now, version=version, expires_at=until)])
         self._journal.publish()
         return issue_revocations(listed, self._root or signer, issuer=self._issuer, now=now)
 

@@ -39,6 +39,8 @@ def check_kind(token_type: str, actions: Sequence[Action], argument: str) -> Non
     """Raise InputError for a type that is none, a command of several actions, or an argument where none belongs."""
     if token_type not in TOKEN_TYPES:
         raise InputError(f"a request for {token_type!r}; wanted one of {', '.join(TOKEN_TYPES)}")
+    if not isinstance(argument, str):
+        raise InputError(f"an argument of type {type(argument).__name__}; wanted a str")
     if not actions or (token_type == "secure_command" and len(actions) != 1):
         raise InputError(f"a request for {len(actions)} actions; wanted one for a command, one or more for the others")
     sets_level = token_type == "secure_command" and actions[0] is Action.SET_SECURITY_LEVEL

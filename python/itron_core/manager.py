@@ -6,12 +6,13 @@ whatever crashes. Private keys are never in the store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from itron_core._rust import prepare_tokens
+from itron_core.arguments import text, whole
 from itron_core.audit import audit_entry
 from itron_core.authority import Authority
 from itron_core.confirmations import check_page, learn
@@ -48,7 +49,7 @@ from itron_core.requests import (
 from itron_core.store import rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from itron_core._rust import Keyring, MasterKey
     from itron_core.audit import AuditLog
@@ -149,7 +150,8 @@ class SecurityManager:
 
     def set_role(self, name: str, permissions: Permission | int, *, officer: bool = False, now: int) -> None:
         """Add or change a role; those of officers may request. Raises InputError for a permission that is none."""
-        if not 0 <= int(permissions) <= ALL_PERMISSIONS:
+        text("name", name)
+        if whole("permissions", permissions) > ALL_PERMISSIONS:
             raise InputError(f"permissions {int(permissions):#x} of role {name!r}; wanted a bit set of Permission")
         with self._audited() as t:
             t.run(
@@ -161,6 +163,8 @@ class SecurityManager:
 
     def set_user(self, name: str, role: str, unit: str, *, now: int) -> None:
         """Add or change a person: a role that exists, a business unit. Raises RequestRefused (`role_unknown`)."""
+        text("name", name)
+        text("unit", unit)
         with self._audited() as t:
             if not t.rows("SELECT 1 FROM manager_role WHERE name = ?", (role,)):
                 raise RequestRefused("role_unknown", f"{role!r} is no role: add it first with set_role")
@@ -241,9 +245,9 @@ class SecurityManager:
         `permission_denied`), for more than the cap could ever let pass (`critical_cap`), and for another request under a
         key that was used (`key_reused`).
         """
-        if isinstance(devices, str):
-            raise InputError(f"devices {devices!r}; wanted a sequence of devices")
-        scope = 1 << actions if isinstance(actions, Action) else int(actions)
+        whole("now", now)
+        names = _names(devices)
+        scope = 1 << actions if isinstance(actions, Action) else whole("actions", actions)
         wanted_actions = actions_of(scope)
         check_kind(token_type, wanted_actions, argument)
         session = session_of(token_type, wanted_actions, session_seconds)
@@ -257,10 +261,10 @@ class SecurityManager:
         with self._audited(now if critical else None, **facts) as t:
             unit, permissions = officer_of(t, officer)
             check_permitted(officer, wanted, permissions)
-            content = content_of_request(wanted, devices)
+            content = content_of_request(wanted, names)
             if (first := answered(t, officer, key, content)) is not None:
                 return first
-            taken, refused = sorted_out(devices, self._known(t, devices, unit), scope)
+            taken, refused = sorted_out(names, self._known(t, names, unit), scope)
             state = first_state(t, self._limits, officer, len(taken), now) if critical else APPROVED
             number = add_request(t, officer, unit, wanted, taken=taken, state=state, now=now)
             counts = {"count": len(taken), "refused": len(refused)}
@@ -307,10 +311,12 @@ class SecurityManager:
         """Issue everything that is approved, or one request, and finish what a crash has left under the same numbers.
 
         What cannot be issued does not keep back the rest; then it raises: RequestRefused where the cap leaves no room
-        (`critical_cap`, with the time when there is), or where the one request is not approved (`not_approved`);
+        (`critical_cap`, with the time when there is), where who asked or approved may no longer (`permission_denied`,
+        `not_an_officer`: reject it), or where the one request is not approved (`not_approved`);
         InputError for a key without delegation, or reading keys without a master key. What the signer raises passes
         through. In each case the same call goes on later.
         """
+        whole("now", now)
         refused: list[tuple[str, str]] = []
         problem: RequestRefused | InputError | None = None
         for number in self._to_allot(request_id):
@@ -333,8 +339,8 @@ class SecurityManager:
 
     def materials(self, after: int, limit: int) -> Page:
         """Return what was issued behind the cursor `after`; raises InputError for a cursor below 0 or a limit below 1."""
-        if after < 0 or limit < 1:
-            raise InputError(f"materials behind {after}, {limit} rows; wanted a cursor from 0 up and 1 row or more")
+        whole("after", after)
+        whole("limit", limit, 1)
         with self._store.read() as t:
             end = last_serial(t)
             last = min(after + limit, end)
@@ -472,8 +478,7 @@ class SecurityManager:
 
     def _try_out(self, wanted: Wanted, now: int) -> None:
         """Raise InputError for what the issuing would refuse: it must not be found when numbers are allotted."""
-        if not 1 <= wanted.lifetime <= LONGEST_LIFETIME:
-            raise InputError(f"a lifetime of {wanted.lifetime} s; wanted 1 to {LONGEST_LIFETIME}")
+        whole("lifetime", wanted.lifetime, 1, LONGEST_LIFETIME)
         columns = columns_of(wanted, Lot(0, 0, 1, ["ert:0"], [0], [1]), now)
         if wanted.token_type == "reading_key":
             columns |= {"kdf": [1], "key_version": [1], "check_value": [bytes(4)]}
@@ -499,16 +504,22 @@ class SecurityManager:
     def _allot(self, number: int, now: int) -> list[tuple[str, str]]:
         """Let a request be issued: its issue time and its first numbers are committed before anything is signed."""
         with self._audited(now, request=number) as t:
-            found = t.rows("SELECT critical, size FROM manager_request WHERE id = ? AND state = ?", (number, APPROVED))
+            found = t.rows(
+                "SELECT critical, size, officer, approver FROM manager_request WHERE id = ? AND state = ?",
+                (number, APPROVED),
+            )
             if not found:
                 return []
-            ((critical, size),) = found
+            ((critical, size, *people),) = found
+            asked = asked_of(t, number)
+            for person in filter(None, people):
+                check_permitted(person, asked.wanted, officer_of(t, person)[1])
             self._authority.check_delegated(t, self._signer, now=now)
             if critical:
                 check_cap(t, self._limits, number, size, now)
             t.run("UPDATE manager_request SET state = ?, allotted_at = ? WHERE id = ?", (ALLOTTED, now, number))
             first = open_places(t, number)[:1]
-            return [lost for place in first for lost in numbered(t, self._journal, asked_of(t, number), place, now)[1]]
+            return [lost for place in first for lost in numbered(t, self._journal, asked, place, now)[1]]
 
     def _to_sign(self, request_id: int | None) -> list[int]:
         one, parameters = ("", ()) if request_id is None else (" AND id = ?", (request_id,))
@@ -557,6 +568,16 @@ class SecurityManager:
         return len(page.rows) - len(refused)
 
 
+def _names(devices: object) -> list[str]:
+    if isinstance(devices, str | bytes) or not isinstance(devices, Iterable):
+        raise InputError(f"devices: {devices!r:.100}; wanted a sequence of devices")
+    names = list(devices)
+    for row, name in enumerate(names):
+        if not isinstance(name, str):
+            raise InputError(f"devices: row {row} is {type(name).__name__}; wanted its aud, a str")
+    return names
+
+
 def _is_device(device: object) -> bool:
     try:
         return isinstance(device, str) and bool(device_id(device))
@@ -567,12 +588,14 @@ def _is_device(device: object) -> bool:
 def _checked(record: DeviceRecord) -> tuple[Any, ...]:
     """Return a record as a row; raises InputError for one that is none."""
     device_id(record.device)
+    text(f"the unit of {record.device}", record.unit)
+    whole(f"the epoch of {record.device}", record.epoch, 0, EPOCHS - 1)
+    verified: object = record.level_verified
+    whole(f"level_verified of {record.device}", int(verified) if isinstance(verified, bool) else verified, 0, 1)
     try:
         numbers = DeviceClass(record.device_class), Mode(record.mode), SecurityLevel(record.security_level)
     except ValueError as error:
         raise InputError(f"device {record.device}: {error}") from error
-    if not 0 <= record.epoch < EPOCHS:
-        raise InputError(f"device {record.device}: an epoch of {record.epoch}; wanted 0 to 2^32 - 1")
     return record.device, record.unit, *map(int, numbers), int(record.level_verified), int(record.epoch)
 
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, NamedTuple
+from weakref import WeakValueDictionary
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -123,6 +124,8 @@ class _Service:
     def __init__(self, server: ToolsServer, bearers: Bearers, clock: Callable[[], int], limits: ServiceLimits) -> None:
         self._server, self._bearers, self._clock, self._limits = server, bearers, clock, limits
         self._places = asyncio.Semaphore(limits.at_once)
+        # As long as somebody holds or awaits it.
+        self._callers: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     # --- The field tool's side: the tool and its user are those of the bearer ---
 
@@ -250,11 +253,15 @@ class _Service:
             bearer = self._let_in(request, role)
             to = _accepted(request) if gives else "json"
             of = _sent(request) if takes else "json"
-            async with self._places:
+            async with self._alone(bearer), self._places:
                 body = await self._body(request) if takes else b""
                 return await run_in_threadpool(self._worked, work, bearer, (takes, body, of), (gives, to))
         except Exception as error:  # noqa: BLE001  # whatever it is, it is answered
             return _answer_to(_problem_of(error, request))
+
+    def _alone(self, bearer: Bearer) -> asyncio.Lock:
+        """Let a bearer's calls come one after the other: one that sends slowly takes one place of all, not every one."""
+        return self._callers.setdefault((bearer.subject, bearer.tool), asyncio.Lock())
 
     def _worked(
         self,

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from itron_core._rust import Revocations, verify_tokens
+from itron_core.arguments import whole
 from itron_core.audit import audit_entry
 from itron_core.errors import ExchangeError, InputError, RequestRefused, TokenRefused
 from itron_core.intake import TOKEN_TYPES, judged, ring_at
@@ -187,7 +188,7 @@ class ToolsServer:
 
     def set_users(self, users: Iterable[tuple[str, str, int]], *, now: int) -> None:
         """Replace all users: name, business unit, permissions (a bit set)."""
-        rows = [(name, unit, int(permissions)) for name, unit, permissions in users]
+        rows = [(name, unit, whole("permissions", permissions)) for name, unit, permissions in users]
         with self._store.write() as t:
             t.run("DELETE FROM server_user")
             t.run_many("INSERT INTO server_user VALUES (?, ?, ?)", rows)
@@ -237,7 +238,8 @@ class ToolsServer:
 
     def outcomes(self, after: int, limit: int) -> OutcomePage:
         """Return what tools have reported behind the cursor `after`; a code of 801 is a use that is not to be believed."""
-        _check_cursor(after, limit)
+        whole("after", after)
+        whole("limit", limit, 1)
         with self._store.read() as t:
             found = t.rows(
                 f"SELECT serial, tool, code, {OUTCOME} FROM server_outcome WHERE serial > ? ORDER BY serial LIMIT ?",  # noqa: S608
@@ -282,8 +284,7 @@ class ToolsServer:
                 raise RequestRefused(
                     "unit_mismatch", f"the bearer is of unit {unit!r}, the user of another: have a new bearer made"
                 )
-            unit = str(own)
-            self._sign_in(t, tool, user, unit)
+            self._sign_in(t, tool, user, own)
             revocations = t.rows("SELECT token FROM server_revocation")
             delegations = t.rows("SELECT token FROM server_delegation ORDER BY position")
             known_tool = _known_tool(t, tool)
@@ -291,7 +292,7 @@ class ToolsServer:
         self._journal.publish()
         return Snapshot(
             user=user,
-            unit=unit,
+            unit=own,
             permissions=permissions,
             revocations=bytes(revocations[0][0]) if revocations else None,
             delegations=tuple(bytes(token) for (token,) in delegations),
@@ -331,10 +332,12 @@ class ToolsServer:
 
         What was used meanwhile is left out, and what was signed by a key that was rotated out since.
         """
-        _check_cursor(after, limit)
+        whole("limit", limit, 1)
         with self._store.write() as t:
             known = _known_tool(t, tool)
-            if not 0 <= after <= known.granted:
+            if not t.rows("SELECT 1 FROM server_user WHERE name = ? AND unit = ?", (known.name, known.unit)):
+                raise RequestRefused("user_unknown", f"{known.name!r} is no user here any more: sign in as another")
+            if whole("after", after) > known.granted:
                 raise RequestRefused(
                     "cursor_unknown",
                     f"cursor {after} of {tool!r}, which has been granted {known.granted}: start from 0",
@@ -537,11 +540,6 @@ def _check_want(want: Want) -> None:
         raise InputError(
             f"a wish for {want.token_type!r}, action {want.action!r}; wanted one of {', '.join(TOKEN_TYPES)} and an action"
         )
-
-
-def _check_cursor(after: object, limit: object) -> None:
-    if type(after) is not int or type(limit) is not int or limit < 1:
-        raise InputError(f"a cursor of {after!r}, a limit of {limit!r} rows; wanted whole numbers, and rows")
 
 
 def _check_outcome(outcome: Outcome) -> None:

@@ -6,6 +6,7 @@ import json
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
+from itron_core.arguments import whole
 from itron_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ def audit_entry(kind: str, now: int, **facts: str | int | bytes) -> bytes:
     """
     if "at" in facts:
         raise InputError("a fact 'at' of an audit entry; that is the time of the entry itself")
-    _check_time(now)
-    whole = {name: _plain(name, value) for name, value in {**facts, "kind": kind, "at": now}.items()}
+    whole("now", now)
+    plain = {name: _plain(name, value) for name, value in {**facts, "kind": kind, "at": now}.items()}
     try:
-        return json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise InputError(f"an audit entry with text that is no Unicode: {error}") from error
 
@@ -50,11 +51,6 @@ def audit_entries(
         return [(template % row).encode() for row in zip(*texts, strict=True)]
     except UnicodeEncodeError as error:
         raise InputError(f"an audit entry with text that is no Unicode: {error}") from error
-
-
-def _check_time(now: object) -> None:
-    if not isinstance(now, int) or isinstance(now, bool) or now < 0:
-        raise InputError(f"now is {now!r}; wanted whole seconds since 1970")
 
 
 def _text(name: str, value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from itron_core.arguments import whole
 from itron_core.audit import audit_entry
 from itron_core.errors import InputError
 from itron_core.field_tool.route import (
@@ -125,9 +126,8 @@ class FieldTool:
         return codes
 
     def _syncing(self, exchange: Exchange, now: int, page: int) -> Sync:
-        if type(page) is not int or page < 1:
-            raise InputError(f"pages of {page!r} rows; wanted 1 or more")
-        return Sync(self._store, self._journal, self._keyring, exchange, now=now, page=page)
+        rows = whole("page", page, 1)
+        return Sync(self._store, self._journal, self._keyring, exchange, now=whole("now", now), page=rows)
 
     # --- Request Commands and Current Commands ---
 
