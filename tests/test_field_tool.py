@@ -858,6 +858,9 @@ def test_what_ended_is_forgotten_when_nothing_needs_it(make_world, store_url):
     assert tool.report(world.server, now=later) == {3: 0}
     tool.sync(world.server, "ann", now=later)
     assert not told_of(tool, "store_behind")
+    # What happened since that moment stays.
+    assert tool.prune(before=later, now=later) == 0
+    assert len(contents(tool)["outcome"]) == 1
 
 
 def test_what_is_not_reported_is_never_forgotten(make_world):
@@ -922,8 +925,10 @@ def test_a_wish_whose_material_is_forgotten_is_open_again(make_world):
     world.grant(issued(DEVICES, DISCONNECT, expires_in=HOUR))
     tool = ready(world, DISCONNECT)
     later = NOW + 3 * HOUR
-    assert tool.prune(before=later, now=later) == len(DEVICES)
+    assert tool.prune(before=NOW, now=later) == 0
     # Its moment was written down: a clock set back revives nothing.
+    assert states(tool, NOW) == [MaterialState.EXPIRED]
+    assert tool.prune(before=later, now=NOW) == len(DEVICES)
     assert tool.sync(world.server, "ann", now=NOW).material == 0
     assert states(tool) == [MaterialState.REQUESTED]
     assert tool.request_commands([D], token_type="secure_command", actions=[DISCONNECT], now=NOW) == 0
