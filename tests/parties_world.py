@@ -42,7 +42,7 @@ NOW = 1_800_000_000
 DAY, HOUR = 86_400, 3_600
 EVERYTHING = sum(Permission)
 LIMIT = 2
-SKEW = 120  # docs/format.md: how far clocks may differ
+SKEW, LONGEST_SKEW = 120, 600  # docs/format.md: how far clocks may differ
 ROOT, AUDITOR, FIRST_KEY = LocalSigner.generate(), LocalSigner.generate(), LocalSigner.generate("ESP256")
 MASTER = MasterKey.generate()
 USERS = {"t1": "ann", "t2": "bob"}
@@ -317,6 +317,7 @@ class ToolBooks:
         self.ever_sent, self.counted = set(), {}
         self.answers, self.unanswered = [], set()
         self.revoked = Revoked()
+        self.forgotten = {}  # what was pruned, as it was then
 
 
 class World:
@@ -507,6 +508,27 @@ class World:
         except ExchangeError:
             assert link.was_cut
 
+    def prune(self, party, age):
+        """Let the server or a tool forget what ended so long ago; a tool only what nothing needs any more."""
+        if party not in USERS:
+            self.server.prune(before=self.now - age, now=self.now)
+            return
+        books, before = self.books[party], self.clock_of(party) - age
+        books.latest = max(books.latest, self.clock_of(party))
+        held = self._in_store(party)
+        count = self.tool(party).prune(before=before, now=self.clock_of(party))
+        gone = {identity: state for identity, state in held.items() if identity not in self._in_store(party)}
+        assert len(gone) == count
+        taken = {(one.kid, one.cti, one.answer) for _, who, one, _ in self.server.outcomes(0, 1_000_000).rows}
+        ended = {(m.kid, m.cti) for m in self.catalog.values() if m.expires_at + LONGEST_SKEW < before}
+        counted = {cti for ctis in books.counted.values() for cti in ctis}
+        assert gone.keys() <= ended, "what is in force was forgotten"
+        assert all(one in taken for one in books.answers if one[:2] in gone), (
+            "an answer that no server has was forgotten"
+        )
+        assert not [cti for _, cti in gone if cti in counted], "a use that counts was forgotten"
+        books.forgotten |= gone
+
     def work(self, tool, name, action, loss=None):
         """Do an action at a meter; `loss` says which of the messages arrives, if not all of it."""
         books, meter = self.books[tool], self.meters[name]
@@ -645,6 +667,12 @@ class World:
         self._check_logs()
 
     def _held(self, tool):
+        """Return the state of all that a tool holds, and of what it forgot: that never comes back."""
+        held, forgotten = self._in_store(tool), self.books[tool].forgotten
+        assert held.keys().isdisjoint(forgotten), "what was forgotten came back"
+        return held | forgotten
+
+    def _in_store(self, tool):
         with self.parts[tool][1].read() as t:
             return {
                 (kid, cti): MaterialState(state)

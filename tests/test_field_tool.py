@@ -827,6 +827,139 @@ def test_a_conflict_is_reported_as_one(make_world):
     assert any(json.loads(entry)["kind"] == "alarm" for entry in tool._journal.entries(0, 1000))
 
 
+# --- What is forgotten ---
+
+
+def test_what_ended_is_forgotten_when_nothing_needs_it(make_world, store_url):
+    world = make_world()
+    world.grant(
+        issued(DEVICES, DISCONNECT, expires_in=HOUR), issued(DEVICES, DISCONNECT, sequence=9, expires_in=9 * HOUR)
+    )
+    tool = ready(world, DISCONNECT, url=store_url)
+    for name in DEVICES[:2]:
+        tool.work(name, DISCONNECT, world.link(name), now=NOW)
+    later = NOW + 3 * HOUR
+    assert tool.prune(before=NOW + HOUR + 600, now=later) == 0
+    # Not what is unreported, whose uses count.
+    assert tool.prune(before=NOW + HOUR + 601, now=later) == len(DEVICES) - 2
+    assert len(contents(tool)["outcome"]) == 2
+    tool.report(world.server, now=later)
+    # Reported, they still count until a whole sync.
+    assert tool.prune(before=later, now=later) == 0
+    assert contents(tool)["outcome"] == []
+    tool.sync(world.server, "ann", now=later)
+    assert tool.prune(before=NOW, now=later) == 0
+    assert tool.prune(before=later, now=later) == 2
+    lines = tool.current_commands(now=later)
+    assert [line.device for line in lines] == DEVICES
+    assert {line.sequence for line in lines} == {9}
+    # Numbers go on behind what was forgotten.
+    tool.work(DEVICES[3], DISCONNECT, world.link(DEVICES[3]), now=later)
+    assert tool.report(world.server, now=later) == {3: 0}
+    tool.sync(world.server, "ann", now=later)
+    assert not told_of(tool, "store_behind")
+    # What happened since that moment stays.
+    assert tool.prune(before=later, now=later) == 0
+    assert len(contents(tool)["outcome"]) == 1
+
+
+def test_what_is_not_reported_is_never_forgotten(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, OPEN, expires_in=HOUR))
+    tool = ready(world, OPEN)
+    # It counts as no use; one with an answer, and one without.
+    tool.work(D, OPEN, world.link(), now=NOW)
+    tool.work(DEVICES[1], OPEN, lost, now=NOW)
+    later = NOW + 3 * HOUR
+    assert tool.prune(before=later, now=later) == len(DEVICES) - 2
+    assert states(tool, later) == [MaterialState.USED]
+    assert len(contents(tool)["outcome"]) == 2
+    tool.report(world.server, now=later)
+    assert tool.prune(before=later, now=later) == 2
+    assert contents(tool)["outcome"] == []
+
+
+def test_an_answer_that_comes_after_all_was_forgotten_is_reported(make_world):
+    """The device takes hours; meanwhile another process of the tool syncs and prunes, and so does the server."""
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT, expires_in=HOUR))
+    tool, other = ready(world, DISCONNECT), world.tool()
+    later = NOW + 3 * HOUR
+
+    def slow(message):
+        other.sync(world.server, "ann", now=later)
+        assert other.prune(before=later, now=later) == len(DEVICES)
+        assert world.server.prune(before=later, now=later) == len(DEVICES)
+        return world.link()(message)
+
+    assert tool.work(D, DISCONNECT, slow, now=NOW).answers[0].outcome is Outcome.DONE
+    assert tool.sync(world.server, "ann", now=later)[:3] == (1, 0, ())
+    assert [one.state for _, _, one, _ in world.server.outcomes(0, 10).rows] == [MaterialState.SENT, MaterialState.USED]
+
+
+def test_a_tool_whose_clock_is_behind_reports_what_the_server_pruned(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT, expires_in=HOUR))
+    tool = ready(world, DISCONNECT)
+    later = NOW + DAY
+    assert world.server.prune(before=later, now=later) == len(DEVICES)
+    tool.work(D, DISCONNECT, world.link(), now=NOW + 60)
+    assert tool.sync(world.server, "ann", now=NOW + 60)[:3] == (1, 0, ())
+
+
+def test_what_was_used_and_has_not_ended_is_never_forgotten(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT, expires_in=9 * HOUR))
+    tool = ready(world, DISCONNECT)
+    tool.work(D, DISCONNECT, world.link(), now=NOW)
+    later = NOW + 8 * HOUR
+    tool.sync(world.server, "ann", now=later)
+    assert tool.prune(before=later, now=later) == 0
+    assert tool.work(D, DISCONNECT, world.link(), now=later).reason == Reason.REPLAY
+    with pytest.raises(InputError):
+        tool.prune(before=later + 1, now=later)
+
+
+def test_a_wish_whose_material_is_forgotten_is_open_again(make_world):
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT, expires_in=HOUR))
+    tool = ready(world, DISCONNECT)
+    later = NOW + 3 * HOUR
+    assert tool.prune(before=NOW, now=later) == 0
+    # Its moment was written down: a clock set back revives nothing.
+    assert states(tool, NOW) == [MaterialState.EXPIRED]
+    assert tool.prune(before=later, now=NOW) == len(DEVICES)
+    assert tool.sync(world.server, "ann", now=NOW).material == 0
+    assert states(tool) == [MaterialState.REQUESTED]
+    assert tool.request_commands([D], token_type="secure_command", actions=[DISCONNECT], now=NOW) == 0
+    world.grant(issued(DEVICES, DISCONNECT, sequence=2, expires_in=9 * HOUR))
+    assert tool.sync(world.server, "ann", now=later).material == len(DEVICES)
+    assert states(tool) == [MaterialState.HELD]
+    assert tool.prune(before=later, now=NOW) == 0
+
+
+def test_an_old_copy_is_found_out_when_its_outcomes_were_forgotten(make_world):
+    world = make_world()
+    world.grant(*(issued(DEVICES, DISCONNECT, sequence=turn, expires_in=turn * 2 * HOUR) for turn in [1, 2, 3]))
+    tool = ready(world, DISCONNECT)
+    tool.work(D, DISCONNECT, world.link(), now=NOW)
+    old = world.folder / "t1-old.db"
+    with sqlite3.connect(world.folder / "t1.db") as source, sqlite3.connect(old) as target:
+        source.backup(target)
+    tool.work(DEVICES[1], DISCONNECT, world.link(DEVICES[1]), now=NOW)
+    later = NOW + 3 * HOUR
+    tool.sync(world.server, "ann", now=later)
+    assert tool.prune(before=later, now=later) == len(DEVICES)
+    restored = world.tool(url=str(old))
+    restored.work(DEVICES[2], DISCONNECT, world.link(DEVICES[2]), now=NOW)
+    world.server.prune(before=later, now=later)
+    restored.prune(before=later, now=later)
+    # Both of its outcomes get new numbers, the first is one that the server has.
+    assert restored.sync(world.server, "ann", now=later)[:3] == (2, 1, ())
+    assert len(told_of(restored, "store_behind")) == 1
+    assert [one.number for _, _, one, _ in world.server.outcomes(0, 10).rows] == [1, 2, 3, 4]
+
+
 # --- Stores that are not what they were ---
 
 

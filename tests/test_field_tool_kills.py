@@ -9,10 +9,12 @@ import pytest
 from itron_core.device import Device
 from itron_core.material import MaterialState
 from kills import KILLS, Warm
-from test_field_tool import CONNECT, DEVICES, DISCONNECT, NOW, OPEN, World, issued, keyring
+from test_field_tool import CONNECT, DAY, DEVICES, DISCONNECT, HOUR, NOW, OPEN, World, issued, keyring
 
 # After so many, everything that is held has been used.
 KILLS_A_WORLD = 20
+# Up to this sequence number, material ends before the second half of a world's kills, and is pruned.
+SHORT, LATER = 9, NOW + 3 * HOUR
 
 CHILD = """
 import os, pickle, random, signal
@@ -79,6 +81,9 @@ def work(folder, url, now, seed, place):
             action = rng.choice([Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE, Action.PROGRAM_ENDPOINT])
             result = tool.work(path.stem.replace("-", ":"), action, linked(path, ring, points), now=now)
             print(len(result.answers), flush=True)
+        if rng.random() < 0.5:
+            tool.prune(before=now, now=now)
+            server.prune(before=now, now=now)
         rest = tool.current_commands(now=now)
         if not any(line.state in {1, 2} for line in rest if line.sequence):
             break
@@ -100,7 +105,7 @@ def new_url(request):
 
 
 def agreed(folder, tool):
-    """Check that devices and tool agree, and return what the tool says is used: device and sequence."""
+    """Check that devices and tool agree; returns device and sequence of what the tool says is used, and of what it forgot."""
     devices = [Device.from_bytes(path.read_bytes(), keyring=keyring()).state for path in folder.glob("*.device")]
     uses = [(state.device, use.sequence) for state in devices for use in state.uses]
     assert len(set(uses)) == len(uses)
@@ -111,10 +116,15 @@ def agreed(folder, tool):
     spent = {
         (line.device, line.sequence) for line in lines if line.state in {MaterialState.USED, MaterialState.REPLAYED}
     }
-    sent = {(line.device, line.sequence) for line in lines if line.state == MaterialState.SENT}
-    # What the tool says is used, the device did; what the device did, the tool says is used, or sent.
-    assert spent <= set(uses) <= spent | sent
-    return spent
+    # What ended without an answer is said to have ended.
+    without_answer = {MaterialState.SENT, MaterialState.EXPIRED}
+    sent = {(line.device, line.sequence) for line in lines if line.state in without_answer}
+    # What the tool says is used, the device did; what the device did, the tool says is used, or sent, or it is pruned.
+    held = {(line.device, line.sequence) for line in lines}
+    gone = {use for use in uses if use not in held}
+    assert all(sequence <= SHORT for _, sequence in gone)
+    assert spent <= set(uses) <= spent | sent | gone
+    return spent, gone
 
 
 def furnished(folder, url):
@@ -123,7 +133,10 @@ def furnished(folder, url):
     world = World(folder)
     kinds = [CONNECT, DISCONNECT, OPEN]
     world.grant(
-        *(issued(DEVICES, kind, sequence=3 * turn + at + 1) for turn in range(8) for at, kind in enumerate(kinds))
+        *(
+            issued(DEVICES, kind, sequence=sequence, expires_in=HOUR if sequence <= SHORT else DAY)
+            for sequence, kind in enumerate(kinds * 8, 1)
+        )
     )
     (folder / "keyring").write_bytes(pickle.dumps(keyring()))
     for name, device in world.devices.items():
@@ -134,12 +147,15 @@ def furnished(folder, url):
     return world, tool
 
 
-def check_reported(world, spent, answered):
+def check_reported(world, spent, gone, answered):
     """Every answer that was acknowledged to the caller has reached the server, whose ledger agrees with the devices."""
     outcomes = [one for _, _, one, _ in world.server.outcomes(0, 100_000).rows]
     told = [one for one in outcomes if one.kid and one.state in {MaterialState.USED, MaterialState.REPLAYED}]
-    assert {(one.device, int.from_bytes(one.cti[8:])) for one in told} == spent
-    assert len(told) == len(spent)
+    said = [(one.device, int.from_bytes(one.cti[8:])) for one in told]
+    assert len(set(said)) == len(said)
+    assert spent <= set(said) <= spent | gone
+    # Of what was forgotten the server knows at least that it was sent.
+    assert gone <= {(one.device, int.from_bytes(one.cti[8:])) for one in outcomes if one.kid}
     states = {MaterialState.USED, MaterialState.REPLAYED, MaterialState.REFUSED}
     assert answered <= sum(one.state in states for one in outcomes)
     entries = [json.loads(entry) for entry in world.server._journal.entries(0, 1_000_000)]
@@ -158,15 +174,18 @@ def test_killed_anywhere_nothing_is_used_twice_and_nothing_acknowledged_is_lost(
                 place, delay = [("", rng.random() * 0.1), ("store", None), ("", rng.random() * 0.1), ("link", None)][
                     seed % 4
                 ]
-                death = warm.run(str(folder), url, NOW, seed, place, delay=delay)
+                now = NOW if seed - start < KILLS_A_WORLD // 2 else LATER
+                death = warm.run(str(folder), url, now, seed, place, delay=delay)
                 assert death.was_killed or death.status == 0
                 killed += death.was_killed
                 answered += sum(int(line) for line in death.lines if line != "ready\n")
                 agreed(folder, tool)
                 tool._store.close()
-            tool.sync(world.server, "ann", now=NOW)
-            spent = agreed(folder, tool)
+            tool.sync(world.server, "ann", now=LATER)
+            tool.prune(before=LATER, now=LATER)
+            spent, gone = agreed(folder, tool)
             assert spent
-            check_reported(world, spent, answered)
+            assert gone
+            check_reported(world, spent, gone, answered)
             world.close()
     assert killed > KILLS * 3 // 4

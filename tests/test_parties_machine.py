@@ -201,6 +201,22 @@ class Parties(RuleBasedStateMachine):
     def time_passes(self, passed):
         self.world.now += passed
 
+    @rule(party=st.sampled_from(["server", *USERS]), age=st.sampled_from([0, 3_600, 8 * DAY]))
+    def prune(self, party, age):
+        self.world.prune(party, age)
+
+    @rule(tool=tools, behind=st.sampled_from([0, 30 * DAY]), syncs=st.booleans(), name=devices)
+    def all_ends_and_is_pruned(self, tool, behind, syncs, name):
+        """Also where a tool that still believes in it works on, and reports it."""
+        self.world.books[tool].behind = behind
+        self.world.now += 8 * DAY
+        self.world.prune("server", 0)
+        self.world.work(tool, name, Action.DISCONNECT_SERVICE)
+        if syncs:
+            self.world.sync(tool)
+        self.world.prune(tool, 0)
+        self.world.report(tool)
+
     @rule(tool=tools, behind=st.sampled_from([0, 60, 3_600, 30 * DAY]))
     def set_clock_back(self, tool, behind):
         self.world.books[tool].behind = behind

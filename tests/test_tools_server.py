@@ -420,6 +420,84 @@ def test_revocations_rise_by_version(server):
     assert server.snapshot("t1", "ann", now=NOW).revocations == second
 
 
+def stock(server):
+    """Return how many pieces of material are known, and of how many the token is here."""
+    with server._store.read() as t:
+        (counts,) = t.rows("SELECT count(*), count(*) FILTER (WHERE length(token) > 0) FROM server_material")
+        return counts
+
+
+def test_what_ended_is_pruned_but_for_what_was_granted(server):
+    rows = material(expires_in=HOUR) + material(sequence=2, expires_in=9 * HOUR)
+    server.receive("ism", page(rows), now=NOW)
+    for tool, user in [("t1", "ann"), ("t2", "bob")]:
+        signed_in(server, tool, user)
+    server.request("t1", wants(DEVICES[:4]), now=NOW)
+    server.request("t2", wants(DEVICES[:2]), now=NOW)
+    assert len(held(server, "t1")) == 8
+    later = NOW + 4 * HOUR
+    assert server.prune(before=NOW + HOUR + 600, now=later) == 0
+    assert stock(server) == (20, 20)
+    assert server.prune(before=NOW + HOUR + 601, now=later) == 10
+    assert server.prune(before=NOW + HOUR + 601, now=later) == 0
+    # Those that nobody was granted are gone, the four of t1 are known.
+    assert stock(server) == (14, 10)
+    # The cursor of a tool that had fetched nothing passes by what is gone.
+    first = server.material("t2", 0, 1, now=later)
+    assert [row.sequence for _, row in first.rows] == [2]
+    rest = server.material("t2", first.next, 1, now=later)
+    assert [row.sequence for _, row in rest.rows] == [2]
+    assert (first.more, rest.more, rest.next) == (True, False, 4)
+
+
+def test_a_use_of_what_was_pruned_is_decided_as_ever(server):
+    rows = material(expires_in=HOUR)
+    server.receive("ism", page(rows), now=NOW)
+    for tool, user in [("t1", "ann"), ("t2", "bob")]:
+        signed_in(server, tool, user)
+        server.request(tool, wants(DEVICES[:3]), now=NOW)
+    later = NOW + 90 * 24 * HOUR
+    reported = [outcome(rows[0])]
+    assert server.report("t1", reported, now=NOW) == [Code.OK]
+    assert server.prune(before=later, now=later) == 10
+    other = outcome(rows[1], 3, content=bytes(32))
+    assert server.report("t1", [*reported, outcome(rows[1], 2), other], now=later) == [0, 0, Code.REPLAY_CONFLICT]
+    assert server.report("t2", [outcome(rows[0]), outcome(rows[2], 2)], now=later) == [Code.REPLAY_IDENTICAL, 0]
+    # Never granted: nobody can have used it.
+    assert server.report("t2", [outcome(rows[3], 3)], now=later) == [Code.REPLAY_CONFLICT]
+    # An old copy of a tool's store is found out.
+    with pytest.raises(RequestRefused, match="old copy"):
+        server.report("t1", [outcome(rows[2])], now=later)
+    with pytest.raises(RequestRefused, match="old copy"):
+        server.request("t1", wants(DEVICES[5:6]), now=later)
+    assert kinds(server).count("pruned") == 1
+    assert len(server.outcomes(0, 10).rows) == 6
+
+
+def test_serials_rise_on_when_all_was_pruned(server):
+    tool = signed_in(server)
+    server.request(tool, wants(), now=NOW)
+    server.receive("ism", page(material(expires_in=HOUR)), now=NOW)
+    server.receive("ism", page(material(sequence=2, expires_in=HOUR, action=Action.CONNECT_SERVICE), 11), now=NOW)
+    later = NOW + 4 * HOUR
+    assert server.prune(before=later, now=later) == 20
+    assert server.received("ism") == 20
+    assert server.receive("ism", page(material(expires_in=HOUR)), now=later) == [0] * 10
+    assert stock(server) == (10, 0)
+    # From another source they come again: what is known stays as it is, and nothing that ended is granted.
+    assert server.receive("other", page(material(expires_in=HOUR)), now=later) == [Code.EXPIRED] * 10
+    assert held(server, tool) == []
+    server.receive("ism", page(material(sequence=3, expires_in=9 * HOUR), start=21), now=later)
+    assert [serial for serial, _ in server.material(tool, 10, 100, now=later).rows] == list(range(11, 21))
+
+
+@pytest.mark.parametrize("before", [NOW + 1, -1, 1.5, True, None])
+def test_nothing_is_pruned_before_its_time(server, before):
+    server.receive("ism", page(material(expires_in=1)), now=NOW)
+    with pytest.raises(InputError):
+        server.prune(before=before, now=NOW)
+
+
 def test_device_records_are_renewed(server):
     tool = signed_in(server)
     server.set_devices([DeviceRecord(DEVICES[0], "gas", 2, 1, 2, False, 9)], now=NOW)

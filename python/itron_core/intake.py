@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from itron_core._rust import verify_tokens
-from itron_core.errors import KeyRefused, TokenRefused
+from itron_core.errors import InputError, KeyRefused, TokenRefused
 from itron_core.levels import Code
 from itron_core.material import LONGEST_LIFETIME
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from itron_core._rust import Keyring, Revocations
     from itron_core.material import Material
 
-__all__ = ["BELIEVED", "TOKEN_TYPES", "judged", "ring_at"]
+__all__ = ["BELIEVED", "TOKEN_TYPES", "check_before", "judged", "ring_at"]
 
+# The most that a reader may allow for clocks that differ (docs/format.md, section Limits), in seconds.
+LONGEST_SKEW = 600
 TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
 # Behind these checks only time and revocation follow: all that the token says is believed.
 BELIEVED = frozenset(
@@ -51,6 +53,13 @@ def ring_at(keyring: Keyring, delegations: Iterable[bytes], moment: int) -> Keyr
         if until >= chosen.get(entry.key.kid, (0, b""))[0]:
             chosen[entry.key.kid] = until, token
     return keyring.with_delegations([token for _, token in chosen.values()], now=moment)
+
+
+def check_before(before: object, now: int) -> int:
+    """Return the moment by which material must have ended to be pruned; raises InputError for one to come."""
+    if isinstance(before, bool) or not isinstance(before, int) or not 0 <= before <= now:
+        raise InputError(f"what ended before {before!r} to be pruned at {now}; wanted whole seconds, and none to come")
+    return before - LONGEST_SKEW
 
 
 def judged(

@@ -13,7 +13,7 @@ from itron_core._rust import Revocations, verify_tokens
 from itron_core.arguments import whole
 from itron_core.audit import audit_entry
 from itron_core.errors import ExchangeError, InputError, RequestRefused, TokenRefused
-from itron_core.intake import TOKEN_TYPES, judged, ring_at
+from itron_core.intake import TOKEN_TYPES, check_before, judged, ring_at
 from itron_core.journal import Journal
 from itron_core.ledger import Ledger, Use
 from itron_core.levels import Action, ActionGroup, Code, Permission
@@ -94,6 +94,12 @@ COUNT_GRANTS = """
     UPDATE server_tool SET granted =
         (SELECT coalesce(max(g.serial), 0) FROM server_grant g WHERE g.tool = server_tool.tool)
 """
+# No report can be about what no tool was granted.
+PRUNE_UNGRANTED = (
+    "DELETE FROM server_material WHERE expires_at < ? AND serial NOT IN (SELECT material FROM server_grant)"
+)
+# What a tool was granted stays known without its token: a report of its use may come late, and is decided by it.
+PRUNE_TOKENS = "UPDATE server_material SET token = ? WHERE expires_at < ? AND length(token) > 0"
 
 
 class OutcomePage(NamedTuple):
@@ -248,6 +254,19 @@ class ToolsServer:
         rows = [(serial, tool, Outcome(*_plain(rest)), code) for serial, tool, code, *rest in found[:limit]]
         return OutcomePage(rows, rows[-1][0] if rows else after, len(found) > limit)
 
+    def prune(self, *, before: int, now: int) -> int:
+        """Forget the tokens of material that ended before a moment, in seconds since 1970; returns how many.
+
+        What no tool was granted is forgotten altogether. Of the rest all that decides a report stays, as do grants,
+        outcomes and the ledger: however late a tool comes, it is answered as ever. Raises InputError for a moment to come.
+        """
+        ended = check_before(before, now)
+        with self._store.write() as t:
+            count = t.run(PRUNE_UNGRANTED, (ended,)) + t.run(PRUNE_TOKENS, (b"", ended))
+            self._journal.write(t, [audit_entry("pruned", now, before=before, count=count)])
+        self._journal.publish()
+        return count
+
     # --- Who asks, and the verifier as a service ---
 
     def signed_in(self, tool: str) -> tuple[str, str] | None:
@@ -330,7 +349,7 @@ class ToolsServer:
     def material(self, tool: str, after: int, limit: int, *, now: int) -> Page:
         """Return what was granted behind `after`, up to `limit` rows.
 
-        What was used meanwhile is left out, and what was signed by a key that was rotated out since.
+        What was used or pruned meanwhile is left out, and what was signed by a key that was rotated out since.
         """
         whole("limit", limit, 1)
         with self._store.write() as t:
@@ -346,7 +365,8 @@ class ToolsServer:
             kids = [entry.key.kid for entry in self._ring(t, now).entries]
             found = t.rows(
                 f"SELECT g.serial, {MATERIAL} FROM server_grant g JOIN server_material m ON m.serial = g.material"  # noqa: S608
-                f" WHERE g.tool = ? AND g.serial > ? AND m.used = 0 AND m.kid IN ({', '.join('?' * len(kids))})"
+                f" WHERE g.tool = ? AND g.serial > ? AND m.used = 0 AND length(m.token) > 0"
+                f" AND m.kid IN ({', '.join('?' * len(kids))})"
                 " ORDER BY g.serial LIMIT ?",
                 (tool, after, *kids, limit + 1),
             )

@@ -12,6 +12,7 @@ from itron_core.cli import homes
 from itron_core.cli.shared import (
     ACTIONS,
     BEARER,
+    BEFORE,
     CA,
     DEVICES,
     HOME,
@@ -118,6 +119,17 @@ def field_current(
         for line in lines
     ]
     show(["device", "type", "actions", "state", "uses left"], rows)
+
+
+@field_app.command("prune")
+def field_prune(
+    home: Annotated[Path, HOME],
+    before: Annotated[str, BEFORE],
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Forget what ended, but for what is not reported or still counts as a use."""
+    count = homes.field_tool(home).prune(before=moment(before), now=moment(now))
+    output.print(f"{count:,} pieces of material forgotten.", markup=False)
 
 
 @field_app.command("preflight")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from itron_core.cli import homes
-from itron_core.cli.shared import HOME, NOW, ROOTS, UsageError, app, group, moment, output, write_secret
+from itron_core.cli.shared import BEFORE, HOME, NOW, ROOTS, UsageError, app, group, moment, output, write_secret
 
 if TYPE_CHECKING:
     import uvicorn
@@ -47,6 +47,17 @@ def server_bearer(
     token = bearer_token(signer, subject=user, roles=role, tool=tool, unit=unit, now=moment(now), lifetime=seconds)
     write_secret(target, token.encode() + b"\n")
     output.print(f"A bearer token of {user} ({', '.join(role)}) in {target}.", markup=False)
+
+
+@server_app.command("prune")
+def server_prune(
+    home: Annotated[Path, HOME],
+    before: Annotated[str, BEFORE],
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Forget the tokens that ended; what decides a late report stays."""
+    count = homes.server(home).prune(before=moment(before), now=moment(now))
+    output.print(f"{count:,} pieces of material forgotten.", markup=False)
 
 
 @app.command()

@@ -66,6 +66,7 @@ KEYRING = typer.Option(
     "--keyring", "-k", metavar="FILE", help="A JWK set (.jwks, .json) or public keys in PEM; repeatable."
 )
 NOW = typer.Option("--now", metavar="TIME", help="Seconds since 1970, or ISO 8601 with an offset; default: the clock.")
+BEFORE = typer.Option(metavar="TIME", help="What ended ten minutes before this moment, or earlier.")
 THREADS = typer.Option(min=1, help="Default: as many as there are cores.")
 HOME = typer.Argument(metavar="HOME", help="The party's folder.")
 ROOTS = typer.Option("--keyring", "-k", metavar="FILE", help="The roots that it trusts: a JWK set.")

@@ -29,7 +29,7 @@ from itron_core.field_tool.state import (
 )
 from itron_core.field_tool.sync import Sync
 from itron_core.field_tool.work import Work
-from itron_core.intake import TOKEN_TYPES
+from itron_core.intake import TOKEN_TYPES, check_before
 from itron_core.journal import Journal
 from itron_core.levels import Action, Code, Permission, SecurityLevel
 from itron_core.material import SPENT, MaterialState, device_id
@@ -182,6 +182,28 @@ class FieldTool:
         lines += [_wish(device, token_type, Action(action), asked) for device, token_type, action, asked in wishes]
         lines = [line for line in lines if expiring_before is None or _ends_before(line, expiring_before)]
         return sorted(lines, key=lambda line: (line.device, line.token_type, line.actions, line.sequence or 0))
+
+    def prune(self, *, before: int, now: int) -> int:
+        """Forget material that ended before a moment, in seconds since 1970, and outcomes of before; returns how much material.
+
+        What a server has not acknowledged stays, and what still counts as a use until the next whole sync. What was used
+        and has not ended stays, too: it must not be sent as new. So do wishes: one whose material is forgotten is open
+        again, at the server as well. Raises InputError for a moment to come.
+        """
+        with self._store.write() as t:
+            state = state_of(t)
+            moment = moment_of(state, now)
+            ended = check_before(before, moment)
+            advance(t, seen=moment)
+            count = t.run(
+                "DELETE FROM tool_material WHERE expires_at < ? AND (counted IS NULL OR counted <= ?)"
+                " AND (kid, cti) NOT IN (SELECT kid, cti FROM tool_outcome WHERE number > ?)",
+                (ended, state.counted_from, state.acknowledged),
+            )
+            t.run("DELETE FROM tool_outcome WHERE number <= ? AND happened_at < ?", (state.acknowledged, ended))
+            self._journal.write(t, [audit_entry("pruned", moment, before=before, count=count)])
+        self._journal.publish()
+        return count
 
     # --- In the field ---
 
