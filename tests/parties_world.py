@@ -334,7 +334,7 @@ class World:
         self.revoked = self.delivered_revoked = Revoked()
         self.books = {tool: ToolBooks() for tool in USERS}
         self.went_back = set()
-        self.snapshot_until = None
+        self.snapshots_until = set()  # when what the server may hold ends; of a cut delivery nobody knows
         for party in ["manager", "server", *USERS]:
             self.open(party)
         if not self.manager.devices():
@@ -445,13 +445,15 @@ class World:
 
     def deliver(self, cut=None):
         link = cut or Cut(self)
+        until = {self.now + DAY} if self.revoked != Revoked() else set()
         try:
             self.manager.deliver(link, now=self.now, limit=3)
         except ExchangeError:
             assert link.was_cut
+            self.snapshots_until |= until
         else:
             self.delivered_revoked = self.revoked
-            self.snapshot_until = self.now + DAY if self.revoked != Revoked() else None
+            self.snapshots_until = until
 
     def collect(self, cut=None):
         link = cut or Cut(self)
@@ -498,7 +500,7 @@ class World:
 
     def _has_late_revocations(self):
         """A tool takes no revocations that have ended: it waits until the server has newer ones."""
-        return self.snapshot_until is not None and self.snapshot_until <= self.now
+        return any(until <= self.now for until in self.snapshots_until)
 
     def report(self, tool, cut=None):
         link = cut or Cut(self)

@@ -50,7 +50,7 @@ ARROWS = {
     | {"policy"}
     | {"routes", "store", "tools_server"},
     "hsm": {"_rust", "errors", "levels", "material"},
-    "intake": {"_rust", "errors", "levels", "material"},
+    "intake": {"_rust", "arguments", "errors", "levels", "material"},
     "issuance": {
         *("_rust", "audit", "eligibility", "errors", "issuing", "journal", "levels", "lots", "material"),
         *("requests", "store"),

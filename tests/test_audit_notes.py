@@ -331,5 +331,5 @@ def test_columns_of_entries_that_are_none(columns):
 def test_other_facts_are_refused(facts):
     with pytest.raises(InputError):
         audit_entry("use", 5, **facts)
-    with pytest.raises(InputError, match="now is 5.5"):
+    with pytest.raises(InputError, match=r"now is 5\.5"):
         audit_entry("use", 5.5)

@@ -6,7 +6,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from itron_core._rust import verify_tokens
-from itron_core.errors import InputError, KeyRefused, TokenRefused
+from itron_core.arguments import whole
+from itron_core.errors import KeyRefused, TokenRefused
 from itron_core.levels import Code
 from itron_core.material import LONGEST_LIFETIME
 
@@ -57,9 +58,7 @@ def ring_at(keyring: Keyring, delegations: Iterable[bytes], moment: int) -> Keyr
 
 def check_before(before: object, now: int) -> int:
     """Return the moment by which material must have ended to be pruned; raises InputError for one to come."""
-    if isinstance(before, bool) or not isinstance(before, int) or not 0 <= before <= now:
-        raise InputError(f"what ended before {before!r} to be pruned at {now}; wanted whole seconds, and none to come")
-    return before - LONGEST_SKEW
+    return whole("before", before, 0, whole("now", now)) - LONGEST_SKEW
 
 
 def judged(
