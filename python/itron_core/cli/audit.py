@@ -11,7 +11,7 @@ import typer
 from itron_core import _files
 from itron_core.audit import verify
 from itron_core.cli import homes
-from itron_core.cli.shared import HOME, group, output, text_of
+from itron_core.cli.shared import HOME, counted, group, output, text_of
 from itron_core.errors import AuditError
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ def audit_verify(
     checkpoint = None if trusted is None else text_of(trusted, "the checkpoint").encode()
     with _as_written():
         found = verify(folder, key, origin=origin, trusted=checkpoint)
-    output.print(f"{found.size:,} entries of {origin}, root {found.root.hex()[:16]}...: all right.", markup=False)
+    output.print(
+        f"{counted(found.size, 'entry', 'entries')} of {origin}, root {found.root.hex()[:16]}...: all right.",
+        markup=False,
+    )
 
 
 @audit_app.command("list")

@@ -24,6 +24,7 @@ from itron_core.cli.shared import (
     Exit,
     UsageError,
     actions_of,
+    counted,
     devices_of,
     group,
     member,
@@ -63,7 +64,7 @@ def field_request(
     new = homes.field_tool(home).request_commands(
         devices_of(devices, route), token_type=token_type, actions=actions_of(actions), now=moment(now)
     )
-    output.print(f"{new} new wishes.", markup=False)
+    output.print(f"{counted(new, 'new wish', 'new wishes')}.", markup=False)
 
 
 @field_app.command("sync")
@@ -94,7 +95,7 @@ def field_report(
     with homes.reached(server, bearer, ca) as tools:
         codes = homes.field_tool(home).report(tools, now=moment(now))
     conflicts = sum(code == Code.REPLAY_CONFLICT for code in codes.values())
-    output.print(f"{len(codes):,} outcomes reported, {conflicts:,} in conflict.", markup=False)
+    output.print(f"{counted(len(codes), 'outcome')} reported, {conflicts:,} in conflict.", markup=False)
     if conflicts:
         raise typer.Exit(Exit.REFUSED)
 
@@ -129,7 +130,7 @@ def field_prune(
 ) -> None:
     """Forget what ended, but for what is not reported or still counts as a use."""
     count = homes.field_tool(home).prune(before=moment(before), now=moment(now))
-    output.print(f"{count:,} pieces of material forgotten.", markup=False)
+    output.print(f"{counted(count, 'piece')} of material forgotten.", markup=False)
 
 
 @field_app.command("preflight")

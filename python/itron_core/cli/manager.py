@@ -26,6 +26,7 @@ from itron_core.cli.shared import (
     Exit,
     FileFormat,
     actions_of,
+    counted,
     devices_of,
     group,
     member,
@@ -91,7 +92,7 @@ def manager_devices(
     records = [_record(row) for batch in read_batches(source, input_format) for row in batch.to_pylist()]
     level = member(SecurityLevel, pending_level, "level")
     homes.manager(home).set_devices(records, pending_level=level, now=moment(now))
-    output.print(f"{len(records):,} device{'' if len(records) == 1 else 's'}.", markup=False)
+    output.print(f"{counted(len(records), 'device')}.", markup=False)
 
 
 @manager_app.command("request")
@@ -119,7 +120,7 @@ def manager_request(
         key=key,
         now=moment(now),
     )
-    output.print(f"Request {asked.id}: {asked.state}, {asked.rows} tokens.", markup=False)
+    output.print(f"Request {asked.id}: {asked.state}, {counted(asked.rows, 'token')}.", markup=False)
     for device, reason in asked.refused:
         output.print(f"  {device}: {reason}", markup=False)
     if asked.refused:
@@ -139,7 +140,7 @@ def manager_approve(
 def manager_issue(home: Annotated[Path, HOME], now: Annotated[str | None, NOW] = None) -> None:
     """Issue everything that is approved."""
     report = homes.manager(home).issue(now=moment(now))
-    output.print(f"{report.issued:,} tokens issued.", markup=False)
+    output.print(f"{counted(report.issued, 'token')} issued.", markup=False)
 
 
 @manager_app.command("deliver")
@@ -156,7 +157,7 @@ def manager_deliver(
     with homes.reached(server, bearer, ca) as tools:
         taken = manager.deliver(tools, now=at)
         told = manager.collect(tools, now=at)
-    output.print(f"{taken:,} tokens delivered, {told:,} outcomes collected.", markup=False)
+    output.print(f"{counted(taken, 'token')} delivered, {counted(told, 'outcome')} collected.", markup=False)
 
 
 @manager_app.command("rotate")

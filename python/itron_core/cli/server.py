@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from itron_core.cli import homes
-from itron_core.cli.shared import BEFORE, HOME, NOW, ROOTS, UsageError, app, group, moment, output, write_secret
+from itron_core.cli.shared import (
+    BEFORE,
+    HOME,
+    NOW,
+    ROOTS,
+    UsageError,
+    app,
+    counted,
+    group,
+    moment,
+    output,
+    write_secret,
+)
 
 if TYPE_CHECKING:
     import uvicorn
@@ -57,7 +69,7 @@ def server_prune(
 ) -> None:
     """Forget the tokens that ended; what decides a late report stays."""
     count = homes.server(home).prune(before=moment(before), now=moment(now))
-    output.print(f"{count:,} pieces of material forgotten.", markup=False)
+    output.print(f"{counted(count, 'piece')} of material forgotten.", markup=False)
 
 
 @app.command()

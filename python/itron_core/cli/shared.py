@@ -168,6 +168,11 @@ def rows_to(target: str | None, named: FileFormat | None) -> Iterator[Any]:
             yield write
 
 
+def counted(number: int, thing: str, things: str = "") -> str:
+    """Return how many there are of what, in words."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
 def text_of(path: Path, what: str) -> str:
     """Read a text; raises UnreadableError, which names the file."""
     try:
