@@ -98,10 +98,9 @@ work connect_service
 
 say 'Many at once want a second person: one officer alone is not enough'
 printf 'device,unit,device_class,mode,security_level\n' > many.csv
-for number in 1 2 3 4 5 6 7 8 9 10; do echo "ert:20000000$number,gas,enhanced,mobile,command" >> many.csv; done
+for number in 01 02 03 04 05 06 07 08 09 10; do echo "ert:20000000$number,gas,enhanced,mobile,command" >> many.csv; done
 run manager devices ism many.csv
-run manager request ism olga ert:200000001 ert:200000002 ert:200000003 ert:200000004 ert:200000005 ert:200000006 \
-    ert:200000007 ert:200000008 ert:200000009 ert:2000000010 --type secure_command --action disconnect_service
+run manager request ism olga --route many.csv --type secure_command --action disconnect_service
 run manager approve ism 7 olga
 run manager approve ism 7 otto
 
