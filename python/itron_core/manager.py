@@ -29,6 +29,7 @@ from itron_core.requests import (
     DEFAULT_LIMITS,
     REJECTED,
     REQUESTS,
+    STATES,
     WAITING,
     Limits,
     Request,
@@ -274,7 +275,9 @@ class SecurityManager:
         return answer
 
     def requests(self, *, state: str | None = None) -> list[RequestRecord]:
-        """Return all requests, or those of one state, the oldest first."""
+        """Return all requests, or those of one state, the oldest first; raises InputError for a state that is none."""
+        if state is not None and state not in STATES:
+            raise InputError(f"requests of state {state!r}; wanted one of {', '.join(STATES)}")
         columns = ", ".join(RequestRecord._fields)
         where, parameters = ("", ()) if state is None else (" WHERE state = ?", (state,))
         with self._store.read() as t:

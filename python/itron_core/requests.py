@@ -22,6 +22,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "REJECTED",
     "REQUESTS",
+    "STATES",
     "WAITING",
     "Asked",
     "Limits",
@@ -43,7 +44,7 @@ __all__ = [
 
 DAY = 86_400
 LONGEST_KEY = 200
-WAITING, APPROVED, ALLOTTED, REJECTED = "waiting", "approved", "allotted", "rejected"
+STATES = WAITING, APPROVED, ALLOTTED, REJECTED = "waiting", "approved", "allotted", "rejected"
 
 # `manager_request_key` is for a request that is repeated under its key: what it said, and what it was answered.
 REQUESTS = """

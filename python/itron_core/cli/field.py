@@ -29,6 +29,7 @@ from itron_core.cli.shared import (
     group,
     member,
     moment,
+    names_of,
     output,
     show,
 )
@@ -113,7 +114,7 @@ def field_current(
         [
             line.device,
             line.token_type,
-            ",".join(action.name.lower() for action in Action if line.actions >> action & 1),
+            names_of(line.actions),
             line.state.name.lower(),
             "-" if line.uses_left is None else str(line.uses_left),
         ]

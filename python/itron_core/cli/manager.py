@@ -25,15 +25,18 @@ from itron_core.cli.shared import (
     TYPE,
     Exit,
     FileFormat,
+    UsageError,
     actions_of,
     counted,
     devices_of,
     group,
     member,
     moment,
+    names_of,
     output,
     permissions_of,
     read_batches,
+    show,
 )
 from itron_core.levels import DeviceClass, Mode, SecurityLevel
 from itron_core.material import DeviceRecord
@@ -127,6 +130,22 @@ def manager_request(
         raise typer.Exit(Exit.REFUSED)
 
 
+@manager_app.command("requests")
+def manager_requests(
+    home: Annotated[Path, HOME],
+    state: Annotated[str | None, typer.Option(help="Only those: waiting, approved, allotted or rejected.")] = None,
+) -> None:
+    """List what was asked for, the oldest first."""
+    rows = [
+        [
+            *(str(asked.id), asked.state, asked.officer, asked.approver or "-"),
+            *(asked.token_type, names_of(asked.actions), f"{asked.size:,}"),
+        ]
+        for asked in homes.manager(home).requests(state=state)
+    ]
+    show(["request", "state", "officer", "approver", "type", "actions", "rows"], rows)
+
+
 @manager_app.command("approve")
 def manager_approve(
     home: Annotated[Path, HOME], request: int, officer: str, now: Annotated[str | None, NOW] = None
@@ -134,6 +153,15 @@ def manager_approve(
     """Be the second person of a request."""
     homes.manager(home).approve(request, officer, now=moment(now))
     output.print(f"Request {request}: approved by {officer}.", markup=False)
+
+
+@manager_app.command("reject")
+def manager_reject(
+    home: Annotated[Path, HOME], request: int, officer: str, now: Annotated[str | None, NOW] = None
+) -> None:
+    """Turn down a request that waits, or withdraw one that is not issued yet."""
+    homes.manager(home).reject(request, officer, now=moment(now))
+    output.print(f"Request {request}: rejected by {officer}.", markup=False)
 
 
 @manager_app.command("issue")
@@ -160,6 +188,32 @@ def manager_deliver(
     output.print(f"{counted(taken, 'token')} delivered, {counted(told, 'outcome')} collected.", markup=False)
 
 
+@manager_app.command("revoke")
+def manager_revoke(
+    home: Annotated[Path, HOME],
+    *,
+    key: Annotated[list[str] | None, typer.Option(metavar="KID", help="An issuing key, in hexadecimal digits.")] = None,
+    device: Annotated[list[str] | None, typer.Option(help="All that it was issued before now.")] = None,
+    token: Annotated[
+        list[str] | None, typer.Option(metavar="KID:CTI", help="One token, in hexadecimal digits.")
+    ] = None,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Withdraw what was issued; the next delivery takes the list along. What is revoked stays so."""
+    if not (key or device or token):
+        raise UsageError("nothing to revoke", "--key KID, --device DEVICE or --token KID:CTI")
+    at = moment(now)
+    pairs = [one.partition(":")[::2] for one in token or []]
+    homes.manager(home).revoke(
+        issuers=[_bytes_of(one) for one in key or []],
+        devices=dict.fromkeys(device or [], (0, at, 0)),
+        tokens=[(_bytes_of(kid), _bytes_of(cti)) for kid, cti in pairs],
+        now=at,
+    )
+    what = [counted(len(key or []), "key"), counted(len(device or []), "device"), counted(len(pairs), "token")]
+    output.print(f"Revoked: {', '.join(what)}.", markup=False)
+
+
 @manager_app.command("rotate")
 def manager_rotate(
     home: Annotated[Path, HOME],
@@ -181,6 +235,13 @@ def manager_keyring(home: Annotated[Path, HOME], now: Annotated[str | None, NOW]
         for number, entry in enumerate(homes.manager(home).keyring(now=moment(now)).entries)
     ]
     output.print(json.dumps({"keys": keys}, indent=1), markup=False)
+
+
+def _bytes_of(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no id", "wanted hexadecimal digits") from None
 
 
 def _record(row: dict[str, Any]) -> DeviceRecord:

@@ -173,6 +173,11 @@ def counted(number: int, thing: str, things: str = "") -> str:
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
+def names_of(actions: int) -> str:
+    """Return the names of a bit set of actions, joined by commas."""
+    return ",".join(action.name.lower() for action in Action if actions >> action & 1)
+
+
 def text_of(path: Path, what: str) -> str:
     """Read a text; raises UnreadableError, which names the file."""
     try:
