@@ -4,6 +4,7 @@ import base64
 import os
 import random
 import shutil
+from itertools import pairwise
 
 import pytest
 
@@ -18,6 +19,9 @@ KEY = SIGNER.public_key
 
 def leaves_of(count):
     return [b"entry %d" % number for number in range(count)]
+
+
+ENTRIES = [b"entry %d" % number for number in range(12)]
 
 
 def log_of(folder, entries, signer=SIGNER, origin=ORIGIN):
@@ -294,3 +298,35 @@ def test_leftovers_beyond_the_checkpoint_are_harmless(copy):
     log.append([b"entry %d" % number for number in range(530, 1_100)])
     assert log.entries(0, 1_100) == leaves_of(1_100)
     assert verify(copy, KEY, origin=ORIGIN).size == 1_100
+
+
+def test_every_byte_of_every_file_counts_also_of_sizes_that_have_passed(tmp_path):
+    log = AuditLog(tmp_path / "log", SIGNER, origin=ORIGIN)
+    for start, end in pairwise([0, 1, 3, 7, 8]):
+        log.append(ENTRIES[start:end])
+    files = [path for path in (tmp_path / "log").rglob("*") if path.is_file() and path.name != "lock"]
+    assert len(files) == 1 + 2 * 4
+    for path in files:
+        data = path.read_bytes()
+        for at in range(len(data)):
+            path.write_bytes(data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :])
+            with pytest.raises(AuditError) as refused:
+                verify(tmp_path / "log", KEY, origin=ORIGIN)
+            assert refused.value.path is not None
+        for other in (data[:-1], data + b"x"):
+            path.write_bytes(other)
+            with pytest.raises(AuditError):
+                verify(tmp_path / "log", KEY, origin=ORIGIN)
+        path.write_bytes(data)
+    assert verify(tmp_path / "log", KEY, origin=ORIGIN).size == 8
+
+
+def test_what_a_crash_left_is_no_fault_and_goes(tmp_path):
+    log = AuditLog(tmp_path / "log", SIGNER, origin=ORIGIN)
+    log.append(ENTRIES[:5])
+    for level in ("entries", "0"):
+        (tmp_path / f"log/tile/{level}/000.p/7").write_bytes(b"never published")
+    assert verify(tmp_path / "log", KEY, origin=ORIGIN).size == 5
+    log.append(ENTRIES[5:9])
+    assert verify(tmp_path / "log", KEY, origin=ORIGIN).size == 9
+    assert not (tmp_path / "log/tile/entries/000.p/7").exists()

@@ -86,6 +86,13 @@ class Disk:
             folder.rmdir()
         self._lasting.discard(folder)
 
+    def prune_beyond(self, name: str, width: int) -> None:
+        """Remove what a writer that crashed has left in a folder of partial files: wider ones than were published."""
+        with suppress(OSError):
+            for file in list((self._folder / name).iterdir()):
+                if file.name.isdecimal() and int(file.name) > width:
+                    file.unlink()
+
     def _settle(self) -> None:
         for name, file in self._aside:
             try:

@@ -6,6 +6,7 @@ A file that holds less than 256 is a partial one, `.p/W`; full files never chang
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from itron_core.audit.tree import HASH_BYTES, HEIGHT, WIDTH
 from itron_core.errors import AuditError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "bundle_of",
     "entries_of",
     "hashes_of",
+    "partial_files",
     "read_file",
     "tile_path",
 ]
@@ -35,6 +37,7 @@ LENGTH_BYTES = 2
 LONGEST_ENTRY = 65_535
 LONGEST_BUNDLE = WIDTH * (LENGTH_BYTES + LONGEST_ENTRY)
 GROUP = 1_000
+PARTIAL = re.compile(r"tile/(?P<level>entries|\d{1,2})/(?P<index>(?:x\d{3}/){0,4}\d{3})\.p/(?P<width>\d{1,3})")
 
 
 def tile_path(level: str | int, index: int, width: int = WIDTH) -> str:
@@ -46,6 +49,17 @@ def tile_path(level: str | int, index: int, width: int = WIDTH) -> str:
     while index := index // GROUP:
         groups.insert(0, f"x{index % GROUP:03d}")
     return f"tile/{level}/{'/'.join(groups)}" + ("" if width == WIDTH else f".p/{width}")
+
+
+def partial_files(folder: Path) -> Iterator[tuple[str | int, int, int, str]]:
+    """Yield the partial files that there are: level, index, width and name."""
+    for path in sorted(folder.glob("tile/**/*.p/*")):
+        name = path.relative_to(folder).as_posix()
+        if parts := PARTIAL.fullmatch(name):
+            level = parts["level"] if parts["level"] == ENTRIES else int(parts["level"])
+            index, width = int(re.sub("[x/]", "", parts["index"])), int(parts["width"])
+            if tile_path(level, index, width) == name:
+                yield level, index, width, name
 
 
 def bundle_of(entries: Iterable[bytes]) -> bytes:

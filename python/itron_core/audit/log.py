@@ -26,7 +26,7 @@ from itron_core.audit.files import (
     tile_path,
 )
 from itron_core.audit.notes import LARGEST_NOTE, Checkpoint, read_checkpoint, verifier_of, write_checkpoint
-from itron_core.audit.tree import HASH_BYTES, WIDTH
+from itron_core.audit.tree import HASH_BYTES, HEIGHT, WIDTH
 from itron_core.errors import AuditError, InputError
 
 if TYPE_CHECKING:
@@ -171,6 +171,9 @@ class AuditLog:
 
     def _grown(self, tail: _Tail, fresh: Sequence[bytes], lock: int) -> _Tail:
         grown = tail.copy()
+        # What was never published must not stand beside what is, once the log has grown past it.
+        for name, width in tail.partial():
+            self._disk.prune_beyond(name, width)
         with self._disk as disk:
             full = grown.extend(fresh, disk.put)
             disk.sync()
@@ -280,6 +283,15 @@ class _Tail:
                 at, path = index * WIDTH + offset, tiles.path(ENTRIES, index)
                 raise AuditError(f"entry {at} is not the one that was logged: verify the log", index=at, path=path)
         return data[:end]
+
+    def partial(self) -> list[tuple[str, int]]:
+        """Return the folders of partial files that may be there, and how wide the widest that was published is."""
+        index, width = divmod(self.size, WIDTH)
+        rows = [(row, self.size >> (HEIGHT * row)) for row in range(len(self._rows) + 1)]
+        return [
+            (f"{tile_path(ENTRIES, index)}.p", width),
+            *((f"{tile_path(row, count // WIDTH)}.p", count % WIDTH) for row, count in rows),
+        ]
 
     def copy(self) -> _Tail:
         """Return one that grows by itself."""

@@ -6,9 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from itron_core.audit import tree
-from itron_core.audit.files import CHECKPOINT, ENTRIES, Tiles, entries_of, hashes_of, read_file
+from itron_core.audit.files import (
+    CHECKPOINT,
+    ENTRIES,
+    Tiles,
+    bundle_of,
+    entries_of,
+    hashes_of,
+    partial_files,
+    read_file,
+)
 from itron_core.audit.notes import LARGEST_NOTE, Checkpoint, read_checkpoint
-from itron_core.audit.tree import HEIGHT, WIDTH
+from itron_core.audit.tree import HASH_BYTES, HEIGHT, WIDTH
 from itron_core.errors import AuditError
 
 if TYPE_CHECKING:
@@ -63,6 +72,7 @@ def verify(
     if scan.wrong_tile is not None:
         raise scan.wrong_tile
     _check_above(scan)
+    _check_passed(scan.tiles)
     return Verified(origin, checkpoint.size, checkpoint.root)
 
 
@@ -196,6 +206,21 @@ def _check_above(scan: _Scan) -> None:
             offset = _first_difference(hashes_of(scan.tiles.tile(row, index)), made[index * WIDTH :][:WIDTH])
             if offset is not None:
                 raise _wrong_hash(scan.tiles.path(row, index), row, index, offset)
+
+
+def _check_passed(tiles: Tiles) -> None:
+    """Hold the partial files of sizes that have passed against what the tile has become: they are its beginning."""
+    for level, index, width, name in partial_files(tiles.folder):
+        if width >= tiles.width(level, index):
+            continue  # the present one, or what a crash left of an entry that was never logged
+        if isinstance(level, str):
+            now = bundle_of(tiles.entries(index * WIDTH, index * WIDTH + width))
+        else:
+            now = tiles.tile(level, index)[: width * HASH_BYTES]
+        held = read_file(tiles.folder, name, len(now))
+        # One that is gone meanwhile went because the full one came.
+        if held is not None and held != now:
+            raise AuditError(f"{name} is not the beginning of {tiles.path(level, index)}", path=name)
 
 
 def _first_difference(stored: Sequence[bytes], made: Sequence[bytes]) -> int | None:
