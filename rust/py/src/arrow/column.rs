@@ -103,6 +103,11 @@ impl Column {
         Ok(self.to_pylist(py)?.try_iter()?.into_any())
     }
 
+    /// Results are handed on as Arrow, and refuse to be pickled alike at every protocol.
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(crate::errors::no_pickle(slf.as_any()))
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let shown = PyList::new(py, self.cells(py, self.len.min(10))?)?.repr()?.to_string();
         let shown = if self.len > 10 { format!("{}, ...]", shown.trim_end_matches(']')) } else { shown };
