@@ -29,7 +29,7 @@ def verify_stream(batches: Iterable[object], keyring: Keyring, **options: object
     """
     verify = partial(verify_tokens, keyring=keyring)
     verify((), **options | {name: None for name in _COLUMNS if _is_column(options.get(name))})  # type: ignore[arg-type]
-    return in_batches(partial(verify, **options), batches)  # type: ignore[arg-type]
+    return in_batches(partial(verify, **options), batches)
 
 
 def in_batches(call: Callable[[object], T], batches: Iterable[object]) -> Iterator[T]:

@@ -27,7 +27,7 @@ fn text_or_none<'a>(given: &'a Bound<'_, PyAny>, name: &str) -> PyResult<Option<
 
 /// True or False: what Python counts as true is neither.
 fn flag(given: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
-    given.cast::<PyBool>().map(|flag| flag.is_true()).map_err(|_| wrong(given, name, "True or False"))
+    given.cast::<PyBool>().map(PyBoolMethods::is_true).map_err(|_| wrong(given, name, "True or False"))
 }
 
 /// An object of a class of ours.
@@ -36,12 +36,12 @@ fn object<'a, 'py, T: PyClass>(given: &'a Bound<'py, PyAny>, name: &str) -> PyRe
 }
 
 /// A place in a sequence, from its end where it is below zero. An int beyond every sequence is an `IndexError`, as Python has it.
-fn place(given: &Bound<'_, PyAny>, name: &str) -> PyResult<isize> {
+fn place(given: &Bound<'_, PyAny>, name: &str, wanted: &str) -> PyResult<isize> {
     given.extract().map_err(|_| {
         if given.is_instance_of::<PyInt>() {
             PyIndexError::new_err(format!("{name} {given}"))
         } else {
-            wrong(given, name, "an int")
+            wrong(given, name, wanted)
         }
     })
 }
@@ -51,13 +51,13 @@ pub fn items<'py>(given: &Bound<'py, PyAny>, name: &str, wanted: &str) -> PyResu
     given.try_iter().map_err(|_| wrong(given, name, wanted))
 }
 
-/// Defines the reader of an argument by its name.
-macro_rules! readers {
-    ($($reader:ident($name:ident) -> $type:ty;)*) => {
+/// Defines the reader of an argument that is text.
+macro_rules! texts {
+    ($($name:ident)*) => {
         $(
             #[doc = concat!("The argument `", stringify!($name), "`.")]
-            pub fn $name<'a>(given: &'a Bound<'_, PyAny>) -> PyResult<$type> {
-                $reader(given, stringify!($name))
+            pub fn $name<'a>(given: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
+                text(given, stringify!($name))
             }
         )*
     };
@@ -75,18 +75,7 @@ macro_rules! objects {
     };
 }
 
-readers! {
-    text(algorithm) -> &'a str;
-    text(audience_prefix) -> &'a str;
-    text(kdf) -> &'a str;
-    text(label) -> &'a str;
-    text(name) -> &'a str;
-    text(token_type) -> &'a str;
-    text_or_none(audience) -> Option<&'a str>;
-    flag(legacy_algorithms) -> bool;
-    place(index) -> isize;
-    place(row) -> isize;
-}
+texts! { algorithm audience_prefix kdf label name token_type }
 
 objects! {
     columns: crate::route::RouteColumns;
@@ -97,6 +86,31 @@ objects! {
     policy: crate::route::Policy;
     public_key: crate::public_key::PublicKey;
     revocations: crate::revocations::Revocations;
+}
+
+/// The argument `audience`, where it is one for all.
+pub fn audience<'a>(given: &'a Bound<'_, PyAny>) -> PyResult<Option<&'a str>> {
+    text_or_none(given, "audience")
+}
+
+/// The argument `legacy_algorithms`.
+pub fn legacy_algorithms(given: &Bound<'_, PyAny>) -> PyResult<bool> {
+    flag(given, "legacy_algorithms")
+}
+
+/// The argument `index`.
+pub fn index(given: &Bound<'_, PyAny>) -> PyResult<isize> {
+    place(given, "index", "an int")
+}
+
+/// The argument `row`.
+pub fn row(given: &Bound<'_, PyAny>) -> PyResult<isize> {
+    place(given, "row", "an int")
+}
+
+/// The row of a column, where a slice was none.
+pub fn row_or_slice(given: &Bound<'_, PyAny>) -> PyResult<isize> {
+    place(given, "row", "an int or a slice")
 }
 
 /// The argument `issuer`, where there must be one.
