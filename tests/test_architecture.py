@@ -98,9 +98,9 @@ ARROWS = {
     "issuing": {"_rust", "errors"},
     "packed": {"errors"},
     "policy": {"errors", "levels"},
-    "routes": {"_rust", "errors", "explain", "levels", "policy"},
+    "routes": {"_rust", "errors", "explain", "levels", "policy", "tokens"},
     "testing": {"_rust", "errors", "issuing", "levels", "policy"},
-    "tokens": {"_rust"},
+    "tokens": {"_rust", "errors"},
 }
 
 

@@ -198,8 +198,8 @@ def test_what_is_no_column_of_bytes_is_refused(wrong):
 def test_a_refusal_names_the_row():
     with pytest.raises(ic.InputError, match="row 2 is int"):
         codes([b"", None, 7], [b""] * 3)
-    with pytest.raises(ic.InputError, match=r"row 1 .*surrogate"):
-        ic.verify_tokens([None, None], KEYRING, now=NOW, audience=["a", "\ud800"])
+    with pytest.raises(ic.InputError, match="row 1 is int"):
+        ic.verify_tokens([None, None], KEYRING, now=NOW, audience=["\ud800", 5])
     with pytest.raises(ic.InputError, match="row 1 is bytes"):
         ic.verify_tokens([None, None], KEYRING, now=NOW, audience=["a", b"b"])
 

@@ -540,6 +540,14 @@ def test_an_unknown_number_is_one_unreadable_row(column, number):
     assert process_route(route, KEYRING, now=NOW, permissions=31)["reason"].to_pylist() == [0, 1005]
 
 
+@pytest.mark.parametrize("column", ["commands_used", "authorizations_used", "epoch"])
+@pytest.mark.parametrize("number", [-1, -(2**63)])
+def test_a_count_below_zero_is_one_unreadable_row(column, number):
+    """Fewer than none is no number of uses, and no device is of such an epoch: it must not count as "not reached"."""
+    results = process_route(ROUTE | {column: [number, 0]}, KEYRING, now=NOW, permissions=31)
+    assert results["reason"].to_pylist() == [1005, 0]
+
+
 def test_an_unreadable_row_is_counted_under_level_unknown():
     route = ROUTE | {"security_level": ["full", "full"], "device": [DEVICE, "nothing"]}
     results = process_route(route, KEYRING, now=NOW, permissions=31)

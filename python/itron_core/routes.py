@@ -5,16 +5,18 @@ Verification and decision happen in one call of Rust; what is needed is a table 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from itron_core import _rust
 from itron_core.explain import Row, explain, reason_name
 from itron_core.levels import Decision, SecurityLevel
 from itron_core.policy import PolicyOptions, compiled_table, options_given
+from itron_core.tokens import in_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from itron_core.levels import Permission
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["RouteResults", "policy_table", "process_batches", "process_route"]
 
 DEFAULT_OPTIONS = PolicyOptions()
+
+
+# A route without a row: deciding it asks nothing but the other arguments.
+_NO_ROWS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    dict.fromkeys(("device", "device_class", "security_level", "action"), ())
+)
 
 
 def _compile(options: PolicyOptions) -> _rust.Policy:
@@ -81,17 +89,21 @@ def process_batches(
     revocations: _rust.Revocations | None = None,
     threads: int | None = None,
 ) -> Iterator[RouteResults]:
-    """Map batches of a route to their results, one at a time and in order: memory is that of one batch."""
-    for batch in batches:
-        yield process_route(
-            batch,
-            keyring,
-            now=now,
-            permissions=permissions,
-            options=options,
-            revocations=revocations,
-            threads=threads,
-        )
+    """Map batches of a route to their results, one at a time and in order: memory is that of one batch.
+
+    The arguments are checked at the call; what is wrong with a batch is raised when its result is asked for.
+    """
+    decide = partial(
+        process_route,
+        keyring=keyring,
+        now=now,
+        permissions=permissions,
+        options=options,
+        revocations=revocations,
+        threads=threads,
+    )
+    decide(_NO_ROWS)
+    return in_batches(decide, batches)
 
 
 class RouteResults(_rust.RouteColumns):
@@ -108,7 +120,7 @@ class RouteResults(_rust.RouteColumns):
     def __new__(cls, columns: _rust.RouteColumns, options: PolicyOptions = DEFAULT_OPTIONS) -> Self:
         """Take the columns that `process_route` of the extension returned."""
         self = super().__new__(cls, columns)
-        self._options = options
+        self._options = options_given(options)
         return self
 
     def summary(self) -> dict[str, int | dict[str, int]]:

@@ -70,8 +70,8 @@ def _row(world, rng, names):
     row |= {
         "session_opened_at": rng.choice([None, None, NOW, NOW - 1, NOW + 1, NOW - 3599, NOW - 3600, NOW - 60]),
         "session_seconds": rng.choice([None, 3600, 3600, 3600, 60, 61, 28_800, 0, -1, 2**40]),
-        "commands_used": rng.choice([None, 0, 0, 0, 1, 2, 3, -1, 2**40]),
-        "authorizations_used": rng.choice([None, 0, 0, 0, 1, 2, 3, -1, 2**40]),
+        "commands_used": rng.choice([*[None, 0, 0, 0, 1, 2, 3, 2**40] * 4, -1]),
+        "authorizations_used": rng.choice([*[None, 0, 0, 0, 1, 2, 3, 2**40] * 4, -1]),
         "secure_command_used": rng.choice([None, False, False, True]),
         "authorization_used": rng.choice([None, False, False, True]),
         "on_menu": rng.choice([None, *[True] * 9, False]),
@@ -80,7 +80,7 @@ def _row(world, rng, names):
         "permissions": rng.choice(
             [None, None, *[EVERY_PERMISSION, int(permission_for(action))] * 4, rng.randrange(32)]
         ),
-        "epoch": rng.choice([None, None, None, 0, 2, 3, 4]),
+        "epoch": rng.choice([*[None, None, None, 0, 2, 3, 4] * 4, -1]),
     }
     if rng.random() < 0.02:
         row["device"] = rng.choice([None, "", "ert:", "ert:01", "ert:281474976710656", "eui64:0000000000000001", "x"])

@@ -16,6 +16,7 @@ NEED_OF = {
     READING_KEY: Need.READING_KEY,
 }
 MATERIALS = tuple(NEED_OF)
+COUNTED = ("commands_used", "authorizations_used", "epoch")
 LIMITED_COMMANDS = {Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE}
 DEFAULTS = {
     "mode": Mode.UNKNOWN,
@@ -95,6 +96,8 @@ def _unreadable():
 def read_situation(row):
     """Return what the row asks about, None where it cannot be read."""
     if device_id(row.get("device", "")) is None:
+        return None
+    if any(row.get(column, 0) < 0 for column in COUNTED):
         return None
     columns = ((DeviceClass, "device_class"), (Mode, "mode"), (SecurityLevel, "security_level"), (Action, "action"))
     members = [member(enumeration, row.get(column)) for enumeration, column in columns]

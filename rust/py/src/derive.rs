@@ -3,6 +3,7 @@
 use crate::arguments::{bytes_like, key_version_given, length_given, threads};
 use crate::arrow::{AnyColumn, BinaryColumn, Kind};
 use crate::errors::input;
+use crate::given;
 use crate::secrets::{DerivedKeys, MasterKey};
 use itron_core::crypto::kdf::{self, Derivation, Kdf, Label};
 use itron_core::format::device;
@@ -74,13 +75,13 @@ fn label_names() -> String {
 #[allow(clippy::too_many_arguments, reason = "the call of the public interface")]
 pub fn derive_keys(
     py: Python<'_>,
-    master: &Bound<'_, MasterKey>,
+    #[pyo3(from_py_with = given::master)] master: &Bound<'_, MasterKey>,
     device_ids: &Bound<'_, PyAny>,
     utility: &Bound<'_, PyAny>,
-    label: &str,
+    #[pyo3(from_py_with = given::label)] label: &str,
     #[pyo3(from_py_with = key_version_given)] key_version: u64,
     #[pyo3(from_py_with = length_given)] length: usize,
-    kdf: &str,
+    #[pyo3(from_py_with = given::kdf)] kdf: &str,
     extra: Option<&Bound<'_, PyAny>>,
     threads: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<DerivedKeys> {
@@ -130,19 +131,19 @@ fn room(master: &kdf::MasterKey, derivation: &Derivation<'_>, devices: usize) ->
 #[allow(clippy::too_many_arguments, reason = "the call of the public interface")]
 pub fn derive_key<'py>(
     py: Python<'py>,
-    master: &Bound<'py, MasterKey>,
+    #[pyo3(from_py_with = given::master)] master: &Bound<'py, MasterKey>,
     device_id: &Bound<'py, PyAny>,
     utility: &Bound<'py, PyAny>,
-    label: &str,
+    #[pyo3(from_py_with = given::label)] label: &str,
     #[pyo3(from_py_with = key_version_given)] key_version: u64,
     #[pyo3(from_py_with = length_given)] length: usize,
-    kdf: &str,
+    #[pyo3(from_py_with = given::kdf)] kdf: &str,
     extra: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let what = What::read(utility, label, key_version, length, kdf, extra)?;
     let wanted = || input(format!("device_id: got {device_id}, wanted an aud of a device or 8 bytes"));
     let id = if let Ok(text) = device_id.cast::<PyString>() {
-        device::parse(text.to_str()?.as_bytes()).map(u64::to_be_bytes)
+        text.to_str().ok().and_then(|text| device::parse(text.as_bytes())).map(u64::to_be_bytes)
     } else {
         device_id.cast::<PyBytes>().ok().and_then(|bytes| bytes.as_bytes().try_into().ok())
     };

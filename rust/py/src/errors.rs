@@ -1,5 +1,6 @@
 //! The only file that names exceptions: they are born in Python, and every failure becomes one here.
 
+use crate::arrow::type_name;
 use itron_core::code::Code;
 use itron_core::crypto::public_key::WeakKey;
 use itron_core::token::keyring::KeyringError;
@@ -36,6 +37,11 @@ pub fn token_refused(code: Code) -> PyErr {
 /// Pickling or copying what holds a secret.
 pub fn secret_stays(what: &str) -> PyErr {
     pyo3::exceptions::PyTypeError::new_err(format!("a {what} holds secrets: it is neither pickled nor copied"))
+}
+
+/// Pickling what is neither pickled nor made by Python: without this, the oldest protocols write what cannot be read.
+pub fn no_pickle(given: &Bound<'_, PyAny>) -> PyErr {
+    input(format!("{} is not pickled: hand on the bytes or the Arrow columns that it stands for", type_name(given)))
 }
 
 /// A public key that no token may be verified with.

@@ -1,8 +1,9 @@
 //! The Rust half of issuing: claims are encoded, a signer in Python signs, and every signature is asked again.
 
-use crate::arguments::{max_lifetime, max_lifetime_or_none};
+use crate::arguments::{bytes_like, max_lifetime, max_lifetime_or_none};
 use crate::arrow::{BinaryColumn, Column, IntColumn, Out, StringColumn, Table, TextListColumn, TimeColumn};
 use crate::errors::{input, refused};
+use crate::given;
 use crate::keyring::{KeyringEntry, token_type_unknown};
 use crate::public_key::PublicKey;
 use crate::revocations::Revocations;
@@ -14,7 +15,6 @@ use itron_core::format::device;
 use itron_core::format::scope::{ALL_ACTIONS, Scope};
 use itron_core::format::token_type::{TokenType, TypeSet};
 use itron_core::token::issue::{Unsigned, verify_issued};
-use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -39,7 +39,7 @@ impl PendingTokens {
     #[pyo3(signature = (signatures))]
     fn assemble(&self, py: Python<'_>, signatures: &Bound<'_, PyAny>) -> PyResult<Column> {
         let rows = self.tokens.len();
-        let signatures = PyBuffer::<u8>::get(signatures)?.to_vec(py)?;
+        let signatures = bytes_like(signatures, "signatures")?;
         if signatures.len() != rows * 64 {
             let got = signatures.len();
             return Err(input(format!("signatures: got {got} bytes, wanted 64 for each of {rows} tokens")));
@@ -255,9 +255,9 @@ impl Issue {
 #[pyo3(signature = (request, public_key, *, now, token_type, max_lifetime))]
 pub fn prepare_tokens(
     request: &Bound<'_, PyAny>,
-    public_key: &Bound<'_, PublicKey>,
+    #[pyo3(from_py_with = given::public_key)] public_key: &Bound<'_, PublicKey>,
     now: &Bound<'_, PyAny>,
-    token_type: &str,
+    #[pyo3(from_py_with = given::token_type)] token_type: &str,
     #[pyo3(from_py_with = max_lifetime_or_none)] max_lifetime: Option<i64>,
 ) -> PyResult<PendingTokens> {
     let token_type = TokenType::from_name(token_type)
@@ -275,8 +275,8 @@ pub fn prepare_tokens(
 #[pyfunction]
 #[pyo3(signature = (entry, public_key, *, now, expires_at))]
 pub fn prepare_delegation(
-    entry: &Bound<'_, KeyringEntry>,
-    public_key: &Bound<'_, PublicKey>,
+    #[pyo3(from_py_with = given::entry)] entry: &Bound<'_, KeyringEntry>,
+    #[pyo3(from_py_with = given::public_key)] public_key: &Bound<'_, PublicKey>,
     now: &Bound<'_, PyAny>,
     expires_at: &Bound<'_, PyAny>,
 ) -> PyResult<PendingTokens> {
@@ -309,9 +309,9 @@ pub fn prepare_delegation(
 #[pyfunction]
 #[pyo3(signature = (revocations, public_key, *, issuer, now))]
 pub fn prepare_revocations(
-    revocations: &Bound<'_, Revocations>,
-    public_key: &Bound<'_, PublicKey>,
-    issuer: &str,
+    #[pyo3(from_py_with = given::revocations)] revocations: &Bound<'_, Revocations>,
+    #[pyo3(from_py_with = given::public_key)] public_key: &Bound<'_, PublicKey>,
+    #[pyo3(from_py_with = given::issuer)] issuer: &str,
     now: &Bound<'_, PyAny>,
 ) -> PyResult<PendingTokens> {
     let snapshot = &revocations.get().0;

@@ -1,7 +1,9 @@
 //! `KeyringEntry`, `Keyring`: the keys that tokens may be signed with, from keys, JWKS and PEM, pickled by their public bytes.
 
 use crate::arguments::bytes_like;
+use crate::arrow::{AnyColumn, BinaryColumn, is_arrow};
 use crate::errors::{self, input, key_refused};
+use crate::given;
 use crate::public_key::{PublicKey, hex, jwks};
 use crate::time::{Now, seconds};
 use itron_core::format::scope::ALL_ACTIONS;
@@ -21,11 +23,11 @@ impl KeyringEntry {
     #[new]
     #[pyo3(signature = (key, *, issuer=None, token_types=None, actions=None, audience_prefix="", valid_from=None, valid_until=None))]
     fn new(
-        key: &Bound<'_, PublicKey>,
-        issuer: Option<&str>,
+        #[pyo3(from_py_with = given::key)] key: &Bound<'_, PublicKey>,
+        #[pyo3(from_py_with = given::issuer_or_none)] issuer: Option<&str>,
         token_types: Option<&Bound<'_, PyAny>>,
         actions: Option<&Bound<'_, PyAny>>,
-        audience_prefix: &str,
+        #[pyo3(from_py_with = given::audience_prefix)] audience_prefix: &str,
         valid_from: Option<&Bound<'_, PyAny>>,
         valid_until: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
@@ -156,7 +158,7 @@ fn type_set(names: &Bound<'_, PyAny>) -> PyResult<TypeSet> {
     if names.is_instance_of::<PyString>() {
         return Err(input(format!("token_types: got the text {names}, wanted a collection of names")));
     }
-    names.try_iter()?.try_fold(TypeSet::NONE, |set, name| {
+    given::items(names, "token_types", "a collection of names")?.try_fold(TypeSet::NONE, |set, name| {
         let name: String = name?.extract().map_err(|_| wanted())?;
         TokenType::from_name(&name).map(|known| set.with(known)).ok_or_else(|| token_type_unknown(&name))
     })
@@ -203,7 +205,8 @@ impl Keyring {
             let got = item.get_type();
             key.map_err(|_| input(format!("keyring: got a {got}, wanted PublicKey or KeyringEntry")))
         };
-        keyring(entries.try_iter()?.map(entry).collect::<PyResult<_>>()?)
+        let entries = given::items(entries, "entries", "a collection of PublicKey and KeyringEntry")?;
+        keyring(entries.map(entry).collect::<PyResult<_>>()?)
     }
 
     /// Of a JWK set (RFC 7517 section 5) with the ceilings in its `mtr_` members.
@@ -224,7 +227,9 @@ impl Keyring {
         let py = paths.py();
         let from_pem = PyType::new::<PublicKey>(py).getattr("from_pem")?;
         let read = |path: PyResult<Bound<'_, PyAny>>| {
-            let path: std::path::PathBuf = path?.extract()?;
+            let path = path?;
+            let wanted = |_| given::wrong(&path, "paths", "paths, each a str or a PathLike");
+            let path: std::path::PathBuf = path.extract().map_err(wanted)?;
             let pem =
                 std::fs::read_to_string(&path).map_err(|error| key_refused(format!("{}: {error}", path.display())))?;
             let key = from_pem
@@ -232,18 +237,14 @@ impl Keyring {
                 .map_err(|error| key_refused(format!("{}: {}", path.display(), error.value(py))))?;
             Ok(Entry::unlimited(key.cast::<PublicKey>()?.get().0.clone()))
         };
-        keyring(paths.try_iter()?.map(read).collect::<PyResult<_>>()?)
+        keyring(given::items(paths, "paths", "a collection of paths")?.map(read).collect::<PyResult<_>>()?)
     }
 
     /// This keyring, and behind its entries the keys that the delegations name. A refused one raises `TokenRefused`.
     #[pyo3(signature = (tokens, *, now))]
     fn with_delegations(&self, tokens: &Bound<'_, PyAny>, now: &Bound<'_, PyAny>) -> PyResult<Self> {
         let now = Now::read(now)?.seconds;
-        if tokens.is_instance_of::<PyString>() || tokens.is_instance_of::<PyBytes>() {
-            return Err(input("tokens: got one value, wanted a collection of tokens"));
-        }
-        let tokens: Vec<Vec<u8>> =
-            tokens.try_iter()?.map(|token| bytes_like(&token?, "tokens")).collect::<PyResult<_>>()?;
+        let tokens = collected(tokens)?;
         let keys = self.0.with_delegations(tokens.iter().map(Vec::as_slice), now);
         keys.map(|keys| Self(Arc::new(keys))).map_err(|error| errors::keyring(&error))
     }
@@ -281,12 +282,31 @@ impl Keyring {
     }
 }
 
+/// The tokens of an Arrow column or of any collection, none of them null.
+fn collected(tokens: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<u8>>> {
+    if tokens.is_instance_of::<PyString>() || tokens.is_instance_of::<PyBytes>() {
+        return Err(input("tokens: got one value, wanted a collection of tokens"));
+    }
+    if !is_arrow(tokens) {
+        let tokens = given::items(tokens, "tokens", "a collection of tokens")?;
+        return tokens.map(|token| bytes_like(&token?, "tokens")).collect();
+    }
+    let column = BinaryColumn::new(tokens.py(), &AnyColumn::new(tokens, "tokens")?)?;
+    let token = |(row, token): (usize, Option<&[u8]>)| {
+        token.map(<[u8]>::to_vec).ok_or_else(|| input(format!("tokens: got null in row {row}, wanted bytes")))
+    };
+    column.iter().enumerate().map(token).collect()
+}
+
 /// Beside the standard members: `mtr_issuer`, `mtr_token_types` and `mtr_actions` (names), `mtr_audience_prefix`,
 /// `mtr_valid_from`, `mtr_valid_until` (seconds). The JWK's own kid is only a label.
 fn entry_of_jwk(jwk: &Bound<'_, PyMapping>) -> PyResult<Entry> {
     let mut entry = Entry::unlimited(PublicKey::of_jwk(jwk)?.0);
     for pair in jwk.items()?.iter() {
-        let (name, value): (String, Bound<'_, PyAny>) = pair.extract()?;
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+        let Ok(name) = name.extract::<String>() else {
+            return Err(key_refused("JWK: got a member whose name is no text"));
+        };
         let Some(member) = name.strip_prefix("mtr_") else { continue };
         let wrong = |wanted: &str| key_refused(format!("JWK: got {name} {value}, wanted {wanted}"));
         let text = || value.extract::<String>().map_err(|_| wrong("text"));

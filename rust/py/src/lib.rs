@@ -9,6 +9,7 @@ mod arrow;
 mod derive;
 mod enums;
 mod errors;
+mod given;
 mod issuing;
 mod keyring;
 mod machine;

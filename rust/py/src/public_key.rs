@@ -2,6 +2,7 @@
 
 use crate::arguments::bytes_like;
 use crate::errors::{key_refused, weak_key};
+use crate::given;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use itron_core::crypto::public_key::{Algorithm, PublicKey as Key, WeakKey};
 use pyo3::prelude::*;
@@ -30,7 +31,7 @@ impl PublicKey {
     /// From 32 bytes ("Ed25519"), or 65 (SEC1, uncompressed) or 64 bytes x || y ("ESP256").
     #[staticmethod]
     #[pyo3(signature = (algorithm, data))]
-    fn from_raw(algorithm: &str, data: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn from_raw(#[pyo3(from_py_with = given::algorithm)] algorithm: &str, data: &Bound<'_, PyAny>) -> PyResult<Self> {
         Key::from_raw(self::algorithm(algorithm)?, &bytes_like(data, "data")?).map(Self).map_err(weak_key)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::arguments::{bytes_like, max_lifetime, max_lifetime_given, newer_than_or_none};
 use crate::errors::{input, refused, token_refused};
+use crate::given;
 use crate::keyring::Keyring;
 use crate::time::{Now, seconds};
 use itron_core::format::{device, token_type::TokenType};
@@ -19,10 +20,10 @@ pub struct Revocations(pub Arc<Snapshot>);
 impl Revocations {
     #[new]
     #[pyo3(signature = (*, issuers=None, devices=None, tokens=None, version, expires_at))]
-    fn new(
-        issuers: Option<&Bound<'_, PyAny>>,
-        devices: Option<&Bound<'_, PyAny>>,
-        tokens: Option<&Bound<'_, PyAny>>,
+    fn new<'py>(
+        issuers: Option<&Bound<'py, PyAny>>,
+        devices: Option<&Bound<'py, PyAny>>,
+        tokens: Option<&Bound<'py, PyAny>>,
         version: &Bound<'_, PyAny>,
         expires_at: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
@@ -32,10 +33,13 @@ impl Revocations {
             expires_at: seconds(expires_at, "expires_at")?,
             ..Snapshot::default()
         };
-        for kid in issuers.map(PyAnyMethods::try_iter).transpose()?.into_iter().flatten() {
+        let items = |given: Option<&Bound<'py, PyAny>>, name: &str| {
+            given.map(|given| given::items(given, name, "a collection")).transpose()
+        };
+        for kid in items(issuers, "issuers")?.into_iter().flatten() {
             snapshot.issuers.insert(fixed(&kid?, "issuers")?);
         }
-        for pair in tokens.map(PyAnyMethods::try_iter).transpose()?.into_iter().flatten() {
+        for pair in items(tokens, "tokens")?.into_iter().flatten() {
             let wanted = |_| input("tokens: wanted pairs of a kid (8 bytes) and a cti (16 bytes)");
             let (kid, cti): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?.extract().map_err(wanted)?;
             snapshot.tokens.insert((fixed(&kid, "tokens")?, fixed(&cti, "tokens")?));
@@ -59,7 +63,7 @@ impl Revocations {
     fn from_token(
         py: Python<'_>,
         token: &Bound<'_, PyAny>,
-        keyring: &Bound<'_, Keyring>,
+        #[pyo3(from_py_with = given::keyring)] keyring: &Bound<'_, Keyring>,
         now: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = newer_than_or_none)] newer_than: Option<u64>,
         #[pyo3(from_py_with = max_lifetime_given)] max_lifetime: i64,

@@ -7,6 +7,7 @@ use crate::arrow::{
 };
 use crate::enums::{self, ACTION, DEVICE_CLASS, Enumeration, MODE, SECURITY_LEVEL};
 use crate::errors::input;
+use crate::given;
 use crate::keyring::Keyring;
 use crate::time::Now;
 use itron_core::format::token_type::TokenType;
@@ -104,13 +105,15 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// A number beyond 63 bits is read as the least there is, which makes its row unreadable, grants it nothing, or is no
+    /// session's length.
     fn read(route: &Bound<'_, PyAny>, call_permissions: i64) -> PyResult<Self> {
         let py = route.py();
         let table = Table::new(route, "route")?;
         let choices =
             |column: &AnyColumn, enumeration| Ok::<_, PyErr>(choices(&TextOrInt::new(py, column)?, enumeration));
         let bytes = |name: &str| table.column(name).map(|column| BinaryColumn::new(py, column)).transpose();
-        let ints = |name: &str| table.column(name).map(|column| IntColumn::new(py, column)).transpose();
+        let ints = |name: &str| table.column(name).map(|column| IntColumn::with_outside(py, column)).transpose();
         let bools = |name: &str| table.column(name).map(|column| BoolColumn::new(py, column)).transpose();
         let [authorization, secure_command, reading_key] = MATERIALS.map(TokenType::name);
         Ok(Self {
@@ -206,10 +209,10 @@ impl route::Route for Columns {
 pub fn process_route(
     py: Python<'_>,
     route: &Bound<'_, PyAny>,
-    keyring: &Bound<'_, Keyring>,
+    #[pyo3(from_py_with = given::keyring)] keyring: &Bound<'_, Keyring>,
     now: &Bound<'_, PyAny>,
     permissions: &Bound<'_, PyAny>,
-    policy: &Bound<'_, Policy>,
+    #[pyo3(from_py_with = given::policy)] policy: &Bound<'_, Policy>,
     revocations: Option<&Bound<'_, PyAny>>,
     threads: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<RouteColumns> {
@@ -256,7 +259,7 @@ result_class!(
         /// The same columns, for a subclass.
         #[new]
         #[pyo3(signature = (columns, *_rest))]
-        fn of(columns: &Bound<'_, Self>, _rest: &Bound<'_, PyTuple>) -> Self {
+        fn of(#[pyo3(from_py_with = given::columns)] columns: &Bound<'_, Self>, _rest: &Bound<'_, PyTuple>) -> Self {
             Self::new(columns.get().table.clone(), Arc::clone(&columns.get().route))
         }
 
@@ -275,7 +278,7 @@ result_class!(
         }
 
         /// One row and its answer, in the order of `itron_core.explain.Row`.
-        fn _row<'py>(&self, py: Python<'py>, row: isize) -> PyResult<Bound<'py, PyTuple>> {
+        fn _row<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = given::row)] row: isize) -> PyResult<Bound<'py, PyTuple>> {
             let rows = self.table.rows();
             let place = if row < 0 { row.checked_add_unsigned(rows) } else { Some(row) };
             let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rows);

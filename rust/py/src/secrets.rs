@@ -4,6 +4,7 @@ use crate::arguments::{bytes_like, length_given};
 use crate::arrow::{ByteRows, Column, Out};
 use crate::derive::Source;
 use crate::errors::{input, key_refused, secret_stays};
+use crate::given;
 use itron_core::crypto::kdf;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
@@ -78,7 +79,11 @@ impl DerivedKeys {
 
     /// One device's key.
     #[pyo3(signature = (index, /))]
-    fn key<'py>(&self, py: Python<'py>, index: isize) -> PyResult<Bound<'py, PyBytes>> {
+    fn key<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = given::index)] index: isize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let rows = self.__len__();
         let place = if index < 0 { index.checked_add_unsigned(rows) } else { Some(index) };
         let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rows);

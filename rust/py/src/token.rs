@@ -1,7 +1,8 @@
 //! `Token`: one token that was verified, and the call that makes it.
 
 use crate::arguments::{VerifyOptions, action_number, bytes_like, max_lifetime_or_none, skew_given};
-use crate::errors::{input, token_refused};
+use crate::errors::{input, no_pickle, token_refused};
+use crate::given;
 use crate::keyring::Keyring;
 use crate::time::datetime;
 use itron_core::code::Code;
@@ -153,6 +154,11 @@ impl Token {
         self.reading_key.map(make).transpose()
     }
 
+    /// What was verified here is verified again where it goes: a token is handed on as its bytes.
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(no_pickle(slf.as_any()))
+    }
+
     fn __repr__(&self) -> String {
         let of = self.audience.as_deref().unwrap_or("any device");
         format!("Token({} for {of}, kid={})", self.token_type.name(), crate::public_key::hex(&self.kid))
@@ -182,16 +188,16 @@ impl Token {
 #[allow(clippy::too_many_arguments, reason = "the call of the public interface")]
 pub fn verify_token(
     token: &Bound<'_, PyAny>,
-    keyring: &Bound<'_, Keyring>,
+    #[pyo3(from_py_with = given::keyring)] keyring: &Bound<'_, Keyring>,
     now: &Bound<'_, PyAny>,
-    token_type: &str,
-    audience: Option<&str>,
+    #[pyo3(from_py_with = given::token_type)] token_type: &str,
+    #[pyo3(from_py_with = given::audience)] audience: Option<&str>,
     action: Option<&Bound<'_, PyAny>>,
     epoch: Option<&Bound<'_, PyAny>>,
     revocations: Option<&Bound<'_, PyAny>>,
     #[pyo3(from_py_with = skew_given)] skew: i64,
     #[pyo3(from_py_with = max_lifetime_or_none)] max_lifetime: Option<i64>,
-    legacy_algorithms: bool,
+    #[pyo3(from_py_with = given::legacy_algorithms)] legacy_algorithms: bool,
 ) -> PyResult<Token> {
     let options = VerifyOptions::read(now, token_type, revocations, skew, max_lifetime, legacy_algorithms)?;
     let epoch =

@@ -3,6 +3,7 @@
 use crate::arguments::{VerifyOptions, action_number, max_lifetime_or_none, skew_given, threads};
 use crate::arrow::{AnyColumn, BinaryColumn, IntColumn, Out, OutTable, StringColumn, TokenResults, Valid, same_length};
 use crate::errors::input;
+use crate::given;
 use crate::keyring::Keyring;
 use itron_core::token::verify::{Question, TokenColumns, verify_many};
 use pyo3::prelude::*;
@@ -22,16 +23,16 @@ enum Asked<V, C> {
 pub fn verify_tokens(
     py: Python<'_>,
     tokens: &Bound<'_, PyAny>,
-    keyring: &Bound<'_, Keyring>,
+    #[pyo3(from_py_with = given::keyring)] keyring: &Bound<'_, Keyring>,
     now: &Bound<'_, PyAny>,
-    token_type: &str,
+    #[pyo3(from_py_with = given::token_type)] token_type: &str,
     audience: Option<&Bound<'_, PyAny>>,
     action: Option<&Bound<'_, PyAny>>,
     epoch: Option<&Bound<'_, PyAny>>,
     revocations: Option<&Bound<'_, PyAny>>,
     #[pyo3(from_py_with = skew_given)] skew: i64,
     #[pyo3(from_py_with = max_lifetime_or_none)] max_lifetime: Option<i64>,
-    legacy_algorithms: bool,
+    #[pyo3(from_py_with = given::legacy_algorithms)] legacy_algorithms: bool,
     threads: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<TokenResults> {
     let options = VerifyOptions::read(now, token_type, revocations, skew, max_lifetime, legacy_algorithms)?;
@@ -41,7 +42,7 @@ pub fn verify_tokens(
     let rows = tokens.len();
     let audience = match audience {
         None => Asked::Nothing,
-        Some(one) if one.is_instance_of::<PyString>() => Asked::One(one.extract::<String>()?),
+        Some(one) if one.is_instance_of::<PyString>() => Asked::One(given::text(one, "audience")?.to_owned()),
         Some(each) => Asked::Each(StringColumn::new(py, &AnyColumn::new(each, "audience")?)?),
     };
     let epoch = match epoch {

@@ -196,6 +196,10 @@ fn situation(row: &Row<'_>, call: &RouteCall<'_>) -> Option<Situation> {
         Choice::Null => Policy::MODE_UNKNOWN,
         Choice::Unknown => return None,
     };
+    // A count or an epoch below zero is no fewer than none: nobody knows what was meant.
+    if row.commands_used < 0 || row.authorizations_used < 0 || row.epoch.is_some_and(|epoch| epoch < 0) {
+        return None;
+    }
     let session_row = Session { opened_at: row.session_opened_at, seconds: row.session_seconds, closed_at: None };
     let (state, _) = session(session_row, call.session_unit, Unit::Second, call.now);
     call.policy.situation(row.class.member()?, mode, row.level.member()?, row.action.member()?, state)

@@ -489,12 +489,19 @@ impl AnyColumn {
             (Some(first), Wanted::Either) if first.is_instance_of::<PyString>() => Kind::Text,
             (Some(_), _) => Kind::Bytes,
         };
-        let (pairs, copies) = match kind {
-            Kind::Null => (vec![(std::ptr::null(), 0); items.len()], Vec::new()),
-            Kind::Text => (self.text_items(items)?, Vec::new()),
-            Kind::Bytes => self.bytes_items(items)?,
+        let (pairs, copies, written) = match kind {
+            Kind::Null => (vec![(std::ptr::null(), 0); items.len()], Vec::new(), Vec::new()),
+            Kind::Text => {
+                let mut texts = Texts::default();
+                self.text_items(items, &mut texts)?;
+                (texts.pairs, Vec::new(), texts.written)
+            }
+            Kind::Bytes => {
+                let (pairs, copies) = self.bytes_items(items)?;
+                (pairs, copies, Vec::new())
+            }
         };
-        let keep: Keep = Arc::new((items.clone().unbind(), copies));
+        let keep: Keep = Arc::new((items.clone().unbind(), copies, written));
         Ok(BinaryColumn::of([BinaryChunk::owned(pairs.len(), Layout::Pairs(pairs), Some(keep))], kind))
     }
 
@@ -524,22 +531,49 @@ impl AnyColumn {
         Ok((pairs, copies))
     }
 
-    /// Where the UTF-8 of each item lies: Python keeps it as long as the item.
-    pub(super) fn text_items(&self, items: &Bound<'_, PyTuple>) -> Result<Vec<Pair>> {
-        let mut pairs = Vec::with_capacity(items.len());
+    /// Adds where the UTF-8 of each item lies: Python keeps it as long as the item.
+    pub(super) fn text_items(&self, items: &Bound<'_, PyTuple>, texts: &mut Texts) -> Result<()> {
+        texts.pairs.reserve(items.len());
         for (at, item) in items.iter_borrowed().enumerate() {
             if let Ok(text) = item.cast::<PyString>() {
-                let text = text
-                    .to_str()
-                    .map_err(|_| self.error(format!("row {at} is a str that UTF-8 cannot write (a lone surrogate)")))?;
-                pairs.push((text.as_ptr(), text.len()));
+                match text.to_str() {
+                    Ok(text) => texts.pairs.push((text.as_ptr(), text.len())),
+                    Err(_) => texts.push_written(&text).map_err(|error| error.about(self.name()))?,
+                }
             } else if item.is_none() {
-                pairs.push((std::ptr::null(), 0));
+                texts.pairs.push((std::ptr::null(), 0));
             } else {
                 return Err(self.error(format!("row {at} is {}, wanted str or None", type_name(&item))));
             }
         }
-        Ok(pairs)
+        Ok(())
+    }
+}
+
+/// Where the texts of a list lie.
+#[derive(Default)]
+pub(super) struct Texts {
+    /// Text by text; a null pointer stands for none.
+    pub pairs: Vec<Pair>,
+    /// Those that UTF-8 cannot write.
+    pub written: Vec<Py<PyBytes>>,
+}
+
+impl Texts {
+    /// Text with a lone surrogate, as bytes that are no UTF-8: the refusal of its row, as it is in an Arrow column.
+    #[cold]
+    fn push_written(&mut self, text: &Bound<'_, PyString>) -> Result<()> {
+        let py = text.py();
+        // SAFETY: a live `str`, attached to the interpreter; what comes back is a new reference or null.
+        let written = unsafe {
+            let bytes = ffi::PyUnicode_AsEncodedString(text.as_ptr(), c"utf-8".as_ptr(), c"surrogatepass".as_ptr());
+            Bound::from_owned_ptr_or_err(py, bytes)
+        };
+        let failed = |cause| InputError::raised(py, "text", "writing it as UTF-8", cause);
+        let written = written.and_then(|bytes| Ok(bytes.cast_into::<PyBytes>()?)).map_err(failed)?;
+        self.pairs.push((written.as_bytes().as_ptr(), written.as_bytes().len()));
+        self.written.push(written.unbind());
+        Ok(())
     }
 }
 

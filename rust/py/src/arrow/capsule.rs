@@ -150,6 +150,13 @@ fn take<T: Released>(capsule: &Bound<'_, PyAny>, name: &'static CStr) -> Result<
     Ok(Owned(taken))
 }
 
+/// Whether an object says that it exports Arrow.
+#[must_use]
+pub fn is_arrow(object: &Bound<'_, PyAny>) -> bool {
+    let has = |name| object.hasattr(name).unwrap_or(false);
+    has(intern!(object.py(), "__arrow_c_array__")) || has(intern!(object.py(), "__arrow_c_stream__"))
+}
+
 /// The name of an object's type, for messages.
 #[must_use]
 pub fn type_name(object: &Bound<'_, PyAny>) -> String {

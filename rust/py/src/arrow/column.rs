@@ -2,13 +2,14 @@
 
 use std::ffi::c_int;
 
-use pyo3::exceptions::{PyBufferError, PyIndexError, PyTypeError};
+use crate::errors::input;
+use crate::given;
+use pyo3::exceptions::{PyBufferError, PyIndexError};
 use pyo3::ffi as python;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyMemoryView, PySlice, PyTuple};
 use zeroize::Zeroizing;
 
-use super::capsule::type_name;
 use super::export::Exported;
 use super::out::Out;
 
@@ -44,7 +45,8 @@ impl Column {
     }
 
     fn slice(&self, slice: &Bound<'_, PySlice>) -> PyResult<Self> {
-        let range = slice.indices(self.len as isize)?;
+        let wanted = |_| input(format!("row: got {slice}, wanted a slice of ints"));
+        let range = slice.indices(self.len as isize).map_err(wanted)?;
         if range.step != 1 {
             return Err(PyIndexError::new_err(format!(
                 "a column is sliced without a copy: step {}, wanted 1",
@@ -89,9 +91,7 @@ impl Column {
         if let Ok(slice) = at.cast::<PySlice>() {
             return Ok(Bound::new(py, self.slice(slice)?)?.into_any());
         }
-        let Ok(row) = at.extract::<isize>() else {
-            return Err(PyTypeError::new_err(format!("row: got {}, wanted an int or a slice", type_name(at))));
-        };
+        let row = given::row_or_slice(at)?;
         let from_start = if row < 0 { row + self.len as isize } else { row };
         match usize::try_from(from_start) {
             Ok(found) if found < self.len => self.out.cell(py, self.first + found),
@@ -101,6 +101,11 @@ impl Column {
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         Ok(self.to_pylist(py)?.try_iter()?.into_any())
+    }
+
+    /// Results are handed on as Arrow, and refuse to be pickled alike at every protocol.
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(crate::errors::no_pickle(slf.as_any()))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

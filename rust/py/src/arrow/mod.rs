@@ -28,6 +28,7 @@ mod text_lists;
 mod view;
 
 pub use binary::{BinaryColumn, Kind, StringColumn};
+pub use capsule::{is_arrow, type_name};
 pub use column::{ByteRows, Column};
 pub use error::{InputError, same_length};
 pub use export::Exported;

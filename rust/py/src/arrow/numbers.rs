@@ -1,10 +1,12 @@
 //! Columns of integers and of times.
 
 use std::ffi::c_char;
+use std::fmt;
 use std::sync::Arc;
 
 use itron_core::token::window::Unit;
 use pyo3::buffer::PyUntypedBuffer;
+use pyo3::exceptions::PyOverflowError;
 use pyo3::ffi as python;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDateTime, PyDelta, PyInt, PyTuple, PyTzInfo};
@@ -15,6 +17,22 @@ use super::error::{InputError, Result};
 use super::schema::{IntType, Type};
 use super::source::{AnyColumn, Keep, Piece, Source};
 use super::view::{Integers, Validity};
+
+/// What stands for a value beyond 63 bits, where such a value is no error: no number that anybody would mean.
+pub const OUTSIDE: i64 = i64::MIN;
+
+/// How integers are read.
+#[derive(Clone, Copy)]
+struct Reading {
+    /// A writable buffer where it lies, instead of copying it first.
+    lend: bool,
+    /// A value beyond 63 bits as [`OUTSIDE`], instead of raising.
+    outside: bool,
+}
+
+impl Reading {
+    const COPIED: Self = Self { lend: false, outside: false };
+}
 
 /// Rows of integers of any width, read as `i64`.
 #[derive(Debug)]
@@ -47,7 +65,15 @@ impl IntColumn {
     /// # Errors
     /// Another type, a value beyond 63 bits, and what contradicts itself.
     pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
-        column.ints(py, false)
+        column.ints(py, Reading::COPIED)
+    }
+
+    /// As [`IntColumn::new`], but a value beyond 63 bits is read as [`OUTSIDE`], so that it is its row's alone.
+    ///
+    /// # Errors
+    /// Another type, and what contradicts itself.
+    pub fn with_outside(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
+        column.ints(py, Reading { outside: true, ..Reading::COPIED })
     }
 
     /// Rows.
@@ -145,7 +171,7 @@ impl IntChunk {
         Self { len, validity: Validity::all(), values: None, is_lent: false, keep: None }
     }
 
-    fn of_piece(piece: &Piece, dtype: &Type) -> Result<Self> {
+    fn of_piece(piece: &Piece, dtype: &Type, reading: Reading) -> Result<Self> {
         let (node, validity) = piece.node(dtype)?;
         let kind = match dtype {
             Type::Null => return Ok(Self::nulls(piece.window.len)),
@@ -155,23 +181,32 @@ impl IntChunk {
         };
         let values = Integers::of(&node, kind, piece.window)?;
         // SAFETY: the rows of the piece, checked to have values behind them; its owner is alive.
-        unsafe { Self::of_values(values, piece.window.len, validity, piece.owner.clone()) }
+        unsafe { Self::of_values(values, piece.window.len, validity, piece.owner.clone(), reading) }
     }
 
     /// A chunk over values that `keep` keeps alive.
-    unsafe fn of_values(values: Integers, len: usize, validity: Validity, keep: Keep) -> Result<Self> {
-        if values.kind == IntType::U64 {
-            for at in 0..len {
-                // SAFETY: the caller's promise: a row of the values.
-                let (valid, value) = unsafe { (validity.get(at), values.get(at)) };
-                if valid && value < 0 {
-                    return Err(InputError::new(format!(
-                        "got {} in row {at}, wanted at most {}",
-                        value as u64,
-                        i64::MAX
-                    )));
-                }
+    unsafe fn of_values(
+        values: Integers,
+        len: usize,
+        validity: Validity,
+        keep: Keep,
+        reading: Reading,
+    ) -> Result<Self> {
+        // SAFETY: the caller's promise: rows of the values.
+        let is_outside = |at: &usize| unsafe { validity.get(*at) && values.get(*at) < 0 };
+        if values.kind == IntType::U64
+            && let Some(at) = (0..len).find(is_outside)
+        {
+            if !reading.outside {
+                // SAFETY: as above.
+                let value = unsafe { values.get(at) } as u64;
+                return Err(InputError::new(format!("got {value} in row {at}, wanted at most {}", i64::MAX)));
             }
+            let mut signed = vec![0; len];
+            // SAFETY: as above.
+            unsafe { values.copy(0, &mut signed) };
+            signed.iter_mut().filter(|value| **value < 0).for_each(|value| *value = OUTSIDE);
+            return Ok(Self::of_vec(signed, validity, Some(keep)));
         }
         // SAFETY: the caller's promise.
         if values.kind == IntType::I64 && unsafe { values.as_i64(len) }.is_none() {
@@ -194,8 +229,7 @@ impl IntChunk {
         Self::of_vec(values, Validity::from_flags(valid.iter().copied()), None)
     }
 
-    /// `lend`: read a writable buffer where it lies, instead of copying it first.
-    fn of_buffer(py: Python<'_>, buffer: &Arc<PyUntypedBuffer>, lend: bool) -> Result<Self> {
+    fn of_buffer(py: Python<'_>, buffer: &Arc<PyUntypedBuffer>, reading: Reading) -> Result<Self> {
         let &[len] = buffer.shape() else {
             return Err(InputError::new(format!(
                 "got a buffer of shape {:?}, wanted one dimension of integers",
@@ -203,7 +237,7 @@ impl IntChunk {
             )));
         };
         let kind = buffer_kind(buffer)?;
-        let is_lent = lend && !buffer.readonly() && kind == IntType::I64;
+        let is_lent = reading.lend && !buffer.readonly() && kind == IntType::I64;
         let (data, keep): (*const u8, Keep) = if (buffer.readonly() || is_lent) && buffer.is_c_contiguous() {
             (buffer.buf_ptr().cast::<u8>().cast_const(), buffer.clone())
         } else {
@@ -211,7 +245,7 @@ impl IntChunk {
             (copy.as_ptr().cast(), Arc::new(copy))
         };
         // SAFETY: a contiguous buffer of `len` values of this width, kept alive by `keep`.
-        let chunk = unsafe { Self::of_values(Integers::new(kind, data), len, Validity::all(), keep) }?;
+        let chunk = unsafe { Self::of_values(Integers::new(kind, data), len, Validity::all(), keep, reading) }?;
         Ok(Self { is_lent, ..chunk })
     }
 }
@@ -265,28 +299,29 @@ const INTEGERS: &str = "an integer column of any width, an integer buffer, or a 
 const TIMES: &str = "timestamps, integers as seconds since 1970, datetime64, or a sequence of int or aware datetimes";
 
 impl AnyColumn {
-    fn ints(&self, py: Python<'_>, lend: bool) -> Result<IntColumn> {
+    fn ints(&self, py: Python<'_>, reading: Reading) -> Result<IntColumn> {
         match self.source() {
             Source::Arrow(column) => match &column.dtype {
-                Type::Int(_) | Type::Null => self.arrow_ints(&column.pieces, &column.dtype),
+                Type::Int(_) | Type::Null => self.arrow_ints(&column.pieces, &column.dtype, reading),
                 other => Err(self.unwanted(other, INTEGERS)),
             },
             Source::Items(items) => {
                 let values = items.bind(py).iter_borrowed().enumerate();
-                let values = values.map(|(at, item)| {
-                    int_item(&item).map_err(|got| self.error(format!("row {at} is {got}, wanted a 64-bit int or None")))
+                let values = values.map(|(at, item)| match int_item(&item) {
+                    Err(NoInt::Outside(_)) if reading.outside => Ok(Some(OUTSIDE)),
+                    read => read.map_err(|got| self.error(format!("row {at} is {got}, wanted a 64-bit int or None"))),
                 });
                 gather(values).map(|chunk| IntColumn::of([chunk]))
             }
             Source::Buffer(_, Some(_)) => Err(self.unwanted("datetime64", INTEGERS)),
             Source::Buffer(buffer, None) => {
-                let chunk = IntChunk::of_buffer(py, buffer, lend).map_err(|error| error.about(self.name()))?;
+                let chunk = IntChunk::of_buffer(py, buffer, reading).map_err(|error| error.about(self.name()))?;
                 Ok(IntColumn::of([chunk]))
             }
         }
     }
 
-    fn times(&self, py: Python<'_>, lend: bool) -> Result<TimeColumn> {
+    fn times(&self, py: Python<'_>, reading: Reading) -> Result<TimeColumn> {
         match self.source() {
             Source::Arrow(column) => {
                 let unit = match &column.dtype {
@@ -294,20 +329,21 @@ impl AnyColumn {
                     Type::Int(_) | Type::Null => Unit::Second,
                     other => return Err(self.unwanted(other, TIMES)),
                 };
-                Ok(TimeColumn { ticks: self.arrow_ints(&column.pieces, &column.dtype)?, unit })
+                Ok(TimeColumn { ticks: self.arrow_ints(&column.pieces, &column.dtype, reading)?, unit })
             }
             Source::Items(items) => self.time_items(items.bind(py)),
-            Source::Buffer(_, None) => Ok(TimeColumn { ticks: self.ints(py, lend)?, unit: Unit::Second }),
+            Source::Buffer(_, None) => Ok(TimeColumn { ticks: self.ints(py, reading)?, unit: Unit::Second }),
             // A NaT is found by reading every value beforehand: such a buffer is not lent.
             Source::Buffer(buffer, Some(unit)) => {
-                let chunk = IntChunk::of_buffer(py, buffer, false).map_err(|error| error.about(self.name()))?;
+                let copied = IntChunk::of_buffer(py, buffer, Reading::COPIED);
+                let chunk = copied.map_err(|error| error.about(self.name()))?;
                 Ok(TimeColumn { ticks: IntColumn::of([without_nat(chunk)]), unit: *unit })
             }
         }
     }
 
-    fn arrow_ints(&self, pieces: &[Piece], dtype: &Type) -> Result<IntColumn> {
-        let chunks = pieces.iter().map(|piece| IntChunk::of_piece(piece, dtype));
+    fn arrow_ints(&self, pieces: &[Piece], dtype: &Type, reading: Reading) -> Result<IntColumn> {
+        let chunks = pieces.iter().map(|piece| IntChunk::of_piece(piece, dtype, reading));
         let chunks = chunks.collect::<Result<Vec<_>>>().map_err(|error| error.about(self.name()))?;
         Ok(IntColumn::of(chunks))
     }
@@ -323,7 +359,7 @@ impl AnyColumn {
             if let Ok(time) = item.cast::<PyDateTime>() {
                 return micros_of(time).map(Some).map_err(|error| wrong(at, error.0));
             }
-            let seconds = int_item(&item).map_err(|got| wrong(at, got))?;
+            let seconds = int_item(&item).map_err(|got| wrong(at, got.to_string()))?;
             seconds
                 .map(|seconds| {
                     seconds.checked_mul(unit.per_second() as i64).ok_or_else(|| wrong(at, format!("{seconds} seconds")))
@@ -345,19 +381,40 @@ fn gather(values: impl ExactSizeIterator<Item = Result<Option<i64>>>) -> Result<
     Ok(IntChunk::of_options(ints, &valid))
 }
 
-/// The value of one item; what it is instead, if it is no 64-bit int or None.
-fn int_item(item: &Bound<'_, PyAny>) -> std::result::Result<Option<i64>, String> {
+/// What an item is instead of a 64-bit int or None.
+enum NoInt {
+    /// A value of this type, which is no int.
+    Other(String),
+    /// An int of this type, beyond 64 bits.
+    Outside(String),
+}
+
+impl fmt::Display for NoInt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(kind) => f.write_str(kind),
+            Self::Outside(kind) => write!(f, "{kind} out of range"),
+        }
+    }
+}
+
+/// The value of one item.
+fn int_item(item: &Bound<'_, PyAny>) -> std::result::Result<Option<i64>, NoInt> {
     if item.is_none() {
         return Ok(None);
     }
     if item.is_instance_of::<PyBool>() {
-        return Err("bool".to_owned());
+        return Err(NoInt::Other("bool".to_owned()));
     }
     // NumPy's integers are no int, but say that they are whole numbers; its booleans do not.
     if !item.is_instance_of::<PyInt>() && !item.hasattr("__index__").unwrap_or(false) {
-        return Err(type_name(item));
+        return Err(NoInt::Other(type_name(item)));
     }
-    item.extract::<i64>().map(Some).map_err(|_| format!("{} out of range", type_name(item)))
+    let read = item.extract::<i64>().map(Some);
+    read.map_err(|error| {
+        let is_outside = error.is_instance_of::<PyOverflowError>(item.py());
+        if is_outside { NoInt::Outside(type_name(item)) } else { NoInt::Other(type_name(item)) }
+    })
 }
 
 /// Microseconds between 1970 and an aware datetime, exactly.
@@ -402,7 +459,7 @@ impl TimeColumn {
     /// # Errors
     /// Another type, a naive datetime, and what contradicts itself.
     pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
-        column.times(py, false)
+        column.times(py, Reading::COPIED)
     }
 
     /// As [`TimeColumn::new`], but a writable buffer is read where it lies. Such a column [is lent](Self::is_lent): it is to
@@ -411,7 +468,7 @@ impl TimeColumn {
     /// # Errors
     /// As [`TimeColumn::new`].
     pub fn lent(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
-        column.times(py, true)
+        column.times(py, Reading { lend: true, ..Reading::COPIED })
     }
 
     /// Whether Python may write to the values, so that the interpreter lock must be held while they are read.

@@ -127,11 +127,17 @@ macro_rules! result_class {
             }
 
             /// The column of a name.
-            fn column(&self, name: &str) -> ::pyo3::PyResult<$crate::arrow::Column> {
+            fn column(
+                &self,
+                #[pyo3(from_py_with = $crate::given::name)] name: &str,
+            ) -> ::pyo3::PyResult<$crate::arrow::Column> {
                 $crate::arrow::results::column(&self.table, name)
             }
 
-            fn __getitem__(&self, name: &str) -> ::pyo3::PyResult<$crate::arrow::Column> {
+            fn __getitem__(
+                &self,
+                #[pyo3(from_py_with = $crate::given::name)] name: &str,
+            ) -> ::pyo3::PyResult<$crate::arrow::Column> {
                 $crate::arrow::results::column(&self.table, name)
             }
 
@@ -148,6 +154,11 @@ macro_rules! result_class {
                 use ::pyo3::types::{PyStringMethods, PyTypeMethods};
                 let class = ::pyo3::types::PyAnyMethods::get_type(slf.as_any()).name()?;
                 Ok($crate::arrow::results::repr(&class.to_string_lossy(), &slf.get().table))
+            }
+
+            /// Results are handed on as Arrow, and refuse to be pickled alike at every protocol.
+            fn __reduce__(slf: &::pyo3::Bound<'_, Self>) -> ::pyo3::PyResult<()> {
+                Err($crate::errors::no_pickle(slf.as_any()))
             }
 
             fn _repr_html_(&self, py: ::pyo3::Python<'_>) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use super::binary::{BinaryChunk, Kind, StringColumn, chunk_of_text, kind_of, rising};
+use super::binary::{BinaryChunk, Kind, StringColumn, Texts, chunk_of_text, kind_of, rising};
 use super::capsule::type_name;
 use super::chunked::{Chunk, Chunked};
 use super::error::{InputError, Result};
@@ -20,7 +20,7 @@ use super::view::Validity;
 pub enum TextOrInt {
     /// Names; a column of nulls is one of these.
     Text(StringColumn),
-    /// Numbers.
+    /// Numbers; one beyond 63 bits is no member's.
     Int(IntColumn),
 }
 
@@ -130,7 +130,7 @@ impl AnyColumn {
 
     fn list_items(&self, items: &Bound<'_, PyTuple>) -> Result<ListChunk> {
         let py = items.py();
-        let (mut texts, mut keep, mut starts, mut valid) = (Vec::new(), Vec::new(), vec![0], Vec::new());
+        let (mut texts, mut keep, mut starts, mut valid) = (Texts::default(), Vec::new(), vec![0], Vec::new());
         for (at, item) in items.iter_borrowed().enumerate() {
             valid.push(!item.is_none());
             if !item.is_none() {
@@ -140,13 +140,12 @@ impl AnyColumn {
                 let failed = |cause| InputError::raised(py, self.name(), "reading its lists", cause);
                 let row = py.get_type::<PyTuple>().call1((item,)).map_err(failed)?;
                 let row = row.cast_into_exact::<PyTuple>().map_err(|_| self.error("a tuple was wanted"))?;
-                let row_texts = self.text_items(&row).map_err(|error| error.about(&format!("in row {at}")))?;
-                texts.extend(row_texts);
+                self.text_items(&row, &mut texts).map_err(|error| error.about(&format!("in row {at}")))?;
                 keep.push(row.unbind());
             }
-            starts.push(texts.len());
+            starts.push(texts.pairs.len());
         }
-        let texts = chunk_of_text(texts, Arc::new(keep));
+        let texts = chunk_of_text(texts.pairs, Arc::new((keep, texts.written)));
         let validity = Validity::from_flags(valid.into_iter());
         Ok(ListChunk { len: starts.len() - 1, validity, starts, texts, keep: None })
     }
@@ -167,7 +166,7 @@ impl AnyColumn {
         if is_text {
             StringColumn::new(py, self).map(TextOrInt::Text)
         } else {
-            IntColumn::new(py, self).map(TextOrInt::Int)
+            IntColumn::with_outside(py, self).map(TextOrInt::Int)
         }
     }
 }
