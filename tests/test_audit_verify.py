@@ -21,7 +21,7 @@ def leaves_of(count):
     return [b"entry %d" % number for number in range(count)]
 
 
-ENTRIES = [b"entry %d" % number for number in range(12)]
+ENTRIES = leaves_of(12)
 
 
 def log_of(folder, entries, signer=SIGNER, origin=ORIGIN):

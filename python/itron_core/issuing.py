@@ -73,8 +73,8 @@ class LocalSigner:
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-        pem = data.encode() if isinstance(data, str) else data
         try:
+            pem = data.encode() if isinstance(data, str) else data
             key = load_pem_private_key(pem, password)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise InputError(f"no private key could be read from the PEM given: {error}") from error
@@ -145,7 +145,7 @@ def issue_tokens(
     `iat` is `now`. What the reader would refuse raises InputError and names the row; nothing is signed then.
     """
     pending = _rust.prepare_tokens(
-        request, signer.public_key, now=now, token_type=token_type, max_lifetime=max_lifetime
+        request, _public_key(signer), now=now, token_type=token_type, max_lifetime=max_lifetime
     )
     return _signed(pending, signer)
 
@@ -157,12 +157,19 @@ def issue_delegation(
 
     `entry` is the KeyringEntry that the reader shall hold afterwards; its issuer is the delegation's `iss`.
     """
-    return _only(_signed(_rust.prepare_delegation(entry, signer.public_key, now=now, expires_at=expires_at), signer))
+    return _only(_signed(_rust.prepare_delegation(entry, _public_key(signer), now=now, expires_at=expires_at), signer))
 
 
 def issue_revocations(revocations: _rust.Revocations, signer: Signer, *, issuer: str, now: int | datetime) -> bytes:
     """Issue the signed snapshot of `revocations`, with its version and its expiry."""
-    return _only(_signed(_rust.prepare_revocations(revocations, signer.public_key, issuer=issuer, now=now), signer))
+    return _only(_signed(_rust.prepare_revocations(revocations, _public_key(signer), issuer=issuer, now=now), signer))
+
+
+def _public_key(signer: object) -> _rust.PublicKey:
+    key = getattr(signer, "public_key", None)
+    if isinstance(key, _rust.PublicKey):
+        return key
+    raise InputError(f"signer: got {type(signer).__name__}, wanted a Signer")
 
 
 def _signed(pending: _rust.PendingTokens, signer: Signer) -> _rust.Column:
