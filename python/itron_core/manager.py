@@ -41,6 +41,7 @@ from itron_core.requests import (
     check_cap,
     check_key,
     check_permitted,
+    check_still_permitted,
     content_of_request,
     first_state,
     keep_answer,
@@ -515,8 +516,7 @@ class SecurityManager:
                 return []
             ((critical, size, *people),) = found
             asked = asked_of(t, number)
-            for person in filter(None, people):
-                check_permitted(person, asked.wanted, officer_of(t, person)[1])
+            check_still_permitted(t, asked, people)
             self._authority.check_delegated(t, self._signer, now=now)
             if critical:
                 check_cap(t, self._limits, number, size, now)

@@ -12,7 +12,7 @@ from itron_core.levels import Permission
 from itron_core.lots import add_lots
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from itron_core.store import Transaction
 
@@ -35,6 +35,7 @@ __all__ = [
     "check_cap",
     "check_key",
     "check_permitted",
+    "check_still_permitted",
     "content_of_request",
     "first_state",
     "keep_answer",
@@ -157,6 +158,18 @@ def to_decide(t: Transaction, number: int, officer: str, states: set[str]) -> Re
         what = missing or f"the unit {asked.unit!r}"
         raise RequestRefused("permission_denied", f"{officer!r} may not decide request {number}: it wants {what}")
     return asked
+
+
+def check_still_permitted(t: Transaction, asked: Asked, people: Iterable[str | None]) -> None:
+    """Raise RequestRefused where one who asked or approved could not do so any more."""
+    for person in filter(None, people):
+        unit, permissions = officer_of(t, person)
+        if unit != asked.unit:
+            raise RequestRefused(
+                "permission_denied",
+                f"{person!r} is of {unit!r} now, request {asked.request} of {asked.unit!r}: reject it",
+            )
+        check_permitted(person, asked.wanted, permissions)
 
 
 def first_state(t: Transaction, limits: Limits, officer: str, size: int, now: int) -> str:
