@@ -73,7 +73,7 @@ ARROWS = {
         ),
         *("levels", "lots", "material", "requests", "store", "tools_server"),
     },
-    "material": {"errors", "levels"},
+    "material": {"arguments", "errors", "levels"},
     "requests": {"eligibility", "errors", "levels", "lots", "store"},
     "remote": {"errors", "material", "tools_server", "wire"},
     "service": {"_rust", "bearers", "errors", "intake", "levels", "material", "tools_server", "wire"},

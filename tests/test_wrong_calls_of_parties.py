@@ -18,7 +18,7 @@ from itron_core import (
 from itron_core.audit import audit_entry
 from itron_core.field_tool.answers import check_records
 from itron_core.manager import SecurityManager
-from itron_core.material import DeviceRecord, device_id
+from itron_core.material import DeviceRecord, Page, device_id
 from itron_core.store import open_store
 from itron_core.tools_server import ToolsServer
 
@@ -196,3 +196,35 @@ def test_a_user_that_was_taken_away_fetches_no_more(server):
     server.set_users([("bob", "gas", 31)], now=NOW)
     with pytest.raises(RequestRefused, match="user_unknown"):
         server.material("t1", 0, 5, now=NOW)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_the_server_s_calls_of_wrong_types_are_refused(server, wrong):
+    record = DeviceRecord("ert:1", "gas", 1, 0, 2)
+    for call in (
+        lambda: server.receive("ism", wrong, now=NOW),
+        lambda: server.receive("ism", Page([(1, wrong)], 1, more=False), now=NOW),
+        lambda: server.receive(wrong, Page([], 0, more=False), now=NOW),
+        lambda: server.request("t1", [wrong], now=NOW),
+        lambda: server.report("t1", [wrong], now=NOW),
+        lambda: server.set_devices([wrong], now=NOW),
+        *(lambda name=name: server.set_devices([record._replace(**{name: wrong})], now=NOW) for name in record._fields),
+        lambda: server.set_users([("bob", "gas", wrong)], now=NOW),
+        lambda: server.set_users([(wrong, "gas", 31)], now=NOW),
+        lambda: server.set_users([("bob", wrong, 31)], now=NOW),
+        lambda: server.set_users([("bob", "gas", 31)], now=wrong),
+        lambda: server.set_delegations([wrong], now=NOW),
+        lambda: server.set_revocations(wrong, now=NOW),
+        lambda: server.verify([b""], now=wrong),
+        lambda: server.verify([b""], now=NOW, token_type=wrong),
+        lambda: server.snapshot(wrong, "ann", now=NOW),
+        lambda: server.snapshot("t1", wrong, now=NOW),
+        lambda: server.devices("t1", [wrong], now=NOW),
+        lambda: server.prune(before=wrong, now=NOW),
+    ):
+        works_or_is_refused(call)
+
+
+def test_a_user_comes_once(server):
+    with pytest.raises(InputError, match="twice"):
+        server.set_users([("bob", "gas", 31), ("bob", "water", 31)], now=NOW)

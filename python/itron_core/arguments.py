@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from itron_core.errors import InputError
 
-__all__ = ["text", "whole"]
+__all__ = ["instance", "text", "whole"]
+
+
+T = TypeVar("T")
 
 
 def whole(name: str, value: object, least: int = 0, most: int = 2**63 - 1) -> int:
@@ -19,3 +24,10 @@ def text(name: str, value: object) -> str:
     if isinstance(value, str) and value:
         return value
     raise InputError(f"{name} is {value!r:.100}; wanted a text that is not empty")
+
+
+def instance(name: str, value: object, kind: type[T]) -> T:
+    """Return an object of a class; raises InputError for another."""
+    if isinstance(value, kind):
+        return value
+    raise InputError(f"{name} is of type {type(value).__name__}; wanted {kind.__name__}")

@@ -20,9 +20,9 @@ from itron_core.eligibility import actions_of, check_kind, is_critical, session_
 from itron_core.errors import ExchangeError, InputError, RequestRefused
 from itron_core.issuance import Issuance, RemoteMasterKey, columns_of, numbered
 from itron_core.journal import Journal
-from itron_core.levels import Action, DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.levels import Action, Permission, SecurityLevel
 from itron_core.lots import LOTS, OPEN, Lot, last_serial, open_places, released
-from itron_core.material import LONGEST_LIFETIME, DeviceRecord, Material, Page, device_id
+from itron_core.material import LONGEST_LIFETIME, DeviceRecord, Material, Page, device_id, record_row
 from itron_core.requests import (
     ALLOTTED,
     APPROVED,
@@ -63,7 +63,6 @@ __all__ = ["IssueReport", "Limits", "ManagedServer", "RemoteMasterKey", "Request
 
 ROWS_A_PAGE = 10_000
 DAY = 86_400
-EPOCHS = 2**32
 ALL_PERMISSIONS = sum(Permission)
 
 STEPS = [
@@ -200,7 +199,7 @@ class SecurityManager:
         `pending_level` is the level that they are about to have, one for all or by device, UNKNOWN for none; what is not
         named keeps its own. Raises InputError for what is no device or no number of its enumeration; none is kept then.
         """
-        rows = [_checked(record) for record in records]
+        rows = [record_row(record) for record in records]
         levels = _pending_levels(pending_level, [row[0] for row in rows])
         with self._audited() as t:
             t.run_many(
@@ -586,20 +585,6 @@ def _is_device(device: object) -> bool:
         return isinstance(device, str) and bool(device_id(device))
     except InputError:
         return False
-
-
-def _checked(record: DeviceRecord) -> tuple[Any, ...]:
-    """Return a record as a row; raises InputError for one that is none."""
-    device_id(record.device)
-    text(f"the unit of {record.device}", record.unit)
-    whole(f"the epoch of {record.device}", record.epoch, 0, EPOCHS - 1)
-    verified: object = record.level_verified
-    whole(f"level_verified of {record.device}", int(verified) if isinstance(verified, bool) else verified, 0, 1)
-    try:
-        numbers = DeviceClass(record.device_class), Mode(record.mode), SecurityLevel(record.security_level)
-    except ValueError as error:
-        raise InputError(f"device {record.device}: {error}") from error
-    return record.device, record.unit, *map(int, numbers), int(record.level_verified), int(record.epoch)
 
 
 def _pending_levels(

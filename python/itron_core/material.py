@@ -7,6 +7,7 @@ import re
 from enum import IntEnum
 from typing import NamedTuple
 
+from itron_core.arguments import instance, text, whole
 from itron_core.errors import InputError
 from itron_core.levels import Code, DeviceClass, Mode, Permission, SecurityLevel
 
@@ -24,6 +25,7 @@ __all__ = [
     "content_of",
     "cti_of",
     "device_id",
+    "record_row",
 ]
 
 SIGNATURE_BYTES = 64
@@ -31,6 +33,7 @@ SIGNATURE_BYTES = 64
 # Who issues, passes on or holds it goes by the same: nothing may be held that is refused where it is used.
 LONGEST_LIFETIME = 7 * 86_400
 ERT_IDS = 2**48
+EPOCHS = 2**32
 ERT = re.compile(r"ert:(0|[1-9][0-9]{0,14})")
 EUI64 = re.compile(r"eui64:([0-9a-f]{16})")
 
@@ -160,6 +163,22 @@ def device_id(device: str) -> bytes:
         if int.from_bytes(identity) >= ERT_IDS:
             return identity
     raise InputError(f"{device!r} is no device; wanted ert: and a decimal below 2^48, or eui64: and 16 hex digits")
+
+
+def record_row(record: DeviceRecord) -> tuple[str, str, int, int, int, int, int]:
+    """Return a record as a row of a store; raises InputError for one that is none."""
+    device = instance("a record of a device", record, DeviceRecord).device
+    device_id(device)
+    text(f"the unit of {device}", record.unit)
+    verified: object = record.level_verified
+    try:
+        numbers = DeviceClass(record.device_class), Mode(record.mode), SecurityLevel(record.security_level)
+    except ValueError as error:
+        raise InputError(f"device {device}: {error}") from error
+    flag = whole(f"level_verified of {device}", int(verified) if isinstance(verified, bool) else verified, 0, 1)
+    epoch = whole(f"the epoch of {device}", record.epoch, 0, EPOCHS - 1)
+    device_class, mode, level = map(int, numbers)
+    return device, record.unit, device_class, mode, level, flag, epoch
 
 
 def cti_of(device: str, sequence: int) -> bytes:

@@ -26,8 +26,6 @@ from itron_core._rust import PublicKey
 from itron_core.bearers import AUDIENCE, ISSUER, Bearer, BearerRefused, Bearers, bearer_token
 from itron_core.errors import ExchangeError, InputError, KeyRefused, RequestRefused, StoreError, TokenRefused
 from itron_core.intake import TOKEN_TYPES
-from itron_core.levels import DeviceClass, Mode, Permission, SecurityLevel
-from itron_core.material import DeviceRecord, device_id
 from itron_core.tools_server import ToolsServer
 from itron_core.wire import Body, Field, Shape, TooLarge
 
@@ -35,7 +33,6 @@ __all__ = ["ServiceLimits", "bearer_token", "create_app"]
 
 PROBLEM = "application/problem+json"
 SECONDS_TO_COME_AGAIN = 5
-EVERY_PERMISSION = int(~Permission(0))
 LONGEST_SENTENCE = 300
 LOG = logging.getLogger(__name__)
 # A request that contradicts what the server knows of the tool; other refusals are of the person.
@@ -175,7 +172,6 @@ class _Service:
 
     async def set_users(self, request: Request) -> Response:
         def work(_bearer: Bearer, body: Body) -> _Answer:
-            _check_users(body.rows)
             self._server.set_users(body.rows, now=self._clock())
             return _Answer()
 
@@ -184,7 +180,6 @@ class _Service:
     async def set_devices(self, request: Request) -> Response:
         def work(_bearer: Bearer, body: Body) -> _Answer:
             records = wire.devices_of(body)
-            _check_devices(records)
             self._server.set_devices(records, now=self._clock())
             return _Answer()
 
@@ -327,23 +322,6 @@ def _check_unit(bearer: Bearer, unit: str) -> None:
         raise RequestRefused(
             "unit_mismatch", f"the bearer is of unit {bearer.unit!r}, the user of another: have a new bearer made"
         )
-
-
-def _check_users(users: Sequence[tuple[str, str, int]]) -> None:
-    """Refuse users that no field tool could sign in with."""
-    names = [name for name, _, _ in users]
-    known = all(name and unit and not permissions & ~EVERY_PERMISSION for name, unit, permissions in users)
-    if len(set(names)) != len(names) or not known:
-        raise InputError("a user twice, without a name or a unit, or with permissions that are none")
-
-
-def _check_devices(records: Sequence[DeviceRecord]) -> None:
-    """Refuse records that every field tool would refuse, with the whole page that they are in."""
-    for record in records:
-        device_id(record.device)
-    found = [{record[place] for record in records} for place in (2, 3, 4)]
-    if not all(values <= set(kind) for values, kind in zip(found, (DeviceClass, Mode, SecurityLevel), strict=True)):
-        raise InputError("a record with a class, mode or level that is none")
 
 
 def _too_large(most: int) -> _Problem:

@@ -10,14 +10,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from itron_core._rust import Revocations, verify_tokens
-from itron_core.arguments import whole
+from itron_core.arguments import instance, text, whole
 from itron_core.audit import audit_entry
 from itron_core.errors import ExchangeError, InputError, RequestRefused, TokenRefused
 from itron_core.intake import TOKEN_TYPES, check_before, judged, ring_at
 from itron_core.journal import Journal
 from itron_core.ledger import Ledger, Use
 from itron_core.levels import Action, ActionGroup, Code, Permission
-from itron_core.material import SPENT, DeviceRecord, Material, MaterialState, Outcome, Page, Snapshot, Want
+from itron_core.material import SPENT, DeviceRecord, Material, MaterialState, Outcome, Page, Snapshot, Want, record_row
 from itron_core.policy import permission_for
 from itron_core.store import rows_of
 
@@ -32,6 +32,7 @@ __all__ = ["Exchange", "OutcomePage", "ToolsServer"]
 
 # A token may come early or late; everything else about it must be right before it is held.
 TIMELY_LATER = frozenset({Code.OK, Code.NOT_YET_VALID, Code.EXPIRED})
+EVERY_PERMISSION = int(sum(Permission))
 
 STEPS = [
     """
@@ -165,6 +166,8 @@ class ToolsServer:
         Rows at or behind the cursor of the source were taken before: their code is 0. Raises ExchangeError for a page
         whose serials do not rise, or which lies behind what it says.
         """
+        for _, row in instance("page", page, Page).rows:
+            instance("a row of the page", row, Material)
         _check_rising([serial for serial, _ in page.rows], page.next)
         with self._store.write() as t:
             cursor = _number(t, "SELECT position FROM server_source WHERE source = ?", source)
@@ -193,8 +196,17 @@ class ToolsServer:
         return codes
 
     def set_users(self, users: Iterable[tuple[str, str, int]], *, now: int) -> None:
-        """Replace all users: name, business unit, permissions (a bit set)."""
-        rows = [(name, unit, whole("permissions", permissions)) for name, unit, permissions in users]
+        """Replace all users: name, business unit, permissions (a bit set); raises InputError where one could not sign in."""
+        rows = [
+            (
+                text("a user's name", name),
+                text("a user's unit", unit),
+                whole("permissions", permissions, 0, EVERY_PERMISSION),
+            )
+            for name, unit, permissions in users
+        ]
+        if len({name for name, _, _ in rows}) != len(rows):
+            raise InputError("users: a name came twice; wanted each once")
         with self._store.write() as t:
             t.run("DELETE FROM server_user")
             t.run_many("INSERT INTO server_user VALUES (?, ?, ?)", rows)
@@ -203,7 +215,7 @@ class ToolsServer:
 
     def set_devices(self, records: Iterable[DeviceRecord], *, now: int) -> None:
         """Add devices, or renew what is known of them."""
-        rows = [_device_row(record) for record in records]
+        rows = [record_row(record) for record in records]
         with self._store.write() as t:
             t.run_many(
                 "INSERT INTO server_device VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET"
@@ -387,7 +399,7 @@ class ToolsServer:
                 t,
                 "SELECT device, unit, device_class, mode, security_level, level_verified, epoch FROM server_device"
                 " WHERE unit = ? AND device IN ({values})",
-                list(dict.fromkeys(names)),
+                list(dict.fromkeys(text("a device", name) for name in names)),
                 (_known_tool(t, tool).unit,),
             )
             return [DeviceRecord(*row)._replace(level_verified=row[5] == 1) for row in rows]
@@ -556,6 +568,7 @@ def _check_rising(serials: Sequence[int], end: int) -> None:
 
 
 def _check_want(want: Want) -> None:
+    instance("a wish", want, Want)
     if want.token_type not in TOKEN_TYPES or want.action not in Action._value2member_map_:
         raise InputError(
             f"a wish for {want.token_type!r}, action {want.action!r}; wanted one of {', '.join(TOKEN_TYPES)} and an action"
@@ -563,6 +576,7 @@ def _check_want(want: Want) -> None:
 
 
 def _check_outcome(outcome: Outcome) -> None:
+    instance("an outcome", outcome, Outcome)
     if outcome.number < 1:
         raise InputError(f"an outcome of number {outcome.number}; wanted 1 or more")
     if outcome.state not in MaterialState._value2member_map_ or outcome.action not in Action._value2member_map_:
@@ -617,10 +631,6 @@ def _cti(row: Material) -> bytes:
         return row.cti
     except (InputError, OverflowError):
         return b""
-
-
-def _device_row(record: DeviceRecord) -> tuple[object, ...]:
-    return (*record[:2], *(int(value) for value in record[2:]))
 
 
 def _plain(values: Iterable[Any]) -> Iterable[Any]:
