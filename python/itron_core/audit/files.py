@@ -53,8 +53,10 @@ def tile_path(level: str | int, index: int, width: int = WIDTH) -> str:
 
 def partial_files(folder: Path) -> Iterator[tuple[str | int, int, int, str]]:
     """Yield the partial files that there are: level, index, width and name."""
-    for path in sorted(folder.glob("tile/**/*.p/*")):
-        name = path.relative_to(folder).as_posix()
+    # `walk` passes over a folder that is gone meanwhile: it went because the full file came.
+    found = (os.path.join(where, name) for where, _, names in os.walk(folder / "tile") for name in names)  # noqa: PTH118
+    for path in sorted(found):
+        name = os.path.relpath(path, folder)
         if parts := PARTIAL.fullmatch(name):
             level = parts["level"] if parts["level"] == ENTRIES else int(parts["level"])
             index, width = int(re.sub("[x/]", "", parts["index"])), int(parts["width"])
