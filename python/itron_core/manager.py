@@ -580,9 +580,9 @@ def _names(devices: object) -> list[str]:
     return names
 
 
-def _is_device(device: object) -> bool:
+def _is_device(device: str) -> bool:
     try:
-        return isinstance(device, str) and bool(device_id(device))
+        return bool(device_id(device))
     except InputError:
         return False
 
