@@ -18,12 +18,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build demo tour test check fuzz bench bench-ci instructions peers constraints clean
+.PHONY: help build release demo tour test check fuzz bench bench-ci instructions peers constraints clean
 
 help: # List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: build # Make a route of 10,000 devices, verify and decide it in one call, show the result
+demo: release # Make a route of 10,000 devices, verify and decide it in one call, show the result
 	@$(BIN)/itron-core demo
 
 tour: build # Walk one device from ready to secure to Network Mode, by commands alone
@@ -52,23 +52,27 @@ fuzz: # Fuzz every target for SECONDS (10) each, from its seeds; the first crash
 			-max_total_time=$(SECONDS) -timeout=20 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
-bench: build # Measure everything beside its peers; writes benches/results/
+bench: release # Measure everything beside its peers; writes benches/results/
 	$(BIN)/python benches/run.py full
 
 peers: $(VENV)/.installed # Measure the kernels beside Rust's libraries; writes benches/results/rust-peers.json
 	$(BIN)/python benches/run.py peers
 
-bench-ci: build instructions # Measure in two minutes; fails when a ratio to pyca fell, or instructions rose
+bench-ci: release instructions # Measure in two minutes; fails when a ratio to pyca fell, or instructions rose
 	$(BIN)/python benches/run.py ci
 
 instructions: $(VENV)/.installed # Count the portable path's instructions (valgrind); fails when they rose
 	$(BIN)/python benches/instructions.py check
 
-build: $(VENV)/.built # Build the extension for this machine (a release build), if its sources changed
+build: $(VENV)/.built-quick # Build the extension for work on it (Cargo's profile quick), if its sources changed
 
-$(VENV)/.built: $(VENV)/.installed pyproject.toml $(RUST)
-	@echo 'Building the extension (about a minute the first time)'
-	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet > $(VENV)/build.log 2>&1 || { \
+release: $(VENV)/.built-release # Build the extension as it is shipped and measured (Cargo's profile release)
+
+# One extension lies in the package: what one profile builds, the other must build anew.
+$(VENV)/.built-%: $(VENV)/.installed pyproject.toml $(RUST)
+	@echo 'Building the extension, profile $* (about a minute the first time)'
+	@rm -f $(VENV)/.built-*
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --profile $* --quiet > $(VENV)/build.log 2>&1 || { \
 		cat $(VENV)/build.log >&2; exit 1; }
 	@touch $@
 
