@@ -43,7 +43,11 @@ class OutcomeReport(NamedTuple):
 
 
 class DeviceRecord(NamedTuple):
-    """What is known of a device; `level_verified` is false where it is known from an import only."""
+    """What is known of a device; `level_verified` is false where it is known from an import only.
+
+    `installation` rises when another meter takes this one's place, whose epoch begins anew: only such a record may
+    lower the epoch that a field tool knows.
+    """
 
     device: str
     unit: str
@@ -52,13 +56,14 @@ class DeviceRecord(NamedTuple):
     security_level: int = SecurityLevel.UNKNOWN
     level_verified: bool = False
     epoch: int = 0
+    installation: int = 0
 
 
 class SignIn(NamedTuple):
     """What a field tool takes along from a sync: what its user may do, what is revoked, whose keys are delegated.
 
     `reported` and `wanted` are the highest numbers of outcomes and wishes that the server has of this tool: a tool that never
-    offered as many works with an old copy of its store.
+    offered as many works with an old copy of its store. `answered_at` is the server's time, 0 where it has none.
     """
 
     user: str
@@ -70,9 +75,10 @@ class SignIn(NamedTuple):
     authorization_limit: int = 2
     reported: int = 0
     wanted: int = 0
+    answered_at: int = 0
 
 
-def record_row(record: DeviceRecord) -> tuple[str, str, int, int, int, int, int]:
+def record_row(record: DeviceRecord) -> tuple[str, str, int, int, int, int, int, int]:
     """Return a record as a row of a store; raises InputError for one that is none."""
     device = instance("a record of a device", record, DeviceRecord).device
     device_id(device)
@@ -84,5 +90,6 @@ def record_row(record: DeviceRecord) -> tuple[str, str, int, int, int, int, int]
         raise InputError(f"device {device}: {error}") from error
     flag = whole(f"level_verified of {device}", int(verified) if isinstance(verified, bool) else verified, 0, 1)
     epoch = whole(f"the epoch of {device}", record.epoch, 0, EPOCHS - 1)
+    installation = whole(f"the installation of {device}", record.installation)
     device_class, mode, level = map(int, numbers)
-    return device, record.unit, device_class, mode, level, flag, epoch
+    return device, record.unit, device_class, mode, level, flag, epoch, installation

@@ -73,7 +73,8 @@ STEPS = [
         reason INTEGER NOT NULL, answer BLOB NOT NULL, happened_at INTEGER NOT NULL, code INTEGER NOT NULL,
         UNIQUE (tool, number)
     ) STRICT
-    """
+    """,
+    "ALTER TABLE server_device ADD COLUMN installation INTEGER NOT NULL DEFAULT 0",
 ]
 MATERIAL = (
     "m.unit, m.device, m.token_type, m.actions, m.kid, m.sequence, m.epoch, m.issued_at, m.not_before, m.expires_at,"
@@ -189,10 +190,10 @@ class ToolsServer:
         rows = [record_row(record) for record in records]
         with self._store.write() as t:
             t.run_many(
-                "INSERT INTO server_device VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET"
+                "INSERT INTO server_device VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET"
                 " unit = excluded.unit, device_class = excluded.device_class, mode = excluded.mode,"
                 " security_level = excluded.security_level, level_verified = excluded.level_verified,"
-                " epoch = excluded.epoch",
+                " epoch = excluded.epoch, installation = excluded.installation",
                 rows,
             )
             self._journal.write(t, [audit_entry("devices_set", now, count=len(rows))])
@@ -300,6 +301,7 @@ class ToolsServer:
             delegations=tuple(bytes(token) for (token,) in delegations),
             reported=known_tool.reported,
             wanted=known_tool.wanted,
+            answered_at=now,
         )
 
     def request(self, tool: str, wants: Sequence[CommandRequest], *, now: int) -> int:
@@ -368,7 +370,7 @@ class ToolsServer:
         with self._store.read() as t:
             rows = rows_of(
                 t,
-                "SELECT device, unit, device_class, mode, security_level, level_verified, epoch FROM server_device"
+                "SELECT device, unit, device_class, mode, security_level, level_verified, epoch, installation FROM server_device"
                 " WHERE unit = ? AND device IN ({values})",
                 list(dict.fromkeys(text("a device", name) for name in names)),
                 (_known_tool(t, tool).unit,),
