@@ -176,7 +176,13 @@ class Revocations:
     ) -> Revocations: ...
     @staticmethod
     def from_token(
-        token: Buffer, keyring: Keyring, *, now: _Time, newer_than: int | None = None, max_lifetime: int = 86_400
+        token: Buffer,
+        keyring: Keyring,
+        *,
+        now: _Time,
+        newer_than: int | None = None,
+        revocations: Revocations | None = None,
+        max_lifetime: int = 86_400,
     ) -> Revocations: ...
     @property
     def version(self) -> int: ...
