@@ -29,10 +29,11 @@ from itron_core import (
     ToolsServer,
     issue_tokens,
 )
-from itron_core.bearers import bearer_token
-from itron_core.material import DeviceRecord, Material, Page, Want
-from itron_core.remote import RemoteToolsServer
-from itron_core.store import open_store
+from itron_core.exchange.material import Material, Page
+from itron_core.exchange.records import CommandRequest, DeviceRecord
+from itron_core.service.bearer import bearer_token
+from itron_core.service.client import RemoteToolsServer
+from itron_core.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +71,10 @@ def filled(path: Path, signer: LocalSigner, tools: list[str]) -> Keyring:
     server.set_users([(USER, "gas", int(sum(Permission)))], now=NOW)
     server.set_devices([DeviceRecord(device, "gas", 1, 0, 1, level_verified=True) for device in names()], now=NOW)
     server.receive("ism", Page(list(enumerate(issued(signer), 1)), DEVICES, more=False), now=NOW)
-    wants = [Want(number, device, "secure_command", Action.READ_ENDPOINT) for number, device in enumerate(names(), 1)]
+    wants = [
+        CommandRequest(number, device, "secure_command", Action.READ_ENDPOINT)
+        for number, device in enumerate(names(), 1)
+    ]
     for tool in tools:
         server.snapshot(tool, USER, now=NOW)
         server.request(tool, wants, now=NOW)
@@ -81,7 +85,7 @@ def filled(path: Path, signer: LocalSigner, tools: list[str]) -> Keyring:
 def serve(path: Path, issuing: bytes, people: bytes, listening: socket.socket) -> None:
     import uvicorn
 
-    from itron_core.service import create_app
+    from itron_core.service.app import create_app
 
     keyring = Keyring([KeyringEntry(PublicKey.from_raw("Ed25519", issuing), issuer="ism")])
     server = ToolsServer(open_store(path), keyring)

@@ -31,8 +31,8 @@ from itron_core import (
     issue_tokens,
     verify_tokens,
 )
-from itron_core.material import DeviceRecord
-from itron_core.store import open_store
+from itron_core.exchange.records import DeviceRecord
+from itron_core.stores import open_store
 
 TOKENS = 20_000
 ROWS = 100_000

@@ -15,8 +15,8 @@ import pytest
 from conftest import NOW, Work
 from itron_core import LocalSigner
 from itron_core.audit import AuditLog, audit_entry, verify
-from itron_core.ledger import Ledger, Use
-from itron_core.store import open_store
+from itron_core.stores import open_store
+from itron_core.tools_server.ledger import Ledger, Use
 
 PEER_DECISIONS = 50
 ITEMS = {1: 50, 100: 5_000, 1_000: 20_000}

@@ -4,7 +4,7 @@ import csv
 import sys
 from collections.abc import Iterator
 
-from itron_core.levels import Need
+from itron_core.enums import Need
 from itron_core.policy import entries
 
 HEADER = ["device_class", "mode", "security_level", "action", "needs", "reason"]

@@ -29,13 +29,15 @@ from itron_core import (
 )
 from itron_core.audit import AuditLog, verify
 from itron_core.device import Device, Message, Outcome
+from itron_core.exchange.material import MaterialState
+from itron_core.exchange.protocols import Exchange
+from itron_core.exchange.records import DeviceRecord
 from itron_core.field_tool import FieldTool
-from itron_core.manager import Limits, SecurityManager
-from itron_core.material import DeviceRecord, MaterialState
-from itron_core.remote import RemoteToolsServer
-from itron_core.service import bearer_token, create_app
-from itron_core.store import open_store
-from itron_core.tools_server import Exchange, ToolsServer
+from itron_core.manager.security_manager import Limits, SecurityManager
+from itron_core.service.app import bearer_token, create_app
+from itron_core.service.client import RemoteToolsServer
+from itron_core.stores import open_store
+from itron_core.tools_server import ToolsServer
 from serving import Running
 
 NOW = 1_800_000_000

@@ -1,130 +1,49 @@
 """The arrows of ARCHITECTURE.md, held where no compiler holds them."""
 
-import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "itron_core"
+TOP = sorted(path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.joinpath("__init__.py").exists())
+TOP.remove("__init__")
+# Every module, by the name that imports it.
 MODULES = sorted(
-    path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.joinpath("__init__.py").exists()
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if path != PACKAGE / "__init__.py"
 )
-MODULES.remove("__init__")
 CORE = ROOT / "rust" / "core" / "src"
 BOUNDARY = ROOT / "rust" / "py" / "src"
 
-# What a module may import of the package; what is not listed may import nothing of it.
-ARROWS = {
-    "audit": {"_rust", "arguments", "errors", "issuing"},
-    "authority": {"_rust", "arguments", "audit", "errors", "issuing", "journal", "store"},
-    "cli": {
-        *(
-            "_files",
-            "_rust",
-            "audit",
-            "bearers",
-            "device",
-            "errors",
-            "explain",
-            "field_tool",
-            "issuing",
-            "levels",
-            "manager",
-        ),
-        *("material", "policy", "routes", "store", "testing", "tokens", "tools_server"),
-        *("remote", "service"),
-    }
-    | {"__init__"},
-    "arguments": {"errors"},
-    "bearers": {"_rust", "errors", "issuing"},
-    "confirmations": {
-        *("audit", "errors", "journal", "levels", "lots", "material", "requests", "store", "tools_server"),
-    },
-    "eligibility": {"errors", "levels", "material", "policy"},
-    "errors": {"levels"},
-    "field_tool": {"_rust", "arguments", "audit", "device", "errors", "intake", "journal", "levels", "material"}
-    | {"policy"}
-    | {"routes", "store", "tools_server"},
-    "hsm": {"_rust", "errors", "levels", "material"},
-    "intake": {"_rust", "arguments", "errors", "levels", "material"},
-    "issuance": {
-        *("_rust", "audit", "eligibility", "errors", "issuing", "journal", "levels", "lots", "material"),
-        *("requests", "store"),
-    },
-    "journal": {"audit", "packed", "store"},
-    "ledger": {"levels", "store"},
-    "lots": {"packed", "store"},
-    "manager": {
-        *(
-            "_rust",
-            "arguments",
-            "audit",
-            "authority",
-            "confirmations",
-            "eligibility",
-            "errors",
-            "issuance",
-            "issuing",
-            "journal",
-        ),
-        *("levels", "lots", "material", "requests", "store", "tools_server"),
-    },
-    "material": {"arguments", "errors", "levels"},
-    "requests": {"eligibility", "errors", "levels", "lots", "store"},
-    "remote": {"errors", "material", "tools_server", "wire"},
-    "service": {"_rust", "bearers", "errors", "intake", "levels", "material", "tools_server", "wire"},
-    "wire": {"errors", "material", "tools_server"},
-    "postgres": {"errors", "store"},
-    "store": {"errors", "postgres"},
-    "tools_server": {
-        "_rust",
-        "arguments",
-        "audit",
-        "errors",
-        "intake",
-        "journal",
-        "ledger",
-        "levels",
-        "material",
-        "policy",
-        "store",
-    },
-    "device": {"_rust", "errors", "levels", "material", "policy"},
-    "explain": {"levels", "policy"},
-    "issuing": {"_rust", "errors"},
-    "packed": {"errors"},
-    "policy": {"errors", "levels"},
-    "routes": {"_rust", "errors", "explain", "levels", "policy", "tokens"},
-    "testing": {"_rust", "errors", "issuing", "levels", "policy"},
-    "tokens": {"_rust", "errors"},
-}
+
+def test_the_page_prints_the_contract_that_the_linter_checks():
+    """`make check` runs import-linter; ARCHITECTURE.md shows its layers word for word."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (contract,) = settings["contracts"]
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    assert "```\n" + "\n".join(contract["layers"]) + "\n```" in page
 
 
-def files_of(module: str) -> list[Path]:
-    """Return the files of a module: one, or those of its folder."""
-    return sorted((PACKAGE / module).glob("*.py")) or [PACKAGE / f"{module}.py"]
+def test_every_module_stands_in_a_layer():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = {name.strip() for layer in settings["contracts"][0]["layers"] for name in layer.split("|")}
+    assert layers == {name for name in TOP if not name.startswith("__")}
 
 
-def imports_of(module: str) -> set[str]:
-    """Return the modules of the package that a module imports anywhere; `__init__` for the public names."""
-    found = set()
-    for node in [node for path in files_of(module) for node in ast.walk(ast.parse(path.read_text()))]:
-        if isinstance(node, ast.ImportFrom) and node.module == "itron_core":
-            found |= {alias.name if alias.name in {*MODULES, "_rust"} else "__init__" for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("itron_core."):
-            found.add(node.module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("itron_core.")}
-    return found - {module}
+def test_the_package_imports_only_down_its_layers():
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_python_arrows_point_right(module):
-    assert imports_of(module) <= ARROWS.get(module, set())
+def test_the_top_level_stays_small():
+    assert len(TOP) <= 24
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -171,5 +90,5 @@ def test_the_boundary_names_each_thing_once():
 
 def test_only_the_command_line_reads_the_clock():
     clock = re.compile(r"\b(?:time\.time(?:_ns)?|datetime\.(?:now|utcnow|today)|date\.today)\(")
-    readers = {module for module in MODULES if any(clock.search(path.read_text()) for path in files_of(module))}
+    readers = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if clock.search(path.read_text())}
     assert readers == {"cli"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from itron_core import AuditError, InputError, LocalSigner
 from itron_core.audit import AuditLog, verifier_of, verify
-from itron_core.audit.files import tile_path
+from itron_core.audit.tiles import tile_path
 from reference.merkle import Leaves, audit, tile_name
 
 ORIGIN = "utility.example/audit"

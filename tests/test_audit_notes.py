@@ -18,7 +18,7 @@ from itron_core.audit import (
     verifier_of,
     write_checkpoint,
 )
-from itron_core.audit.notes import _taken_apart
+from itron_core.audit.checkpoint import _taken_apart
 from reference.merkle import open_note
 
 ORIGIN = "utility.example/audit"

@@ -10,7 +10,7 @@ import pytest
 
 from itron_core import AuditError, LocalSigner
 from itron_core.audit import AuditLog, Checkpoint, verify, write_checkpoint
-from itron_core.audit.files import bundle_of
+from itron_core.audit.tiles import bundle_of
 
 ORIGIN = "utility.example/audit"
 SIGNER = LocalSigner.generate()

@@ -11,17 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import DAY, DEVICE, ISSUER, KEYRING, NOW, SECOND_ISSUER, STRANGER, ring, token
-from itron_core import (
-    Action,
-    Code,
-    DeviceClass,
-    InputError,
-    Mode,
-    PolicyOptions,
-    Reason,
-    Revocations,
-    SecurityLevel,
-)
+from itron_core import Action, Code, DeviceClass, InputError, Mode, PolicyOptions, Reason, Revocations, SecurityLevel
 from itron_core.device import Answer, Device, Message, Outcome
 from itron_core.device.state import written
 from reference.signatures import P256_N

@@ -31,9 +31,10 @@ from itron_core import (
     issue_tokens,
 )
 from itron_core.device import Answer, Device, Outcome
+from itron_core.exchange.material import Material, MaterialState, Page
+from itron_core.exchange.records import DeviceRecord
 from itron_core.field_tool import FieldTool
-from itron_core.material import DeviceRecord, Material, MaterialState, Page
-from itron_core.store import open_store
+from itron_core.stores import open_store
 from itron_core.tools_server import ToolsServer
 
 NOW = 1_800_000_000

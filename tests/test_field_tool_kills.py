@@ -7,7 +7,7 @@ import random
 import pytest
 
 from itron_core.device import Device
-from itron_core.material import MaterialState
+from itron_core.exchange.material import MaterialState
 from kills import KILLS, Warm
 from test_field_tool import CONNECT, DAY, DEVICES, DISCONNECT, HOUR, NOW, OPEN, World, issued, keyring
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from itron_core import _files
+from itron_core.cli import files as _files
 
 TOKENS = [bytes(range(130, 230)), None, b"\xd2\x84" + bytes(120)]
 BATCH = pa.record_batch(

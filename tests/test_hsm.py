@@ -32,7 +32,7 @@ from itron_core import (
     verify_tokens,
 )
 from itron_core.hsm import Pkcs11MasterKey, Pkcs11Signer
-from itron_core.hsm.master import LABELS, fixed_input
+from itron_core.hsm.master_key import LABELS, fixed_input
 from itron_core.hsm.signer import point_of
 
 pkcs11 = pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed")
@@ -617,7 +617,7 @@ def test_what_other_tokens_say_of_a_pin(at, monkeypatch, answer, raised, words):
         def open(self, **_):
             raise answer
 
-    monkeypatch.setattr("itron_core.hsm.token._token", lambda place: Token())
+    monkeypatch.setattr("itron_core.hsm.session._token", lambda place: Token())
     with pytest.raises(raised, match=words):
         Pkcs11Signer(**at, label="issuing")
 

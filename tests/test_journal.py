@@ -6,8 +6,8 @@ import pytest
 
 from itron_core import LocalSigner
 from itron_core.audit import AuditLog, audit_entry
-from itron_core.journal import Journal
-from itron_core.store import open_store
+from itron_core.audit.journal import Journal
+from itron_core.stores import open_store
 
 ENTRIES = [audit_entry("use", 1_800_000_000, number=number) for number in range(12)]
 WRITTEN = [0, 1, 1, 5, 6, 12]  # one, none, four, one, six
@@ -54,7 +54,7 @@ def test_what_is_undone_leaves_no_entry(store):
 
 @pytest.mark.parametrize("step", [1, 5, 100])
 def test_a_log_catches_up(store, tmp_path, monkeypatch, step):
-    monkeypatch.setattr("itron_core.journal.ENTRIES_A_STEP", step)
+    monkeypatch.setattr("itron_core.audit.journal.ENTRIES_A_STEP", step)
     write(store, Journal(store, "one"))
     log = AuditLog(tmp_path / "log", LocalSigner.generate(), origin="utility.example/manager")
     log.append(ENTRIES[:3])

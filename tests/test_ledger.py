@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 
 from itron_core import Code
-from itron_core.ledger import Ledger, Use
-from itron_core.store import open_store
+from itron_core.stores import open_store
+from itron_core.tools_server.ledger import Ledger, Use
 from kills import KILLS, Warm
 
 RACERS = 4

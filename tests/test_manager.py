@@ -27,16 +27,18 @@ from itron_core import (
     StoreError,
     derive_key,
     issue_tokens,
-    lots,
     verify_token,
     verify_tokens,
 )
 from itron_core.device import Device, Message
-from itron_core.intake import judged
-from itron_core.manager import Limits, SecurityManager
-from itron_core.material import LONGEST_LIFETIME, DeviceRecord, Material, MaterialState, Outcome, Page, Want
-from itron_core.store import open_store
-from itron_core.tools_server import OutcomePage, ToolsServer
+from itron_core.exchange.material import LONGEST_LIFETIME, Material, MaterialState, Page
+from itron_core.exchange.protocols import OutcomePage
+from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport
+from itron_core.exchange.verification import judged
+from itron_core.manager import batches as lots
+from itron_core.manager.security_manager import Limits, SecurityManager
+from itron_core.stores import open_store
+from itron_core.tools_server import ToolsServer
 from kills import KILLS, Warm
 
 NOW = 1_800_000_000
@@ -657,12 +659,12 @@ def test_everything_reaches_the_tools_server_and_comes_back(store, server):
     assert snapshot.permissions == ALL
     assert snapshot.revocations is not None
     assert {r.device for r in server.devices("t1", DEVICES, now=NOW)} == set(DEVICES)
-    from itron_core.material import Want
+    from itron_core.exchange.records import CommandRequest
 
-    server.request("t1", [Want(1, DEVICES[0], "secure_command", Action.EXCHANGE_KEYS)], now=NOW)
+    server.request("t1", [CommandRequest(1, DEVICES[0], "secure_command", Action.EXCHANGE_KEYS)], now=NOW)
     ((_, row),) = server.material("t1", 0, 10, now=NOW).rows
     answer = b'{"epoch":1,"key_version":2,"level":"full","mode":"mobile"}'
-    used = Outcome(
+    used = OutcomeReport(
         1, row.device, Action.EXCHANGE_KEYS, row.kid, row.cti, row.content, MaterialState.USED, 0, answer, NOW
     )
     server.report("t1", [used], now=NOW)
@@ -700,7 +702,7 @@ def secured(manager, *arguments, action=Action.SET_SECURITY_LEVEL):
 
 
 def use(row, answer, *, action=Action.SET_SECURITY_LEVEL, state=MaterialState.USED, at=NOW, **changes):
-    outcome = Outcome(1, row.device, action, row.kid, row.cti, row.content, state, 0, answer, at)
+    outcome = OutcomeReport(1, row.device, action, row.kid, row.cti, row.content, state, 0, answer, at)
     return outcome._replace(**changes)
 
 
@@ -825,7 +827,7 @@ def test_a_tool_that_was_never_granted_a_token_teaches_nothing_by_it(store, serv
     manager.deliver(server, now=NOW)
     for tool in ["honest", "thief"]:
         server.snapshot(tool, "ann", now=NOW)
-    server.request("honest", [Want(1, row.device, "secure_command", Action.SET_SECURITY_LEVEL)], now=NOW)
+    server.request("honest", [CommandRequest(1, row.device, "secure_command", Action.SET_SECURITY_LEVEL)], now=NOW)
     assert server.report("thief", [use(row, told())], now=NOW) == [801]
     assert manager.collect(server, now=NOW) == 1
     assert level_of(manager) == SecurityLevel.COMMAND

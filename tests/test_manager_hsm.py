@@ -6,8 +6,8 @@ import pytest
 
 from itron_core import LocalSigner, MasterKey, SignerError, derive_keys, verify_token, verify_tokens
 from itron_core.hsm import Pkcs11MasterKey, Pkcs11Signer
-from itron_core.manager import SecurityManager
-from itron_core.store import open_store
+from itron_core.manager.security_manager import SecurityManager
+from itron_core.stores import open_store
 from test_hsm import KDFS, UTILITY, at, library, new_token, restart, token, tokens_folder  # noqa: F401  # fixtures, by name
 from test_manager import DEVICES, NOW, disconnect, issued, peopled
 

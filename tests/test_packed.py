@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itron_core import StoreError
-from itron_core.packed import packed, unpacked
+from itron_core.stores.byte_strings import packed, unpacked
 
 
 @given(st.lists(st.binary(max_size=300), max_size=50))

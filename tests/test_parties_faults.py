@@ -6,8 +6,9 @@ import sqlite3
 
 import pytest
 
-from itron_core import Action, StoreError, store
+from itron_core import Action, StoreError
 from itron_core.device import Outcome
+from itron_core.stores import sqlite as store
 from parties_world import KINDS, USERS, Cut, World
 
 D = "ert:1"

@@ -106,7 +106,7 @@ def test_the_search_finds_what_is_there():
 
 def test_no_http_answer_holds_a_secret(world):
     pytest.importorskip("uvicorn")
-    from itron_core.service import bearer_token, create_app
+    from itron_core.service.app import bearer_token, create_app
     from test_service import Running
 
     lived(world)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from itron_core.errors import InputError, ItronCoreError, KeyRefused, TokenRefused
-from itron_core.levels import (
+from itron_core.enums import (
     Action,
     ActionGroup,
     Code,
@@ -20,6 +19,7 @@ from itron_core.levels import (
     Reason,
     SecurityLevel,
 )
+from itron_core.errors import InputError, ItronCoreError, KeyRefused, TokenRefused
 from itron_core.policy import PolicyOptions, compiled_table, entries, needs, never_reason, permission_for
 
 GOLDEN = Path(__file__).parent / "golden" / "policy.csv"

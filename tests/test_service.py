@@ -31,14 +31,15 @@ from itron_core import (
     issue_delegation,
     issue_revocations,
     issue_tokens,
-    wire,
 )
-from itron_core.bearers import AUDIENCE, ISSUER
-from itron_core.manager import SecurityManager
-from itron_core.material import DeviceRecord, Material, MaterialState, Outcome, Page, Want
-from itron_core.remote import RemoteToolsServer
-from itron_core.service import ServiceLimits, bearer_token, create_app
-from itron_core.store import open_store
+from itron_core.exchange.material import Material, MaterialState, Page
+from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport
+from itron_core.manager.security_manager import SecurityManager
+from itron_core.service import bodies as wire
+from itron_core.service.app import ServiceLimits, bearer_token, create_app
+from itron_core.service.bearer import AUDIENCE, ISSUER
+from itron_core.service.client import RemoteToolsServer
+from itron_core.stores import open_store
 from itron_core.tools_server import ToolsServer
 from serving import Running
 
@@ -141,14 +142,17 @@ def page(rows, start=1):
 
 def wants_for(devices=DEVICES):
     return [
-        Want(number, device, "secure_command", Action.DISCONNECT_SERVICE) for number, device in enumerate(devices, 1)
+        CommandRequest(number, device, "secure_command", Action.DISCONNECT_SERVICE)
+        for number, device in enumerate(devices, 1)
     ]
 
 
 def outcome(row, number=1, *, content=None):
     used = MaterialState.USED
     found = content or row.content
-    return Outcome(number, row.device, Action.DISCONNECT_SERVICE, row.kid, row.cti, found, used, 0, b"\0\xff", NOW)
+    return OutcomeReport(
+        number, row.device, Action.DISCONNECT_SERVICE, row.kid, row.cti, found, used, 0, b"\0\xff", NOW
+    )
 
 
 def problem_of(answer):
@@ -716,9 +720,9 @@ def test_wishes_and_outcomes_that_are_none_are_refused(world):
     tool = world.remote()
     tool.snapshot("t1", "ann", now=NOW)
     for want in (
-        Want(1, "ert:1", "nothing", 1),
-        Want(1, "ert:1", "secure_command", 63),
-        Want(1, "ert:1", "secure_command", 2**62),
+        CommandRequest(1, "ert:1", "nothing", 1),
+        CommandRequest(1, "ert:1", "secure_command", 63),
+        CommandRequest(1, "ert:1", "secure_command", 2**62),
     ):
         with pytest.raises(ExchangeError, match="400 bad_request"):
             tool.request("t1", [want], now=NOW)
@@ -895,7 +899,7 @@ def test_a_fault_inside_says_nothing_of_itself(error, status, reason):
 
 
 def test_a_locked_store_is_503_and_goes_on_later(tmp_path, monkeypatch):
-    monkeypatch.setattr("itron_core.store.SECONDS_TO_WAIT_FOR_A_LOCK", 0.2)
+    monkeypatch.setattr("itron_core.stores.sqlite.SECONDS_TO_WAIT_FOR_A_LOCK", 0.2)
     path = tmp_path / "server.db"
     store = open_store(path)
     server = ToolsServer(store, keyring())
@@ -1083,7 +1087,7 @@ def test_a_server_s_hostile_arrow_is_not_believed(kind):
 
 
 def test_an_answer_without_end_is_left(monkeypatch):
-    monkeypatch.setattr("itron_core.remote.LARGEST_ANSWER", 1_000_000)
+    monkeypatch.setattr("itron_core.service.client.LARGEST_ANSWER", 1_000_000)
     endless = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
     with (
         Liar(endless, again=100) as liar,

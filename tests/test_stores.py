@@ -9,9 +9,10 @@ import threading
 import pytest
 
 from itron_core import InputError, ItronCoreError, StoreError
-from itron_core import store as store_module
-from itron_core.postgres import translated
-from itron_core.store import open_store, rows_of
+from itron_core.stores import open_store
+from itron_core.stores import sqlite as store_module
+from itron_core.stores.postgres import translated
+from itron_core.stores.protocol import rows_of
 
 TABLE = "CREATE TABLE thing (number INTEGER NOT NULL PRIMARY KEY, name TEXT, data BLOB) STRICT"
 SECOND = "ALTER TABLE thing ADD COLUMN size INTEGER"
@@ -236,7 +237,7 @@ def test_one_spelling_of_sql_for_both():
 
 
 def test_postgres_is_imported_only_where_it_is_asked_for():
-    code = "import sys, itron_core.store; sys.exit('psycopg' in sys.modules)"
+    code = "import sys, itron_core.stores; sys.exit('psycopg' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

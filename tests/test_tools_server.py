@@ -18,8 +18,9 @@ from itron_core import (
     issue_revocations,
     issue_tokens,
 )
-from itron_core.material import DeviceRecord, Material, MaterialState, Outcome, Page, Want
-from itron_core.store import open_store
+from itron_core.exchange.material import Material, MaterialState, Page
+from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport
+from itron_core.stores import open_store
 from itron_core.tools_server import ToolsServer
 
 NOW = 1_800_000_000
@@ -93,11 +94,11 @@ def server(store_url):
 
 
 def wants(devices=DEVICES, *, token_type="secure_command", action=Action.DISCONNECT_SERVICE, start=1):
-    return [Want(number, device, token_type, action) for number, device in enumerate(devices, start)]
+    return [CommandRequest(number, device, token_type, action) for number, device in enumerate(devices, start)]
 
 
 def outcome(row, number=1, *, state=MaterialState.USED, answer=b"{}", content=None):
-    return Outcome(
+    return OutcomeReport(
         number, row.device, Action.DISCONNECT_SERVICE, row.kid, row.cti, content or row.content, state, 0, answer, NOW
     )
 
@@ -295,9 +296,9 @@ def test_cursors_and_numbers_out_of_order_are_refused(server):
     with pytest.raises(RequestRefused, match="number_skipped"):
         server.report(tool, [outcome(material()[0], 5)], now=NOW)
     with pytest.raises(InputError):
-        server.request(tool, [Want(1, DEVICES[0], "delegation", 0)], now=NOW)
+        server.request(tool, [CommandRequest(1, DEVICES[0], "delegation", 0)], now=NOW)
     with pytest.raises(InputError):
-        server.request(tool, [Want(1, DEVICES[0], "secure_command", 6)], now=NOW)
+        server.request(tool, [CommandRequest(1, DEVICES[0], "secure_command", 6)], now=NOW)
     with pytest.raises(InputError):
         server.material(tool, 0, 0, now=NOW)
     assert server.request(tool, wants(), now=NOW) == 10

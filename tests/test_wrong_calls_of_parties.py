@@ -16,10 +16,12 @@ from itron_core import (
     RequestRefused,
 )
 from itron_core.audit import audit_entry
-from itron_core.field_tool.answers import check_records
-from itron_core.manager import SecurityManager
-from itron_core.material import DeviceRecord, Page, device_id
-from itron_core.store import open_store
+from itron_core.exchange.identity import device_id
+from itron_core.exchange.material import Page
+from itron_core.exchange.records import DeviceRecord
+from itron_core.field_tool.server_answers import check_records
+from itron_core.manager.security_manager import SecurityManager
+from itron_core.stores import open_store
 from itron_core.tools_server import ToolsServer
 
 NOW = 1_800_000_000

@@ -26,20 +26,7 @@ from itron_core._rust import (
     verify_token,
     verify_tokens,
 )
-from itron_core.errors import (
-    AuditError,
-    ExchangeError,
-    InputError,
-    ItronCoreError,
-    KeyRefused,
-    PinRefused,
-    RequestRefused,
-    SignerError,
-    StoreError,
-    TokenRefused,
-)
-from itron_core.issuing import LocalSigner, Signer, issue_delegation, issue_revocations, issue_tokens
-from itron_core.levels import (
+from itron_core.enums import (
     Action,
     ActionGroup,
     Code,
@@ -52,15 +39,29 @@ from itron_core.levels import (
     Reason,
     SecurityLevel,
 )
+from itron_core.errors import (
+    AuditError,
+    ExchangeError,
+    InputError,
+    ItronCoreError,
+    KeyRefused,
+    PinRefused,
+    RequestRefused,
+    SignerError,
+    StoreError,
+    TokenRefused,
+)
+from itron_core.issuing import issue_delegation, issue_revocations, issue_tokens
 from itron_core.policy import PolicyOptions, needs
 from itron_core.routes import RouteResults, policy_table, process_batches, process_route
-from itron_core.tokens import verify_stream
+from itron_core.signing import LocalSigner, Signer
+from itron_core.streams import verify_stream
 
 if TYPE_CHECKING:
     from itron_core.device import Answer, Device, DeviceState, Message, Outcome
     from itron_core.field_tool import FieldTool
     from itron_core.hsm import Pkcs11MasterKey, Pkcs11Signer
-    from itron_core.manager import SecurityManager
+    from itron_core.manager.security_manager import SecurityManager
     from itron_core.tools_server import ToolsServer
 
 __version__ = "0.1.0"

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self, TypeAlias, final, overload
 
 from typing_extensions import Buffer, CapsuleType, disjoint_base
 
-from itron_core.levels import Action, ReadingKey
+from itron_core.enums import Action, ReadingKey
 
 __all__ = [
     "Column",

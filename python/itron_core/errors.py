@@ -3,7 +3,7 @@
 A refused row of a bulk call is a value, never an exception.
 """
 
-from itron_core.levels import Code
+from itron_core.enums import Code
 
 __all__ = [
     "AuditError",

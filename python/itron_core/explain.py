@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from itron_core.levels import Action, Code, Decision, DeviceClass, Mode, Need, Reason, SecurityLevel
+from itron_core.enums import Action, Code, Decision, DeviceClass, Mode, Need, Reason, SecurityLevel
 from itron_core.policy import PolicyOptions, needs
 
 if TYPE_CHECKING:

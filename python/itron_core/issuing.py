@@ -1,133 +1,30 @@
 """Issuing: what may be asked is checked and encoded in Rust, a signer signs it, Rust verifies every signature again.
 
-A `Signer` is anything that signs; `LocalSigner` keeps a private key of `cryptography` in this process.
 What the reader would refuse is refused here, with the row's number, before anything is signed.
 """
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
-from itron_core import _rust
+from itron_core._rust import (
+    Column,
+    KeyringEntry,
+    PendingTokens,
+    PublicKey,
+    Revocations,
+    prepare_delegation,
+    prepare_revocations,
+    prepare_tokens,
+)
 from itron_core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-    from typing_extensions import Buffer
+    from itron_core.signing import Signer
 
-__all__ = ["LocalSigner", "Signer", "issue_delegation", "issue_revocations", "issue_tokens"]
-
-SIGNATURE_BYTES = 64
-COORDINATE_BYTES = 32
-# So many are signed by one thread at a time: few enough that all threads end together, whatever else the machine does.
-MESSAGES_A_CHUNK = 64
-
-
-@runtime_checkable
-class Signer(Protocol):
-    """Whoever holds an issuing key: in memory, in an HSM, behind a service."""
-
-    @property
-    def public_key(self) -> _rust.PublicKey:
-        """The key that verifies what this signer signs."""
-
-    def sign(self, message: bytes) -> bytes:
-        """Return the raw signature of 64 bytes: R || S (RFC 8032 section 5.1.6) or r || s (RFC 9053 section 2.1)."""
-
-    def sign_many(self, messages: Sequence[bytes]) -> Buffer:
-        """Return the signatures in order, as one buffer of shape (n, 64)."""
-
-
-class LocalSigner:
-    """Signs with a private key of `cryptography`: Ed25519, or ECDSA on P-256 with SHA-256 (ESP256).
-
-    The private key stays in the memory of this process; it is neither shown, nor pickled, nor copied.
-    """
-
-    __slots__ = ("_public_key", "_sign")
-
-    _sign: Callable[[bytes], bytes]
-    _public_key: _rust.PublicKey
-
-    def __init__(self, private_key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> None:
-        """Take a private key object of `cryptography`; raises InputError for another algorithm or curve."""
-        from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-
-        if isinstance(private_key, ed25519.Ed25519PrivateKey):
-            self._sign = private_key.sign
-            self._public_key = _rust.PublicKey.from_raw("Ed25519", private_key.public_key().public_bytes_raw())
-        elif isinstance(getattr(private_key, "curve", None), ec.SECP256R1):
-            self._sign = _ecdsa_sign(private_key)
-            self._public_key = _rust.PublicKey.from_raw("ESP256", _uncompressed_point(private_key))
-        else:
-            came = getattr(getattr(private_key, "curve", None), "name", type(private_key).__name__)
-            raise InputError(f"a signing key of {came}; wanted an Ed25519 key or an EC key on P-256 (secp256r1)")
-
-    @classmethod
-    def from_pem(cls, data: bytes | str, password: bytes | None = None) -> LocalSigner:
-        """Read a private key in PEM (PKCS#8, RFC 5958, encrypted or not; SEC1 for EC)."""
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-        try:
-            pem = data.encode() if isinstance(data, str) else data
-            key = load_pem_private_key(pem, password)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise InputError(f"no private key could be read from the PEM given: {error}") from error
-        return cls(key)  # type: ignore[arg-type]  # another kind of key is refused by the constructor
-
-    @classmethod
-    def generate(cls, algorithm: str = "Ed25519") -> LocalSigner:
-        """Make a new key from the system's randomness; `algorithm` is "Ed25519" or "ESP256"."""
-        from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-
-        if algorithm == "Ed25519":
-            return cls(ed25519.Ed25519PrivateKey.generate())
-        if algorithm == "ESP256":
-            return cls(ec.generate_private_key(ec.SECP256R1()))
-        raise InputError(f'algorithm {algorithm!r}; wanted "Ed25519" or "ESP256"')
-
-    @property
-    def public_key(self) -> _rust.PublicKey:
-        """The key that verifies what this signer signs."""
-        return self._public_key
-
-    def sign(self, message: bytes) -> bytes:
-        """Return the raw signature of 64 bytes."""
-        return self._sign(message)
-
-    def sign_many(self, messages: Sequence[bytes]) -> memoryview:
-        """Return the signatures in order, shape (n, 64); large batches are signed on all cores."""
-        if not messages:
-            return memoryview(b"")  # a memoryview has no shape (0, 64)
-        chunks = [messages[start : start + MESSAGES_A_CHUNK] for start in range(0, len(messages), MESSAGES_A_CHUNK)]
-        workers = min(os.cpu_count() or 1, len(chunks))
-        if workers == 1:
-            signatures = b"".join(map(self._sign, messages))
-        else:
-            from concurrent.futures import ThreadPoolExecutor  # brings logging, which few calls need
-
-            with ThreadPoolExecutor(workers) as pool:
-                signatures = b"".join(pool.map(self._sign_chunk, chunks))
-        return memoryview(signatures).cast("B", (len(messages), SIGNATURE_BYTES))
-
-    def _sign_chunk(self, messages: Sequence[bytes]) -> bytes:
-        return b"".join(map(self._sign, messages))
-
-    def __repr__(self) -> str:
-        return f"LocalSigner({self._public_key.algorithm}, kid={self._public_key.kid.hex()})"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a LocalSigner holds a private key, which is neither pickled nor copied")
-
-    __copy__ = __reduce__
-
-    def __deepcopy__(self, memo: object) -> NoReturn:
-        self.__reduce__()
+__all__ = ["issue_delegation", "issue_revocations", "issue_tokens"]
 
 
 def issue_tokens(
@@ -137,68 +34,43 @@ def issue_tokens(
     now: int | datetime,
     token_type: str = "authorization",
     max_lifetime: int | None = None,
-) -> _rust.Column:
+) -> Column:
     """Issue one token a row of `request` and return them as a binary column, same rows, same order.
 
     `request` holds the columns `device`, `actions` (a bit set, or a list of names), `sequence`, `epoch`, and where
     wanted `expires_at`, `not_before`, `session_seconds`, `subject`, `command`, `kdf`, `key_version`, `check_value`.
     `iat` is `now`. What the reader would refuse raises InputError and names the row; nothing is signed then.
     """
-    pending = _rust.prepare_tokens(
-        request, _public_key(signer), now=now, token_type=token_type, max_lifetime=max_lifetime
-    )
+    pending = prepare_tokens(request, _public_key(signer), now=now, token_type=token_type, max_lifetime=max_lifetime)
     return _signed(pending, signer)
 
 
-def issue_delegation(
-    entry: _rust.KeyringEntry, signer: Signer, *, now: int | datetime, expires_at: int | datetime
-) -> bytes:
+def issue_delegation(entry: KeyringEntry, signer: Signer, *, now: int | datetime, expires_at: int | datetime) -> bytes:
     """Issue the delegation of the key in `entry`, with that entry's ceilings, signed by a root key.
 
     `entry` is the KeyringEntry that the reader shall hold afterwards; its issuer is the delegation's `iss`.
     """
-    return _only(_signed(_rust.prepare_delegation(entry, _public_key(signer), now=now, expires_at=expires_at), signer))
+    return _only(_signed(prepare_delegation(entry, _public_key(signer), now=now, expires_at=expires_at), signer))
 
 
-def issue_revocations(revocations: _rust.Revocations, signer: Signer, *, issuer: str, now: int | datetime) -> bytes:
+def issue_revocations(revocations: Revocations, signer: Signer, *, issuer: str, now: int | datetime) -> bytes:
     """Issue the signed snapshot of `revocations`, with its version and its expiry."""
-    return _only(_signed(_rust.prepare_revocations(revocations, _public_key(signer), issuer=issuer, now=now), signer))
+    return _only(_signed(prepare_revocations(revocations, _public_key(signer), issuer=issuer, now=now), signer))
 
 
-def _public_key(signer: object) -> _rust.PublicKey:
+def _public_key(signer: object) -> PublicKey:
     key = getattr(signer, "public_key", None)
-    if isinstance(key, _rust.PublicKey):
+    if isinstance(key, PublicKey):
         return key
     raise InputError(f"signer: got {type(signer).__name__}, wanted a Signer")
 
 
-def _signed(pending: _rust.PendingTokens, signer: Signer) -> _rust.Column:
+def _signed(pending: PendingTokens, signer: Signer) -> Column:
     return pending.assemble(signer.sign_many(pending.messages()))
 
 
-def _only(column: _rust.Column) -> bytes:
+def _only(column: Column) -> bytes:
     (token,) = column.to_pylist()
     if not isinstance(token, bytes):
         raise InputError(f"a token of {type(token).__name__}; wanted bytes")
     return token
-
-
-def _ecdsa_sign(private_key: ec.EllipticCurvePrivateKey) -> Callable[[bytes], bytes]:
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-
-    # RFC 6979: no signature depends on the quality of the moment's randomness.
-    scheme = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
-
-    def sign(message: bytes) -> bytes:
-        r, s = decode_dss_signature(private_key.sign(message, scheme))
-        return r.to_bytes(COORDINATE_BYTES) + s.to_bytes(COORDINATE_BYTES)
-
-    return sign
-
-
-def _uncompressed_point(private_key: ec.EllipticCurvePrivateKey) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return private_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)

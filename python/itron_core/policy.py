@@ -8,8 +8,8 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
+from itron_core.enums import Action, ActionGroup, DeviceClass, Mode, Need, Permission, Reason, SecurityLevel
 from itron_core.errors import InputError
-from itron_core.levels import Action, ActionGroup, DeviceClass, Mode, Need, Permission, Reason, SecurityLevel
 
 __all__ = [
     "Entry",

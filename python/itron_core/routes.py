@@ -9,17 +9,18 @@ from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
-from itron_core import _rust
+from itron_core._rust import Keyring, Policy, PolicyTable, Revocations, RouteColumns
+from itron_core._rust import process_route as decided_columns
+from itron_core.enums import Decision, SecurityLevel
 from itron_core.explain import Row, explain, reason_name
-from itron_core.levels import Decision, SecurityLevel
 from itron_core.policy import PolicyOptions, compiled_table, options_given
-from itron_core.tokens import in_batches
+from itron_core.streams import in_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from itron_core.levels import Permission
+    from itron_core.enums import Permission
 
 __all__ = ["RouteResults", "policy_table", "process_batches", "process_route"]
 
@@ -32,18 +33,18 @@ _NO_ROWS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-def _compile(options: PolicyOptions) -> _rust.Policy:
-    return _rust.Policy(*compiled_table(options), options.command_limit, options.authorization_limit)
+def _compile(options: PolicyOptions) -> Policy:
+    return Policy(*compiled_table(options), options.command_limit, options.authorization_limit)
 
 
 _compiled = lru_cache(maxsize=32)(_compile)
 
 
-def _policy(options: PolicyOptions) -> _rust.Policy:
+def _policy(options: PolicyOptions) -> Policy:
     return _compiled(options_given(options))
 
 
-def policy_table(options: PolicyOptions = DEFAULT_OPTIONS) -> _rust.PolicyTable:
+def policy_table(options: PolicyOptions = DEFAULT_OPTIONS) -> PolicyTable:
     """The whole policy as a table of 864 rows: device_class, mode, security_level, action (names), needs, reason.
 
     `needs` is a bit set of `Need` (int32); `reason` (int16) says why a combination is NEVER, else 0.
@@ -53,12 +54,12 @@ def policy_table(options: PolicyOptions = DEFAULT_OPTIONS) -> _rust.PolicyTable:
 
 def process_route(
     route: object,
-    keyring: _rust.Keyring,
+    keyring: Keyring,
     *,
     now: int | datetime,
     permissions: Permission | int,
     options: PolicyOptions = DEFAULT_OPTIONS,
-    revocations: _rust.Revocations | None = None,
+    revocations: Revocations | None = None,
     threads: int | None = None,
 ) -> RouteResults:
     """Decide every row of a route: an Arrow table or a mapping of columns, by the names of the docs.
@@ -67,7 +68,7 @@ def process_route(
     Writes nothing and uses nothing up. A column of a wrong type or length raises `InputError`; a row that cannot
     be read is refused with reason 1005.
     """
-    columns = _rust.process_route(
+    columns = decided_columns(
         route,
         keyring,
         now=now,
@@ -81,12 +82,12 @@ def process_route(
 
 def process_batches(
     batches: Iterable[object],
-    keyring: _rust.Keyring,
+    keyring: Keyring,
     *,
     now: int | datetime,
     permissions: Permission | int,
     options: PolicyOptions = DEFAULT_OPTIONS,
-    revocations: _rust.Revocations | None = None,
+    revocations: Revocations | None = None,
     threads: int | None = None,
 ) -> Iterator[RouteResults]:
     """Map batches of a route to their results, one at a time and in order: memory is that of one batch.
@@ -106,7 +107,7 @@ def process_batches(
     return in_batches(decide, batches)
 
 
-class RouteResults(_rust.RouteColumns):
+class RouteResults(RouteColumns):
     """The decisions of a route, row for row; exports Arrow, any number of times.
 
     Columns: decision int8, reason int16, missing int32 (bit set of `Need`), unverified bool, session_until
@@ -117,7 +118,7 @@ class RouteResults(_rust.RouteColumns):
 
     _options: PolicyOptions
 
-    def __new__(cls, columns: _rust.RouteColumns, options: PolicyOptions = DEFAULT_OPTIONS) -> Self:
+    def __new__(cls, columns: RouteColumns, options: PolicyOptions = DEFAULT_OPTIONS) -> Self:
         """Take the columns that `process_route` of the extension returned."""
         self = super().__new__(cls, columns)
         self._options = options_given(options)

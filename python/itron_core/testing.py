@@ -18,10 +18,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from itron_core._rust import Keyring, KeyringEntry
+from itron_core.enums import Action, DeviceClass, Mode, Need, Permission, SecurityLevel
 from itron_core.errors import InputError
-from itron_core.issuing import LocalSigner, issue_tokens
-from itron_core.levels import Action, DeviceClass, Mode, Need, Permission, SecurityLevel
+from itron_core.issuing import issue_tokens
 from itron_core.policy import needs
+from itron_core.signing import LocalSigner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -3,7 +3,7 @@
 import random
 from typing import NamedTuple
 
-from itron_core.levels import Action, DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.enums import Action, DeviceClass, Mode, Permission, SecurityLevel
 from itron_core.policy import PolicyOptions, permission_for
 from reference.build import sign, token_id
 from reference.cbor import write

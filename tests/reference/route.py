@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import NamedTuple
 
-from itron_core.levels import Action, DeviceClass, Mode, Need, Reason, SecurityLevel
+from itron_core.enums import Action, DeviceClass, Mode, Need, Reason, SecurityLevel
 from itron_core.policy import needs, never_reason, permission_for
 from reference.claims import AUTHORIZATION, READING_KEY, SECURE_COMMAND, device_id
 from reference.token import verify

@@ -5,7 +5,7 @@ import random
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from itron_core.levels import Code
+from itron_core.enums import Code
 from itron_core.policy import PolicyOptions
 from reference import cbor
 from reference.build import Parts, Signer, cose_key, envelope, header, sign, token_id

@@ -6,7 +6,7 @@ import json
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
-from itron_core.arguments import whole
+from itron_core._arguments import whole
 from itron_core.errors import InputError
 
 if TYPE_CHECKING:

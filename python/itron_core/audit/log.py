@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itron_core.audit import tree
-from itron_core.audit.disk import Disk, make_folder
-from itron_core.audit.files import (
+from itron_core.audit.checkpoint import LARGEST_NOTE, Checkpoint, read_checkpoint, verifier_of, write_checkpoint
+from itron_core.audit.durable_files import Disk, make_folder
+from itron_core.audit.tiles import (
     CHECKPOINT,
     ENTRIES,
     LONGEST_ENTRY,
@@ -25,14 +26,13 @@ from itron_core.audit.files import (
     read_file,
     tile_path,
 )
-from itron_core.audit.notes import LARGEST_NOTE, Checkpoint, read_checkpoint, verifier_of, write_checkpoint
 from itron_core.audit.tree import HASH_BYTES, HEIGHT, WIDTH
 from itron_core.errors import AuditError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from itron_core.issuing import Signer
+    from itron_core.signing import Signer
 
 __all__ = ["AuditLog", "Tiles"]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from itron_core.audit import tree
-from itron_core.audit.files import (
+from itron_core.audit.checkpoint import LARGEST_NOTE, Checkpoint, read_checkpoint
+from itron_core.audit.tiles import (
     CHECKPOINT,
     ENTRIES,
     Tiles,
@@ -16,7 +17,6 @@ from itron_core.audit.files import (
     partial_files,
     read_file,
 )
-from itron_core.audit.notes import LARGEST_NOTE, Checkpoint, read_checkpoint
 from itron_core.audit.tree import HASH_BYTES, HEIGHT, WIDTH
 from itron_core.errors import AuditError
 

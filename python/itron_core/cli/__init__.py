@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import sys
 
-from itron_core import _files
+from itron_core.cli import files as _files
 from itron_core.cli.shared import Exit, UsageError, app, missing, remarks
 
 # isort: split
 # Behind `shared`, which says what is missing.
-from itron_core.cli import bulk, machine  # noqa: F401  # their commands
+from itron_core.cli import bulk, machine  # noqa: F401  # imported for the commands they register
 from itron_core.cli.audit import audit_app
 from itron_core.cli.device import device_app
 from itron_core.cli.field import field_app

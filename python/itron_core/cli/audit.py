@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from itron_core import _files
 from itron_core.audit import verify
-from itron_core.cli import homes
+from itron_core.cli import files as _files
+from itron_core.cli import folders as homes
 from itron_core.cli.shared import HOME, counted, group, output, text_of
 from itron_core.errors import AuditError
 

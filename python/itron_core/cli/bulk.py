@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from itron_core import _files
 from itron_core._rust import derive_keys
+from itron_core.cli import files as _files
 from itron_core.cli.shared import (
     INPUT_FILE,
     INPUT_FORMAT,
@@ -44,12 +44,12 @@ from itron_core.cli.shared import (
     tell,
     with_progress,
 )
+from itron_core.enums import Action, Code, Decision
 from itron_core.explain import reason_name
 from itron_core.issuing import issue_tokens
-from itron_core.levels import Action, Code, Decision
 from itron_core.policy import PolicyOptions
 from itron_core.routes import RouteResults, process_batches, process_route
-from itron_core.tokens import verify_stream
+from itron_core.streams import verify_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

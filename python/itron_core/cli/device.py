@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from itron_core._rust import Keyring
-from itron_core.cli import homes
+from itron_core.cli import folders as homes
 from itron_core.cli.shared import NOW, group, member, moment, output, show, text_of
-from itron_core.levels import DeviceClass, Mode, SecurityLevel
+from itron_core.enums import DeviceClass, Mode, SecurityLevel
 
 device_app = group("A simulated meter in a file.")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from itron_core.cli import homes
+from itron_core.cli import folders as homes
 from itron_core.cli.shared import (
     ACTIONS,
     BEARER,
@@ -33,9 +33,9 @@ from itron_core.cli.shared import (
     output,
     show,
 )
-from itron_core.device import Outcome as Done
+from itron_core.device import Outcome
+from itron_core.enums import Action, Code, Decision
 from itron_core.explain import reason_name
-from itron_core.levels import Action, Code, Decision
 
 field_app = group("The field tool: request, sync, preflight, work, report.")
 
@@ -175,7 +175,7 @@ def field_work(
         raise typer.Exit(Exit.REFUSED)
     if (
         result.decision not in {Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN}
-        or result.answers[-1].outcome is Done.REFUSED
+        or result.answers[-1].outcome is Outcome.REFUSED
     ):
         output.print(f"{result.decision.name.lower()}: {reason_name(result.reason)}", markup=False)
         output.print(result.explanation, markup=False)

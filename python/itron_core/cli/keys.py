@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from itron_core.cli.shared import KEYRING, group, output, read_keyring, read_signer, show, write_secret
-from itron_core.issuing import LocalSigner
+from itron_core.signing import LocalSigner
 
 keys_app = group("Make, show and convert keys.")
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from itron_core import _files
-from itron_core.cli import homes
+from itron_core.cli import files as _files
+from itron_core.cli import folders as homes
 from itron_core.cli.keys import jwk_of
 from itron_core.cli.shared import (
     ACTIONS,
@@ -38,8 +38,8 @@ from itron_core.cli.shared import (
     read_batches,
     show,
 )
-from itron_core.levels import DeviceClass, Mode, SecurityLevel
-from itron_core.material import DeviceRecord
+from itron_core.enums import DeviceClass, Mode, SecurityLevel
+from itron_core.exchange.records import DeviceRecord
 
 manager_app = group("The security manager: people, devices, requests, issuing.")
 ISO_FLAGS = {"true": True, "false": False, "1": True, "0": False}

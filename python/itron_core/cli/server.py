@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from itron_core.cli import homes
+from itron_core.cli import folders as homes
 from itron_core.cli.shared import (
     BEFORE,
     HOME,
@@ -53,7 +53,7 @@ def server_bearer(
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Make the bearer token with which a field tool or a manager is let in."""
-    from itron_core.bearers import bearer_token
+    from itron_core.service.bearer import bearer_token
 
     signer = homes.bearer_signer(home)
     token = bearer_token(signer, subject=user, roles=role, tool=tool, unit=unit, now=moment(now), lifetime=seconds)
@@ -88,8 +88,8 @@ def serve(
     """
     import uvicorn
 
-    from itron_core.remote import is_loopback
-    from itron_core.service import create_app
+    from itron_core.service.app import create_app
+    from itron_core.service.client import is_loopback
 
     if certificate is None and not is_loopback(host):
         raise UsageError(

@@ -12,10 +12,10 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from itron_core import _files
 from itron_core._rust import Keyring, MasterKey
-from itron_core.issuing import LocalSigner
-from itron_core.levels import Action, Permission
+from itron_core.cli import files as _files
+from itron_core.enums import Action, Permission
+from itron_core.signing import LocalSigner
 
 if TYPE_CHECKING:
     from collections import Counter

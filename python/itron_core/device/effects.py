@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from itron_core.device.messages import SETTINGS_KEPT
 from itron_core.device.rules import SWITCHES, Refusal
 from itron_core.device.state import EPOCH_MAX, Session
-from itron_core.levels import Action, ActionGroup, Code, Reason, SecurityLevel
+from itron_core.enums import Action, ActionGroup, Code, Reason, SecurityLevel
+from itron_core.exchange.messages import SETTINGS_KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from itron_core._rust import Token
-    from itron_core.device.messages import Message
     from itron_core.device.state import DeviceState
+    from itron_core.exchange.messages import Message
 
 __all__ = ["done"]
 

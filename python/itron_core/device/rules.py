@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from itron_core.levels import Action, ActionGroup, Code, DeviceClass, Mode, Reason, SecurityLevel
+from itron_core.enums import Action, ActionGroup, Code, DeviceClass, Mode, Reason, SecurityLevel
 
 if TYPE_CHECKING:
     from itron_core._rust import Token

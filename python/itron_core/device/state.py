@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
-from itron_core.device.messages import canonical, is_int, is_value
+from itron_core.enums import Action, DeviceClass, Mode, SecurityLevel
 from itron_core.errors import InputError
-from itron_core.levels import Action, DeviceClass, Mode, SecurityLevel
-from itron_core.material import device_id
+from itron_core.exchange.identity import device_id
+from itron_core.exchange.messages import canonical, is_int, is_value
 from itron_core.policy import PolicyOptions
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from itron_core._rust import Revocations
 from itron_core.errors import InputError, StoreError, TokenRefused
-from itron_core.intake import ring_at
+from itron_core.exchange.verification import ring_at
 
 if TYPE_CHECKING:
     from itron_core._rust import Keyring
-    from itron_core.store import Transaction
+    from itron_core.stores.protocol import Transaction
 
 __all__ = ["STEPS", "State", "Trust", "advance", "bind", "moment_of", "state_of", "trust_at"]
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from itron_core.audit import audit_entry
+from itron_core.enums import Code
 from itron_core.errors import ExchangeError, RequestRefused
-from itron_core.field_tool.answers import (
+from itron_core.exchange.material import Material, MaterialState, Page
+from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport, SignIn
+from itron_core.exchange.verification import ring_at
+from itron_core.field_tool.server_answers import (
     check_codes,
     check_material,
     check_page,
@@ -18,17 +22,14 @@ from itron_core.field_tool.answers import (
     check_taken,
 )
 from itron_core.field_tool.state import State, advance, moment_of, state_of
-from itron_core.intake import ring_at
-from itron_core.levels import Code
-from itron_core.material import DeviceRecord, Material, MaterialState, Outcome, Page, Snapshot, Want
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from itron_core._rust import Keyring
-    from itron_core.journal import Journal
-    from itron_core.store import Store, Transaction
-    from itron_core.tools_server import Exchange
+    from itron_core.audit.journal import Journal
+    from itron_core.exchange.protocols import Exchange
+    from itron_core.stores.protocol import Store, Transaction
 
 __all__ = ["Sync", "SyncReport"]
 
@@ -129,14 +130,14 @@ class Sync:
         with self._store.write() as t:
             advance(t, offered=state_of(t).acknowledged)
 
-    def _offer(self) -> list[Outcome]:
+    def _offer(self) -> list[OutcomeReport]:
         with self._store.write() as t:
             state = state_of(t)
             rows = t.rows(
                 f"SELECT {OUTCOME} FROM tool_outcome WHERE number > ? ORDER BY number LIMIT ?",  # noqa: S608
                 (state.acknowledged, self._page),
             )
-            outcomes = [Outcome(*row) for row in rows]
+            outcomes = [OutcomeReport(*row) for row in rows]
             if outcomes:
                 advance(t, offered=max(outcomes[-1].number, state.offered))
         return outcomes
@@ -166,7 +167,7 @@ class Sync:
             self._go_on_behind(t, snapshot)
         self._journal.publish()
 
-    def _go_on_behind(self, t: Transaction, snapshot: Snapshot) -> None:
+    def _go_on_behind(self, t: Transaction, snapshot: SignIn) -> None:
         """Give no number twice: where the server has more than was ever offered, this store is an old copy."""
         state = state_of(t)
         if snapshot.reported > state.offered:
@@ -222,13 +223,13 @@ class Sync:
             count, more = count + len(wants), len(wants) == self._page
         return count
 
-    def _wants(self) -> list[Want]:
+    def _wants(self) -> list[CommandRequest]:
         with self._store.read() as t:
             rows = t.rows(
                 "SELECT number, device, token_type, action FROM tool_want WHERE number > ? ORDER BY number LIMIT ?",
                 (state_of(t).taken, self._page),
             )
-            return [Want(*row) for row in rows]
+            return [CommandRequest(*row) for row in rows]
 
     def _fetch_material(self) -> int:
         count, more = 0, True

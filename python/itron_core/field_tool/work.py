@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from itron_core.audit import audit_entry
-from itron_core.device import Message
-from itron_core.device import Outcome as Done
-from itron_core.field_tool.route import decided, limits_of, spent_by
-from itron_core.field_tool.settle import Sending, actions_opened_by, became_of, note, settle, told_by
+from itron_core.enums import Action, ActionGroup, Decision, SecurityLevel
+from itron_core.exchange.messages import Message, Outcome
+from itron_core.field_tool.outcomes import Sending, actions_opened_by, became_of, note, settle, told_by
+from itron_core.field_tool.planning import decided, limits_of, spent_by
 from itron_core.field_tool.state import advance, moment_of, state_of, trust_at
-from itron_core.levels import Action, ActionGroup, Decision, SecurityLevel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from itron_core._rust import Keyring
-    from itron_core.device import Answer
-    from itron_core.field_tool.route import Held
-    from itron_core.journal import Journal
+    from itron_core.audit.journal import Journal
+    from itron_core.exchange.messages import Answer
+    from itron_core.field_tool.planning import Held
     from itron_core.policy import PolicyOptions
-    from itron_core.store import Store, Transaction
+    from itron_core.stores.protocol import Store, Transaction
 
 __all__ = ["Link", "Work", "WorkResult"]
 
@@ -93,7 +92,7 @@ class Work:
             if answer is None:
                 break
             answers.append(answer)
-            if step.decision is not Decision.ALLOWED_AFTER_OPEN or answer.outcome is Done.REFUSED:
+            if step.decision is not Decision.ALLOWED_AFTER_OPEN or answer.outcome is Outcome.REFUSED:
                 break
             # A replay may be of a session that another tool opened: whether it is still open, the device says.
             step = self._begin(action, opened=actions_opened_by(step.spent))

@@ -3,7 +3,7 @@
 What goes into the token is a message or a fixed input; what comes out, a signature or a MAC; never the key.
 """
 
-from itron_core.hsm.master import Pkcs11DerivedKeys, Pkcs11MasterKey
+from itron_core.hsm.master_key import Pkcs11DerivedKeys, Pkcs11MasterKey
 from itron_core.hsm.signer import Pkcs11Signer
 
 __all__ = ["Pkcs11DerivedKeys", "Pkcs11MasterKey", "Pkcs11Signer"]

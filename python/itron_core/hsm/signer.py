@@ -6,9 +6,10 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from itron_core import _rust
+from itron_core._rust import PublicKey, verify_signatures
+from itron_core.enums import Code
 from itron_core.errors import InputError, SignerError
-from itron_core.hsm.token import (
+from itron_core.hsm.session import (
     AnotherKeyError,
     Held,
     KeyHolder,
@@ -20,7 +21,6 @@ from itron_core.hsm.token import (
     only,
     place_of,
 )
-from itron_core.levels import Code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pkcs11 import Session
 
-    from itron_core.hsm.token import Pin
+    from itron_core.hsm.session import Pin
 
 __all__ = ["Pkcs11Signer"]
 
@@ -74,7 +74,7 @@ class Pkcs11Signer(KeyHolder):
         """
         self._key = TokenKey(place_of(library, token, label, key_id), pin, _find_private_key)
         held = self._key.held
-        self._public_key = _rust.PublicKey.from_raw(held.name, held.identity)
+        self._public_key = PublicKey.from_raw(held.name, held.identity)
 
     @classmethod
     def generate(
@@ -98,7 +98,7 @@ class Pkcs11Signer(KeyHolder):
         return cls(library, token=token, pin=pin, label=label, key_id=place.key_id)
 
     @property
-    def public_key(self) -> _rust.PublicKey:
+    def public_key(self) -> PublicKey:
         """The key that verifies what this signer signs."""
         return self._public_key
 
@@ -118,7 +118,7 @@ class Pkcs11Signer(KeyHolder):
     def _signed(self, held: Held, messages: Sequence[bytes]) -> bytes:
         """Sign all by the key that signs the first: nobody else reaches the library meanwhile."""
         signatures = [_signature(held, message) for message in messages]
-        codes = _rust.verify_signatures(self._public_key, [messages[0]], [signatures[0]])["code"]
+        codes = verify_signatures(self._public_key, [messages[0]], [signatures[0]])["code"]
         if codes[0] != Code.OK:
             raise AnotherKeyError
         return b"".join(signatures)
@@ -134,7 +134,7 @@ def _find_private_key(session: Session, place: Place) -> Held:
     check_stays(place, private)
     algorithm, point = _public_part(session, place, private)
     mechanism = Mechanism.EDDSA if algorithm == "Ed25519" else Mechanism.ECDSA
-    return Held(private, mechanism, _rust.PublicKey.from_raw(algorithm, point).raw, algorithm)
+    return Held(private, mechanism, PublicKey.from_raw(algorithm, point).raw, algorithm)
 
 
 def _public_part(session: Session, place: Place, private: Any) -> tuple[str, bytes]:

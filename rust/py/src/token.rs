@@ -108,7 +108,7 @@ impl Token {
     /// What it grants, as a frozen set of `Action`.
     #[getter]
     fn actions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyFrozenSet>> {
-        let action = py.import("itron_core.levels")?.getattr("Action")?;
+        let action = py.import("itron_core.enums")?.getattr("Action")?;
         let numbers = (0..64_u32).filter(|number| (self.actions & ALL_ACTIONS) >> number & 1 == 1);
         let members = numbers.map(|number| action.call1((number,))).collect::<PyResult<Vec<_>>>()?;
         PyFrozenSet::new(py, members)
@@ -148,7 +148,7 @@ impl Token {
     #[getter]
     fn reading_key<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let make = |key: ReadingKey| {
-            let named = py.import("itron_core.levels")?.getattr("ReadingKey")?;
+            let named = py.import("itron_core.enums")?.getattr("ReadingKey")?;
             named.call1((key.kdf, key.key_version, PyBytes::new(py, &key.check_value)))
         };
         self.reading_key.map(make).transpose()

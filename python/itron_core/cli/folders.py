@@ -1,0 +1,232 @@
+"""Where the parties live on the command line: a folder each, with its store, its keys and its audit log."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itron_core._rust import Keyring
+from itron_core.audit import AuditLog
+from itron_core.cli import files as _files
+from itron_core.cli.key_files import new_master_key, new_signer, read_sealed_master_key, signer_in
+from itron_core.cli.keys import jwk_of
+from itron_core.cli.shared import UsageError, text_of
+from itron_core.device import Device
+from itron_core.field_tool import FieldTool
+from itron_core.manager.security_manager import SecurityManager
+from itron_core.stores import open_store
+from itron_core.tools_server import ToolsServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from itron_core.device import Answer, Message
+    from itron_core.enums import DeviceClass, Mode, SecurityLevel
+    from itron_core.service.client import RemoteToolsServer
+    from itron_core.signing import LocalSigner
+
+__all__ = [
+    "MeterInFile",
+    "audit_origin",
+    "bearer_signer",
+    "field_tool",
+    "log",
+    "make_device",
+    "make_field_home",
+    "make_manager_home",
+    "make_server_home",
+    "manager",
+    "reached",
+    "rotate_key",
+    "server",
+]
+
+SETTINGS = "settings.json"
+LONGEST_UTILITY = 16
+
+
+def make_manager_home(home: Path, utility: str, now: int) -> SecurityManager:
+    """Make the folder of a security manager: root and issuing key, master key, log key, and an empty store."""
+    if not utility.isascii() or not 0 < len(utility) <= LONGEST_UTILITY:
+        raise UsageError(f"a utility {utility!r}", f"wanted 1 to {LONGEST_UTILITY} ASCII characters")
+    _make(home, {"party": "manager", "utility": utility})
+    for name in ("root", "issuer", "log"):
+        new_signer(home / f"{name}.pem")
+    new_master_key(home / "master.key")
+    made = manager(home)
+    made.rotate(_signer(home, "issuer"), now=now)
+    root = jwk_of(_signer(home, "root").public_key) | {"mtr_issuer": "ism"}
+    (home / "root.jwks").write_text(json.dumps({"keys": [root]}, indent=1) + "\n")
+    return made
+
+
+def manager(home: Path) -> SecurityManager:
+    """Open a security manager."""
+    settings = _settings(home, "manager")
+    return SecurityManager(
+        open_store(home / "store.db"),
+        _signer(home, "issuer"),
+        root=_signer(home, "root"),
+        master=read_sealed_master_key(home / "master.key"),
+        utility=settings["utility"],
+        log=log(home),
+    )
+
+
+def rotate_key(home: Path, now: int, overlap: int) -> LocalSigner:
+    """Issue with a new key from now on; the old one stays in force for `overlap` seconds."""
+    waiting = home / "issuer.pem.new"
+    waiting.unlink(missing_ok=True)
+    signer = new_signer(waiting)
+    manager(home).rotate(signer, now=now, overlap=overlap)
+    waiting.replace(home / "issuer.pem")
+    return signer
+
+
+def make_server_home(home: Path, keyring: Path) -> None:
+    """Make the folder of a tools server that trusts the roots of a JWK set."""
+    roots = text_of(keyring, "the keyring")
+    Keyring.from_jwks(roots)
+    _make(home, {"party": "server"})
+    for name in ("log", "bearers"):
+        new_signer(home / f"{name}.pem")
+    (home / "keyring.jwks").write_text(roots)
+
+
+def server(home: Path) -> ToolsServer:
+    """Open a tools server."""
+    _settings(home, "server")
+    return ToolsServer(open_store(home / "store.db"), _keyring(home), log=log(home))
+
+
+def bearer_signer(home: Path) -> LocalSigner:
+    """Return the key of a tools server that makes its bearer tokens."""
+    _settings(home, "server")
+    return _signer(home, "bearers")
+
+
+@contextmanager
+def reached(server_at: str, bearer: Path | None, ca: Path | None) -> Iterator[ToolsServer | RemoteToolsServer]:
+    """Yield a tools server: the one at a URL, or that of a folder on this machine."""
+    if "://" not in server_at:
+        yield server(Path(server_at))
+        return
+    from itron_core.service.client import RemoteToolsServer
+
+    if bearer is None:
+        raise UsageError("a URL without a bearer token", "--bearer FILE; itron-core server bearer makes one")
+    try:
+        token, tls = bearer.read_text().strip(), None if ca is None else ssl.create_default_context(cafile=ca)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _files.UnreadableError(f"the bearer token or the certificates cannot be read: {error}") from error
+    with RemoteToolsServer(server_at, token, tls=tls) as remote:
+        yield remote
+
+
+def make_field_home(home: Path, tool: str, keyring: Path) -> None:
+    """Make the folder of a field tool that trusts the roots of a JWK set."""
+    roots = text_of(keyring, "the keyring")
+    Keyring.from_jwks(roots)
+    _make(home, {"party": "field", "tool": tool})
+    (home / "keyring.jwks").write_text(roots)
+
+
+def field_tool(home: Path) -> FieldTool:
+    """Open a field tool."""
+    settings = _settings(home, "field")
+    return FieldTool(open_store(home / "store.db"), _keyring(home), settings["tool"])
+
+
+def audit_origin(home: Path) -> tuple[Path, Any, str]:
+    """Return the folder of a party's log, its public key and its name."""
+    if not (home / "log.pem").exists():
+        raise UsageError(f"{home} has no audit log", "name the folder of a manager or a server")
+    return home / "log", _signer(home, "log").public_key, _origin(home)
+
+
+def make_device(
+    path: Path,
+    device: str,
+    device_class: DeviceClass,
+    *,
+    keys: Keyring,
+    keys_text: str,
+    mode: Mode,
+    level: SecurityLevel,
+    now: int,
+) -> Device:
+    """Make a simulated device in a file."""
+    made = Device(device, device_class, keyring=keys, mode=mode, level=level)
+    if path.exists():
+        raise UsageError(f"{path} exists already", "name another file")
+    _keep(path, made, keys_text, now)
+    return made
+
+
+class MeterInFile:
+    """The way to a simulated device in a file: each message is answered, and what the device then is, is kept."""
+
+    def __init__(self, path: Path, now: int, *, loses_answers: bool = False) -> None:
+        """Read the device; with `loses_answers` it hears every message, and no answer comes back."""
+        try:
+            kept = json.loads(path.read_text())
+            self._born, self._keys, state = int(kept["born"]), str(kept["keyring"]), str(kept["state"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _files.UnreadableError(f"{path} holds no simulated device: {error}") from error
+        self.device = Device.from_bytes(state.encode(), keyring=Keyring.from_jwks(self._keys))
+        self._path, self._now, self._loses_answers = path, now, loses_answers
+
+    def __call__(self, message: Message, /) -> Answer:
+        """Answer a message."""
+        answer = self.device.answer(message, uptime=max(self._now - self._born, self.device.state.uptime))
+        _keep(self._path, self.device, self._keys, self._born)
+        if self._loses_answers:
+            raise TimeoutError("no answer came")
+        return answer
+
+
+def _keep(path: Path, device: Device, keyring: str, born: int) -> None:
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(
+        json.dumps({"born": born, "keyring": keyring, "state": device.to_bytes().decode()}, indent=1) + "\n"
+    )
+    fresh.replace(path)
+
+
+def _make(home: Path, settings: dict[str, str]) -> None:
+    if (home / SETTINGS).exists():
+        raise UsageError(f"{home} is in use already", "name another folder")
+    home.mkdir(parents=True, exist_ok=True)
+    (home / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def _settings(home: Path, party: str) -> dict[str, str]:
+    try:
+        settings = json.loads((home / SETTINGS).read_text())
+        kind = settings["party"]
+    except (OSError, ValueError, KeyError, TypeError):
+        kind, settings = None, {}
+    if kind != party:
+        raise UsageError(f"{home} is no folder of a {party}", f"make one: itron-core {party} init {home}")
+    return dict(settings)
+
+
+def _signer(home: Path, name: str) -> LocalSigner:
+    return signer_in(home / f"{name}.pem")
+
+
+def _keyring(home: Path) -> Keyring:
+    return Keyring.from_jwks((home / "keyring.jwks").read_text())
+
+
+def _origin(home: Path) -> str:
+    party = json.loads((home / SETTINGS).read_text())["party"]
+    return f"itron-core.example/{party}"
+
+
+def log(home: Path) -> AuditLog:
+    """Open the audit log of a manager or a server."""
+    return AuditLog(home / "log", _signer(home, "log"), origin=_origin(home))

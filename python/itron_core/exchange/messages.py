@@ -1,0 +1,111 @@
+"""What a device hears and says; a message of wrong types is told from one that is only refused."""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from itron_core.enums import Action, SecurityLevel
+from itron_core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["SETTINGS_KEPT", "Answer", "Message", "Outcome", "canonical", "check_message", "is_int", "is_value"]
+
+SETTINGS_KEPT = 64
+NAME_LENGTH = 64
+TEXT_LENGTH = 256
+I64_MAX = 2**63 - 1
+
+
+class Outcome(IntEnum):
+    """What a device did with a message."""
+
+    DONE = 0
+    REFUSED = 1
+    REPLAYED = 2
+
+
+class Message(NamedTuple):
+    """What a field tool sends: `token` is the secure command or the authorization that the action needs.
+
+    `key_exchange` says that the tool carries out a key exchange with it, as a switch of mode wants. `level` is what
+    set_security_level sets, where its command does not name it. `settings` are what a CONFIGURE action programs: up to
+    64 names of up to 64 characters, each with a bool, an int64, or a text of up to 256 characters.
+    """
+
+    action: Action
+    token: bytes | None = None
+    reading_key: bytes | None = None
+    key_exchange: bool = False
+    level: SecurityLevel | None = None
+    settings: Mapping[str, int | str] | None = None
+
+
+class Answer(NamedTuple):
+    """What the device says: `reason` is 0, a `Reason` or a `Code`; `data` holds plain values, none when refused.
+
+    A replay repeats the data of the first answer, with reason 800 (replay_identical).
+    """
+
+    outcome: Outcome
+    reason: int
+    data: dict[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """Return the data as deterministic JSON."""
+        return canonical(self.data)
+
+
+def canonical(plain: object) -> bytes:
+    """Return deterministic JSON."""
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+
+
+def check_message(message: object) -> None:
+    """Raise InputError for what no field tool could have sent."""
+    if not isinstance(message, Message):
+        raise InputError(f"a message of type {type(message).__name__}; wanted a Message")
+    if not isinstance(message.action, Action):
+        raise InputError(f"a message with the action {message.action!r}; wanted an Action")
+    for name in ("token", "reading_key"):
+        if not isinstance(getattr(message, name), bytes | None):
+            raise InputError(f"a message whose {name} is {type(getattr(message, name)).__name__}; wanted bytes or None")
+    if type(message.key_exchange) is not bool:
+        raise InputError(f"a message whose key_exchange is {message.key_exchange!r}; wanted True or False")
+    level: object = message.level
+    if level is not None and (type(level) is not SecurityLevel or level is SecurityLevel.UNKNOWN):
+        raise InputError(f"a message with the level {level!r}; wanted a known SecurityLevel or None")
+    _check_settings(message.settings)
+
+
+def _check_settings(settings: object) -> None:
+    if settings is None:
+        return
+    if not isinstance(settings, dict) or len(settings) > SETTINGS_KEPT:
+        raise InputError(f"settings of type {type(settings).__name__}; wanted a dict of up to {SETTINGS_KEPT}")
+    for name, value in settings.items():
+        if not _is_setting(name, value):
+            raise InputError(
+                f"the setting {name!r:.80} of {value!r:.80}; wanted a name, and a bool, int64 or short text"
+            )
+
+
+def _is_setting(name: object, value: object) -> bool:
+    # An action's own name counts how often it was done, which no message may say.
+    is_name = type(name) is str and 0 < len(name) <= NAME_LENGTH and name.upper() not in Action.__members__
+    return is_name and is_value(value)
+
+
+def is_value(value: object) -> bool:
+    """Whether a state can hold it: a bool, an int64, a text of up to 256 characters."""
+    if type(value) is str:
+        return len(value) <= TEXT_LENGTH
+    return type(value) is bool or is_int(value, -I64_MAX - 1, I64_MAX)
+
+
+def is_int(value: object, low: int, high: int) -> bool:
+    """Whether it is an int, and no bool, from `low` to `high`."""
+    return type(value) is int and low <= value <= high

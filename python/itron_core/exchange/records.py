@@ -1,0 +1,88 @@
+"""What the parties tell each other beside material: device records, command requests, outcomes, sign-ins. Pure data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from itron_core._arguments import instance, text, whole
+from itron_core.enums import Code, DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.errors import InputError
+from itron_core.exchange.identity import EPOCHS, device_id
+
+__all__ = ["VERDICTS", "CommandRequest", "DeviceRecord", "OutcomeReport", "SignIn", "record_row"]
+
+# What a tools server answers to an outcome.
+VERDICTS = frozenset({Code.OK, Code.REPLAY_IDENTICAL, Code.REPLAY_CONFLICT})
+
+
+class CommandRequest(NamedTuple):
+    """One wish of Request Commands; `number` rises by one from 1 up for each tool."""
+
+    number: int
+    device: str
+    token_type: str
+    action: int
+
+
+class OutcomeReport(NamedTuple):
+    """What became of one message to a device: `state` SENT, USED, REPLAYED or REFUSED, with the device's reason.
+
+    `number` rises by one from 1 up for each tool; `kid`, `cti` and `content` are empty where no token was spent.
+    """
+
+    number: int
+    device: str
+    action: int
+    kid: bytes
+    cti: bytes
+    content: bytes
+    state: int
+    reason: int
+    answer: bytes
+    at: int
+
+
+class DeviceRecord(NamedTuple):
+    """What is known of a device; `level_verified` is false where it is known from an import only."""
+
+    device: str
+    unit: str
+    device_class: int = DeviceClass.ENHANCED
+    mode: int = Mode.UNKNOWN
+    security_level: int = SecurityLevel.UNKNOWN
+    level_verified: bool = False
+    epoch: int = 0
+
+
+class SignIn(NamedTuple):
+    """What a field tool takes along from a sync: what its user may do, what is revoked, whose keys are delegated.
+
+    `reported` and `wanted` are the highest numbers of outcomes and wishes that the server has of this tool: a tool that never
+    offered as many works with an old copy of its store.
+    """
+
+    user: str
+    unit: str
+    permissions: int = Permission(0)
+    revocations: bytes | None = None
+    delegations: tuple[bytes, ...] = ()
+    command_limit: int = 2
+    authorization_limit: int = 2
+    reported: int = 0
+    wanted: int = 0
+
+
+def record_row(record: DeviceRecord) -> tuple[str, str, int, int, int, int, int]:
+    """Return a record as a row of a store; raises InputError for one that is none."""
+    device = instance("a record of a device", record, DeviceRecord).device
+    device_id(device)
+    text(f"the unit of {device}", record.unit)
+    verified: object = record.level_verified
+    try:
+        numbers = DeviceClass(record.device_class), Mode(record.mode), SecurityLevel(record.security_level)
+    except ValueError as error:
+        raise InputError(f"device {device}: {error}") from error
+    flag = whole(f"level_verified of {device}", int(verified) if isinstance(verified, bool) else verified, 0, 1)
+    epoch = whole(f"the epoch of {device}", record.epoch, 0, EPOCHS - 1)
+    device_class, mode, level = map(int, numbers)
+    return device, record.unit, device_class, mode, level, flag, epoch

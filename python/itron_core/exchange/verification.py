@@ -1,0 +1,124 @@
+"""What a party that is handed material checks before it holds it: each token, and the columns beside it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from itron_core._arguments import whole
+from itron_core._rust import verify_tokens
+from itron_core.enums import Code
+from itron_core.errors import KeyRefused, TokenRefused
+from itron_core.exchange.material import LONGEST_LIFETIME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from itron_core._rust import Keyring, Revocations
+    from itron_core.exchange.material import Material
+
+__all__ = ["BELIEVED", "TOKEN_TYPES", "check_before", "judged", "ring_at"]
+
+# The most that a reader may allow for clocks that differ (docs/format.md, section Limits), in seconds.
+LONGEST_SKEW = 600
+TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
+# Behind these checks only time and revocation follow: all that the token says is believed.
+BELIEVED = frozenset(
+    {
+        Code.OK,
+        Code.IAT_IN_FUTURE,
+        Code.NOT_YET_VALID,
+        Code.EXPIRED,
+        Code.SNAPSHOT_STALE,
+        Code.ISSUER_REVOKED,
+        Code.DEVICE_REVOKED,
+        Code.TOKEN_REVOKED,
+    }
+)
+CLAIMS = ("kid", "sequence", "actions", "epoch", "issued_at", "not_before", "expires_at", "session_seconds")
+
+
+def ring_at(keyring: Keyring, delegations: Iterable[bytes], moment: int) -> Keyring:
+    """Return the keyring with those of the delegations that are in force; the others end their keys, and nothing else.
+
+    A keyring has one entry a key: of two delegations of one key in force, the one that ends last takes the other's place.
+    """
+    chosen: dict[bytes, tuple[int, bytes]] = {}
+    for token in delegations:
+        try:
+            entry = keyring.with_delegations([token], now=moment).entries[-1]
+        except (TokenRefused, KeyRefused):
+            continue
+        until = entry.valid_until or 0
+        if until >= chosen.get(entry.key.kid, (0, b""))[0]:
+            chosen[entry.key.kid] = until, token
+    return keyring.with_delegations([token for _, token in chosen.values()], now=moment)
+
+
+def check_before(before: object, now: int) -> int:
+    """Return the moment by which material must have ended to be pruned; raises InputError for one to come."""
+    return whole("before", before, 0, whole("now", now)) - LONGEST_SKEW
+
+
+def judged(
+    rows: Sequence[Material], keyring: Keyring, *, now: int, revocations: Revocations | None = None
+) -> list[int]:
+    """Return a `Code` a row: that of its token, verified for the row's device and type, whatever else it says.
+
+    A token that can be believed and contradicts its row in any column is CLAIM_INCONSISTENT; one of an unknown type is
+    TYP_MISMATCH.
+    """
+    codes = [int(Code.TYP_MISMATCH)] * len(rows)
+    for token_type in TOKEN_TYPES:
+        places = [place for place, row in enumerate(rows) if row.token_type == token_type]
+        if not places:
+            continue
+        results = verify_tokens(
+            [rows[place].token for place in places],
+            keyring,
+            now=now,
+            token_type=token_type,
+            audience=[rows[place].device for place in places],
+            revocations=revocations,
+            max_lifetime=LONGEST_LIFETIME,
+        )
+        said = zip(*(results[name].to_pylist() for name in CLAIMS), strict=True)
+        for place, code, claims in zip(places, results["code"].to_pylist(), said, strict=True):
+            contradicts = code in BELIEVED and not _agree(rows[place], claims)
+            codes[place] = int(Code.CLAIM_INCONSISTENT) if contradicts else code
+        _judge_untimely(rows, [place for place in places if codes[place] in BELIEVED - {Code.OK}], keyring, codes)
+    return codes
+
+
+def _judge_untimely(rows: Sequence[Material], places: Sequence[int], keyring: Keyring, codes: list[int]) -> None:
+    """Ask of what is early, late or revoked, all of one type, whether it is for its device: that is checked after."""
+    by_begin: dict[int, list[int]] = defaultdict(list)
+    for place in places:
+        by_begin[max(rows[place].issued_at, rows[place].not_before or 0)].append(place)
+    for begin, some in by_begin.items():
+        results = verify_tokens(
+            [rows[place].token for place in some],
+            keyring,
+            now=begin,
+            token_type=rows[some[0]].token_type,
+            audience=[rows[place].device for place in some],
+            max_lifetime=LONGEST_LIFETIME,
+        )
+        for place, code in zip(some, results["code"].to_pylist(), strict=True):
+            codes[place] = codes[place] if code == Code.OK else code
+
+
+def _agree(row: Material, claims: tuple[Any, ...]) -> bool:
+    kid, sequence, actions, epoch, issued_at, not_before, expires_at, session_seconds = claims
+    return (
+        (row.kid, row.sequence, row.actions, row.epoch, row.session_seconds)
+        == (kid, sequence, actions, epoch, session_seconds)
+        and _second(issued_at) == row.issued_at
+        and _second(not_before) == (row.issued_at if row.not_before is None else row.not_before)
+        and _second(expires_at) == row.expires_at
+    )
+
+
+def _second(moment: datetime) -> int:
+    return int(moment.timestamp())

@@ -1,0 +1,192 @@
+"""What a message changes when it is sent, and what the answer of the device changes: material, session, device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from itron_core.enums import Action, ActionGroup, Code, Mode, Reason, SecurityLevel
+from itron_core.exchange.material import MaterialState
+from itron_core.exchange.messages import Answer, Outcome
+
+if TYPE_CHECKING:
+    from itron_core.field_tool.planning import Held
+    from itron_core.stores.protocol import Transaction
+
+__all__ = ["COUNTED", "Sending", "actions_opened_by", "became_of", "note", "settle", "told_by"]
+
+DEFAULT_SESSION = 3_600
+LONGEST_SESSION = 28_800
+EVERY_ACTION = sum(1 << action for action in Action)
+COUNTED = frozenset({Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE})
+NO_SESSION = frozenset({Reason.SESSION_REQUIRED, Reason.SESSION_EXPIRED, Reason.SESSION_NOT_STARTED})
+# By these a device says that it will never take this token; not by those of its clock, or of a session's scope.
+FINAL = frozenset(
+    code
+    for code in Code
+    if Code.NO_TOKEN < code < Code.INTERNAL
+    and code
+    not in {
+        Code.IAT_IN_FUTURE,
+        Code.NOT_YET_VALID,
+        Code.EXPIRED,
+        Code.SNAPSHOT_STALE,
+        Code.SCOPE_DENIED,
+        Code.REPLAY_IDENTICAL,
+    }
+)
+STATES = {
+    Outcome.DONE: MaterialState.USED,
+    Outcome.REPLAYED: MaterialState.REPLAYED,
+    Outcome.REFUSED: MaterialState.REFUSED,
+}
+
+
+class Sending(NamedTuple):
+    """A message to a device and the piece of material that it spends, as that was before."""
+
+    device: str
+    action: Action
+    spent: Held | None
+
+
+def told_by(answer: object) -> bytes:
+    """Return the answer's data as bytes; raises for what is no answer."""
+    if not isinstance(answer, Answer) or not isinstance(answer.data, dict):
+        raise TypeError(f"an answer that is {type(answer).__name__}; wanted an Answer")
+    Outcome(answer.outcome)
+    int(answer.reason)
+    return answer.to_bytes()
+
+
+def became_of(answer: Answer) -> MaterialState:
+    """Return what an answer means for an outcome."""
+    return STATES[Outcome(answer.outcome)]
+
+
+def note(t: Transaction, sending: Sending, moment: int) -> int:
+    """Write down that a message is about to be sent; its use is counted now, and once. Returns the outcome's number."""
+    number = _insert(t, sending, (int(MaterialState.SENT), 0, b"", moment))
+    spent = sending.spent
+    if spent is not None:
+        counts = spent.token_type == "authorization" or sending.action in COUNTED
+        t.run(
+            "UPDATE tool_material SET state = ?, sent_at = ?, counted = ? WHERE kid = ? AND cti = ?",
+            (
+                int(MaterialState.SENT),
+                moment if spent.sent_at is None else spent.sent_at,
+                number if counts and spent.counted is None else spent.counted,
+                spent.kid,
+                spent.cti,
+            ),
+        )
+    return number
+
+
+def settle(t: Transaction, sending: Sending, number: int, answer: Answer, moment: int) -> int:
+    """Write down an answer to the outcome `number`; returns the number under which it will be reported."""
+    told = int(became_of(answer)), int(answer.reason), told_by(answer), moment
+    ((offered,),) = t.rows("SELECT offered FROM tool_state")
+    cti = b"" if sending.spent is None else sending.spent.cti
+    # A sync of meanwhile may have told of it, or have given it another number: what came after has one of its own.
+    if number <= offered or not t.run(
+        "UPDATE tool_outcome SET state = ?, reason = ?, answer = ?, happened_at = ?"
+        " WHERE number = ? AND state = ? AND device = ? AND action = ? AND cti = ?",
+        (*told, number, int(MaterialState.SENT), sending.device, int(sending.action), cti),
+    ):
+        number = _insert(t, sending, told)
+    if sending.spent is not None:
+        _settle_material(t, sending.spent, answer)
+    _learn(t, sending, answer, moment)
+    return number
+
+
+def actions_opened_by(spent: Held | None) -> int:
+    """Return the actions that a session allows: all by a command, those of its scope by an authorization."""
+    return spent.actions if spent is not None and spent.token_type == "authorization" else EVERY_ACTION
+
+
+def _insert(t: Transaction, sending: Sending, told: tuple[int, int, bytes, int]) -> int:
+    ((last, offered),) = t.rows("SELECT (SELECT max(number) FROM tool_outcome), offered FROM tool_state")
+    number = max(int(last or 0), int(offered)) + 1
+    spent = sending.spent
+    identity = (b"", b"", b"") if spent is None else (spent.kid, spent.cti, spent.content)
+    t.run(
+        "INSERT INTO tool_outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+        (number, sending.device, int(sending.action), *identity, *told),
+    )
+    return number
+
+
+def _settle_material(t: Transaction, spent: Held, answer: Answer) -> None:
+    """Say what became of a piece of material.
+
+    Refused, it is unused where it was sent for the first time. Sent before without an answer, it may have been used
+    then: only a device that says that it will never take it ends that.
+    """
+    was_sent = spent.state == MaterialState.SENT
+    if answer.outcome != Outcome.REFUSED:
+        t.run(
+            "UPDATE tool_material SET state = ? WHERE kid = ? AND cti = ?",
+            (int(became_of(answer)), spent.kid, spent.cti),
+        )
+    elif answer.reason in FINAL or not was_sent:
+        became = MaterialState.REFUSED if answer.reason in FINAL else MaterialState.HELD
+        unused = "" if was_sent else ", counted = NULL, sent_at = NULL"
+        t.run(
+            f"UPDATE tool_material SET state = ?{unused} WHERE kid = ? AND cti = ? AND state = ?",  # noqa: S608
+            (int(became), spent.kid, spent.cti, int(MaterialState.SENT)),
+        )
+
+
+def _learn(t: Transaction, sending: Sending, answer: Answer, moment: int) -> None:
+    device, action, spent = sending
+    if answer.outcome == Outcome.REFUSED:
+        if answer.reason in NO_SESSION:
+            _set_session(t, device, None, None, None)
+        return
+    # What was unlocked under other keys, another level or another mode is unlocked no more.
+    if action is Action.CLOSE_SESSION or action.group is ActionGroup.SECURITY:
+        _set_session(t, device, None, None, None)
+    if action.group is ActionGroup.SECURITY:
+        _learn_security(t, device, answer.data)
+    if action is Action.OPEN_SESSION and spent is not None:
+        opened_at = moment if answer.outcome == Outcome.DONE else _first_sent(spent)
+        # A replay of what this tool never sent: another opened the session, and when is not known.
+        if opened_at is not None:
+            _set_session(t, device, opened_at, _seconds(answer.data, spent), actions_opened_by(spent))
+
+
+def _first_sent(spent: Held) -> int | None:
+    return spent.sent_at if spent.state == MaterialState.SENT else None
+
+
+def _set_session(t: Transaction, device: str, opened_at: int | None, seconds: int | None, actions: int | None) -> None:
+    t.run(
+        "UPDATE tool_device SET session_opened_at = ?, session_seconds = ?, session_actions = ? WHERE device = ?",
+        (opened_at, seconds, actions, device),
+    )
+
+
+def _learn_security(t: Transaction, device: str, data: dict[str, Any]) -> None:
+    """Take what the device says of its epoch, level and mode; an answer of an older epoch is an old one, repeated."""
+    epoch = data.get("epoch")
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or not 0 <= epoch < 2**63:
+        return
+    level = SecurityLevel.__members__.get(str(data.get("level")).upper(), SecurityLevel.UNKNOWN)
+    mode = Mode.__members__.get(str(data.get("mode")).upper(), Mode.UNKNOWN)
+    if level is SecurityLevel.UNKNOWN or mode is Mode.UNKNOWN:
+        return
+    t.run(
+        "UPDATE tool_device SET epoch = ?, security_level = ?, mode = ?, level_verified = 1"
+        " WHERE device = ? AND epoch <= ?",
+        (epoch, int(level), int(mode), device, epoch),
+    )
+
+
+def _seconds(data: dict[str, Any], spent: Held) -> int:
+    """Return how long the session lasts: the shorter of what the device says and what the token allows."""
+    allowed = spent.session_seconds or DEFAULT_SESSION
+    said = data.get("session_seconds")
+    if isinstance(said, int) and not isinstance(said, bool) and 0 < said <= LONGEST_SESSION:
+        return min(said, allowed)
+    return allowed

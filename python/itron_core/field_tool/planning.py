@@ -1,0 +1,390 @@
+"""A planned route as the columns of `process_route`: what is known of each device, and which material would be spent."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from itron_core._rust import verify_tokens
+from itron_core.enums import Action, Code, DeviceClass, Mode, Need, SecurityLevel
+from itron_core.exchange.material import SPENT, MaterialState
+from itron_core.policy import PolicyOptions, needs
+from itron_core.routes import RouteResults, process_route
+from itron_core.stores.protocol import rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from itron_core.field_tool.state import State, Trust
+    from itron_core.stores.protocol import Transaction
+
+__all__ = [
+    "Choice",
+    "Held",
+    "Known",
+    "Plan",
+    "codes_of",
+    "decided",
+    "limits_of",
+    "missing_wants",
+    "spent_by",
+    "uses_of",
+]
+
+UNUSED = frozenset({MaterialState.HELD, MaterialState.SENT})
+KNOWN = (
+    "device, device_class, mode, security_level, level_verified, epoch,"
+    " session_opened_at, session_seconds, session_actions"
+)
+HELD = (
+    "kid, cti, device, token_type, actions, sequence, epoch, not_before, expires_at, session_seconds,"
+    " content, token, state, sent_at, counted"
+)
+
+
+class Known(NamedTuple):
+    """A device as the tool knows it; a class of None says that no server has told of it yet."""
+
+    device: str
+    device_class: int | None = None
+    mode: int | None = None
+    security_level: int | None = None
+    level_verified: int | None = None
+    epoch: int | None = None
+    session_opened_at: int | None = None
+    session_seconds: int | None = None
+    session_actions: int | None = None
+
+    def session_for(self, action: Action) -> tuple[int | None, int | None]:
+        """Return when the session opened and how long it lasts; none where it does not allow the action."""
+        allows = self.session_actions is not None and self.session_actions >> action & 1
+        return (
+            (self.session_opened_at, self.session_seconds) if allows or action is Action.CLOSE_SESSION else (None, None)
+        )
+
+    def has_session_for(self, action: Action, moment: int) -> bool:
+        """Whether a session that allows the action is open."""
+        opened_at, seconds = self.session_for(action)
+        return opened_at is not None and seconds is not None and opened_at <= moment < opened_at + seconds
+
+
+class Held(NamedTuple):
+    """One piece of material as it is held; `sent_at` and `counted` are of its first sending."""
+
+    kid: bytes
+    cti: bytes
+    device: str
+    token_type: str
+    actions: int
+    sequence: int
+    epoch: int
+    not_before: int | None
+    expires_at: int
+    session_seconds: int | None
+    content: bytes
+    token: bytes
+    state: int
+    sent_at: int | None
+    counted: int | None
+
+    def covers(self, action: Action) -> bool:
+        """Whether its scope has the action: a command's is that one; an authorization opens a session by its type."""
+        if self.token_type == "secure_command":
+            return self.actions == 1 << action
+        opens = self.token_type == "authorization" and action is Action.OPEN_SESSION
+        return opens or bool(self.actions >> action & 1)
+
+
+class Slots(NamedTuple):
+    """The action that each kind of material must cover for a row; None where the row spends none."""
+
+    secure_command: Action | None = None
+    authorization: Action | None = None
+    reading_key: Action | None = None
+
+
+class Choice(NamedTuple):
+    """What a row would spend or show."""
+
+    secure_command: Held | None
+    authorization: Held | None
+    reading_key: Held | None
+
+
+class _Uses(NamedTuple):
+    """Uses that count, by device and type of material; those by outcomes up to `counted_from` count no longer."""
+
+    counts: dict[tuple[str, str], int]
+    counted_from: int
+
+    def beside(self, row: Known, token_type: str, piece: Held | None) -> int:
+        """Return the uses but for that of a piece that was counted when it was first sent: it is counted once."""
+        is_counted = piece is not None and piece.counted is not None and piece.counted > self.counted_from
+        return self.counts.get((row.device, token_type), 0) - is_counted
+
+
+class Plan(NamedTuple):
+    """A route with all that is held for it, row by row, and its decisions."""
+
+    known: list[Known]
+    choices: list[Choice]
+    results: RouteResults
+
+
+def decided(
+    t: Transaction,
+    plan: Sequence[tuple[str, Action]],
+    state: State,
+    trust: Trust,
+    *,
+    moment: int,
+    options: PolicyOptions,
+    key_exchange: bool,
+    opened: int | None = None,
+) -> Plan:
+    """Decide a plan by what is held; `opened` are the actions of a session that was answered as open just now."""
+    devices = list(dict.fromkeys(device for device, _ in plan))
+    known = known_of(t, plan)
+    if opened is not None:
+        known = [row._replace(session_opened_at=moment, session_seconds=1, session_actions=opened) for row in known]
+    limited = limits_of(options, state)
+    slots = _all_slots(known, plan, moment, limited)
+    choices = _choose(_candidates(t, devices), known, slots, trust, moment)
+    uses = uses_of(t, devices, state)
+    results = process_route(
+        _columns(plan, known, choices, _Uses(uses, state.counted_from), key_exchange=key_exchange),
+        trust.keyring,
+        now=moment,
+        permissions=state.permissions,
+        options=limited,
+        revocations=trust.revocations,
+    )
+    return Plan(known, choices, results)
+
+
+def limits_of(options: PolicyOptions, state: State) -> PolicyOptions:
+    """Return the options with the lower of the tool's and the server's limits of uses."""
+    return PolicyOptions(
+        allow_service_on_basic=options.allow_service_on_basic,
+        reads_without_session=options.reads_without_session,
+        status_without_key=options.status_without_key,
+        service_needs_command_in_network_mode=options.service_needs_command_in_network_mode,
+        command_limit=min(options.command_limit, state.command_limit),
+        authorization_limit=min(options.authorization_limit, state.authorization_limit),
+    )
+
+
+def uses_of(t: Transaction, devices: Sequence[str], state: State) -> dict[tuple[str, str], int]:
+    """Return how many uses count since the last whole sync, by device and type of material."""
+    return {
+        (device, token_type): count
+        for device, token_type, count in rows_of(
+            t,
+            "SELECT device, token_type, count(*) FROM tool_material"
+            " WHERE counted > ? AND device IN ({values}) GROUP BY device, token_type",
+            devices,
+            (state.counted_from,),
+        )
+    }
+
+
+def codes_of(rows: Sequence[Held], epochs: Sequence[int | None], trust: Trust, moment: int) -> list[int]:
+    """Return a `Code` for each piece at a moment, for its device and that device's epoch, for no action."""
+    codes = [0] * len(rows)
+    for token_type in {row.token_type for row in rows}:
+        places = [place for place, row in enumerate(rows) if row.token_type == token_type]
+        results = verify_tokens(
+            [rows[place].token for place in places],
+            trust.keyring,
+            now=moment,
+            token_type=token_type,
+            audience=[rows[place].device for place in places],
+            epoch=[epochs[place] for place in places],
+            revocations=trust.revocations,
+        )
+        for place, code in zip(places, results["code"].to_pylist(), strict=True):
+            codes[place] = code
+    return codes
+
+
+def missing_wants(
+    plan: Sequence[tuple[str, Action]], missing: Sequence[int], known: Sequence[Known], options: PolicyOptions
+) -> list[tuple[str, str, Action]]:
+    """Return what to request for the `missing` of a route: device, type of material, action."""
+    wants: list[tuple[str, str, Action]] = []
+    for (device, action), bits, row in zip(plan, missing, known, strict=True):
+        if not bits:
+            continue
+        lacks = Need(bits)
+        if Need.READING_KEY in lacks:
+            wants.append((device, "reading_key", action))
+        if Need.AUTHORIZATION in lacks:
+            wants.append((device, "authorization", action))
+        if Need.SECURE_COMMAND in lacks:
+            commanded = Need.SECURE_COMMAND in _needs(row, action, options)
+            wants.append((device, "secure_command", action if commanded else Action.OPEN_SESSION))
+    return wants
+
+
+def spent_by(known: Known, choice: Choice, action: Action, options: PolicyOptions, *, opens: bool) -> Held | None:
+    """Return the piece that an allowed row spends: what opens its session first, or what the action itself needs."""
+    need = _needs(known, action, options)
+    if opens:
+        is_network = known.device_class == DeviceClass.MULTI_MODE and known.mode == Mode.NETWORK
+        return choice.authorization if is_network else choice.secure_command
+    if Need.SECURE_COMMAND in need:
+        return choice.secure_command
+    return choice.authorization if Need.AUTHORIZATION in need else None
+
+
+def known_of(t: Transaction, plan: Sequence[tuple[str, Action]]) -> list[Known]:
+    """Return what is known of the device of each row."""
+    devices = list(dict.fromkeys(device for device, _ in plan))
+    rows = rows_of(t, f"SELECT {KNOWN} FROM tool_device WHERE device IN ({{values}})", devices)  # noqa: S608
+    known = {row[0]: Known(*row) for row in rows}
+    return [known.get(device) or Known(device) for device, _ in plan]
+
+
+def _candidates(t: Transaction, devices: Sequence[str]) -> dict[tuple[str, str], list[Held]]:
+    found: dict[tuple[str, str], list[Held]] = defaultdict(list)
+    sql = f"SELECT {HELD} FROM tool_material WHERE device IN ({{values}}) AND state <> {int(MaterialState.REFUSED)}"  # noqa: S608
+    for row in rows_of(t, sql, devices):
+        held = Held(*row)
+        found[held.device, held.token_type].append(held)
+    return found
+
+
+def _needs(row: Known, action: Action, options: PolicyOptions) -> Need:
+    if row.device_class is None or row.mode is None or row.security_level is None:  # no server has told of it yet
+        return Need(0)
+    try:
+        device_class, mode, level = DeviceClass(row.device_class), Mode(row.mode), SecurityLevel(row.security_level)
+    except ValueError:  # no number of ours: the row is unreadable
+        return Need(0)
+    return needs(device_class, mode, level, action, options)
+
+
+def _all_slots(
+    known: Sequence[Known], plan: Sequence[tuple[str, Action]], moment: int, options: PolicyOptions
+) -> list[Slots]:
+    # Most rows of a route are alike.
+    found: dict[tuple[int | None, int | None, int | None, Action, bool], Slots] = {}
+    slots = []
+    for row, (_, action) in zip(known, plan, strict=True):
+        has_session = row.has_session_for(action, moment)
+        key = row.device_class, row.mode, row.security_level, action, has_session
+        if key not in found:
+            found[key] = _slots(row, action, options, has_session=has_session)
+        slots.append(found[key])
+    return slots
+
+
+def _slots(row: Known, action: Action, options: PolicyOptions, *, has_session: bool) -> Slots:
+    need = _needs(row, action, options)
+    opens = Need.OPEN_SESSION in need and action is not Action.CLOSE_SESSION and not has_session
+    is_multi_mode = row.device_class == DeviceClass.MULTI_MODE
+    opens_by_command = opens and (not is_multi_mode or row.mode != Mode.NETWORK)
+    opens_by_authorization = opens and is_multi_mode and row.mode != Mode.MOBILE
+    command = action if Need.SECURE_COMMAND in need else Action.OPEN_SESSION if opens_by_command else None
+    return Slots(
+        command,
+        action if Need.AUTHORIZATION in need or opens_by_authorization else None,
+        action if Need.READING_KEY in need else None,
+    )
+
+
+def _choose(
+    held: dict[tuple[str, str], list[Held]],
+    known: Sequence[Known],
+    slots: Sequence[Slots],
+    trust: Trust,
+    moment: int,
+) -> list[Choice]:
+    offers = [
+        [
+            _offered(held, row, token_type, action, moment)
+            for token_type, action in zip(Slots._fields, wanted, strict=True)
+        ]
+        for row, wanted in zip(known, slots, strict=True)
+    ]
+    # Where there is only one, the route itself says what is wrong with it.
+    doubtful = [
+        (piece, row.epoch)
+        for row, offer in zip(known, offers, strict=True)
+        for pieces in offer
+        if len(pieces) > 1
+        for piece in pieces
+    ]
+    codes = codes_of([piece for piece, _ in doubtful], [epoch for _, epoch in doubtful], trust, moment)
+    bad = {(piece.kid, piece.cti) for (piece, _), code in zip(doubtful, codes, strict=True) if code != Code.OK}
+    return [Choice(*(_first_good(pieces, bad) for pieces in offer)) for offer in offers]
+
+
+def _offered(
+    held: dict[tuple[str, str], list[Held]], row: Known, token_type: str, action: Action | None, moment: int
+) -> list[Held]:
+    """Return what may be spent for an action, best first: unused before used, sent before unsent, then by sequence.
+
+    What was sent without an answer is safe to send again, and tells what became of it.
+    """
+    if action is None:
+        return []
+    pieces = [piece for piece in held.get((row.device, token_type), ()) if piece.covers(action)]
+    if len(pieces) <= 1:
+        return pieces
+    return sorted(
+        pieces,
+        key=lambda piece: (
+            piece.state not in UNUSED,
+            not (piece.not_before or 0) <= moment < piece.expires_at or piece.epoch < (row.epoch or 0),
+            piece.state != MaterialState.SENT,
+            piece.sequence,
+        ),
+    )
+
+
+def _first_good(pieces: Sequence[Held], bad: set[tuple[bytes, bytes]]) -> Held | None:
+    if len(pieces) <= 1:
+        return pieces[0] if pieces else None
+    unused = [piece for piece in pieces if piece.state in UNUSED]
+    good = [piece for piece in unused if (piece.kid, piece.cti) not in bad]
+    return next(iter([*good, *unused, *pieces]), None)
+
+
+def _columns(
+    plan: Sequence[tuple[str, Action]],
+    known: Sequence[Known],
+    choices: Sequence[Choice],
+    uses: _Uses,
+    *,
+    key_exchange: bool,
+) -> dict[str, list[Any]]:
+    both = list(zip(known, choices, strict=True))
+    sessions = [row.session_for(action) for row, (_, action) in zip(known, plan, strict=True)]
+    return {
+        "device": [device for device, _ in plan],
+        "device_class": [row.device_class for row in known],
+        "security_level": [row.security_level for row in known],
+        "mode": [row.mode for row in known],
+        "action": [int(action) for _, action in plan],
+        "epoch": [row.epoch for row in known],
+        "level_verified": [row.level_verified == 1 for row in known],
+        "session_opened_at": [opened_at for opened_at, _ in sessions],
+        "session_seconds": [seconds for _, seconds in sessions],
+        "secure_command": _tokens(choice.secure_command for choice in choices),
+        "authorization": _tokens(choice.authorization for choice in choices),
+        "reading_key": _tokens(choice.reading_key for choice in choices),
+        "secure_command_used": _used(choice.secure_command for choice in choices),
+        "authorization_used": _used(choice.authorization for choice in choices),
+        "commands_used": [uses.beside(row, "secure_command", choice.secure_command) for row, choice in both],
+        "authorizations_used": [uses.beside(row, "authorization", choice.authorization) for row, choice in both],
+        "key_exchange": [key_exchange] * len(plan),
+    }
+
+
+def _tokens(pieces: Iterable[Held | None]) -> list[bytes | None]:
+    return [None if piece is None else piece.token for piece in pieces]
+
+
+def _used(pieces: Iterable[Held | None]) -> list[bool]:
+    return [piece is not None and piece.state in SPENT for piece in pieces]

@@ -1,0 +1,188 @@
+"""What a tools server may answer, checked before any of it is kept: types, order, and what was asked."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from itron_core._rust import Revocations
+from itron_core.enums import Code, DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.errors import ExchangeError, InputError, ItronCoreError, KeyRefused, TokenRefused
+from itron_core.exchange.identity import device_id
+from itron_core.exchange.material import Material, Page
+from itron_core.exchange.records import VERDICTS, DeviceRecord, OutcomeReport, SignIn
+from itron_core.exchange.verification import TOKEN_TYPES, judged, ring_at
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from itron_core._rust import Keyring
+    from itron_core.field_tool.state import State
+
+__all__ = ["check_codes", "check_material", "check_page", "check_records", "check_snapshot", "check_taken"]
+
+LARGEST = 2**63 - 1
+LARGEST_TOKEN = 65_536
+MOST_DELEGATIONS = 256
+# So that there are numbers left behind those that a server says it has.
+MOST_NUMBERS = 2**62
+# A token, or a delegation, may come early or late: what else it says must be right.
+TIMELY_LATER = frozenset({Code.OK, Code.IAT_IN_FUTURE, Code.NOT_YET_VALID, Code.EXPIRED})
+EVERY_PERMISSION = int(~Permission(0))
+
+_T = TypeVar("_T")
+
+
+def check_codes(codes: object, outcomes: Sequence[OutcomeReport]) -> list[int]:
+    """Return the codes of a report, one for each outcome."""
+    found = _all(int, codes, "codes of a report")
+    if len(found) != len(outcomes) or not VERDICTS.issuperset(found):
+        _refuse(f"{len(found)} codes {sorted(set(found))[:5]} for {len(outcomes)} outcomes; wanted each 0, 800 or 801")
+    return found
+
+
+def check_taken(taken: object, last: int) -> None:
+    """Refuse a number of wishes taken that is not that of the last one sent."""
+    if taken != last or not _is_number(taken):
+        _refuse(f"wishes up to {taken!r} taken; wanted {last}: the server is not the one of this tool, or lost some")
+
+
+def check_snapshot(snapshot: object, user: str, state: State, keyring: Keyring, moment: int) -> tuple[SignIn, int, int]:
+    """Return a snapshot for this user, the version of its revocations, and the moment at which they were believed."""
+    if not isinstance(snapshot, SignIn) or not all(isinstance(text, str) for text in tuple[object, ...](snapshot)[:2]):
+        _refuse(f"a snapshot that is {type(snapshot).__name__}; wanted a SignIn of its types")
+    numbers = (snapshot.permissions, snapshot.command_limit, snapshot.authorization_limit)
+    if not all(_is_number(number) and number <= MOST_NUMBERS for number in (snapshot.reported, snapshot.wanted)):
+        _refuse("a snapshot with numbers of outcomes or wishes that are none")
+    if not all(_is_number(number) for number in numbers) or snapshot.permissions & ~EVERY_PERMISSION:
+        _refuse("a snapshot with permissions or limits that are none; wanted whole numbers from 0 up, and known bits")
+    if snapshot.user != user or not snapshot.unit or (state.unit and snapshot.unit != state.unit):
+        _refuse(f"a snapshot of {snapshot.user!r}, unit {snapshot.unit!r}; wanted {user!r}, unit {state.unit!r}")
+    _check_delegations(_all(bytes, snapshot.delegations, "delegations"), keyring, moment)
+    version, accepted_at = _check_revocations(snapshot, state, keyring, moment)
+    return snapshot, version, accepted_at
+
+
+def _check_delegations(tokens: Sequence[bytes], keyring: Keyring, moment: int) -> None:
+    if len(tokens) > MOST_DELEGATIONS:
+        _refuse(f"{len(tokens)} delegations; wanted up to {MOST_DELEGATIONS}")
+    for place, token in enumerate(tokens):
+        try:
+            keyring.with_delegations([token], now=moment)
+        except KeyRefused:
+            continue  # the key is one of the tool's own, which needs none
+        except TokenRefused as refused:
+            if refused.code not in TIMELY_LATER:
+                raise ExchangeError(f"delegation {place} of the snapshot is not to be believed: {refused}") from refused
+
+
+def _check_revocations(snapshot: SignIn, state: State, keyring: Keyring, moment: int) -> tuple[int, int]:
+    token = snapshot.revocations
+    if token is None and state.revocations is None:
+        return 0, 0
+    if not isinstance(token, bytes):
+        _refuse(f"revocations that are {type(token).__name__} after version {state.revocations_version}; wanted bytes")
+    ring = ring_at(keyring, snapshot.delegations, moment)
+    try:
+        found = Revocations.from_token(token, ring, now=moment, newer_than=state.revocations_version)
+    except TokenRefused as refused:
+        # No newer ones: those held have ended, and nothing is believed until others come.
+        if refused.code == Code.EXPIRED and token == state.revocations:
+            return state.revocations_version, state.accepted_at
+        raise ExchangeError(f"the revocations of the snapshot are not to be believed: {refused}") from refused
+    except ItronCoreError as error:
+        raise ExchangeError(f"the revocations of the snapshot are not to be believed: {error}") from error
+    return found.version, moment
+
+
+def check_page(page: object, after: int, limit: int) -> Page:
+    """Return a page whose serials rise behind the cursor, up to its end."""
+    if not isinstance(page, Page) or not _is_number(page.next) or not isinstance(page.more, bool):
+        _refuse(f"a page that is {type(page).__name__}; wanted a Page with a cursor and a flag")
+    rows = _all(tuple, page.rows, "rows of a page")
+    if len(rows) > limit or not all(len(row) == 2 and _is_number(row[0]) for row in rows):  # noqa: PLR2004  # serial, row
+        _refuse(f"a page of {len(rows)} rows; wanted up to {limit}, each with its serial")
+    serials = [after, *(serial for serial, _ in rows)]
+    if any(later <= earlier for earlier, later in pairwise(serials)) or page.next < serials[-1]:
+        _refuse(f"a page whose serials do not rise from {after} to its end, {page.next}")
+    if page.more and not rows:
+        _refuse("a page that is empty, with more to come")
+    return page
+
+
+def check_material(page: Page, unit: str, keyring: Keyring, moment: int) -> list[Material]:
+    """Return the material of a page, each verified for its device, each column what its token says."""
+    rows = [row for _, row in page.rows]
+    for row in rows:
+        _check_row(row, unit)
+    for (serial, row), code in zip(page.rows, judged(rows, keyring, now=moment), strict=True):
+        if code not in TIMELY_LATER:
+            raise ExchangeError(f"material {serial} for {row.device!r} is refused: {Code(code).name.lower()} ({code})")
+    return rows
+
+
+def _check_row(row: object, unit: str) -> None:
+    if not isinstance(row, Material):
+        _refuse(f"a row that is {type(row).__name__}; wanted Material")
+    numbers = (row.actions, row.sequence, row.epoch, row.issued_at, row.expires_at)
+    optional = [number for number in (row.not_before, row.session_seconds) if number is not None]
+    if not all(_is_number(number) for number in (*numbers, *optional)):
+        _refuse("material with a column that is no whole number from 0 up")
+    _all(bytes, [row.kid, row.token], "key ids and tokens")
+    if len(row.token) > LARGEST_TOKEN:
+        _refuse(f"material of {len(row.token)} bytes; wanted up to {LARGEST_TOKEN}")
+    if row.unit != unit or not _are_texts(row.device) or row.token_type not in TOKEN_TYPES:
+        _refuse(
+            f"material of unit {row.unit!r}, type {row.token_type!r}; wanted {unit!r}, one of {', '.join(TOKEN_TYPES)}"
+        )
+
+
+def check_records(records: object, asked: Collection[str], unit: str) -> list[DeviceRecord]:
+    """Return records of devices that were asked for, each once."""
+    found = _all(DeviceRecord, records, "records of devices")
+    names = [record.device for record in found]
+    if not _are_texts(*names):
+        _refuse("a record of a device without a name")
+    if len(set(names)) != len(names) or not set(names) <= set(asked):
+        _refuse("records of devices that were not asked for, or twice of one")
+    for record in found:
+        _check_record(record, unit)
+    return found
+
+
+def _check_record(record: DeviceRecord, unit: str) -> None:
+    numbers = (record.device_class, record.mode, record.security_level, record.epoch)
+    # A set would want to hash what a server may have answered.
+    if record.unit != unit or not all(map(_is_number, numbers)) or record.level_verified not in (0, 1):
+        _refuse(f"a record of {record.device} that is not of unit {unit!r}, or not of its types")
+    known = (
+        record.device_class in DeviceClass._value2member_map_
+        and record.mode in Mode._value2member_map_
+        and record.security_level in SecurityLevel._value2member_map_
+    )
+    if not known:
+        _refuse(f"a record of {record.device} with a class, mode or level that is none")
+    try:
+        device_id(record.device)
+    except InputError as error:
+        raise ExchangeError(str(error)) from error
+
+
+def _all(kind: type[_T], values: object, what: str) -> list[_T]:
+    if not isinstance(values, list | tuple) or not all(
+        isinstance(value, kind) and not isinstance(value, bool) for value in values
+    ):
+        _refuse(f"{what} that are no list of {kind.__name__}")
+    return list(values)
+
+
+def _are_texts(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+
+
+def _refuse(what: str) -> NoReturn:
+    raise ExchangeError(f"the server answered {what}")

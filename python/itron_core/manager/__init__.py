@@ -1,0 +1,7 @@
+"""The security manager (ISM): issues all security material, at the request of an officer."""
+
+from itron_core.manager.issuance import RemoteMasterKey
+from itron_core.manager.requests import Limits, Request, RequestRecord
+from itron_core.manager.security_manager import IssueReport, SecurityManager
+
+__all__ = ["IssueReport", "Limits", "RemoteMasterKey", "Request", "RequestRecord", "SecurityManager"]

@@ -1,0 +1,20 @@
+"""Both ends of the tools server over HTTP; each name is loaded when it is first asked for, since the ends need other extras."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from itron_core.service.app import ServiceLimits, create_app
+    from itron_core.service.bearer import bearer_token
+    from itron_core.service.client import RemoteToolsServer
+
+__all__ = ["RemoteToolsServer", "ServiceLimits", "bearer_token", "create_app"]
+
+_HOMES = {"RemoteToolsServer": "client", "ServiceLimits": "app", "bearer_token": "bearer", "create_app": "app"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
