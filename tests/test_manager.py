@@ -31,6 +31,7 @@ from itron_core import (
     verify_tokens,
 )
 from itron_core.device import Device, Message
+from itron_core.enums import TOKEN_TYPES
 from itron_core.exchange.material import LONGEST_LIFETIME, Material, MaterialState, Page
 from itron_core.exchange.protocols import OutcomePage
 from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport
@@ -643,7 +644,7 @@ def test_what_is_revoked_stays_so_in_rising_snapshots(manager):
 @pytest.fixture
 def server(tmp_path):
     store = open_store(tmp_path / "server.db")
-    yield ToolsServer(store, Keyring([KeyringEntry(ROOT.public_key, issuer="ism")]))
+    yield ToolsServer(store, Keyring([KeyringEntry(ROOT.public_key, issuer="ism", token_types=TOKEN_TYPES)]))
     store.close()
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "SignatureResults",
     "Token",
     "TokenResults",
+    "accepted_revocations",
     "check_sessions",
     "check_windows",
     "cpu_features",
@@ -355,4 +356,5 @@ def prepare_delegation(
 def prepare_revocations(
     revocations: Revocations, public_key: PublicKey, *, issuer: str, now: _Time
 ) -> PendingTokens: ...
+def accepted_revocations(token: Buffer) -> Revocations: ...
 def cpu_features() -> dict[str, Any]: ...

@@ -158,6 +158,15 @@ impl Revocations {
     }
 }
 
+/// Return what a snapshot says that the caller verified when it took it: for `revocations=` of `Revocations.from_token`,
+/// however long ago it expired. Raises `TokenRefused` for bytes that are not a snapshot.
+#[pyfunction]
+#[pyo3(signature = (token))]
+pub fn accepted_revocations(token: &Bound<'_, PyAny>) -> PyResult<Revocations> {
+    let token = bytes_like(token, "token")?;
+    Snapshot::accepted(&token).map(|snapshot| Revocations(Arc::new(snapshot))).map_err(errors::token_refused)
+}
+
 /// An int (no bool) of 64 bits from 0 up.
 fn unsigned(value: &Bound<'_, PyAny>) -> Option<u64> {
     if value.is_instance_of::<PyBool>() { None } else { value.extract().ok() }

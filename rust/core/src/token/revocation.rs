@@ -5,6 +5,7 @@ use super::verify::{Call, verify_one};
 use crate::code::{Check, Code};
 use crate::format::cbor::{Major, Writer};
 use crate::format::claims::{Claims, Revoked};
+use crate::format::cose::Envelope;
 use crate::format::token_type::TokenType;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,6 +108,17 @@ impl Revocations {
             Some(snapshot) if !read.is_again(snapshot) => Err(SnapshotError::Differs(version)),
             _ => Ok(read),
         }
+    }
+
+    /// What a snapshot says that was verified when it was accepted: its signer and its times are not asked again.
+    ///
+    /// # Errors
+    /// The bytes are not a snapshot.
+    pub fn accepted(token: &[u8]) -> Check<Self> {
+        let (_, max_payload) = TokenType::Revocation.size_limits();
+        let envelope = Envelope::read(token, max_payload)?;
+        let claims = Claims::read(envelope.payload, TokenType::Revocation)?;
+        Ok(Self { digest: Some(Sha256::digest(token).into()), ..Self::of_claims(&claims) })
     }
 
     /// Whether this is the snapshot in force: the same bytes, or the same content of one that was made of its parts.
