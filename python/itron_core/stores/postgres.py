@@ -175,7 +175,9 @@ class PostgresStore:
                 continue
             if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
                 connection.close()
-                raise StoreError(f"the PostgreSQL database has the encoding {encoding}; create one with ENCODING 'UTF8'")
+                raise StoreError(
+                    f"the PostgreSQL database has the encoding {encoding}; create one with ENCODING 'UTF8'"
+                )
             return connection
         # Outside of any handler: what the library raised may hold the URL.
         raise StoreError(f"the PostgreSQL store cannot be used: {said}")
