@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from itron_core.cli.shared import KEYRING, group, output, read_keyring, read_signer, show, write_secret
-from itron_core.signing import LocalSigner
+from itron_core.cli.inputs import read_keyring
+from itron_core.cli.key_files import jwk_of, new_key, read_signer, write_secret
+from itron_core.cli.options import KEYRING, group
+from itron_core.cli.output import say, show
 
 keys_app = group("Make, show and convert keys.")
 
@@ -29,7 +31,7 @@ def keys_generate(
     """Make a new private key (PEM, PKCS#8, not encrypted, readable by its owner alone)."""
     pem, signer = new_key(algorithm.value)
     write_secret(target, pem)
-    output.print(f"{algorithm.value} key {signer.public_key.kid.hex()} written to {target}", markup=False)
+    say(f"{algorithm.value} key {signer.public_key.kid.hex()} written to {target}")
 
 
 @keys_app.command("public")
@@ -42,7 +44,7 @@ def keys_public(
     import json
 
     jwk = jwk_of(read_signer(key, password_file).public_key) | ({} if issuer is None else {"mtr_issuer": issuer})
-    output.print(json.dumps({"keys": [jwk]}, indent=2), markup=False)
+    say(json.dumps({"keys": [jwk]}, indent=2))
 
 
 @keys_app.command("list")
@@ -53,29 +55,3 @@ def keys_list(keyring: Annotated[list[Path], KEYRING]) -> None:
         for entry in read_keyring(keyring).entries
     ]
     show(["kid", "algorithm", "issuer", "may sign"], rows)
-
-
-def new_key(algorithm: str, password: bytes | None = None) -> tuple[bytes, LocalSigner]:
-    """Return a new private key in PEM, encrypted if there is a password, and its signer."""
-    from cryptography.hazmat.primitives import serialization as form
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-
-    ed = algorithm == Algorithm.ED25519.value
-    key = ed25519.Ed25519PrivateKey.generate() if ed else ec.generate_private_key(ec.SECP256R1())
-    sealing = form.NoEncryption() if password is None else form.BestAvailableEncryption(password)
-    pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, sealing)
-    return pem, LocalSigner(key)
-
-
-def jwk_of(key: Any) -> dict[str, str]:
-    """RFC 7517, RFC 8037 (OKP), RFC 7518 section 6.2 (EC), RFC 9864 (alg)."""
-    import base64
-
-    def text(data: bytes) -> str:
-        return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-    if key.algorithm == "Ed25519":
-        members = {"kty": "OKP", "crv": "Ed25519", "x": text(key.raw)}
-    else:
-        members = {"kty": "EC", "crv": "P-256", "x": text(key.raw[1:33]), "y": text(key.raw[33:])}
-    return members | {"alg": key.algorithm, "kid": key.kid.hex()}
