@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itron_core._rust import Keyring
+from itron_core._rust import Keyring, KeyringEntry
 from itron_core.audit import AuditLog
 from itron_core.cli import files as _files
 from itron_core.cli.key_files import new_master_key, new_signer, read_sealed_master_key, signer_in
-from itron_core.cli.keys import jwk_of
 from itron_core.cli.shared import UsageError, text_of
 from itron_core.device import Device
 from itron_core.enums import TOKEN_TYPES
@@ -59,8 +58,8 @@ def make_manager_home(home: Path, utility: str, now: int) -> SecurityManager:
     new_master_key(home / "master.key")
     made = manager(home)
     made.rotate(_signer(home, "issuer"), now=now)
-    root = jwk_of(_signer(home, "root").public_key) | {"mtr_issuer": "ism", "mtr_token_types": list(TOKEN_TYPES)}
-    (home / "root.jwks").write_text(json.dumps({"keys": [root]}, indent=1) + "\n")
+    root = KeyringEntry(_signer(home, "root").public_key, issuer="ism", token_types=TOKEN_TYPES)
+    (home / "root.jwks").write_text(Keyring([root]).to_jwks() + "\n")
     return made
 
 

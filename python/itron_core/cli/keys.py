@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from itron_core._rust import Keyring, KeyringEntry
 from itron_core.cli.shared import KEYRING, group, output, read_keyring, read_signer, show, write_secret
+from itron_core.enums import TOKEN_TYPES
 from itron_core.signing import LocalSigner
 
 keys_app = group("Make, show and convert keys.")
@@ -36,13 +38,15 @@ def keys_generate(
 def keys_public(
     key: Annotated[Path, typer.Argument(metavar="FILE", help="A private key, PEM.")],
     issuer: Annotated[str | None, typer.Option(help="The name that the keyring gives it.")] = None,
+    may_sign: Annotated[
+        list[str] | None,
+        typer.Option(help=f"What it may sign, repeatable: {', '.join(TOKEN_TYPES)}. The first three by default."),
+    ] = None,
     password_file: Annotated[Path | None, typer.Option(help="The private key's password, in a file.")] = None,
 ) -> None:
     """Print the public key as a JWK set, which `--keyring` reads."""
-    import json
-
-    jwk = jwk_of(read_signer(key, password_file).public_key) | ({} if issuer is None else {"mtr_issuer": issuer})
-    output.print(json.dumps({"keys": [jwk]}, indent=2), markup=False)
+    entry = KeyringEntry(read_signer(key, password_file).public_key, issuer=issuer, token_types=may_sign)
+    output.print(Keyring([entry]).to_jwks(), markup=False)
 
 
 @keys_app.command("list")
@@ -65,17 +69,3 @@ def new_key(algorithm: str, password: bytes | None = None) -> tuple[bytes, Local
     sealing = form.NoEncryption() if password is None else form.BestAvailableEncryption(password)
     pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, sealing)
     return pem, LocalSigner(key)
-
-
-def jwk_of(key: Any) -> dict[str, str]:
-    """RFC 7517, RFC 8037 (OKP), RFC 7518 section 6.2 (EC), RFC 9864 (alg)."""
-    import base64
-
-    def text(data: bytes) -> str:
-        return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-    if key.algorithm == "Ed25519":
-        members = {"kty": "OKP", "crv": "Ed25519", "x": text(key.raw)}
-    else:
-        members = {"kty": "EC", "crv": "P-256", "x": text(key.raw[1:33]), "y": text(key.raw[33:])}
-    return members | {"alg": key.algorithm, "kid": key.kid.hex()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,6 @@ import typer
 
 from itron_core.cli import files as _files
 from itron_core.cli import folders as homes
-from itron_core.cli.keys import jwk_of
 from itron_core.cli.shared import (
     ACTIONS,
     BEARER,
@@ -228,11 +226,7 @@ def manager_rotate(
 @manager_app.command("keyring")
 def manager_keyring(home: Annotated[Path, HOME], now: Annotated[str | None, NOW] = None) -> None:
     """Print the root key and the issuing keys in force as a JWK set: what a device trusts."""
-    keys = [
-        jwk_of(entry.key) | {"mtr_issuer": entry.issuer, "mtr_token_types": sorted(entry.token_types)}
-        for entry in homes.manager(home).keyring(now=moment(now)).entries
-    ]
-    output.print(json.dumps({"keys": keys}, indent=1), markup=False)
+    output.print(homes.manager(home).keyring(now=moment(now)).to_jwks(), markup=False)
 
 
 def _bytes_of(text: str) -> bytes:
