@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itron_core._rust import Keyring
+from itron_core._rust import Keyring, KeyringEntry
 from itron_core.audit import AuditLog
 from itron_core.cli.failures import UnreadableError, UsageError
 from itron_core.cli.inputs import text_of
-from itron_core.cli.key_files import jwk_of, new_master_key, new_signer, read_sealed_master_key, signer_in
+from itron_core.cli.key_files import new_master_key, new_signer, read_sealed_master_key, signer_in
 from itron_core.device import Device
 from itron_core.enums import TOKEN_TYPES
 from itron_core.field_tool import FieldTool
@@ -59,8 +59,8 @@ def make_manager_home(home: Path, utility: str, now: int) -> None:
             new_signer(new / f"{name}.pem")
         new_master_key(new / "master.key")
         manager(new).rotate(_signer(new, "issuer"), now=now)
-        root = jwk_of(_signer(new, "root").public_key) | {"mtr_issuer": "ism", "mtr_token_types": list(TOKEN_TYPES)}
-        (new / "root.jwks").write_text(json.dumps({"keys": [root]}, indent=1) + "\n")
+        root = KeyringEntry(_signer(new, "root").public_key, issuer="ism", token_types=TOKEN_TYPES)
+        (new / "root.jwks").write_text(Keyring([root]).to_jwks() + "\n")
 
 
 def manager(home: Path) -> SecurityManager:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,6 @@ from itron_core.cli.columns import DEVICE_COLUMNS
 from itron_core.cli.failures import Exit, UnreadableError, UsageError
 from itron_core.cli.files import read_rows
 from itron_core.cli.inputs import actions_of, bytes_of, devices_of, member, moment, permissions_of
-from itron_core.cli.key_files import jwk_of
 from itron_core.cli.options import (
     ACTIONS,
     BEARER,
@@ -219,11 +217,7 @@ def manager_rotate(
 @manager_app.command("keyring")
 def manager_keyring(home: Annotated[Path, HOME], now: Annotated[str | None, NOW] = None) -> None:
     """Print the root key and the issuing keys in force as a JWK set: what a device trusts."""
-    keys = [
-        jwk_of(entry.key) | {"mtr_issuer": entry.issuer, "mtr_token_types": sorted(entry.token_types)}
-        for entry in homes.manager(home).keyring(now=moment(now)).entries
-    ]
-    say(json.dumps({"keys": keys}, indent=1))
+    say(homes.manager(home).keyring(now=moment(now)).to_jwks())
 
 
 def _record(row: dict[str, Any]) -> DeviceRecord:
