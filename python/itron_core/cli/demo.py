@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from functools import partial
@@ -14,7 +13,6 @@ import typer
 from itron_core.cli.answers import Beside
 from itron_core.cli.files import rows_to
 from itron_core.cli.inputs import moment
-from itron_core.cli.key_files import jwk_of
 from itron_core.cli.options import NOW, THREADS
 from itron_core.cli.output import counted, say, show, show_counts
 from itron_core.cli.routes import decided
@@ -77,8 +75,7 @@ def _keep(table: Any, answers: Any, keyring: Keyring, target: Path) -> None:
     with rows_to(str(target), None) as write:
         for batch in table.to_batches():
             write(batch)
-    jwks = {"keys": [jwk_of(entry.key) | {"mtr_issuer": str(entry.issuer)} for entry in keyring.entries]}
-    target.with_suffix(".jwks").write_text(json.dumps(jwks, indent=1) + "\n")
+    target.with_suffix(".jwks").write_text(keyring.to_jwks() + "\n")
     with rows_to(str(target.with_name(f"{target.stem}-decisions{target.suffix}")), None) as write:
         beside, first = Beside(), 0
         for batch in table.to_batches():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from itron_core._rust import MasterKey
 from itron_core.cli.failures import UnreadableError, UnwritableError, UsageError
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 __all__ = [
-    "jwk_of",
     "new_key",
     "new_master_key",
     "new_signer",
@@ -159,16 +157,3 @@ def new_key(algorithm: str, password: bytes | None = None) -> tuple[bytes, Local
     sealing = form.NoEncryption() if password is None else form.BestAvailableEncryption(password)
     pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, sealing)
     return pem, LocalSigner(key)
-
-
-def jwk_of(key: Any) -> dict[str, str]:
-    """RFC 7517, RFC 8037 (OKP), RFC 7518 section 6.2 (EC), RFC 9864 (alg)."""
-
-    def text(data: bytes) -> str:
-        return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-    if key.algorithm == "Ed25519":
-        members = {"kty": "OKP", "crv": "Ed25519", "x": text(key.raw)}
-    else:
-        members = {"kty": "EC", "crv": "P-256", "x": text(key.raw[1:33]), "y": text(key.raw[33:])}
-    return members | {"alg": key.algorithm, "kid": key.kid.hex()}

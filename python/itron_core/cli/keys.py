@@ -8,17 +8,12 @@ from typing import Annotated
 
 import typer
 
-<<<<<<< HEAD
-from itron_core.cli.inputs import read_keyring
-from itron_core.cli.key_files import jwk_of, new_key, read_signer, write_secret
-from itron_core.cli.options import KEYRING, group
-from itron_core.cli.output import say, show
-=======
 from itron_core._rust import Keyring, KeyringEntry
-from itron_core.cli.shared import KEYRING, group, output, read_keyring, read_signer, show, write_secret
+from itron_core.cli.inputs import read_keyring
+from itron_core.cli.key_files import new_key, read_signer, write_secret
+from itron_core.cli.options import JSON, KEYRING, group
+from itron_core.cli.output import say, show
 from itron_core.enums import TOKEN_TYPES
-from itron_core.signing import LocalSigner
->>>>>>> main
 
 keys_app = group("Make, show and convert keys.")
 
@@ -52,37 +47,15 @@ def keys_public(
     password_file: Annotated[Path | None, typer.Option(help="The private key's password, in a file.")] = None,
 ) -> None:
     """Print the public key as a JWK set, which `--keyring` reads."""
-<<<<<<< HEAD
-    import json
-
-    jwk = jwk_of(read_signer(key, password_file).public_key) | ({} if issuer is None else {"mtr_issuer": issuer})
-    say(json.dumps({"keys": [jwk]}, indent=2))
-=======
     entry = KeyringEntry(read_signer(key, password_file).public_key, issuer=issuer, token_types=may_sign)
-    output.print(Keyring([entry]).to_jwks(), markup=False)
->>>>>>> main
+    say(Keyring([entry]).to_jwks())
 
 
 @keys_app.command("list")
-def keys_list(keyring: Annotated[list[Path], KEYRING]) -> None:
+def keys_list(keyring: Annotated[list[Path], KEYRING], as_json: Annotated[bool, JSON] = False) -> None:
     """List the keys of a keyring."""
     rows = [
         [entry.key.kid.hex(), entry.key.algorithm, entry.issuer or "-", ", ".join(sorted(entry.token_types))]
         for entry in read_keyring(keyring).entries
     ]
-    show(["kid", "algorithm", "issuer", "may sign"], rows)
-<<<<<<< HEAD
-=======
-
-
-def new_key(algorithm: str, password: bytes | None = None) -> tuple[bytes, LocalSigner]:
-    """Return a new private key in PEM, encrypted if there is a password, and its signer."""
-    from cryptography.hazmat.primitives import serialization as form
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-
-    ed = algorithm == Algorithm.ED25519.value
-    key = ed25519.Ed25519PrivateKey.generate() if ed else ec.generate_private_key(ec.SECP256R1())
-    sealing = form.NoEncryption() if password is None else form.BestAvailableEncryption(password)
-    pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, sealing)
-    return pem, LocalSigner(key)
->>>>>>> main
+    show(["kid", "algorithm", "issuer", "may sign"], rows, as_json=as_json)
