@@ -36,6 +36,7 @@ __all__ = [
     "prepare_revocations",
     "prepare_tokens",
     "process_route",
+    "unsigned_part",
     "verify_signatures",
     "verify_token",
     "verify_tokens",
@@ -360,5 +361,6 @@ def prepare_delegation(
 def prepare_revocations(
     revocations: Revocations, public_key: PublicKey, *, issuer: str, now: _Time
 ) -> PendingTokens: ...
+def unsigned_part(token: Buffer) -> bytes: ...
 def accepted_revocations(token: Buffer) -> Revocations: ...
 def cpu_features() -> dict[str, Any]: ...

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 
+from itron_core._rust import unsigned_part
 from itron_core.errors import InputError
 
 __all__ = ["EPOCHS", "content_of", "cti_of", "device_id"]
 
-SIGNATURE_BYTES = 64
 ERT_IDS = 2**48
 EPOCHS = 2**32
 ERT = re.compile(r"ert:(0|[1-9][0-9]{0,14})")
@@ -37,5 +37,5 @@ def cti_of(device: str, sequence: int) -> bytes:
 
 
 def content_of(token: bytes) -> bytes:
-    """Return the SHA-256 of a genuine token without its signature: the signature is its last 64 bytes."""
-    return hashlib.sha256(token[:-SIGNATURE_BYTES]).digest()
+    """Return the SHA-256 of a genuine token without the bytes of its signature; raises InputError for anything else."""
+    return hashlib.sha256(unsigned_part(token)).digest()

@@ -34,7 +34,7 @@ mod _rust {
     #[pymodule_export]
     use super::derive::{derive_key, derive_keys};
     #[pymodule_export]
-    use super::issuing::{PendingTokens, prepare_delegation, prepare_revocations, prepare_tokens};
+    use super::issuing::{PendingTokens, prepare_delegation, prepare_revocations, prepare_tokens, unsigned_part};
     #[pymodule_export]
     use super::keyring::{Keyring, KeyringEntry};
     #[pymodule_export]

@@ -59,7 +59,11 @@ impl PublicKey {
     #[pyo3(signature = (mapping))]
     fn from_jwk(mapping: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mapping = mapping.cast::<PyMapping>().map_err(|_| key_refused("JWK: got no mapping"))?;
-        let stranger = |got| key_refused(format!("JWK: got {got}, expected a key of Ed25519, P-256, ML-DSA-44 or ML-DSA-65 for signatures"));
+        let stranger = |got| {
+            key_refused(format!(
+                "JWK: got {got}, expected a key of Ed25519, P-256, ML-DSA-44 or ML-DSA-65 for signatures"
+            ))
+        };
         jwk::key(mapping)?.map_err(stranger)
     }
 
