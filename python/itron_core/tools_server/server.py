@@ -26,7 +26,7 @@ from itron_core.exchange.records import (
     record_row,
 )
 from itron_core.exchange.verification import check_before, judged, ring_at
-from itron_core.policy import permission_for
+from itron_core.policy import permission_for_scope
 from itron_core.stores.protocol import rows_of
 from itron_core.tools_server.ledger import Ledger, Use
 
@@ -572,8 +572,7 @@ def _check_outcome(outcome: OutcomeReport) -> None:
 
 
 def _wants_of(want: CommandRequest) -> Permission:
-    wanted = permission_for(Action(want.action))
-    return wanted | Permission.SIGNED_AUTHORIZATION if want.token_type == "authorization" else wanted
+    return permission_for_scope(want.token_type, 1 << want.action)
 
 
 def _request_entries(
