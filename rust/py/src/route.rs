@@ -222,7 +222,7 @@ pub fn process_route(
     let wanted = || input(format!("permissions: got {permissions}, wanted a bit set of Permission"));
     let permissions = crate::time::int(permissions).filter(|&bits| bits >= 0).ok_or_else(wanted)?;
     let columns = Columns::read(route, permissions)?;
-    let (keys, policy) = (&keyring.get().0, &policy.get().policy);
+    let (keys, policy) = (&keyring.get().keys, &policy.get().policy);
     let call = RouteCall {
         call: Call { revocations: snapshot.as_deref(), ..Call::new(TokenType::Authorization, now.seconds) },
         now: now.nanos,
