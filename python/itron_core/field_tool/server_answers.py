@@ -78,14 +78,21 @@ def check_sign_in(
     said = sign_in.answered_at
     if said and not EARLIEST <= said <= LATEST:
         _refuse(f"its time as {said}; expected seconds since 1970, from 2020 to 2100")
+    ended: Snapshot | None = None
     if said:
         # What is not to be believed at the server's own time is judged below: its clock is wrong, or its answer.
         with suppress(ExchangeError):
             found, in_force = _revocations(sign_in, state, keyring, delegations, said)
             if in_force:
                 return SignedIn(sign_in, found, min(said, seen) if found.token is None else said, in_force=True)
-    found, in_force = _revocations(sign_in, state, keyring, delegations, seen)
-    return SignedIn(sign_in, found, seen, in_force)
+            ended = found
+    try:
+        found, in_force = _revocations(sign_in, state, keyring, delegations, seen)
+    except ExchangeError:
+        if ended is None:
+            raise
+        found, in_force = ended, False  # genuine at the server's time, which this tool's clock has not reached
+    return SignedIn(sign_in, found, seen, in_force and ended is None)
 
 
 def _revocations(
