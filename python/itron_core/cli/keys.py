@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from itron_core._rust import Keyring, KeyringEntry
-from itron_core.cli.shared import KEYRING, group, output, read_keyring, read_signer, show, write_secret
+from itron_core.cli.inputs import read_keyring
+from itron_core.cli.key_files import new_key, read_signer, write_secret
+from itron_core.cli.options import JSON, KEYRING, group
+from itron_core.cli.output import say, show
 from itron_core.enums import TOKEN_TYPES
-from itron_core.signing import LocalSigner
 
 keys_app = group("Make, show and convert keys.")
 
@@ -31,7 +33,7 @@ def keys_generate(
     """Make a new private key (PEM, PKCS#8, not encrypted, readable by its owner alone)."""
     pem, signer = new_key(algorithm.value)
     write_secret(target, pem)
-    output.print(f"{algorithm.value} key {signer.public_key.kid.hex()} written to {target}", markup=False)
+    say(f"{algorithm.value} key {signer.public_key.kid.hex()} written to {target}")
 
 
 @keys_app.command("public")
@@ -46,26 +48,14 @@ def keys_public(
 ) -> None:
     """Print the public key as a JWK set, which `--keyring` reads."""
     entry = KeyringEntry(read_signer(key, password_file).public_key, issuer=issuer, token_types=may_sign)
-    output.print(Keyring([entry]).to_jwks(), markup=False)
+    say(Keyring([entry]).to_jwks())
 
 
 @keys_app.command("list")
-def keys_list(keyring: Annotated[list[Path], KEYRING]) -> None:
+def keys_list(keyring: Annotated[list[Path], KEYRING], as_json: Annotated[bool, JSON] = False) -> None:
     """List the keys of a keyring."""
     rows = [
         [entry.key.kid.hex(), entry.key.algorithm, entry.issuer or "-", ", ".join(sorted(entry.token_types))]
         for entry in read_keyring(keyring).entries
     ]
-    show(["kid", "algorithm", "issuer", "may sign"], rows)
-
-
-def new_key(algorithm: str, password: bytes | None = None) -> tuple[bytes, LocalSigner]:
-    """Return a new private key in PEM, encrypted if there is a password, and its signer."""
-    from cryptography.hazmat.primitives import serialization as form
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-
-    ed = algorithm == Algorithm.ED25519.value
-    key = ed25519.Ed25519PrivateKey.generate() if ed else ec.generate_private_key(ec.SECP256R1())
-    sealing = form.NoEncryption() if password is None else form.BestAvailableEncryption(password)
-    pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, sealing)
-    return pem, LocalSigner(key)
+    show(["kid", "algorithm", "issuer", "may sign"], rows, as_json=as_json)
