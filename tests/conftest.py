@@ -23,6 +23,16 @@ settings.load_profile("everywhere")
 NUMBERS = count()
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what starts a PostgreSQL server or an HSM by the fixtures it asks for, so that no test can forget it."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & {"postgres_server", "postgres_url"}:
+            item.add_marker(pytest.mark.postgres)
+        if "library" in fixtures:
+            item.add_marker(pytest.mark.hsm)
+
+
 @pytest.fixture(scope="session")
 def postgres_server():
     """Start a PostgreSQL server of its own, on a socket in a temporary folder; skip where its package is missing."""
@@ -88,7 +98,7 @@ def _wait_for_port(port, process):
     pytest.fail("pgbouncer does not listen")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def store_url(request, tmp_path):
     """Give the URL of an empty store, of each kind in turn."""
     return str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("postgres_url")
