@@ -14,6 +14,7 @@ mod issuing;
 mod jwk;
 mod keyring;
 mod machine;
+mod names;
 mod public_key;
 mod revocations;
 mod route;
@@ -39,6 +40,8 @@ mod _rust {
     use super::keyring::{Keyring, KeyringEntry};
     #[pymodule_export]
     use super::machine::cpu_features;
+    #[pymodule_export]
+    use super::names::near_name;
     #[pymodule_export]
     use super::public_key::PublicKey;
     #[pymodule_export]
