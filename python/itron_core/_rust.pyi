@@ -265,6 +265,8 @@ class Policy:
         cls,
         needs: Sequence[int],
         never_reasons: Sequence[int],
+        openers: Sequence[int],
+        counted: Sequence[int],
         actions: Sequence[tuple[int, int]],
         command_limit: int,
         authorization_limit: int,
