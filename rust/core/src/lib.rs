@@ -10,6 +10,7 @@ pub mod crypto;
 pub mod format;
 mod placement;
 mod process;
+pub mod reading;
 pub mod route;
 pub mod token;
 pub mod work;
