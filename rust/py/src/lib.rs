@@ -14,6 +14,7 @@ mod issuing;
 mod keyring;
 mod machine;
 mod public_key;
+mod readings;
 mod revocations;
 mod route;
 mod secrets;
@@ -40,6 +41,11 @@ mod _rust {
     use super::machine::cpu_features;
     #[pymodule_export]
     use super::public_key::PublicKey;
+    #[pymodule_export]
+    use super::readings::{
+        KeySource, ReadingColumns, ReadingDevices, ReadingKeys, ReadingNames, open_readings, protect_readings,
+        reading_names,
+    };
     #[pymodule_export]
     use super::revocations::Revocations;
     #[pymodule_export]

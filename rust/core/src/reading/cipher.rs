@@ -4,8 +4,8 @@
 
 use aes::cipher::{Array, BlockCipherEncrypt, BlockModeDecrypt, BlockSizeUser, KeyInit, KeyIvInit, StreamCipher};
 use aes::{Aes128Dec, Aes128Enc, Aes256Enc};
-use aes_gcm::aead::consts::{U8, U12, U13, U16};
 use aes_gcm::aead::AeadInOut;
+use aes_gcm::aead::consts::{U8, U12, U13, U16};
 use aes_gcm::{AesGcm, TagSize};
 use ccm::Ccm;
 use cmac::{Cmac, Mac};
@@ -100,8 +100,12 @@ where
 #[must_use]
 pub(super) fn gcm_seal(key: &[u8], nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> Option<[u8; 16]> {
     let tag = match key.len() {
-        16 => AesGcm::<Aes128Enc, U12>::new_from_slice(key).ok()?.encrypt_inout_detached(nonce.into(), aad, data.into()),
-        32 => AesGcm::<Aes256Enc, U12>::new_from_slice(key).ok()?.encrypt_inout_detached(nonce.into(), aad, data.into()),
+        16 => {
+            AesGcm::<Aes128Enc, U12>::new_from_slice(key).ok()?.encrypt_inout_detached(nonce.into(), aad, data.into())
+        }
+        32 => {
+            AesGcm::<Aes256Enc, U12>::new_from_slice(key).ok()?.encrypt_inout_detached(nonce.into(), aad, data.into())
+        }
         _ => return None,
     };
     tag.ok().map(Into::into)

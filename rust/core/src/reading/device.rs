@@ -67,9 +67,9 @@ pub fn parse_name(name: &[u8]) -> Option<(Profile, DeviceId)> {
 /// `MMM-IIIIIIII-VV-TT`.
 fn wmbus(name: &[u8]) -> Option<DeviceId> {
     let &[a, b, c, b'-', ref id @ .., b'-', v1, v2, b'-', t1, t2] = name else { return None };
-    let letters = [a, b, c].into_iter().try_fold(0, |maker, letter| {
-        (64..96).contains(&letter).then(|| maker << 5 | u16::from(letter - 64))
-    })?;
+    let letters = [a, b, c]
+        .into_iter()
+        .try_fold(0, |maker, letter| (64..96).contains(&letter).then(|| maker << 5 | u16::from(letter - 64)))?;
     let mut id: [u8; 4] = bytes_of(id)?;
     id.reverse();
     let [version, kind] = bytes_of(&[v1, v2, t1, t2])?;
@@ -87,7 +87,7 @@ fn bytes_of<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
 /// The id under which a device is looked up by name: bits that its name does not show are zero.
 #[must_use]
 #[inline]
-pub(super) fn as_named(profile: Profile, mut id: DeviceId) -> DeviceId {
+pub fn as_named(profile: Profile, mut id: DeviceId) -> DeviceId {
     if profile == Profile::Wmbus {
         id[1] &= !NOT_OF_LETTERS;
     }

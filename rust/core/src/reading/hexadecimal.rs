@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn each_other_byte_is_refused_and_leaves_nothing() {
         for byte in (0..=u8::MAX).filter(|byte| !byte.is_ascii_hexdigit() && !byte.is_ascii_whitespace()) {
-            for text in [[b'0', byte], [byte, b'0']] {
+            for text in [[b'1', byte], [byte, b'1']] {
                 let mut out = vec![7];
                 assert_eq!(append(&text, &mut out), None, "{byte}");
                 assert_eq!(out, [7]);

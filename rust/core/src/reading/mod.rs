@@ -354,12 +354,7 @@ fn copy(profile: Profile, telegram: &[u8], bytes: &mut Vec<u8>) -> Check<()> {
 
 /// Steps 5 to 10: the payload's place, and the bits of the check that passed.
 #[inline]
-fn open(
-    outcome: &Outcome,
-    call: &Call<'_>,
-    keys: &KeysOfRow<'_>,
-    telegram: &mut [u8],
-) -> Check<(Range<usize>, u16)> {
+fn open(outcome: &Outcome, call: &Call<'_>, keys: &KeysOfRow<'_>, telegram: &mut [u8]) -> Check<(Range<usize>, u16)> {
     let Some(key_length) = outcome.key_length() else {
         return match outcome {
             Outcome::Plain(data) if call.allow_plain && keys.key.is_none() => Ok((data.clone(), 0)),

@@ -36,13 +36,11 @@ pub(super) fn crc16(bytes: &[u8]) -> u16 {
     let remainder = eights.iter().fold(0_u16, |remainder, eight| {
         let [high, low] = remainder.to_be_bytes();
         let at = |place: usize, byte: u8| TABLES[7 - place][usize::from(byte)];
-        at(0, eight[0] ^ high)
-            ^ at(1, eight[1] ^ low)
-            ^ (2..8).fold(0, |sum, place| sum ^ at(place, eight[place]))
+        at(0, eight[0] ^ high) ^ at(1, eight[1] ^ low) ^ (2..8).fold(0, |sum, place| sum ^ at(place, eight[place]))
     });
-    !rest.iter().fold(remainder, |remainder, byte| {
-        remainder << 8 ^ TABLES[0][usize::from((remainder >> 8) as u8 ^ byte)]
-    })
+    !rest
+        .iter()
+        .fold(remainder, |remainder, byte| remainder << 8 ^ TABLES[0][usize::from((remainder >> 8) as u8 ^ byte)])
 }
 
 #[cfg(test)]
