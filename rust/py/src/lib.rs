@@ -47,7 +47,7 @@ mod _rust {
         reading_names,
     };
     #[pymodule_export]
-    use super::revocations::Revocations;
+    use super::revocations::{Revocations, accepted_revocations};
     #[pymodule_export]
     use super::route::{Policy, PolicyTable, RouteColumns, process_route};
     #[pymodule_export]
