@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from itron_core import _rust
-from itron_core._rust import KeySource, ReadingKeys
+from itron_core._rust import KeySource, ReadingColumns, ReadingKeys
+from itron_core._rust import open_readings as _open_readings
+from itron_core._rust import protect_readings as _protect_readings
 from itron_core.enums import Protection, ReadingCode
 from itron_core.errors import InputError
 from itron_core.streams import in_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from itron_core._rust import Column
 
 __all__ = [
     "KeySource",
@@ -77,7 +80,7 @@ def open_readings(
     counters as `last_counters` returns it. `minimum_assurance` is in bits, by default 16 for "wmbus" and 64 otherwise.
     A call that cannot be made raises `InputError`.
     """
-    columns = _rust.open_readings(
+    columns = _open_readings(
         telegrams,
         keys,
         profile=profile,
@@ -139,18 +142,18 @@ def protect_readings(
     counters: object,
     check_values: object = None,
     algorithm: str = "A128GCM",
-) -> _rust.Column:
+) -> Column:
     """Make one reading of profile "cose" per payload: a binary column, same rows.
 
     `keys` is `DerivedKeys`, or a binary column beside `check_values` of 4 bytes. `devices` are names ("ert:...",
     "eui64:...") or 8 bytes; `counters` are 0 to 2^32 - 1, each once per device and key, else `InputError` is raised.
     """
-    return _rust.protect_readings(
+    return _protect_readings(
         payloads, keys, devices=devices, counters=counters, check_values=check_values, algorithm=algorithm
     )
 
 
-class ReadingResults(_rust.ReadingColumns):
+class ReadingResults(ReadingColumns):
     """The opened readings, row for row; exports Arrow, any number of times.
 
     Columns: code int16 (`ReadingCode`), assurance int16 (bits of the check that passed), protection int16
@@ -160,7 +163,7 @@ class ReadingResults(_rust.ReadingColumns):
 
     __slots__ = ()
 
-    def __new__(cls, columns: _rust.ReadingColumns) -> Self:
+    def __new__(cls, columns: ReadingColumns) -> Self:
         """Take the columns that `open_readings` of the extension returned."""
         return super().__new__(cls, columns)
 
@@ -210,7 +213,7 @@ def last_counters(results: ReadingResults) -> dict[str, int]:
     return _results_given(results)._last_counters()  # noqa: SLF001  # the extension's half of this class
 
 
-def rising_counters(results: ReadingResults) -> _rust.Column:
+def rising_counters(results: ReadingResults) -> Column:
     """Return a bool column: whether each opened row's counter is above all earlier ones of its device in this call.
 
     Null where the row was refused or has no counter.

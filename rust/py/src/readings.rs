@@ -165,7 +165,7 @@ fn table(devices: &BinaryColumn, rows: &RowKeys) -> PyResult<keys::KeyTable> {
         let (profile, id) = named.ok_or_else(|| no_device("devices", device, row))?;
         if !table.add(profile, id, rows.keys(row)) {
             let name = String::from_utf8_lossy(device.unwrap_or_default()).into_owned();
-            let name = if by_name { format!("{name:?}") } else { hex(&id) };
+            let name = if by_name { format!("{name:?}") } else { format!("{:016x}", u64::from_be_bytes(id)) };
             return Err(input(format!("devices: got {name} a second time in row {row}, expected each device once")));
         }
     }
@@ -184,10 +184,6 @@ fn named(device: &[u8], by_name: bool) -> Option<(Option<Profile>, DeviceId)> {
 fn no_device(argument: &str, given: Option<&[u8]>, row: usize) -> PyErr {
     let got = given.map_or("null".to_owned(), |given| format!("{:?}", String::from_utf8_lossy(given)));
     input(format!("{argument}: got {got} in row {row}, expected a device (ert:, eui64:, wmbus:, dlms:) or 8 bytes"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One master key, from which the keys of the devices met are derived inside the call.
@@ -644,9 +640,12 @@ impl ReadingColumns {
     }
 }
 
+/// Numbers and their names.
+type Names = Vec<(i16, &'static str)>;
+
 /// The numbers and names of the codes and protections, which a test compares with Python's.
 #[pyfunction]
-pub fn reading_names() -> (Vec<(i16, &'static str)>, Vec<(i16, &'static str)>) {
+pub fn reading_names() -> (Names, Names) {
     let codes = ReadingCode::ALL.iter().map(|&(code, name)| (code as i16, name)).collect();
     (codes, Protection::ALL.iter().map(|&(protection, name)| (protection as i16, name)).collect())
 }

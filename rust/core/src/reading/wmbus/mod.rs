@@ -21,6 +21,7 @@ use crc::crc16;
 pub(super) use frame::strip;
 use std::ops::Range;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
 
 /// Bits of the checks that are no MAC.
 const CHECK_BITS: u16 = 16;
@@ -76,52 +77,47 @@ impl Sealed {
                 Ok(encrypted.start..*end)
             }
             Self::Mode7 { counter, id, afl, transport, encrypted, end } => {
-                let [encryption, authentication] = &mut kdf(key, counter, id);
+                let [encryption, authentication] = &mut kdf(key, *counter, *id);
                 let covered = afl.covered(frame).chain([&frame[*transport..*end]]);
                 let mac = cmac(authentication, covered);
                 let genuine = mac[..afl.mac.len()].ct_eq(&frame[afl.mac.clone()]);
                 if genuine.into() {
                     cbc_decrypt(encryption, &[0; BLOCK], &mut frame[encrypted.clone()]);
                 }
-                wipe(encryption);
-                wipe(authentication);
+                encryption.zeroize();
+                authentication.zeroize();
                 if genuine.into() { Ok(encrypted.start..*end) } else { Err(ReadingCode::TagInvalid) }
             }
             Self::Mode10 { counter, address, header, encrypted } => {
-                let [encryption, unused] = &mut kdf(key, counter, &address_id(address));
+                let [encryption, unused] = &mut kdf(key, *counter, address_id(*address));
                 let mut nonce = [0; 13];
                 nonce[..8].copy_from_slice(address);
                 nonce[9..].copy_from_slice(counter);
                 nonce[9..].reverse();
                 let (data, rest) = frame[encrypted.start..].split_at_mut(encrypted.len());
                 let tag = rest.first_chunk::<CCM_TAG>().ok_or(ReadingCode::TelegramMalformed)?;
-                let genuine = ccm_open(encryption, &nonce, header, data, tag);
-                wipe(encryption);
-                wipe(unused);
+                let genuine = ccm_open(encryption, &nonce, header, data, *tag);
+                encryption.zeroize();
+                unused.zeroize();
                 if genuine { Ok(encrypted.clone()) } else { Err(ReadingCode::TagInvalid) }
             }
         }
     }
 }
 
-fn wipe(key: &mut Block) {
-    use zeroize::Zeroize;
-    key.zeroize();
-}
-
 /// KDF-A (OMS annex N; CEN/TR 17167, F.3): the keys for encryption and for the MAC, in the meter's direction.
-fn kdf(key: &Block, counter: &[u8; 4], id: &[u8; 4]) -> [Block; 2] {
+fn kdf(key: &Block, counter: [u8; 4], id: [u8; 4]) -> [Block; 2] {
     let message = |constant: u8| {
         let mut message = [0x07; BLOCK];
         message[0] = constant;
-        message[1..5].copy_from_slice(counter);
-        message[5..9].copy_from_slice(id);
+        message[1..5].copy_from_slice(&counter);
+        message[5..9].copy_from_slice(&id);
         message
     };
     cmac_of_two(key, &[message(0), message(1)])
 }
 
-fn address_id(address: &DeviceId) -> [u8; 4] {
+fn address_id(address: DeviceId) -> [u8; 4] {
     [address[2], address[3], address[4], address[5]]
 }
 
@@ -150,7 +146,7 @@ pub(super) fn read(frame: &[u8], facts: &mut Facts) -> Check<Outcome> {
                 0 => return Err(ReadingCode::FrameChecksum),
                 1 => {
                     facts.protection = Some(Protection::EllCtr);
-                    let counter_block = counter_block(&address, communication, &session);
+                    let counter_block = counter_block(address, communication, session);
                     return Ok(Outcome::Wmbus(Sealed::EllCtr { counter_block, encrypted }));
                 }
                 _ => return Err(facts.unsupported()),
@@ -169,10 +165,10 @@ pub(super) fn read(frame: &[u8], facts: &mut Facts) -> Check<Outcome> {
 }
 
 /// The first counter block of the extended link layer: M, A, CC without the bits that repeaters set, SN, FN, BC.
-fn counter_block(address: &DeviceId, communication: u8, session: &[u8; 4]) -> Block {
+fn counter_block(address: DeviceId, communication: u8, session: [u8; 4]) -> Block {
     let mut block = [0; BLOCK];
-    block[..8].copy_from_slice(address);
+    block[..8].copy_from_slice(&address);
     block[8] = communication & !0x12;
-    block[9..13].copy_from_slice(session);
+    block[9..13].copy_from_slice(&session);
     block
 }

@@ -55,7 +55,7 @@ pub(super) fn read(
             if kdf_of(extension) != KDF_A || !afl.is_cmac {
                 return Err(facts.unsupported());
             }
-            let id = address_id(&address);
+            let id = address_id(address);
             Ok(Outcome::Wmbus(Sealed::Mode7 { counter, id, afl, transport: start, encrypted, end }))
         }
         10 => {
