@@ -9,30 +9,10 @@ from typing import Annotated
 import typer
 
 from itron_core.cli import folders as homes
-from itron_core.cli.shared import (
-    ACTIONS,
-    BEARER,
-    BEFORE,
-    CA,
-    DEVICES,
-    HOME,
-    NOW,
-    ROOTS,
-    ROUTE,
-    SERVER,
-    TYPE,
-    Exit,
-    UsageError,
-    actions_of,
-    counted,
-    devices_of,
-    group,
-    member,
-    moment,
-    names_of,
-    output,
-    show,
-)
+from itron_core.cli.failures import Exit, UsageError
+from itron_core.cli.inputs import actions_of, devices_of, member, moment, past_moment
+from itron_core.cli.options import ACTIONS, BEARER, BEFORE, CA, DEVICES, HOME, NOW, ROOTS, ROUTE, SERVER, TYPE, group
+from itron_core.cli.output import counted, names_of, say, show
 from itron_core.device import Outcome
 from itron_core.enums import Action, Code, Decision
 from itron_core.explain import reason_name
@@ -48,7 +28,7 @@ def field_init(
 ) -> None:
     """Make a field tool."""
     homes.make_field_home(home, tool, keyring)
-    output.print(f"Field tool {tool} in {home}.", markup=False)
+    say(f"Field tool {tool} in {home}.")
 
 
 @field_app.command("request")
@@ -65,7 +45,7 @@ def field_request(
     new = homes.field_tool(home).request_commands(
         devices_of(devices, route), token_type=token_type, actions=actions_of(actions), now=moment(now)
     )
-    output.print(f"{counted(new, 'new wish', 'new wishes')}.", markup=False)
+    say(f"{counted(new, 'new wish', 'new wishes')}.")
 
 
 @field_app.command("sync")
@@ -96,7 +76,7 @@ def field_report(
     with homes.reached(server, bearer, ca) as tools:
         codes = homes.field_tool(home).report(tools, now=moment(now))
     conflicts = sum(code == Code.REPLAY_CONFLICT for code in codes.values())
-    output.print(f"{counted(len(codes), 'outcome')} reported, {conflicts:,} in conflict.", markup=False)
+    say(f"{counted(len(codes), 'outcome')} reported, {conflicts:,} in conflict.")
     if conflicts:
         raise typer.Exit(Exit.REFUSED)
 
@@ -130,8 +110,9 @@ def field_prune(
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Forget what ended, but for what is not reported or still counts as a use."""
-    count = homes.field_tool(home).prune(before=moment(before), now=moment(now))
-    output.print(f"{counted(count, 'piece')} of material forgotten.", markup=False)
+    at = moment(now)
+    count = homes.field_tool(home).prune(before=past_moment(before, at), now=at)
+    say(f"{counted(count, 'piece')} of material forgotten.")
 
 
 @field_app.command("preflight")
@@ -144,7 +125,7 @@ def field_preflight(
     rows = [_planned(text) for text in plan]
     results = homes.field_tool(home).preflight(rows, now=moment(now))
     for place, (device, action) in enumerate(rows):
-        output.print(f"{device} {action.name.lower()}: {results.explain(place)}", markup=False)
+        say(f"{device} {action.name.lower()}: {results.explain(place)}")
     if set(results["decision"].to_pylist()) - {Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN}:
         raise typer.Exit(Exit.REFUSED)
 
@@ -169,16 +150,16 @@ def field_work(
     )
     for sent, answer in zip(result.sent, result.answers, strict=False):
         said = json.dumps(answer.data, sort_keys=True)
-        output.print(f"{sent.name.lower()}: {answer.outcome.name.lower()} {said}", markup=False)
+        say(f"{sent.name.lower()}: {answer.outcome.name.lower()} {said}")
     if len(result.answers) < len(result.sent):
-        output.print(f"{result.sent[-1].name.lower()}: sent, and no answer came; it may be sent again")
+        say(f"{result.sent[-1].name.lower()}: sent, and no answer came; it may be sent again")
         raise typer.Exit(Exit.REFUSED)
     if (
         result.decision not in {Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN}
         or result.answers[-1].outcome is Outcome.REFUSED
     ):
-        output.print(f"{result.decision.name.lower()}: {reason_name(result.reason)}", markup=False)
-        output.print(result.explanation, markup=False)
+        say(f"{result.decision.name.lower()}: {reason_name(result.reason)}")
+        say(result.explanation)
         raise typer.Exit(Exit.REFUSED)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from itron_core.cli import files as _files
 from itron_core.cli import folders as homes
-from itron_core.cli.keys import jwk_of
-from itron_core.cli.shared import (
+from itron_core.cli.columns import DEVICE_COLUMNS
+from itron_core.cli.failures import Exit, UnreadableError, UsageError
+from itron_core.cli.files import read_rows
+from itron_core.cli.inputs import actions_of, bytes_of, devices_of, member, moment, permissions_of
+from itron_core.cli.options import (
     ACTIONS,
     BEARER,
     CA,
@@ -23,26 +24,14 @@ from itron_core.cli.shared import (
     ROUTE,
     SERVER,
     TYPE,
-    Exit,
     FileFormat,
-    UsageError,
-    actions_of,
-    counted,
-    devices_of,
     group,
-    member,
-    moment,
-    names_of,
-    output,
-    permissions_of,
-    read_batches,
-    show,
 )
+from itron_core.cli.output import counted, names_of, say, show
 from itron_core.enums import DeviceClass, Mode, SecurityLevel
 from itron_core.exchange.records import DeviceRecord
 
 manager_app = group("The security manager: people, devices, requests, issuing.")
-ISO_FLAGS = {"true": True, "false": False, "1": True, "0": False}
 
 
 @manager_app.command("init")
@@ -53,7 +42,7 @@ def manager_init(
 ) -> None:
     """Make a security manager: its keys (readable by their owner alone), its store, its log."""
     homes.make_manager_home(home, utility, moment(now))
-    output.print(f"A security manager in {home}; its public root key is in {home / 'root.jwks'}.", markup=False)
+    say(f"A security manager in {home}; its public root key is in {home / 'root.jwks'}.")
 
 
 @manager_app.command("role")
@@ -67,7 +56,7 @@ def manager_role(
     """Add or change a role."""
     granted = permissions_of(permissions)
     homes.manager(home).set_role(name, granted, officer=officer, now=moment(now))
-    output.print(f"Role {name}: {granted.name or int(granted)}{', officer' if officer else ''}.", markup=False)
+    say(f"Role {name}: {granted.name or int(granted)}{', officer' if officer else ''}.")
 
 
 @manager_app.command("user")
@@ -80,7 +69,7 @@ def manager_user(
 ) -> None:
     """Add or change a person."""
     homes.manager(home).set_user(name, role, unit, now=moment(now))
-    output.print(f"{name}: {role} in {unit}.", markup=False)
+    say(f"{name}: {role} in {unit}.")
 
 
 @manager_app.command("devices")
@@ -92,10 +81,10 @@ def manager_devices(
     input_format: Annotated[FileFormat | None, INPUT_FORMAT] = None,
 ) -> None:
     """Take devices from a file: device, unit, device_class, mode, security_level, level_verified, epoch."""
-    records = [_record(row) for batch in read_batches(source, input_format) for row in batch.to_pylist()]
+    records = [_record(row) for batch in read_rows(source, input_format, DEVICE_COLUMNS) for row in batch.to_pylist()]
     level = member(SecurityLevel, pending_level, "level")
     homes.manager(home).set_devices(records, pending_level=level, now=moment(now))
-    output.print(f"{counted(len(records), 'device')}.", markup=False)
+    say(f"{counted(len(records), 'device')}.")
 
 
 @manager_app.command("request")
@@ -123,9 +112,9 @@ def manager_request(
         key=key,
         now=moment(now),
     )
-    output.print(f"Request {asked.id}: {asked.state}, {counted(asked.rows, 'token')}.", markup=False)
+    say(f"Request {asked.id}: {asked.state}, {counted(asked.rows, 'token')}.")
     for device, reason in asked.refused:
-        output.print(f"  {device}: {reason}", markup=False)
+        say(f"  {device}: {reason}")
     if asked.refused:
         raise typer.Exit(Exit.REFUSED)
 
@@ -152,7 +141,7 @@ def manager_approve(
 ) -> None:
     """Be the second person of a request."""
     homes.manager(home).approve(request, officer, now=moment(now))
-    output.print(f"Request {request}: approved by {officer}.", markup=False)
+    say(f"Request {request}: approved by {officer}.")
 
 
 @manager_app.command("reject")
@@ -161,14 +150,14 @@ def manager_reject(
 ) -> None:
     """Turn down a request that waits, or withdraw one that is not issued yet."""
     homes.manager(home).reject(request, officer, now=moment(now))
-    output.print(f"Request {request}: rejected by {officer}.", markup=False)
+    say(f"Request {request}: rejected by {officer}.")
 
 
 @manager_app.command("issue")
 def manager_issue(home: Annotated[Path, HOME], now: Annotated[str | None, NOW] = None) -> None:
     """Issue everything that is approved."""
     report = homes.manager(home).issue(now=moment(now))
-    output.print(f"{counted(report.issued, 'token')} issued.", markup=False)
+    say(f"{counted(report.issued, 'token')} issued.")
 
 
 @manager_app.command("deliver")
@@ -185,7 +174,7 @@ def manager_deliver(
     with homes.reached(server, bearer, ca) as tools:
         taken = manager.deliver(tools, now=at)
         told = manager.collect(tools, now=at)
-    output.print(f"{counted(taken, 'token')} delivered, {counted(told, 'outcome')} collected.", markup=False)
+    say(f"{counted(taken, 'token')} delivered, {counted(told, 'outcome')} collected.")
 
 
 @manager_app.command("revoke")
@@ -205,13 +194,13 @@ def manager_revoke(
     at = moment(now)
     pairs = [one.partition(":")[::2] for one in token or []]
     homes.manager(home).revoke(
-        issuers=[_bytes_of(one) for one in key or []],
+        issuers=[bytes_of(one, "--key") for one in key or []],
         devices=dict.fromkeys(device or [], (0, at, 0)),
-        tokens=[(_bytes_of(kid), _bytes_of(cti)) for kid, cti in pairs],
+        tokens=[(bytes_of(kid, "--token"), bytes_of(cti, "--token")) for kid, cti in pairs],
         now=at,
     )
     what = [counted(len(key or []), "key"), counted(len(device or []), "device"), counted(len(pairs), "token")]
-    output.print(f"Revoked: {', '.join(what)}.", markup=False)
+    say(f"Revoked: {', '.join(what)}.")
 
 
 @manager_app.command("rotate")
@@ -222,24 +211,13 @@ def manager_rotate(
 ) -> None:
     """Issue with a new key from now on."""
     signer = homes.rotate_key(home, moment(now), overlap)
-    output.print(f"Issuing with key {signer.public_key.kid.hex()}.", markup=False)
+    say(f"Issuing with key {signer.public_key.kid.hex()}.")
 
 
 @manager_app.command("keyring")
 def manager_keyring(home: Annotated[Path, HOME], now: Annotated[str | None, NOW] = None) -> None:
     """Print the root key and the issuing keys in force as a JWK set: what a device trusts."""
-    keys = [
-        jwk_of(entry.key) | {"mtr_issuer": entry.issuer, "mtr_token_types": sorted(entry.token_types)}
-        for entry in homes.manager(home).keyring(now=moment(now)).entries
-    ]
-    output.print(json.dumps({"keys": keys}, indent=1), markup=False)
-
-
-def _bytes_of(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no id", "wanted hexadecimal digits") from None
+    say(homes.manager(home).keyring(now=moment(now)).to_jwks())
 
 
 def _record(row: dict[str, Any]) -> DeviceRecord:
@@ -250,12 +228,12 @@ def _record(row: dict[str, Any]) -> DeviceRecord:
             member(DeviceClass, str(row["device_class"]), "class"),
             member(Mode, str(row.get("mode") or "unknown"), "mode"),
             member(SecurityLevel, str(row.get("security_level") or "unknown"), "level"),
-            ISO_FLAGS[str(row.get("level_verified", "true")).lower()],
+            row.get("level_verified") is not False,
             int(row.get("epoch") or 0),
         )
     except KeyError as error:
-        raise _files.UnreadableError(
+        raise UnreadableError(
             f"a row of devices cannot be read: {error}; wanted device, unit, device_class, and level_verified true or false"
         ) from error
     except ValueError as error:
-        raise _files.UnreadableError(f"a row of devices cannot be read: {error}") from error
+        raise UnreadableError(f"a row of devices cannot be read: {error}") from error

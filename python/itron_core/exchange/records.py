@@ -65,7 +65,8 @@ class SignIn(NamedTuple):
     """What a field tool takes along from a sync: what its user may do, what is revoked, whose keys are delegated.
 
     `reported` and `wanted` are the highest numbers of outcomes and wishes that the server has of this tool: a tool that never
-    offered as many works with an old copy of its store. `answered_at` is the server's time, 0 where it has none.
+    offered as many works with an old copy of its store. `answered_at` is the server's time, 0 where it has none;
+    `incarnation` is the id of its store, which changes when it was restored from a backup.
     """
 
     user: str
@@ -78,6 +79,7 @@ class SignIn(NamedTuple):
     reported: int = 0
     wanted: int = 0
     answered_at: int = 0
+    incarnation: str = ""
 
 
 def record_row(record: DeviceRecord) -> tuple[str, str, int, int, int, int, int, int]:

@@ -8,6 +8,7 @@ pub mod code;
 pub mod columns;
 pub mod crypto;
 pub mod format;
+pub mod names;
 mod placement;
 mod process;
 pub mod reading;

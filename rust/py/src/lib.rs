@@ -11,6 +11,7 @@ mod enums;
 mod errors;
 mod given;
 mod issuing;
+mod jwk;
 mod keyring;
 mod machine;
 mod public_key;

@@ -61,7 +61,7 @@ pub fn verify_tokens(
     if let Asked::Each(epoch) = &epoch {
         same_length(&[("tokens", rows), ("epoch", epoch.len())])?;
     }
-    let keys = &keyring.get().0;
+    let keys = &keyring.get().keys;
     let columns = py.detach(|| {
         let columns = verify_many(keys, &options.call(), rows, threads, |row| Question {
             token: tokens.get(row),
