@@ -16,6 +16,7 @@ mod keyring;
 mod machine;
 mod names;
 mod public_key;
+mod readings;
 mod revocations;
 mod route;
 mod secrets;
@@ -44,6 +45,11 @@ mod _rust {
     use super::names::near_name;
     #[pymodule_export]
     use super::public_key::PublicKey;
+    #[pymodule_export]
+    use super::readings::{
+        KeySource, ReadingColumns, ReadingDevices, ReadingKeys, ReadingNames, open_readings, protect_readings,
+        reading_names,
+    };
     #[pymodule_export]
     use super::revocations::{Revocations, accepted_revocations};
     #[pymodule_export]
