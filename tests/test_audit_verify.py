@@ -101,7 +101,9 @@ def test_every_change_of_the_entries_names_the_first_that_is_wrong(small):
 
 
 def test_every_file_of_a_larger_log_matters(large, copy):
-    names = sorted(path.relative_to(large) for path in large.rglob("*") if path.is_file() and path.name not in {"lock", "verifier"})
+    names = sorted(
+        path.relative_to(large) for path in large.rglob("*") if path.is_file() and path.name not in {"lock", "verifier"}
+    )
     assert len(names) == 8
     rng = random.Random(1)
     for name in names:
