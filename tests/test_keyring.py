@@ -55,6 +55,8 @@ from reference.signatures import (
     thumbprint,
 )
 
+pytestmark = pytest.mark.kernels
+
 EVERY_ACTION = sum(1 << action for action in Action)
 BASE = ed25519_point(bytes.fromhex("58" + "66" * 31))
 ORDER_8 = ed25519_point(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from itron_core.enums import Action, Code, Permission
+from itron_core.enums import Action, Code, Need, Permission
 from itron_core.exchange.material import SPENT, MaterialState
-from itron_core.field_tool.outcomes import COUNTED
 from itron_core.field_tool.planning import UNUSED, Held, codes_of, held_by_user, later_time, limits_of, uses_of
 from itron_core.field_tool.state import moment_of, state_of, trust_at
-from itron_core.policy import permission_for_scope
+from itron_core.policy import counted_material, permission_for_scope
 from itron_core.stores.protocol import rows_of
 
 if TYPE_CHECKING:
@@ -218,7 +217,9 @@ def _line(piece: Held, code: int, limits: PolicyOptions, uses: dict[tuple[str, s
 def _uses_left(piece: Held, limits: PolicyOptions, uses: dict[tuple[str, str], int]) -> int | None:
     if piece.token_type == "authorization":
         limit = limits.authorization_limit
-    elif piece.token_type == "secure_command" and any(piece.actions == 1 << action for action in COUNTED):
+    elif piece.token_type == "secure_command" and any(
+        piece.covers(action) and Need.SECURE_COMMAND in counted_material(action) for action in Action
+    ):
         limit = limits.command_limit
     else:
         return None
