@@ -656,7 +656,7 @@ def comparable(world, tool):
     found = contents(tool)
     found["material"] = [(row[2:5], row[5], row[13:]) for row in found["material"]]
     found["outcome"] = [(row[0:4], row[7:]) for row in found["outcome"]]
-    found["state"] = [row[:8] + row[9:] for row in found["state"]]
+    found["state"] = [row[:2] + row[3:8] + row[9:] for row in found["state"]]
     outcomes = [(serial, who, one[:3], one[6:], code) for serial, who, one, code in world.server.outcomes(0, 100).rows]
     return {name: sorted(map(repr, rows)) for name, rows in found.items()} | {"server": repr(outcomes)}
 

@@ -16,6 +16,7 @@ from itron_core.field_tool.planning import decided, known_of, limits_of, missing
 from itron_core.field_tool.schema import STEPS
 from itron_core.field_tool.state import advance, bind, moment_of, state_of, trust_at
 from itron_core.field_tool.sync import Sync
+from itron_core.field_tool.trust import bring_trust
 from itron_core.field_tool.work import Work
 from itron_core.policy import PolicyOptions
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from itron_core._rust import Keyring
     from itron_core.audit import AuditLog
+    from itron_core.exchange.messages import Answer
     from itron_core.exchange.protocols import Exchange
     from itron_core.field_tool.commands import Command, Status
     from itron_core.field_tool.sync import SyncReport
@@ -215,6 +217,15 @@ class FieldTool:
             settings=settings,
         )
         return work.run(_action(action))
+
+    def update_trust(self, device: str, link: Link, *, now: int) -> Answer | None:
+        """Bring a device the delegations and the revocation snapshot of the last sync; returns its answer.
+
+        `work` does so by itself before the first message, if the device is not known to have them. None if nothing is
+        there to bring, or no answer came. A device that has newer ones answers SEQUENCE_OLD (802).
+        """
+        device_id(device)
+        return bring_trust(self._store, self._journal, link, device, now=moment("now", now), always=True)
 
     # --- Inside ---
 
