@@ -11,5 +11,6 @@ pub mod format;
 mod placement;
 mod process;
 pub mod route;
+pub mod scratch;
 pub mod token;
 pub mod work;

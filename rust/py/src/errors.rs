@@ -34,6 +34,16 @@ pub fn token_refused(code: Code) -> PyErr {
     python::TokenRefused::new_err(code as i16)
 }
 
+/// Memory that cannot be had.
+pub fn out_of_memory() -> PyErr {
+    pyo3::exceptions::PyMemoryError::new_err("not enough memory for the call")
+}
+
+/// Whether an exception says that memory cannot be had.
+pub fn is_out_of_memory(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py)
+}
+
 /// Pickling or copying what holds a secret.
 pub fn secret_stays(what: &str) -> PyErr {
     pyo3::exceptions::PyTypeError::new_err(format!("a {what} holds secrets: it is neither pickled nor copied"))
