@@ -7,6 +7,7 @@ import datetime as dt
 
 import itron_core
 from itron_core import Keyring, KeyringEntry, PublicKey, TokenRefused, verify_token, verify_tokens
+from itron_core.enums import TOKEN_TYPES
 from reference.build import Signer, cose_key, sign, token_id
 from reference.cbor import write
 from reference.claims import TYPS, device_id
@@ -38,7 +39,8 @@ def public(signer: Signer) -> PublicKey:
 
 
 def entry(signer: Signer, **ceilings) -> KeyringEntry:
-    return KeyringEntry(public(signer), **ceilings)
+    """Return an entry of a key that may sign every type of token, as a root's may."""
+    return KeyringEntry(public(signer), **{"token_types": TOKEN_TYPES} | ceilings)
 
 
 def ring(*signers: Signer, **ceilings) -> Keyring:

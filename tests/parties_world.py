@@ -29,6 +29,7 @@ from itron_core import (
 )
 from itron_core.audit import AuditLog, verify
 from itron_core.device import Device, Message, Outcome
+from itron_core.enums import TOKEN_TYPES
 from itron_core.exchange.material import MaterialState
 from itron_core.exchange.protocols import Exchange
 from itron_core.exchange.records import DeviceRecord
@@ -370,7 +371,7 @@ class World:
             self.parts[party][1].close()
         store = open_store(self.folder / f"{party}.db")
         log = AuditLog(self.folder / f"{party}.log", AUDITOR, origin=f"utility.example/{party}")
-        ring = Keyring([KeyringEntry(ROOT.public_key, issuer="ism")])
+        ring = Keyring([KeyringEntry(ROOT.public_key, issuer="ism", token_types=TOKEN_TYPES)])
         if party == "manager":
             part = SecurityManager(
                 *(store, self.signer),

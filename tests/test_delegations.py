@@ -32,6 +32,7 @@ from itron_core import (
     verify_token,
     verify_tokens,
 )
+from itron_core.enums import TOKEN_TYPES
 from reference.build import Signer, cose_key, sign
 from reference.cbor import write
 from reference.claims import TYPS
@@ -39,6 +40,10 @@ from reference.signatures import ED25519, ESP256
 
 CHILD = Signer(ED25519, "child")
 SECOND_CHILD = Signer(ESP256, "second child")
+
+
+def root_of(signer):
+    return KeyringEntry(signer.public_key, token_types=TOKEN_TYPES)
 
 
 def refusal(keyring, *tokens, now=NOW):
@@ -294,7 +299,7 @@ def test_an_issued_delegation_becomes_the_entry_it_was_made_of():
         valid_from=NOW - 60,
     )
     one = issue_delegation(wanted, signer, now=NOW, expires_at=NOW + DAY)
-    keyring = Keyring([signer.public_key]).with_delegations([one], now=NOW)
+    keyring = Keyring([root_of(signer)]).with_delegations([one], now=NOW)
     added = keyring.entries[1]
     assert added.delegated_by == signer.public_key.kid
     assert (added.key, added.issuer, added.token_types) == (wanted.key, "district 7", wanted.token_types)
@@ -304,8 +309,9 @@ def test_an_issued_delegation_becomes_the_entry_it_was_made_of():
 
 def test_delegation_is_left_out_of_the_types_issued():
     signer, child = LocalSigner.generate(), LocalSigner.generate()
-    one = issue_delegation(entry_of(child), signer, now=NOW, expires_at=NOW + DAY)
-    added = Keyring([signer.public_key]).with_delegations([one], now=NOW).entries[1]
+    wanted = entry_of(child, token_types=TOKEN_TYPES)
+    one = issue_delegation(wanted, signer, now=NOW, expires_at=NOW + DAY)
+    added = Keyring([root_of(signer)]).with_delegations([one], now=NOW).entries[1]
     assert added.token_types == {"authorization", "secure_command", "reading_key", "revocation"}
 
 
@@ -338,7 +344,7 @@ def test_a_delegation_that_the_reader_would_refuse_is_not_issued(ceilings, expir
 
 def test_two_delegations_of_one_key_have_different_ids():
     signer, child = LocalSigner.generate(), LocalSigner.generate()
-    keyring = Keyring([signer.public_key])
+    keyring = Keyring([root_of(signer)])
     ones = [issue_delegation(entry_of(child), signer, now=NOW, expires_at=NOW + DAY) for _ in range(2)]
     ids = {verify_token(one, keyring, now=NOW, token_type="delegation").cti for one in ones}
     assert len(ids) == 2

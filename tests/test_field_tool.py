@@ -31,6 +31,7 @@ from itron_core import (
     issue_tokens,
 )
 from itron_core.device import Answer, Device, Outcome
+from itron_core.enums import TOKEN_TYPES
 from itron_core.exchange.material import Material, MaterialState, Page
 from itron_core.exchange.records import DeviceRecord
 from itron_core.field_tool import FieldTool
@@ -50,7 +51,12 @@ PROGRAM, READ = Action.PROGRAM_ENDPOINT, Action.READ_ENDPOINT
 
 
 def keyring():
-    return Keyring([KeyringEntry(ROOT.public_key, issuer="root"), KeyringEntry(ISSUER.public_key, issuer="ism")])
+    return Keyring(
+        [
+            KeyringEntry(ROOT.public_key, issuer="root", token_types=TOKEN_TYPES),
+            KeyringEntry(ISSUER.public_key, issuer="ism"),
+        ]
+    )
 
 
 def issued(
@@ -804,6 +810,18 @@ def test_no_lie_about_a_report_is_kept(make_world, codes):
         tool.sync(Liar(world.server, "report", lambda _: codes), "ann", now=NOW)
     assert tool.current_commands(now=NOW, devices=[D])[0].uses_left == 1
     assert tool.sync(world.server, "ann", now=NOW).outcomes == 1
+
+
+def test_a_key_that_the_snapshot_in_force_revokes_signs_no_later_one(make_world):
+    """A server that was put back to a backup believes the key still; the tool does not, and keeps what it has."""
+    world = make_world()
+    world.server.set_revocations(revocations(1, issuers=[ROOT.public_key.kid]), now=NOW)
+    tool = ready(world, DISCONNECT)
+    for token in (revocations(2), revocations(1)):
+        cleared = Liar(world.server, "snapshot", lambda one, token=token: one._replace(revocations=token))
+        with pytest.raises(ExchangeError, match="not to be believed"):
+            tool.sync(cleared, "ann", now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
 
 
 def test_revocations_never_go_back(make_world):

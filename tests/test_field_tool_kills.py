@@ -16,79 +16,6 @@ KILLS_A_WORLD = 20
 # Up to this sequence number, material ends before the second half of a world's kills, and is pruned.
 SHORT, LATER = 9, NOW + 3 * HOUR
 
-CHILD = """
-import os, pickle, random, signal
-from contextlib import contextmanager
-from pathlib import Path
-from itron_core import Action
-from itron_core.device import Device
-from itron_core.field_tool import FieldTool
-from itron_core.store import open_store
-from itron_core.tools_server import ToolsServer
-import pyarrow
-
-
-class Points:
-    "Where a child may kill itself: just before and after each commit, or in the way to a device."
-    def __init__(self, rng, place):
-        self.place, self.left = place, rng.randrange(1, 50 if place == "store" else 10)
-
-    def pass_by(self, here):
-        self.left -= here == self.place
-        if here == self.place and self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-class PointedStore:
-    def __init__(self, store, points):
-        self.store, self.points = store, points
-
-    def __getattr__(self, name):
-        return getattr(self.store, name)
-
-    @contextmanager
-    def write(self):
-        with self.store.write() as t:
-            yield t
-            self.points.pass_by("store")
-        self.points.pass_by("store")
-
-
-def linked(path, ring, points):
-    def answer(message):
-        device = Device.from_bytes(path.read_bytes(), keyring=ring)
-        said = device.answer(message, uptime=device.state.uptime + 1)
-        part = path.with_suffix(".part")
-        part.write_bytes(device.to_bytes())
-        points.pass_by("link")
-        os.replace(part, path)
-        points.pass_by("link")
-        return said
-    return answer
-
-
-def work(folder, url, now, seed, place):
-    folder, rng = Path(folder), random.Random(seed)
-    points = Points(rng, place)
-    ring = pickle.loads((folder / "keyring").read_bytes())
-    server = ToolsServer(open_store(folder / "server.db"), ring)
-    tool = FieldTool(open_store(url), ring, "t1")
-    tool._store = PointedStore(tool._store, points)
-    print("ready", flush=True)
-    while True:
-        tool.sync(server, "ann", now=now, page=3)
-        for path in rng.sample(sorted(folder.glob("*.device")), 3):
-            action = rng.choice([Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE, Action.PROGRAM_ENDPOINT])
-            result = tool.work(path.stem.replace("-", ":"), action, linked(path, ring, points), now=now)
-            print(len(result.answers), flush=True)
-        if rng.random() < 0.5:
-            tool.prune(before=now, now=now)
-            server.prune(before=now, now=now)
-        rest = tool.current_commands(now=now)
-        if not any(line.state in {1, 2} for line in rest if line.sequence):
-            break
-"""
-
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def new_url(request):
@@ -164,7 +91,7 @@ def check_reported(world, spent, gone, answered):
 
 def test_killed_anywhere_nothing_is_used_twice_and_nothing_acknowledged_is_lost(tmp_path, new_url):
     rng, killed = random.Random(5), 0
-    with Warm(CHILD) as warm:
+    with Warm("field_tool_working") as warm:
         for start in range(0, KILLS, KILLS_A_WORLD):
             folder = tmp_path / str(start)
             url, answered = new_url(folder), 0

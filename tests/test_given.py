@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import itron_core as ic
 from helpers import DAY, DEVICE, ISSUER, KEYRING, NOW, SECOND_ISSUER, codes_of, public, token
 from itron_core import InputError, ItronCoreError
+from itron_core.enums import TOKEN_TYPES
 
 SIGNER = ic.LocalSigner(ISSUER.private)
 KEY = public(ISSUER)
@@ -103,7 +104,7 @@ CALLS = {
     "Revocations.from_token": (
         ic.Revocations.from_token,
         (ic.issue_revocations(SNAPSHOT, SIGNER, issuer="i", now=NOW), KEYRING),
-        {"now": NOW, "newer_than": 1, "max_lifetime": 86_400},
+        {"now": NOW, "newer_than": 1, "revocations": None, "max_lifetime": 86_400},
     ),
     "PolicyOptions": (
         ic.PolicyOptions,
@@ -326,7 +327,7 @@ def test_numbers_that_are_to_be_used_still_raise_beyond_63_bits():
 
 def test_delegations_may_be_an_arrow_column():
     entry = ic.KeyringEntry(public(SECOND_ISSUER), issuer="child", token_types=["authorization"])
-    root = ic.Keyring([ic.KeyringEntry(KEY, issuer="root")])
+    root = ic.Keyring([ic.KeyringEntry(KEY, issuer="root", token_types=TOKEN_TYPES)])
     signed = ic.issue_delegation(entry, SIGNER, now=NOW, expires_at=NOW + DAY)
     wanted = root.with_delegations([signed], now=NOW)
     assert len(wanted) == 2

@@ -32,7 +32,6 @@ from helpers import (
     token,
 )
 from itron_core import (
-    Keyring,
     KeyringEntry,
     LocalSigner,
     Revocations,
@@ -220,7 +219,7 @@ def test_on_damaged_tokens_whatever_is_genuine_here_is_genuine_there():
 def test_on_random_good_tokens_of_every_signer_both_agree():
     world = World(21)
     keys = keys_of(world)
-    keyring = Keyring([KeyringEntry(public(signer)) for signer in world.signers])
+    keyring = ring(*world.signers)
     compared = 0
     for case in each_pair_of_options(world, 2):
         if case.token_type == "revocation":

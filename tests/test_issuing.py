@@ -23,6 +23,7 @@ from itron_core import (
     verify_token,
     verify_tokens,
 )
+from itron_core.enums import TOKEN_TYPES
 from itron_core.testing import make_signer
 
 NOW = 1_795_000_000
@@ -38,7 +39,12 @@ def signer(request):
 
 
 def ring(*signers: LocalSigner) -> Keyring:
-    return Keyring([KeyringEntry(signer.public_key, issuer=f"issuer {i}") for i, signer in enumerate(signers)])
+    return Keyring(
+        [
+            KeyringEntry(signer.public_key, issuer=f"issuer {i}", token_types=TOKEN_TYPES)
+            for i, signer in enumerate(signers)
+        ]
+    )
 
 
 def test_issued_tokens_verify_and_say_what_was_asked(signer):

@@ -55,7 +55,6 @@ from reference.signatures import (
     thumbprint,
 )
 
-ALL_TYPES = {"authorization", "secure_command", "reading_key", "delegation", "revocation"}
 EVERY_ACTION = sum(1 << action for action in Action)
 BASE = ed25519_point(bytes.fromhex("58" + "66" * 31))
 ORDER_8 = ed25519_point(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"))
@@ -290,8 +289,8 @@ def test_a_keyring_has_its_entries_in_their_order():
 
 def test_a_key_alone_is_an_entry_without_ceilings():
     (plain,) = Keyring([public(ISSUER)]).entries
-    assert plain == entry(ISSUER)
-    assert plain.token_types == ALL_TYPES
+    assert plain == KeyringEntry(public(ISSUER))
+    assert plain.token_types == {"authorization", "secure_command", "reading_key"}
     assert plain.actions == EVERY_ACTION
     assert (plain.issuer, plain.audience_prefix, plain.valid_from, plain.valid_until) == (None, "", None, None)
     assert plain.delegated_by is None
@@ -422,7 +421,7 @@ def test_a_jwk_set_is_a_keyring():
                 valid_from=NOW - DAY,
                 valid_until=NOW + DAY,
             ),
-            entry(SECOND_ISSUER),
+            KeyringEntry(public(SECOND_ISSUER)),
         ]
     )
     for given in (text, text.encode()):
@@ -510,9 +509,10 @@ def test_pem_files_are_a_keyring(tmp_path):
     paths = [tmp_path / "first.pem", tmp_path / "second.pem"]
     for path, signer in zip(paths, (ISSUER, SECOND_ISSUER), strict=True):
         path.write_text(pem(signer))
-    assert Keyring.from_pem_files(paths) == KEYRING
-    assert Keyring.from_pem_files(str(path) for path in paths) == KEYRING
-    assert Keyring.from_pem_files(map(os.fspath, paths)) == KEYRING
+    wanted = Keyring([public(ISSUER), public(SECOND_ISSUER)])
+    assert Keyring.from_pem_files(paths) == wanted
+    assert Keyring.from_pem_files(str(path) for path in paths) == wanted
+    assert Keyring.from_pem_files(map(os.fspath, paths)) == wanted
 
 
 def test_a_pem_file_that_cannot_be_used_is_named(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from itron_core import Code
 from itron_core.stores import open_store
 from itron_core.tools_server.ledger import Ledger, Use
-from kills import KILLS, Warm
+from kills import KILLS, PROGRAMS, Warm
 
 RACERS = 4
 RACED_IDS = int(os.environ.get("ITRON_CORE_RACED_IDS", "20000"))
@@ -77,32 +77,11 @@ def test_splits_give_the_verdicts_of_a_plain_dictionary(ledger, split):
     assert found == wanted
 
 
-RACER = """
-import random, sys, time
-from itron_core.ledger import Ledger, Use
-from itron_core.store import open_store
-url, seed, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-ledger = Ledger(open_store(url))
-ids = list(range(count))
-random.Random(seed).shuffle(ids)
-print("ready", flush=True)
-sys.stdin.readline()
-won = []
-for start in range(0, count, 100):
-    batch = ids[start:start + 100]
-    verdicts = ledger.decide([Use(b"k" * 8, n.to_bytes(16), b"c" * 32, b"", 1) for n in batch])
-    won += [n for n, verdict in zip(batch, verdicts) if verdict.code == 0]
-    # Who waits for SQLite's lock looks for it now and then only: without a pause the first may hold it to the end.
-    time.sleep(0.004 * random.random())
-print(*won)
-"""
-
-
 def test_processes_that_race_win_each_id_once(store_url):
     open_store(store_url).close()
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACER, store_url, str(seed), str(RACED_IDS)],
+            [sys.executable, str(PROGRAMS / "ledger_racer.py"), store_url, str(seed), str(RACED_IDS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -120,25 +99,12 @@ def test_processes_that_race_win_each_id_once(store_url):
     assert sum(map(bool, won)) > 1, "one process won all: nothing was raced"
 
 
-USER = """
-from itron_core.ledger import Ledger, Use
-from itron_core.store import open_store
-
-def work(url, start):
-    ledger = Ledger(open_store(url))
-    for number in range(start, start + 1_000_000):
-        batch = [Use(b"k" * 8, (number * 10 + i).to_bytes(16), b"c" * 32, b"%d" % number, 1) for i in range(10)]
-        codes = {int(v.code) for v in ledger.decide(batch)}
-        print(number, *codes, flush=True)
-"""
-
-
 def test_a_kill_loses_nothing_that_was_acknowledged_and_uses_nothing_twice(store_url):
     rng = random.Random(11)
     store = open_store(store_url)
     ledger = Ledger(store)
     start = 0
-    with Warm(USER) as warm:
+    with Warm("ledger_user") as warm:
         for _ in range(KILLS):
             death = warm.run(store_url, start, delay=rng.random() * 0.02)
             assert death.was_killed

@@ -31,6 +31,7 @@ from itron_core import (
     verify_tokens,
 )
 from itron_core.device import Device, Message
+from itron_core.enums import TOKEN_TYPES
 from itron_core.exchange.material import LONGEST_LIFETIME, Material, MaterialState, Page
 from itron_core.exchange.protocols import OutcomePage
 from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport
@@ -643,7 +644,7 @@ def test_what_is_revoked_stays_so_in_rising_snapshots(manager):
 @pytest.fixture
 def server(tmp_path):
     store = open_store(tmp_path / "server.db")
-    yield ToolsServer(store, Keyring([KeyringEntry(ROOT.public_key, issuer="ism")]))
+    yield ToolsServer(store, Keyring([KeyringEntry(ROOT.public_key, issuer="ism", token_types=TOKEN_TYPES)]))
     store.close()
 
 
@@ -897,20 +898,6 @@ def test_what_the_server_will_not_take_is_told(store, server):
     assert kinds(manager).count("delivery_refused") == 1
 
 
-PROGRAM = """
-from test_manager import *
-
-def work(store_url, pem, rows_a_lot):
-    lots.ROWS_A_LOT = rows_a_lot
-    signer = LocalSigner.from_pem(open(pem).read())
-    manager = SecurityManager(open_store(store_url), signer, limits=UNLIMITED)
-    while True:
-        disconnect(manager, DEVICES)
-        print(manager.issue(now=NOW).issued, flush=True)
-"""
-ALONE = PROGRAM + "import sys; work(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
-
-
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory):
     from cryptography.hazmat.primitives import serialization as form
@@ -943,7 +930,7 @@ def test_a_kill_issues_nothing_twice_and_loses_nothing_that_was_acknowledged(sto
     store = open_store(store_url)
     manager = peopled(SecurityManager(store, signer, limits=UNLIMITED))
     rng, rows, cut = random.Random(3), [], 0
-    with Warm(PROGRAM) as warm:
+    with Warm("manager_issuing") as warm:
         for number in range(KILLS):
             death = warm.run(store_url, str(pem), LOTS[number % 2], delay=rng.random() * 0.02)
             assert death.was_killed
@@ -976,7 +963,7 @@ def test_two_processes_release_one_token_a_sequence_number(store_url, pem):
     signer = LocalSigner.from_pem(pem.read_bytes())
     store = open_store(store_url)
     manager = peopled(SecurityManager(store, signer, limits=UNLIMITED))
-    arguments = [sys.executable, "-c", ALONE, store_url, str(pem)]
+    arguments = [sys.executable, "-m", "programs.manager_issuing", store_url, str(pem)]
     children = [
         subprocess.Popen([*arguments, str(size)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
         for size in LOTS

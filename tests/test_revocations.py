@@ -16,6 +16,7 @@ from helpers import (
     code_of,
     delegation,
     entry,
+    public,
     ring,
     snapshot,
     token,
@@ -25,12 +26,15 @@ from itron_core import (
     InputError,
     ItronCoreError,
     Keyring,
+    KeyringEntry,
     LocalSigner,
     Revocations,
     TokenRefused,
     issue_revocations,
     process_route,
 )
+from itron_core._rust import accepted_revocations
+from itron_core.enums import TOKEN_TYPES
 from reference.build import sign, token_id
 
 FRESH = {"version": 1, "expires_at": NOW + 60}
@@ -280,7 +284,89 @@ def test_a_delegated_key_may_sign_snapshots_where_its_delegation_says_so():
     assert refusal(snapshot(), keyring, signer=STRANGER) == Code.CEILING_EXCEEDED
 
 
+# Under the snapshot in force.
+
+
+@pytest.mark.parametrize(
+    "revoked,code",
+    [
+        ({"issuers": [ISSUER.kid]}, 601),
+        ({"issuers": [SECOND_ISSUER.kid]}, 0),
+        ({"tokens": [(ISSUER.kid, CTI)]}, 0),
+        ({"devices": {DEVICE: (2**63, 2**63, 2**63)}}, 0),
+    ],
+    ids=str,
+)
+def test_a_revoked_key_signs_no_later_snapshot(revoked, code):
+    """However long ago the one in force expired: it refuses its signer still, and never its successor."""
+    for expires_at in (NOW + 60, NOW, NOW - DAY):
+        in_force = Revocations(version=1, expires_at=expires_at, **revoked)
+        assert refusal(snapshot(version=2), revocations=in_force) == code
+
+
+@pytest.mark.parametrize(
+    "revoked,code",
+    [
+        ({"issuers": [ISSUER.kid]}, 601),
+        ({"issuers": [STRANGER.kid]}, 601),
+        ({"tokens": [(ISSUER.kid, STRANGER.kid * 2)]}, 604),
+        ({"tokens": [(STRANGER.kid, STRANGER.kid * 2)]}, 0),
+    ],
+    ids=str,
+)
+def test_a_delegated_signer_goes_with_its_parent_and_its_delegation(revoked, code):
+    made = sign(ISSUER, "delegation", delegation(STRANGER, types=("revocation",)))
+    keyring = ring(ISSUER).with_delegations([made], now=NOW)
+    in_force = Revocations(version=1, expires_at=NOW + 60, **revoked)
+    assert refusal(snapshot(version=2), keyring, signer=STRANGER, revocations=in_force) == code
+
+
+@pytest.mark.parametrize(
+    "copied", [lambda one: one, lambda one: pickle.loads(pickle.dumps(one))], ids=["read", "pickled"]
+)
+def test_the_version_in_force_is_taken_again_only_as_the_same_bytes(copied):
+    one = sign(ISSUER, "revocation", snapshot(version=7, issuers=[STRANGER.kid]))
+    in_force = copied(Revocations.from_token(one, KEYRING, now=NOW))
+    assert Revocations.from_token(one, KEYRING, now=NOW, revocations=in_force) == in_force
+    others = [
+        sign(SECOND_ISSUER, "revocation", snapshot(version=7, issuers=[STRANGER.kid])),
+        sign(ISSUER, "revocation", snapshot(version=7)),
+        sign(ISSUER, "revocation", snapshot(version=6, issuers=[STRANGER.kid])),
+    ]
+    for other in others:
+        with pytest.raises(ItronCoreError, match=r"snapshot: got .*version") as raised:
+            Revocations.from_token(other, KEYRING, now=NOW, revocations=in_force)
+        assert not isinstance(raised.value, TokenRefused)
+    later = sign(ISSUER, "revocation", snapshot(version=8))
+    assert Revocations.from_token(later, KEYRING, now=NOW, newer_than=3, revocations=in_force).version == 8
+
+
+def test_a_plain_key_signs_neither_snapshots_nor_delegations():
+    plain, named = Keyring([public(ISSUER)]), Keyring([KeyringEntry(public(ISSUER), token_types=["revocation"])])
+    assert refusal(snapshot(), plain) == Code.KEY_NOT_FOR_TYPE
+    assert refusal(snapshot(), named) == 0
+    with pytest.raises(TokenRefused, match="key_not_for_type"):
+        plain.with_delegations([sign(ISSUER, "delegation", delegation(STRANGER))], now=NOW)
+
+
+def test_what_was_accepted_is_read_without_its_signer():
+    """As the snapshot in force it still refuses a signer after it expired, when no keyring would verify it."""
+    one = sign(ISSUER, "revocation", snapshot(version=7, issuers=[ISSUER.kid], lifetime=60))
+    in_force = accepted_revocations(one)
+    assert in_force == Revocations.from_token(one, KEYRING, now=NOW)
+    later = sign(ISSUER, "revocation", snapshot(version=8, issued_at=NOW + DAY))
+    with pytest.raises(TokenRefused, match="issuer_revoked"):
+        Revocations.from_token(later, KEYRING, now=NOW + DAY, revocations=in_force)
+    for wrong in (b"", one[:-70], token(), one + b"\0"):
+        with pytest.raises(TokenRefused):
+            accepted_revocations(wrong)
+
+
 # The object.
+
+
+def signs_snapshots(signer):
+    return KeyringEntry(signer.public_key, token_types=TOKEN_TYPES)
 
 
 def test_a_snapshot_issued_is_read_as_it_was():
@@ -293,10 +379,10 @@ def test_a_snapshot_issued_is_read_as_it_was():
         expires_at=NOW + DAY,
     )
     one = issue_revocations(wanted, signer, issuer="officer", now=NOW)
-    assert Revocations.from_token(one, Keyring([signer.public_key]), now=NOW) == wanted
+    assert Revocations.from_token(one, Keyring([signs_snapshots(signer)]), now=NOW) == wanted
     empty = Revocations(**FRESH)
     one = issue_revocations(empty, signer, issuer="officer", now=NOW)
-    assert Revocations.from_token(one, Keyring([signer.public_key]), now=NOW) == empty
+    assert Revocations.from_token(one, Keyring([signs_snapshots(signer)]), now=NOW) == empty
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from itron_core import (
     issue_revocations,
     issue_tokens,
 )
+from itron_core.enums import TOKEN_TYPES
 from itron_core.exchange.material import Material, MaterialState, Page
 from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport
 from itron_core.manager.security_manager import SecurityManager
@@ -102,7 +103,12 @@ def bearer(signer=PEOPLE, *, subject="ann", tool="t1", unit="gas", roles=("field
 
 
 def keyring():
-    return Keyring([KeyringEntry(ROOT.public_key, issuer="root"), KeyringEntry(ISSUING.public_key, issuer="ism")])
+    return Keyring(
+        [
+            KeyringEntry(ROOT.public_key, issuer="root", token_types=TOKEN_TYPES),
+            KeyringEntry(ISSUING.public_key, issuer="ism"),
+        ]
+    )
 
 
 @pytest.fixture
@@ -248,7 +254,7 @@ def test_the_security_manager_delivers_and_collects_over_http(form, tmp_path):
     manager.revoke(issuers=[b"12345678"], now=NOW)
     manager.request("olga", DEVICES, token_type="secure_command", actions=Action.EXCHANGE_KEYS, now=NOW)
     manager.issue(now=NOW)
-    roots = Keyring([KeyringEntry(ROOT.public_key, issuer="ism")])
+    roots = Keyring([KeyringEntry(ROOT.public_key, issuer="ism", token_types=TOKEN_TYPES)])
     app = create_app(ToolsServer(stores[1], roots), bearer_key=PEOPLE.public_key, clock=lambda: NOW)
     running = Running(app)
     server = connect(running.url, bearer(subject="ism", roles=["manager"], tool="", unit=""), format=form)

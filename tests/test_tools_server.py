@@ -18,6 +18,7 @@ from itron_core import (
     issue_revocations,
     issue_tokens,
 )
+from itron_core.enums import TOKEN_TYPES
 from itron_core.exchange.material import Material, MaterialState, Page
 from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport
 from itron_core.stores import open_store
@@ -32,7 +33,12 @@ ALL = sum(Permission)
 
 
 def keyring():
-    return Keyring([KeyringEntry(ROOT.public_key, issuer="root"), KeyringEntry(ISSUER.public_key, issuer="ism")])
+    return Keyring(
+        [
+            KeyringEntry(ROOT.public_key, issuer="root", token_types=TOKEN_TYPES),
+            KeyringEntry(ISSUER.public_key, issuer="ism"),
+        ]
+    )
 
 
 def material(
@@ -419,6 +425,26 @@ def test_revocations_rise_by_version(server):
     with pytest.raises(TokenRefused):
         server.set_revocations(second[:-1] + b"x", now=NOW)
     assert server.snapshot("t1", "ann", now=NOW).revocations == second
+
+
+def test_a_revoked_key_does_not_clear_itself_when_the_snapshot_in_force_has_expired(server):
+    """The key is still in the server's keyring, and no other snapshot has come meanwhile."""
+
+    def signed(signer, version, *revoked, at=NOW):
+        made = Revocations(version=version, expires_at=at + HOUR, issuers=revoked)
+        return issue_revocations(made, signer, issuer="root", now=at)
+
+    first = signed(ROOT, 1, ROOT.public_key.kid)
+    server.set_revocations(first, now=NOW)
+    later = NOW + 9 * HOUR
+    with pytest.raises(TokenRefused, match="issuer_revoked"):
+        server.set_revocations(signed(ROOT, 2, at=later), now=later)
+    assert server.snapshot("t1", "ann", now=later).revocations == first
+
+
+def test_the_server_takes_as_many_delegations_as_a_tool(server):
+    with pytest.raises(InputError, match="delegations: got 257, expected at most 256"):
+        server.set_delegations([b""] * 257, now=NOW)
 
 
 def stock(server):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, assert_type
 import pytest
 
 import itron_core as ic
+from itron_core.enums import TOKEN_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,7 +131,8 @@ def test_delegations_and_revocations_are_typed() -> None:
     entry = ic.KeyringEntry(child.public_key, issuer="child")
     one = ic.issue_delegation(entry, signer, now=NOW, expires_at=NOW + 60)
     assert_type(one, bytes)
-    keyring = ic.Keyring([signer.public_key]).with_delegations([one], now=NOW)
+    root = ic.KeyringEntry(signer.public_key, token_types=TOKEN_TYPES)
+    keyring = ic.Keyring([root]).with_delegations([one], now=NOW)
     assert_type(keyring.entries, list[ic.KeyringEntry])
     assert_type(keyring.entries[1].delegated_by, bytes | None)
     snapshot = ic.Revocations(devices={"ert:1": (1, 2, 3)}, version=1, expires_at=NOW + 60)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TypeVar
 
 from itron_core.errors import InputError
 
-__all__ = ["instance", "text", "whole"]
+__all__ = ["EARLIEST", "LATEST", "instance", "moment", "text", "whole"]
+
+# 2020-01-01 and 2100-01-01: where the times of the format begin and end (docs/format.md, section Limits).
+EARLIEST = 1_577_836_800
+LATEST = 4_102_444_800
 
 
 T = TypeVar("T")
@@ -17,6 +22,26 @@ def whole(name: str, value: object, least: int = 0, most: int = 2**63 - 1) -> in
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return value
     raise InputError(f"{name} is {value!r:.100}; wanted a whole number from {least} up to {most}")
+
+
+def moment(name: str, value: object) -> int:
+    """Return a moment in whole seconds since 1970; raises InputError outside 2020 to 2100 (both ends are inside).
+
+    Takes an int, or an aware datetime of a whole second. A clock that is far off is found at the door: what a party has
+    once seen, it does not forget.
+    """
+    seconds = value
+    if isinstance(value, datetime) and value.tzinfo is not None and value.utcoffset() is not None:
+        seconds = value.timestamp()
+        seconds = int(seconds) if seconds.is_integer() else value
+    if isinstance(seconds, int) and not isinstance(seconds, bool) and EARLIEST <= seconds <= LATEST:
+        return int(seconds)
+    hint = ": these are milliseconds; divide by 1,000" if _is_milliseconds(seconds) else ""
+    raise InputError(f"{name}: got {value!r:.100}, expected whole seconds since 1970, from 2020 to 2100{hint}")
+
+
+def _is_milliseconds(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and EARLIEST <= value // 1_000 <= LATEST
 
 
 def text(name: str, value: object) -> str:

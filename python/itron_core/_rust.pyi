@@ -26,6 +26,7 @@ __all__ = [
     "SignatureResults",
     "Token",
     "TokenResults",
+    "accepted_revocations",
     "check_sessions",
     "check_windows",
     "cpu_features",
@@ -176,7 +177,13 @@ class Revocations:
     ) -> Revocations: ...
     @staticmethod
     def from_token(
-        token: Buffer, keyring: Keyring, *, now: _Time, newer_than: int | None = None, max_lifetime: int = 86_400
+        token: Buffer,
+        keyring: Keyring,
+        *,
+        now: _Time,
+        newer_than: int | None = None,
+        revocations: Revocations | None = None,
+        max_lifetime: int = 86_400,
     ) -> Revocations: ...
     @property
     def version(self) -> int: ...
@@ -349,4 +356,5 @@ def prepare_delegation(
 def prepare_revocations(
     revocations: Revocations, public_key: PublicKey, *, issuer: str, now: _Time
 ) -> PendingTokens: ...
+def accepted_revocations(token: Buffer) -> Revocations: ...
 def cpu_features() -> dict[str, Any]: ...

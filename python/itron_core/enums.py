@@ -4,6 +4,8 @@ from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
 __all__ = [
+    "DEVICE_TOKEN_TYPES",
+    "TOKEN_TYPES",
     "Action",
     "ActionGroup",
     "Code",
@@ -16,6 +18,11 @@ __all__ = [
     "Reason",
     "SecurityLevel",
 ]
+
+
+# The types of token, by the names that calls take; the first three are for one device each.
+DEVICE_TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
+TOKEN_TYPES = (*DEVICE_TOKEN_TYPES, "delegation", "revocation")
 
 
 class DeviceClass(IntEnum):

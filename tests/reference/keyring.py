@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from reference import signatures
-from reference.claims import DELEGATION, TYPS
+from reference.claims import DELEGATION, REVOCATION, TYPS
 from reference.signatures import KeyRefusedError
 from reference.token import verify
 
@@ -26,7 +26,8 @@ class Entry:
     algorithm: str
     raw: bytes
     issuer: str | None = None
-    token_types: frozenset = frozenset(TYPS)
+    # Who may sign delegations and snapshots is named in its entry.
+    token_types: frozenset = frozenset(TYPS) - {DELEGATION, REVOCATION}
     actions: int = EVERY_ACTION
     audience_prefix: str = ""
     valid_from: int | None = None

@@ -15,7 +15,7 @@ class SnapshotRefusedError(Exception):
 
 
 class SnapshotOlderError(Exception):
-    """A genuine snapshot of a lower version than the one taken last."""
+    """A genuine snapshot of a lower version than the one taken last, or of its version with other bytes."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,18 @@ class Revocations:
     issuers: frozenset = frozenset()
     devices: dict = field(default_factory=dict)
     tokens: frozenset = frozenset()
+    token: bytes | None = None
 
     @classmethod
-    def from_token(cls, token, keyring, now, newer_than=None, max_lifetime=86_400):
-        """Read a snapshot; one that is refused, or older than `newer_than`, raises."""
-        code, _, claims = verify(token, keyring, now, REVOCATION, max_lifetime=max_lifetime)
+    def from_token(cls, token, keyring, now, *, newer_than=None, in_force=None, max_lifetime=86_400):
+        """Read a snapshot under the one in force; one that is refused, or not newer than it may be, raises."""
+        code, _, claims = verify(token, keyring, now, REVOCATION, revocations=in_force, max_lifetime=max_lifetime)
         if code:
             raise SnapshotRefusedError(code)
-        if newer_than is not None and claims["version"] < newer_than:
+        taken = max(newer_than or 0, in_force.version if in_force else 0)
+        if claims["version"] < taken:
+            raise SnapshotOlderError
+        if in_force and claims["version"] == in_force.version and token != in_force.token:
             raise SnapshotOlderError
         return cls(
             claims["version"],
@@ -42,6 +46,7 @@ class Revocations:
             frozenset(claims["issuers"]),
             {device: tuple(marks) for device, *marks in claims["devices"]},
             frozenset(claims["tokens"]),
+            token,
         )
 
     def is_device_revoked(self, claims):

@@ -53,7 +53,7 @@ TOKEN = bytes.fromhex("d284582a") + PROTECTED + bytes.fromhex("a05840") + CLAIMS
 
 ONE = Signer(ED25519, "one")
 TWO = Signer(ESP256, "two")
-KEYRING = Keyring([Entry(ONE.algorithm, ONE.raw), Entry(TWO.algorithm, TWO.raw)])
+KEYRING = Keyring([Entry(each.algorithm, each.raw, token_types=frozenset(TYPS)) for each in (ONE, TWO)])
 
 
 def authorization(**changes):
@@ -561,7 +561,7 @@ def test_a_device_has_one_name(name, number):
 
 def test_ceilings_come_before_the_issuer_s_window():
     def keyring(**ceilings):
-        return Keyring([Entry(ONE.algorithm, ONE.raw, **ceilings)])
+        return Keyring([Entry(ONE.algorithm, ONE.raw, **{"token_types": frozenset(TYPS)} | ceilings)])
 
     good = authorization()
     assert code_of(good, keyring=keyring(actions=0b11111)) == 0

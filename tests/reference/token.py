@@ -138,12 +138,13 @@ class _Run:
         entry, claims = self.entry, self.claims
         one_device = self.token_type in FOR_ONE_DEVICE
         if revocations is not None:
-            _refuse(self.now >= revocations.expires_at, 600)
+            # An expired snapshot refuses everything but its own successor.
+            _refuse(self.token_type != REVOCATION and self.now >= revocations.expires_at, 600)
             _refuse({entry.kid, entry.parent_kid} & revocations.issuers, 601)
             _refuse(one_device and revocations.is_device_revoked(claims), 602)
         _refuse(one_device and epoch is not None and claims["epoch"] < epoch, 603)
         if revocations is not None:
-            identities = {(entry.kid, claims["cti"]), (entry.parent_kid, entry.delegation_cti)}
+            identities = {(entry.kid, claims.get("cti")), (entry.parent_kid, entry.delegation_cti)}
             _refuse(identities & revocations.tokens, 604)
 
     def asked(self, audience, action):

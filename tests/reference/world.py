@@ -52,8 +52,8 @@ class World:
         """Signers and the ceilings of their entries, in the keyring's order."""
         types = frozenset(TYPS)
         return [
-            (self._signer(ED25519, 0), {"issuer": "root"}),
-            (self._signer(ESP256, 1), {}),
+            (self._signer(ED25519, 0), {"issuer": "root", "token_types": types}),
+            (self._signer(ESP256, 1), {"token_types": types}),
             (
                 self._signer(ED25519, 2),
                 {"audience_prefix": "ert:1", "actions": READINGS | SERVICES, "token_types": types - {READING_KEY}},
@@ -67,8 +67,8 @@ class World:
                 },
             ),
             (self._signer(ED25519, 4), {"token_types": frozenset({AUTHORIZATION, SECURE_COMMAND, REVOCATION})}),
-            (self._signer(ED25519, 5), {"issuer": "revoked"}),
-            (self._signer(ESP256, 6), {"issuer": "its delegation is revoked later"}),
+            (self._signer(ED25519, 5), {"issuer": "revoked", "token_types": types}),
+            (self._signer(ESP256, 6), {"issuer": "its delegation is revoked later", "token_types": types}),
         ]
 
     @cached_property

@@ -71,7 +71,7 @@ fn by_table(cases: &'static Cases) -> Contestant {
 
 /// Strict reading, the signature, the claims; every answer a column.
 pub(crate) fn from_tokens(cases: &'static Cases) -> Contestant {
-    let keyring = Keyring::new(vec![Entry::unlimited(cases.public_key.clone())]).expect("one key");
+    let keyring = Keyring::new(vec![Entry::plain(cases.public_key.clone())]).expect("one key");
     let call = Call::new(TOKEN_TYPE, NOW);
     let question = |row: usize| Question { token: Some(&cases.rows[row].token), ..Question::default() };
     Contestant::new("itron_core, whole tokens", cases.rows.len(), cases.verdicts(), move |verdicts| {

@@ -86,7 +86,7 @@ pub const KNOWN: usize = 2;
 
 /// The keyring of the known issuers, without ceilings.
 pub static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
-    let entries = ISSUERS[..KNOWN].iter().map(|issuer| Entry::unlimited(issuer.public_key())).collect();
+    let entries = ISSUERS[..KNOWN].iter().map(|issuer| Entry::plain(issuer.public_key())).collect();
     Keyring::new(entries).expect("two keys")
 });
 

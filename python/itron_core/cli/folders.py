@@ -15,6 +15,7 @@ from itron_core.cli.key_files import new_master_key, new_signer, read_sealed_mas
 from itron_core.cli.keys import jwk_of
 from itron_core.cli.shared import UsageError, text_of
 from itron_core.device import Device
+from itron_core.enums import TOKEN_TYPES
 from itron_core.field_tool import FieldTool
 from itron_core.manager.security_manager import SecurityManager
 from itron_core.stores import open_store
@@ -58,7 +59,7 @@ def make_manager_home(home: Path, utility: str, now: int) -> SecurityManager:
     new_master_key(home / "master.key")
     made = manager(home)
     made.rotate(_signer(home, "issuer"), now=now)
-    root = jwk_of(_signer(home, "root").public_key) | {"mtr_issuer": "ism"}
+    root = jwk_of(_signer(home, "root").public_key) | {"mtr_issuer": "ism", "mtr_token_types": list(TOKEN_TYPES)}
     (home / "root.jwks").write_text(json.dumps({"keys": [root]}, indent=1) + "\n")
     return made
 

@@ -229,10 +229,8 @@ def manager_rotate(
 def manager_keyring(home: Annotated[Path, HOME], now: Annotated[str | None, NOW] = None) -> None:
     """Print the root key and the issuing keys in force as a JWK set: what a device trusts."""
     keys = [
-        jwk_of(entry.key)
-        | {"mtr_issuer": entry.issuer}
-        | ({"mtr_token_types": sorted(entry.token_types)} if number else {})
-        for number, entry in enumerate(homes.manager(home).keyring(now=moment(now)).entries)
+        jwk_of(entry.key) | {"mtr_issuer": entry.issuer, "mtr_token_types": sorted(entry.token_types)}
+        for entry in homes.manager(home).keyring(now=moment(now)).entries
     ]
     output.print(json.dumps({"keys": keys}, indent=1), markup=False)
 

@@ -9,8 +9,10 @@ from itron_core.enums import Code, DeviceClass, Mode, Permission, SecurityLevel
 from itron_core.errors import InputError
 from itron_core.exchange.identity import EPOCHS, device_id
 
-__all__ = ["VERDICTS", "CommandRequest", "DeviceRecord", "OutcomeReport", "SignIn", "record_row"]
+__all__ = ["MOST_DELEGATIONS", "VERDICTS", "CommandRequest", "DeviceRecord", "OutcomeReport", "SignIn", "record_row"]
 
+# Delegations in force at a time: the server sends no more, and no tool takes more.
+MOST_DELEGATIONS = 256
 # What a tools server answers to an outcome.
 VERDICTS = frozenset({Code.OK, Code.REPLAY_IDENTICAL, Code.REPLAY_CONFLICT})
 
@@ -43,7 +45,11 @@ class OutcomeReport(NamedTuple):
 
 
 class DeviceRecord(NamedTuple):
-    """What is known of a device; `level_verified` is false where it is known from an import only."""
+    """What is known of a device; `level_verified` is false where it is known from an import only.
+
+    `installation` rises when another meter takes this one's place, whose epoch begins anew: only such a record may
+    lower the epoch that a field tool knows.
+    """
 
     device: str
     unit: str
@@ -52,13 +58,14 @@ class DeviceRecord(NamedTuple):
     security_level: int = SecurityLevel.UNKNOWN
     level_verified: bool = False
     epoch: int = 0
+    installation: int = 0
 
 
 class SignIn(NamedTuple):
     """What a field tool takes along from a sync: what its user may do, what is revoked, whose keys are delegated.
 
     `reported` and `wanted` are the highest numbers of outcomes and wishes that the server has of this tool: a tool that never
-    offered as many works with an old copy of its store.
+    offered as many works with an old copy of its store. `answered_at` is the server's time, 0 where it has none.
     """
 
     user: str
@@ -70,9 +77,10 @@ class SignIn(NamedTuple):
     authorization_limit: int = 2
     reported: int = 0
     wanted: int = 0
+    answered_at: int = 0
 
 
-def record_row(record: DeviceRecord) -> tuple[str, str, int, int, int, int, int]:
+def record_row(record: DeviceRecord) -> tuple[str, str, int, int, int, int, int, int]:
     """Return a record as a row of a store; raises InputError for one that is none."""
     device = instance("a record of a device", record, DeviceRecord).device
     device_id(device)
@@ -84,5 +92,6 @@ def record_row(record: DeviceRecord) -> tuple[str, str, int, int, int, int, int]
         raise InputError(f"device {device}: {error}") from error
     flag = whole(f"level_verified of {device}", int(verified) if isinstance(verified, bool) else verified, 0, 1)
     epoch = whole(f"the epoch of {device}", record.epoch, 0, EPOCHS - 1)
+    installation = whole(f"the installation of {device}", record.installation)
     device_class, mode, level = map(int, numbers)
-    return device, record.unit, device_class, mode, level, flag, epoch
+    return device, record.unit, device_class, mode, level, flag, epoch, installation

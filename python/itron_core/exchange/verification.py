@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from itron_core._arguments import whole
 from itron_core._rust import verify_tokens
-from itron_core.enums import Code
+from itron_core.enums import DEVICE_TOKEN_TYPES, Code
 from itron_core.errors import KeyRefused, TokenRefused
 from itron_core.exchange.material import LONGEST_LIFETIME
 
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from itron_core._rust import Keyring, Revocations
     from itron_core.exchange.material import Material
 
-__all__ = ["BELIEVED", "TOKEN_TYPES", "check_before", "judged", "ring_at"]
+__all__ = ["BELIEVED", "check_before", "judged", "ring_at"]
 
 # The most that a reader may allow for clocks that differ (docs/format.md, section Limits), in seconds.
 LONGEST_SKEW = 600
-TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
 # Behind these checks only time and revocation follow: all that the token says is believed.
 BELIEVED = frozenset(
     {
@@ -70,7 +69,7 @@ def judged(
     TYP_MISMATCH.
     """
     codes = [int(Code.TYP_MISMATCH)] * len(rows)
-    for token_type in TOKEN_TYPES:
+    for token_type in DEVICE_TOKEN_TYPES:
         places = [place for place, row in enumerate(rows) if row.token_type == token_type]
         if not places:
             continue

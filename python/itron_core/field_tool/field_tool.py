@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from itron_core._arguments import whole
 from itron_core.audit import audit_entry
 from itron_core.audit.journal import Journal
-from itron_core.enums import Action, Code, Permission, SecurityLevel
+from itron_core.enums import DEVICE_TOKEN_TYPES, Action, Code, Permission, SecurityLevel
 from itron_core.errors import InputError
 from itron_core.exchange.identity import device_id
 from itron_core.exchange.material import SPENT, MaterialState
-from itron_core.exchange.verification import TOKEN_TYPES, check_before
+from itron_core.exchange.verification import check_before
 from itron_core.field_tool.outcomes import COUNTED
 from itron_core.field_tool.planning import (
     HELD,
@@ -130,8 +130,8 @@ class FieldTool:
 
         `token_type` is secure_command, authorization or reading_key. The devices are those of which the next sync asks.
         """
-        if token_type not in TOKEN_TYPES:
-            raise InputError(f"material of type {token_type!r}; wanted one of {', '.join(TOKEN_TYPES)}")
+        if token_type not in DEVICE_TOKEN_TYPES:
+            raise InputError(f"material of type {token_type!r}; wanted one of {', '.join(DEVICE_TOKEN_TYPES)}")
         wanted = [_action(action) for action in actions]
         return self._want([(device, token_type, action) for device in devices for action in wanted], devices, now)[0]
 

@@ -6,12 +6,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from itron_core._rust import Revocations
-from itron_core.enums import Code, DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.enums import DEVICE_TOKEN_TYPES, Code, DeviceClass, Mode, Permission, SecurityLevel
 from itron_core.errors import ExchangeError, InputError, ItronCoreError, KeyRefused, TokenRefused
 from itron_core.exchange.identity import device_id
 from itron_core.exchange.material import Material, Page
-from itron_core.exchange.records import VERDICTS, DeviceRecord, OutcomeReport, SignIn
-from itron_core.exchange.verification import TOKEN_TYPES, judged, ring_at
+from itron_core.exchange.records import MOST_DELEGATIONS, VERDICTS, DeviceRecord, OutcomeReport, SignIn
+from itron_core.exchange.verification import judged, ring_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -23,11 +23,12 @@ __all__ = ["check_codes", "check_material", "check_page", "check_records", "chec
 
 LARGEST = 2**63 - 1
 LARGEST_TOKEN = 65_536
-MOST_DELEGATIONS = 256
 # So that there are numbers left behind those that a server says it has.
 MOST_NUMBERS = 2**62
 # A token, or a delegation, may come early or late: what else it says must be right.
 TIMELY_LATER = frozenset({Code.OK, Code.IAT_IN_FUTURE, Code.NOT_YET_VALID, Code.EXPIRED})
+# Why revocations that are held already are sent and stay: nothing newer was made.
+NO_NEWER = frozenset({Code.EXPIRED, Code.ISSUER_REVOKED, Code.TOKEN_REVOKED})
 EVERY_PERMISSION = int(~Permission(0))
 
 _T = TypeVar("_T")
@@ -47,7 +48,9 @@ def check_taken(taken: object, last: int) -> None:
         _refuse(f"wishes up to {taken!r} taken; wanted {last}: the server is not the one of this tool, or lost some")
 
 
-def check_snapshot(snapshot: object, user: str, state: State, keyring: Keyring, moment: int) -> tuple[SignIn, int, int]:
+def check_snapshot(
+    snapshot: object, user: str, state: State, keyring: Keyring, moment: int, *, in_force: Revocations | None
+) -> tuple[SignIn, int, int]:
     """Return a snapshot for this user, the version of its revocations, and the moment at which they were believed."""
     if not isinstance(snapshot, SignIn) or not all(isinstance(text, str) for text in tuple[object, ...](snapshot)[:2]):
         _refuse(f"a snapshot that is {type(snapshot).__name__}; wanted a SignIn of its types")
@@ -59,7 +62,7 @@ def check_snapshot(snapshot: object, user: str, state: State, keyring: Keyring, 
     if snapshot.user != user or not snapshot.unit or (state.unit and snapshot.unit != state.unit):
         _refuse(f"a snapshot of {snapshot.user!r}, unit {snapshot.unit!r}; wanted {user!r}, unit {state.unit!r}")
     _check_delegations(_all(bytes, snapshot.delegations, "delegations"), keyring, moment)
-    version, accepted_at = _check_revocations(snapshot, state, keyring, moment)
+    version, accepted_at = _check_revocations(snapshot, state, keyring, moment, in_force)
     return snapshot, version, accepted_at
 
 
@@ -76,7 +79,9 @@ def _check_delegations(tokens: Sequence[bytes], keyring: Keyring, moment: int) -
                 raise ExchangeError(f"delegation {place} of the snapshot is not to be believed: {refused}") from refused
 
 
-def _check_revocations(snapshot: SignIn, state: State, keyring: Keyring, moment: int) -> tuple[int, int]:
+def _check_revocations(
+    snapshot: SignIn, state: State, keyring: Keyring, moment: int, in_force: Revocations | None
+) -> tuple[int, int]:
     token = snapshot.revocations
     if token is None and state.revocations is None:
         return 0, 0
@@ -84,10 +89,12 @@ def _check_revocations(snapshot: SignIn, state: State, keyring: Keyring, moment:
         _refuse(f"revocations that are {type(token).__name__} after version {state.revocations_version}; wanted bytes")
     ring = ring_at(keyring, snapshot.delegations, moment)
     try:
-        found = Revocations.from_token(token, ring, now=moment, newer_than=state.revocations_version)
+        found = Revocations.from_token(
+            token, ring, now=moment, newer_than=state.revocations_version, revocations=in_force
+        )
     except TokenRefused as refused:
-        # No newer ones: those held have ended, and nothing is believed until others come.
-        if refused.code == Code.EXPIRED and token == state.revocations:
+        # No newer ones: those held have ended, or revoke their own signer. They stay until others come.
+        if refused.code in NO_NEWER and token == state.revocations:
             return state.revocations_version, state.accepted_at
         raise ExchangeError(f"the revocations of the snapshot are not to be believed: {refused}") from refused
     except ItronCoreError as error:
@@ -131,9 +138,9 @@ def _check_row(row: object, unit: str) -> None:
     _all(bytes, [row.kid, row.token], "key ids and tokens")
     if len(row.token) > LARGEST_TOKEN:
         _refuse(f"material of {len(row.token)} bytes; wanted up to {LARGEST_TOKEN}")
-    if row.unit != unit or not _are_texts(row.device) or row.token_type not in TOKEN_TYPES:
+    if row.unit != unit or not _are_texts(row.device) or row.token_type not in DEVICE_TOKEN_TYPES:
         _refuse(
-            f"material of unit {row.unit!r}, type {row.token_type!r}; wanted {unit!r}, one of {', '.join(TOKEN_TYPES)}"
+            f"material of unit {row.unit!r}, type {row.token_type!r}; wanted {unit!r}, one of {', '.join(DEVICE_TOKEN_TYPES)}"
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from itron_core.audit import audit_entry
 from itron_core.enums import Code
-from itron_core.errors import ExchangeError, RequestRefused
+from itron_core.errors import ExchangeError, RequestRefused, StoreError
 from itron_core.exchange.material import Material, MaterialState, Page
 from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport, SignIn
 from itron_core.exchange.verification import ring_at
@@ -21,12 +21,12 @@ from itron_core.field_tool.server_answers import (
     check_snapshot,
     check_taken,
 )
-from itron_core.field_tool.state import State, advance, moment_of, state_of
+from itron_core.field_tool.state import State, advance, moment_of, state_of, trust_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from itron_core._rust import Keyring
+    from itron_core._rust import Keyring, Revocations
     from itron_core.audit.journal import Journal
     from itron_core.exchange.protocols import Exchange
     from itron_core.stores.protocol import Store, Transaction
@@ -142,13 +142,24 @@ class Sync:
                 advance(t, offered=max(outcomes[-1].number, state.offered))
         return outcomes
 
+    def _in_force(self) -> Revocations | None:
+        """Return the revocations held; none if they do not verify any more, which this sync mends."""
+        with self._store.read() as t:
+            try:
+                return trust_at(t, self._keyring, state_of(t), self._moment).revocations
+            except StoreError:
+                return None
+
     def _sign_in(self, user: str) -> None:
         try:
             answer = self._exchange.snapshot(self._tool, user, now=self._moment)
         except RequestRefused as refused:
             self._forget_permissions(user, refused.reason)
             raise
-        snapshot, version, accepted_at = check_snapshot(answer, user, self._state(), self._keyring, self._moment)
+        state, in_force = self._state(), self._in_force()
+        snapshot, version, accepted_at = check_snapshot(
+            answer, user, state, self._keyring, self._moment, in_force=in_force
+        )
         with self._store.write() as t:
             t.run("DELETE FROM tool_delegation")
             t.run_many("INSERT INTO tool_delegation VALUES (?, ?)", list(enumerate(snapshot.delegations)))

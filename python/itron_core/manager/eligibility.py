@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from itron_core.enums import Action, ActionGroup, DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.enums import DEVICE_TOKEN_TYPES, Action, ActionGroup, DeviceClass, Mode, Permission, SecurityLevel
 from itron_core.errors import InputError
 from itron_core.policy import never_reason, permission_for
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["actions_of", "check_kind", "command_of", "is_critical", "lacking", "session_of", "sorted_out"]
 
-TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
 DEFAULT_SESSION = 3_600
 EVERY_ACTION = sum(1 << action for action in Action)
 SERVICE_ACTIONS = sum(1 << action for action in Action if action.group is ActionGroup.SERVICE)
@@ -37,8 +36,8 @@ def is_critical(scope: int) -> bool:
 
 def check_kind(token_type: str, actions: Sequence[Action], argument: str) -> None:
     """Raise InputError for a type that is none, a command of several actions, or an argument where none belongs."""
-    if token_type not in TOKEN_TYPES:
-        raise InputError(f"a request for {token_type!r}; wanted one of {', '.join(TOKEN_TYPES)}")
+    if token_type not in DEVICE_TOKEN_TYPES:
+        raise InputError(f"a request for {token_type!r}; wanted one of {', '.join(DEVICE_TOKEN_TYPES)}")
     if not isinstance(argument, str):
         raise InputError(f"an argument of type {type(argument).__name__}; wanted a str")
     if not actions or (token_type == "secure_command" and len(actions) != 1):

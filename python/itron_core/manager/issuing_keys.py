@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from itron_core._arguments import whole
 from itron_core._rust import Keyring, KeyringEntry, Revocations
 from itron_core.audit import audit_entry
+from itron_core.enums import DEVICE_TOKEN_TYPES, TOKEN_TYPES
 from itron_core.errors import InputError
 from itron_core.issuing import issue_delegation, issue_revocations
 
@@ -21,7 +22,6 @@ __all__ = ["Authority"]
 
 DAY = 86_400
 LATEST = 4_102_444_800  # 2100-01-01, where the format's times end
-ISSUED_TYPES = ("authorization", "secure_command", "reading_key")
 
 STEPS = [
     """
@@ -70,7 +70,6 @@ class Authority:
             issuer=self._issuer,
             valid_from=valid_from,
             valid_until=until,
-            token_types=list(ISSUED_TYPES),
         )
         delegation = issue_delegation(entry, self._root, now=now, expires_at=until)
         with self._store.write() as t:
@@ -107,8 +106,9 @@ class Authority:
     def keyring(self, signer: Signer, *, now: int) -> Keyring:
         """Return what a reader needs: the root with its delegations, or the issuing key alone."""
         if self._root is None:
-            return Keyring([KeyringEntry(signer.public_key, issuer=self._issuer)])
-        ring = Keyring([KeyringEntry(self._root.public_key, issuer=self._issuer)])
+            types = (*DEVICE_TOKEN_TYPES, "revocation")
+            return Keyring([KeyringEntry(signer.public_key, issuer=self._issuer, token_types=types)])
+        ring = Keyring([KeyringEntry(self._root.public_key, issuer=self._issuer, token_types=TOKEN_TYPES)])
         return ring.with_delegations(self.delegations(now=now), now=now)
 
     def revoke(

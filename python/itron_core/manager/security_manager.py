@@ -83,8 +83,9 @@ STEPS = [
     """,
     REQUESTS,
     LOTS,
+    "ALTER TABLE manager_device ADD COLUMN installation INTEGER NOT NULL DEFAULT 0",
 ]
-DEVICE = "device, unit, device_class, mode, security_level, level_verified, epoch"
+DEVICE = "device, unit, device_class, mode, security_level, level_verified, epoch, installation"
 
 
 class IssueReport(NamedTuple):
@@ -174,16 +175,21 @@ class SecurityManager:
         """Add devices or change what is known of them; the key version of a known device stays.
 
         `pending_level` is the level that they are about to have, one for all or by device, UNKNOWN for none; what is not
-        named keeps its own. Raises InputError for what is no device or no number of its enumeration; none is kept then.
+        named keeps its own. A lower epoch than the one known is that of another meter in its place: its installation
+        rises by one, by which servers and field tools know that. Raises InputError for what is no device or no number of its enumeration; none is kept then.
         """
         rows = [record_row(record) for record in records]
         levels = _pending_levels(pending_level, [row[0] for row in rows])
         with self._audited() as t:
             t.run_many(
-                "INSERT INTO manager_device VALUES (?, ?, ?, ?, ?, ?, ?, 3, 1, 0, 0) ON CONFLICT (device) DO UPDATE"
+                "INSERT INTO manager_device AS known (device, unit, device_class, mode, security_level, level_verified,"
+                " epoch, installation, pending_level, key_version, told_sequence, told_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 3, 1, 0, 0) ON CONFLICT (device) DO UPDATE"
                 " SET unit = excluded.unit, device_class = excluded.device_class, mode = excluded.mode,"
                 " security_level = excluded.security_level, level_verified = excluded.level_verified,"
-                " epoch = excluded.epoch",
+                " epoch = excluded.epoch, installation = CASE"
+                " WHEN excluded.installation > known.installation THEN excluded.installation"
+                " WHEN excluded.epoch < known.epoch THEN known.installation + 1 ELSE known.installation END",
                 rows,
             )
             t.run_many("UPDATE manager_device SET pending_level = ? WHERE device = ?", levels)
@@ -452,7 +458,7 @@ class SecurityManager:
             [device for device in dict.fromkeys(devices) if _is_device(device)],
             (unit,),
         )
-        return {row[0]: (_record(row[:7]), SecurityLevel(row[7])) for row in rows}
+        return {row[0]: (_record(row[:-1]), SecurityLevel(row[-1])) for row in rows}
 
     # --- Inside: issuing ---
 

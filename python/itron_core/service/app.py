@@ -22,8 +22,8 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 
 from itron_core._rust import PublicKey
+from itron_core.enums import DEVICE_TOKEN_TYPES
 from itron_core.errors import ExchangeError, InputError, KeyRefused, RequestRefused, StoreError, TokenRefused
-from itron_core.exchange.verification import TOKEN_TYPES
 from itron_core.service import bodies as wire
 from itron_core.service.bearer import AUDIENCE, ISSUER, Bearer, BearerRefused, Bearers, bearer_token
 from itron_core.service.bodies import Body, Field, Shape, TooLarge
@@ -51,7 +51,7 @@ NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_span
 AFTER: Any = Query(ge=0, lt=wire.LARGEST + 1, description="The cursor: rows behind it are answered.")
 LIMIT: Any = Query(ge=1, lt=wire.LARGEST + 1, description="The most rows; the server may answer fewer.")
 SOURCE: Any = Path(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="Whose material it is.")
-TOKEN_TYPE: Any = Query(pattern=f"^({'|'.join(TOKEN_TYPES)})$", description="What the tokens must be.")
+TOKEN_TYPE: Any = Query(pattern=f"^({'|'.join(DEVICE_TOKEN_TYPES)})$", description="What the tokens must be.")
 
 
 class ServiceLimits(NamedTuple):

@@ -132,7 +132,7 @@ DEVICES = Shape(
     rows=(
         *_text("device", "unit"),
         *_numbers("device_class", "mode", "security_level"),
-        *(Field("level_verified", "flag"), *_numbers("epoch")),
+        *(Field("level_verified", "flag"), *_numbers("epoch", "installation")),
     ),
 )
 USERS = Shape("Users", rows=(*_text("name", "unit"), *_numbers("permissions")))
@@ -143,7 +143,7 @@ SNAPSHOT = Shape(
     "SignIn",
     (
         *(*_text("user", "unit"), *_numbers("permissions", "command_limit", "authorization_limit")),
-        *_numbers("reported", "wanted"),
+        *_numbers("reported", "wanted", "answered_at"),
         Field("revocations", "bytes", nullable=True, most=LONGEST_SNAPSHOT),
     ),
     (TOKEN,),

@@ -162,7 +162,7 @@ class RemoteToolsServer:
         """Add or renew devices, some at a time."""
         for some in _some_at_a_time(records):
             self._tell(
-                "/v1/devices", wire.DEVICES, [(*row[:2], *map(int, row[2:5]), bool(row[5]), row[6]) for row in some]
+                "/v1/devices", wire.DEVICES, [(*row[:2], *map(int, row[2:5]), bool(row[5]), *row[6:]) for row in some]
             )
 
     def set_delegations(self, tokens: Sequence[bytes], *, now: int) -> None:  # noqa: ARG002  # as above

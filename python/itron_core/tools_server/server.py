@@ -10,15 +10,22 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from itron_core._arguments import instance, text, whole
-from itron_core._rust import Revocations, verify_tokens
+from itron_core._rust import Revocations, accepted_revocations, verify_tokens
 from itron_core.audit import audit_entry
 from itron_core.audit.journal import Journal
-from itron_core.enums import Action, ActionGroup, Code, Permission
+from itron_core.enums import DEVICE_TOKEN_TYPES, Action, ActionGroup, Code, Permission
 from itron_core.errors import ExchangeError, InputError, RequestRefused, TokenRefused
 from itron_core.exchange.material import SPENT, Material, MaterialState, Page
 from itron_core.exchange.protocols import OutcomePage
-from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport, SignIn, record_row
-from itron_core.exchange.verification import TOKEN_TYPES, check_before, judged, ring_at
+from itron_core.exchange.records import (
+    MOST_DELEGATIONS,
+    CommandRequest,
+    DeviceRecord,
+    OutcomeReport,
+    SignIn,
+    record_row,
+)
+from itron_core.exchange.verification import check_before, judged, ring_at
 from itron_core.policy import permission_for
 from itron_core.stores.protocol import rows_of
 from itron_core.tools_server.ledger import Ledger, Use
@@ -73,7 +80,8 @@ STEPS = [
         reason INTEGER NOT NULL, answer BLOB NOT NULL, happened_at INTEGER NOT NULL, code INTEGER NOT NULL,
         UNIQUE (tool, number)
     ) STRICT
-    """
+    """,
+    "ALTER TABLE server_device ADD COLUMN installation INTEGER NOT NULL DEFAULT 0",
 ]
 MATERIAL = (
     "m.unit, m.device, m.token_type, m.actions, m.kid, m.sequence, m.epoch, m.issued_at, m.not_before, m.expires_at,"
@@ -189,10 +197,10 @@ class ToolsServer:
         rows = [record_row(record) for record in records]
         with self._store.write() as t:
             t.run_many(
-                "INSERT INTO server_device VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET"
+                "INSERT INTO server_device VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET"
                 " unit = excluded.unit, device_class = excluded.device_class, mode = excluded.mode,"
                 " security_level = excluded.security_level, level_verified = excluded.level_verified,"
-                " epoch = excluded.epoch",
+                " epoch = excluded.epoch, installation = excluded.installation",
                 rows,
             )
             self._journal.write(t, [audit_entry("devices_set", now, count=len(rows))])
@@ -203,6 +211,8 @@ class ToolsServer:
 
         One may begin later, and a key may have two: that which ends last stands for it as soon as it is in force.
         """
+        if len(tokens) > MOST_DELEGATIONS:
+            raise InputError(f"delegations: got {len(tokens)}, expected at most {MOST_DELEGATIONS}")
         for token in tokens:
             try:
                 self._keyring.with_delegations([token], now=now)
@@ -216,10 +226,14 @@ class ToolsServer:
         self._journal.publish()
 
     def set_revocations(self, token: bytes, *, now: int) -> None:
-        """Take a newer revocation snapshot; raises TokenRefused, and InputError for one older than the last."""
+        """Take a newer revocation snapshot, read under the one in force, however long ago that expired.
+
+        Raises TokenRefused, and ItronCoreError for one older than the last or other bytes of its version.
+        """
         with self._store.write() as t:
-            last = _number(t, "SELECT version FROM server_revocation WHERE one = ?", 1)
-            revocations = Revocations.from_token(token, self._ring(t, now), now=now, newer_than=last)
+            held = t.rows("SELECT token FROM server_revocation")
+            in_force = accepted_revocations(bytes(held[0][0])) if held else None
+            revocations = Revocations.from_token(token, self._ring(t, now), now=now, revocations=in_force)
             t.run("DELETE FROM server_revocation")
             t.run("INSERT INTO server_revocation VALUES (1, ?, ?)", (revocations.version, token))
             self._journal.write(t, [audit_entry("revocations_set", now, version=revocations.version)])
@@ -300,6 +314,7 @@ class ToolsServer:
             delegations=tuple(bytes(token) for (token,) in delegations),
             reported=known_tool.reported,
             wanted=known_tool.wanted,
+            answered_at=now,
         )
 
     def request(self, tool: str, wants: Sequence[CommandRequest], *, now: int) -> int:
@@ -368,7 +383,7 @@ class ToolsServer:
         with self._store.read() as t:
             rows = rows_of(
                 t,
-                "SELECT device, unit, device_class, mode, security_level, level_verified, epoch FROM server_device"
+                "SELECT device, unit, device_class, mode, security_level, level_verified, epoch, installation FROM server_device"
                 " WHERE unit = ? AND device IN ({values})",
                 list(dict.fromkeys(text("a device", name) for name in names)),
                 (_known_tool(t, tool).unit,),
@@ -540,9 +555,9 @@ def _check_rising(serials: Sequence[int], end: int) -> None:
 
 def _check_want(want: CommandRequest) -> None:
     instance("a wish", want, CommandRequest)
-    if want.token_type not in TOKEN_TYPES or want.action not in Action._value2member_map_:
+    if want.token_type not in DEVICE_TOKEN_TYPES or want.action not in Action._value2member_map_:
         raise InputError(
-            f"a wish for {want.token_type!r}, action {want.action!r}; wanted one of {', '.join(TOKEN_TYPES)} and an action"
+            f"a wish for {want.token_type!r}, action {want.action!r}; wanted one of {', '.join(DEVICE_TOKEN_TYPES)} and an action"
         )
 
 

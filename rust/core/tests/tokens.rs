@@ -69,7 +69,7 @@ impl Issuer {
 }
 
 fn keyring(issuers: &[Issuer]) -> Keyring {
-    Keyring::new(issuers.iter().map(|issuer| Entry::unlimited(issuer.public_key())).collect()).unwrap()
+    Keyring::new(issuers.iter().map(|issuer| Entry::plain(issuer.public_key())).collect()).unwrap()
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn the_worked_example_is_signed_again_to_the_byte() {
     let unsigned = Unsigned::new(&claims, TokenType::Authorization, &public, 604_800).unwrap();
     let token = unsigned.token(&key.sign(&unsigned.message()).to_bytes());
     assert_eq!(token.len(), 179);
-    let keyring = Keyring::new(vec![Entry::unlimited(public)]).unwrap();
+    let keyring = Keyring::new(vec![Entry::plain(public)]).unwrap();
     let verdict = verify_one(&keyring, &Call::new(TokenType::Authorization, 1_795_000_000), &token);
     assert_eq!(verdict.code, Code::Ok);
 

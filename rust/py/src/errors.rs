@@ -4,6 +4,7 @@ use crate::arrow::type_name;
 use itron_core::code::Code;
 use itron_core::crypto::public_key::WeakKey;
 use itron_core::token::keyring::KeyringError;
+use itron_core::token::revocation::SnapshotError;
 use pyo3::prelude::*;
 
 mod python {
@@ -64,6 +65,14 @@ pub fn keyring(error: &KeyringError) -> PyErr {
     match error {
         KeyringError::Refused(_, code) => token_refused(*code),
         _ => key_refused(format!("keyring: {error}")),
+    }
+}
+
+/// A snapshot that is not taken.
+pub fn snapshot(error: SnapshotError) -> PyErr {
+    match error {
+        SnapshotError::Refused(code) => token_refused(code),
+        _ => refused(format!("snapshot: {error}")),
     }
 }
 

@@ -33,12 +33,12 @@ impl KeyringEntry {
     ) -> PyResult<Self> {
         Ok(Self(Entry {
             issuer: issuer.map(str::to_owned),
-            token_types: token_types.map_or(Ok(TypeSet::ALL), type_set)?,
+            token_types: token_types.map_or(Ok(TypeSet::FOR_DEVICES), type_set)?,
             actions: actions.map_or(Ok(ALL_ACTIONS), action_set)?,
             audience_prefix: audience_prefix.to_owned(),
             valid_from: valid_from.map(|time| seconds(time, "valid_from")).transpose()?,
             valid_until: valid_until.map(|time| seconds(time, "valid_until")).transpose()?,
-            ..Entry::unlimited(key.get().0.clone())
+            ..Entry::plain(key.get().0.clone())
         }))
     }
 
@@ -201,7 +201,7 @@ impl Keyring {
             if let Ok(entry) = item.cast::<KeyringEntry>() {
                 return Ok(entry.get().0.clone());
             }
-            let key = item.cast::<PublicKey>().map(|key| Entry::unlimited(key.get().0.clone()));
+            let key = item.cast::<PublicKey>().map(|key| Entry::plain(key.get().0.clone()));
             let got = item.get_type();
             key.map_err(|_| input(format!("keyring: got a {got}, wanted PublicKey or KeyringEntry")))
         };
@@ -235,7 +235,7 @@ impl Keyring {
             let key = from_pem
                 .call1((pem,))
                 .map_err(|error| key_refused(format!("{}: {}", path.display(), error.value(py))))?;
-            Ok(Entry::unlimited(key.cast::<PublicKey>()?.get().0.clone()))
+            Ok(Entry::plain(key.cast::<PublicKey>()?.get().0.clone()))
         };
         keyring(given::items(paths, "paths", "a collection of paths")?.map(read).collect::<PyResult<_>>()?)
     }
@@ -301,7 +301,7 @@ fn collected(tokens: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<u8>>> {
 /// Beside the standard members: `mtr_issuer`, `mtr_token_types` and `mtr_actions` (names), `mtr_audience_prefix`,
 /// `mtr_valid_from`, `mtr_valid_until` (seconds). The JWK's own kid is only a label.
 fn entry_of_jwk(jwk: &Bound<'_, PyMapping>) -> PyResult<Entry> {
-    let mut entry = Entry::unlimited(PublicKey::of_jwk(jwk)?.0);
+    let mut entry = Entry::plain(PublicKey::of_jwk(jwk)?.0);
     for pair in jwk.items()?.iter() {
         let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
         let Ok(name) = name.extract::<String>() else {

@@ -41,7 +41,7 @@ mod _rust {
     #[pymodule_export]
     use super::public_key::PublicKey;
     #[pymodule_export]
-    use super::revocations::Revocations;
+    use super::revocations::{Revocations, accepted_revocations};
     #[pymodule_export]
     use super::route::{Policy, PolicyTable, RouteColumns, process_route};
     #[pymodule_export]

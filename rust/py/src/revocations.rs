@@ -1,12 +1,12 @@
 //! `Revocations`: a snapshot of what counts no longer, from its parts or from its signed form.
 
-use crate::arguments::{bytes_like, max_lifetime, max_lifetime_given, newer_than_or_none};
-use crate::errors::{input, refused, token_refused};
+use crate::arguments::{bytes_like, max_lifetime, max_lifetime_given, newer_than_or_none, revocations};
+use crate::errors::{self, input};
 use crate::given;
 use crate::keyring::Keyring;
 use crate::time::{Now, seconds};
 use itron_core::format::{device, token_type::TokenType};
-use itron_core::token::revocation::{Revocations as Snapshot, Watermarks};
+use itron_core::token::revocation::{Reading, Revocations as Snapshot, Watermarks};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyMapping, PyTuple, PyType};
 use std::sync::Arc;
@@ -57,26 +57,29 @@ impl Revocations {
         Ok(Self(Arc::new(snapshot)))
     }
 
-    /// Reads a signed snapshot. Raises `TokenRefused` with its code, and `ItronCoreError` for a version below `newer_than`.
+    /// Read a signed snapshot under the one in force (`revocations`), which says whose signatures count no longer.
+    ///
+    /// Raises `TokenRefused` with its code, and `ItronCoreError` for a version below `newer_than` or below the one in force,
+    /// and for other bytes of the version in force.
     #[staticmethod]
-    #[pyo3(signature = (token, keyring, *, now, newer_than=None, max_lifetime=86_400))]
+    #[pyo3(signature = (token, keyring, *, now, newer_than=None, revocations=None, max_lifetime=86_400))]
+    #[allow(clippy::too_many_arguments, reason = "the call of the public interface")]
     fn from_token(
         py: Python<'_>,
         token: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = given::keyring)] keyring: &Bound<'_, Keyring>,
         now: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = newer_than_or_none)] newer_than: Option<u64>,
+        revocations: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = max_lifetime_given)] max_lifetime: i64,
     ) -> PyResult<Self> {
         let now = Now::read(now)?.seconds;
         let max_lifetime = self::max_lifetime(Some(max_lifetime), TokenType::Revocation)?;
+        let in_force = self::revocations(revocations)?;
         let (token, keys) = (bytes_like(token, "token")?, Arc::clone(&keyring.get().0));
-        let snapshot = py.detach(|| Snapshot::read(&token, &keys, now, max_lifetime)).map_err(token_refused)?;
-        if let Some(newer_than) = newer_than.filter(|&newer_than| snapshot.version < newer_than) {
-            let got = snapshot.version;
-            return Err(refused(format!("snapshot: got version {got}, wanted {newer_than} or a later one")));
-        }
-        Ok(Self(Arc::new(snapshot)))
+        let reading = Reading { now, max_lifetime, newer_than, in_force: in_force.as_deref() };
+        let snapshot = py.detach(|| Snapshot::read(&token, &keys, &reading));
+        snapshot.map(|snapshot| Self(Arc::new(snapshot))).map_err(errors::snapshot)
     }
 
     /// Rises with each snapshot.
@@ -123,7 +126,7 @@ impl Revocations {
     }
 
     fn __repr__(&self) -> String {
-        let Snapshot { issuers, devices, tokens, version, expires_at } = &*self.0;
+        let Snapshot { issuers, devices, tokens, version, expires_at, .. } = &*self.0;
         let counts = [issuers.len(), devices.len(), tokens.len()];
         let [issuers, devices, tokens] = counts;
         format!(
@@ -131,17 +134,37 @@ impl Revocations {
         )
     }
 
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
-        let arguments = PyDict::new(py);
-        arguments.set_item("issuers", self.issuers(py))?;
-        arguments.set_item("devices", self.devices(py)?)?;
-        arguments.set_item("tokens", self.tokens(py))?;
-        arguments.set_item("version", self.0.version)?;
-        arguments.set_item("expires_at", self.0.expires_at)?;
-        let partial = py.import("functools")?.getattr("partial")?;
-        let call = partial.call((PyType::new::<Self>(py),), Some(&arguments))?;
-        Ok((call, PyTuple::empty(py)))
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let (py, this) = (slf.py(), slf.get());
+        let digest = this.0.digest.map(|digest| PyBytes::new(py, &digest));
+        let arguments =
+            (this.issuers(py), this.devices(py)?, this.tokens(py), this.version(), this.expires_at(), digest);
+        Ok((PyType::new::<Self>(py).getattr("_restore")?, arguments.into_pyobject(py)?))
     }
+
+    /// What pickle calls.
+    #[staticmethod]
+    #[pyo3(signature = (issuers, devices, tokens, version, expires_at, digest))]
+    fn _restore(
+        issuers: &Bound<'_, PyAny>,
+        devices: &Bound<'_, PyAny>,
+        tokens: &Bound<'_, PyAny>,
+        version: &Bound<'_, PyAny>,
+        expires_at: &Bound<'_, PyAny>,
+        digest: Option<[u8; 32]>,
+    ) -> PyResult<Self> {
+        let Self(made) = Self::new(Some(issuers), Some(devices), Some(tokens), version, expires_at)?;
+        Ok(Self(Arc::new(Snapshot { digest, ..Arc::unwrap_or_clone(made) })))
+    }
+}
+
+/// Return what a snapshot says that the caller verified when it took it: for `revocations=` of `Revocations.from_token`,
+/// however long ago it expired. Raises `TokenRefused` for bytes that are not a snapshot.
+#[pyfunction]
+#[pyo3(signature = (token))]
+pub fn accepted_revocations(token: &Bound<'_, PyAny>) -> PyResult<Revocations> {
+    let token = bytes_like(token, "token")?;
+    Snapshot::accepted(&token).map(|snapshot| Revocations(Arc::new(snapshot))).map_err(errors::token_refused)
 }
 
 /// An int (no bool) of 64 bits from 0 up.

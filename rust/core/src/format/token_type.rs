@@ -100,8 +100,9 @@ impl TokenType {
 pub struct TypeSet(u8);
 
 impl TypeSet {
-    /// Every type.
-    pub const ALL: Self = Self(0b1_1111);
+    /// The three types for one device: what a key may sign unless its entry says otherwise.
+    pub const FOR_DEVICES: Self =
+        Self::NONE.with(TokenType::Authorization).with(TokenType::SecureCommand).with(TokenType::ReadingKey);
     /// No type.
     pub const NONE: Self = Self(0);
 

@@ -161,13 +161,13 @@ impl Keyring {
 }
 
 impl Entry {
-    /// An entry without ceilings.
+    /// An entry without ceilings, for the tokens of devices: who may sign delegations and snapshots is named in its entry.
     #[must_use]
-    pub fn unlimited(key: PublicKey) -> Self {
+    pub fn plain(key: PublicKey) -> Self {
         Self {
             key,
             issuer: None,
-            token_types: TypeSet::ALL,
+            token_types: TypeSet::FOR_DEVICES,
             actions: crate::format::scope::ALL_ACTIONS,
             audience_prefix: String::new(),
             valid_from: None,

@@ -5,14 +5,63 @@ use super::verify::{Call, verify_one};
 use crate::code::{Check, Code};
 use crate::format::cbor::{Major, Writer};
 use crate::format::claims::{Claims, Revoked};
+use crate::format::cose::Envelope;
 use crate::format::token_type::TokenType;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The least sequence, iat and epoch of a device's tokens that still count.
 pub type Watermarks = [u64; 3];
 
+/// Why a snapshot is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotError {
+    /// The first check that failed.
+    Refused(Code),
+    /// Older than the version that was taken last.
+    Older {
+        /// Its version.
+        version: u64,
+        /// The version taken last.
+        taken: u64,
+    },
+    /// Of the version in force, with other bytes.
+    Differs(u64),
+}
+
+impl From<Code> for SnapshotError {
+    fn from(code: Code) -> Self {
+        Self::Refused(code)
+    }
+}
+
+impl std::fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(code) => write!(f, "{} ({})", code.name(), *code as i16),
+            Self::Older { version, taken } => write!(f, "got version {version}, expected {taken} or later"),
+            Self::Differs(version) => {
+                write!(f, "got other bytes of version {version}, which is in force; expected a later version")
+            }
+        }
+    }
+}
+
+/// How a snapshot is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// Seconds since 1970.
+    pub now: u64,
+    /// The longest `exp - iat` accepted, in seconds.
+    pub max_lifetime: u64,
+    /// The version taken last, where the caller names it: a lower one is refused.
+    pub newer_than: Option<u64>,
+    /// The snapshot in force: it says which signers count no longer, and its version is taken again only as the same bytes.
+    pub in_force: Option<&'a Revocations>,
+}
+
 /// A revocation snapshot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Revocations {
     /// Revoked kids.
     pub issuers: BTreeSet<[u8; 8]>,
@@ -24,20 +73,57 @@ pub struct Revocations {
     pub version: u64,
     /// The second in which the snapshot counts no longer.
     pub expires_at: u64,
+    /// SHA-256 of the token that it was read from; `None` for one that was made of its parts.
+    pub digest: Option<[u8; 32]>,
 }
 
+/// Two snapshots are equal when they revoke the same: the digest says only where one came from.
+impl PartialEq for Revocations {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |each: &Self| (each.version, each.expires_at);
+        parts(self) == parts(other)
+            && (&self.issuers, &self.devices, &self.tokens) == (&other.issuers, &other.devices, &other.tokens)
+    }
+}
+
+impl Eq for Revocations {}
+
 impl Revocations {
-    /// Reads a signed snapshot whose lifetime is at most `max_lifetime` seconds.
+    /// Reads a signed snapshot.
     ///
     /// # Errors
-    /// The code of the first check that refuses it.
-    pub fn read(token: &[u8], keyring: &Keyring, now: u64, max_lifetime: u64) -> Check<Self> {
-        let call = Call { max_lifetime, ..Call::new(TokenType::Revocation, now) };
+    /// The first check that refuses it, or a version that is not taken.
+    pub fn read(token: &[u8], keyring: &Keyring, reading: &Reading<'_>) -> Result<Self, SnapshotError> {
+        let &Reading { now, max_lifetime, newer_than, in_force } = reading;
+        let call = Call { max_lifetime, revocations: in_force, ..Call::new(TokenType::Revocation, now) };
         let verdict = verify_one(keyring, &call, token);
-        match (verdict.code, verdict.claims) {
-            (Code::Ok, Some(claims)) => Ok(Self::of_claims(&claims)),
-            (code, _) => Err(code),
+        let (Code::Ok, Some(claims)) = (verdict.code, verdict.claims) else { return Err(verdict.code.into()) };
+        let read = Self { digest: Some(Sha256::digest(token).into()), ..Self::of_claims(&claims) };
+        let version = read.version;
+        let taken = newer_than.max(in_force.map(|snapshot| snapshot.version));
+        if let Some(taken) = taken.filter(|&taken| version < taken) {
+            return Err(SnapshotError::Older { version, taken });
         }
+        match in_force.filter(|snapshot| snapshot.version == version) {
+            Some(snapshot) if !read.is_again(snapshot) => Err(SnapshotError::Differs(version)),
+            _ => Ok(read),
+        }
+    }
+
+    /// What a snapshot says that was verified when it was accepted: its signer and its times are not asked again.
+    ///
+    /// # Errors
+    /// The bytes are not a snapshot.
+    pub fn accepted(token: &[u8]) -> Check<Self> {
+        let (_, max_payload) = TokenType::Revocation.size_limits();
+        let envelope = Envelope::read(token, max_payload)?;
+        let claims = Claims::read(envelope.payload, TokenType::Revocation)?;
+        Ok(Self { digest: Some(Sha256::digest(token).into()), ..Self::of_claims(&claims) })
+    }
+
+    /// Whether this is the snapshot in force: the same bytes, or the same content of one that was made of its parts.
+    fn is_again(&self, in_force: &Self) -> bool {
+        in_force.digest.map_or_else(|| self == in_force, |digest| self.digest == Some(digest))
     }
 
     fn of_claims(claims: &Claims<'_>) -> Self {
@@ -87,7 +173,7 @@ impl Revocations {
         lists.map(Writer::into_bytes)
     }
 
-    /// Asks the snapshot of a token: the lowest of 600 to 604.
+    /// Asks the snapshot of a token: the lowest of 600 to 604. An expired one never refuses its own successor.
     ///
     /// # Errors
     /// Why the token counts no longer. `epoch` is the device's, where the caller knows it.
@@ -101,7 +187,7 @@ impl Revocations {
         let of_device = call.token_type.is_for_one_device();
         let kid = entry.key.kid();
         if let Some(snapshot) = snapshot {
-            if call.now >= snapshot.expires_at {
+            if call.token_type != TokenType::Revocation && call.now >= snapshot.expires_at {
                 return Err(Code::SnapshotStale);
             }
             let revoked = |kid: &[u8; 8]| snapshot.issuers.contains(kid);
