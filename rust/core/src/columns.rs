@@ -46,6 +46,14 @@ impl<T: memory::Plain + PartialEq> Column for Vec<T> {
     }
 }
 
+/// So many zeros.
+///
+/// # Errors
+/// [`Stop::OutOfMemory`].
+pub fn zeros<T: memory::Plain>(count: usize) -> Result<Vec<T>, Stop> {
+    memory::zeroed(count).ok_or(Stop::OutOfMemory)
+}
+
 /// One bit a row, the least significant bit of a byte first: which rows hold a value, or a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bits {

@@ -4,6 +4,7 @@ use crate::arrow::type_name;
 use itron_core::code::Code;
 use itron_core::crypto::public_key::WeakKey;
 use itron_core::token::keyring::KeyringError;
+use itron_core::work::Stop;
 use itron_core::token::revocation::SnapshotError;
 use pyo3::prelude::*;
 
@@ -38,6 +39,14 @@ pub fn token_refused(code: Code) -> PyErr {
 /// Memory that cannot be had.
 pub fn out_of_memory() -> PyErr {
     pyo3::exceptions::PyMemoryError::new_err("not enough memory for the call")
+}
+
+/// A call that ended before its rows did.
+pub fn stopped(stop: Stop) -> PyErr {
+    match stop {
+        Stop::OutOfMemory => out_of_memory(),
+        Stop::Interrupted => pyo3::exceptions::PyKeyboardInterrupt::new_err(()),
+    }
 }
 
 /// Whether an exception says that memory cannot be had.

@@ -81,6 +81,21 @@ impl Default for TextReader {
 }
 
 impl TextReader {
+    /// The bytes of a whole text.
+    ///
+    /// # Errors
+    /// [`Code::TextUnreadable`], or [`Code::TooLarge`] for over `most` bytes.
+    pub fn decode(text: &[u8], most: usize) -> Check<Vec<u8>> {
+        let (mut reader, mut out) = (Self::default(), vec![0; most.min(text.len())]);
+        reader.read(text, &mut out);
+        let len = reader.finish()?;
+        if len > most {
+            return Err(Code::TooLarge);
+        }
+        out.truncate(len);
+        Ok(out)
+    }
+
     /// Reads on, and writes the bytes as far as there is room for them in `out`, which is the same each time.
     pub fn read(&mut self, text: &[u8], out: &mut [u8]) {
         let mut text = text;

@@ -82,6 +82,16 @@ impl TokenColumn {
         self.0.len()
     }
 
+    /// Whether row `at` is null.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    pub fn is_null(&self, at: usize) -> bool {
+        let (chunk, at) = self.0.rows.locate(at);
+        chunk.raw(at).is_none()
+    }
+
     /// Copies the token of row `at`, or the code that the row has without one: 1, 2, or 100 for one of over `most` bytes, which
     /// is not read.
     ///
