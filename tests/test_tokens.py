@@ -257,7 +257,19 @@ def texts_of(token):
     ]
 
 
-UNREADABLE = ["no token", "0oR*", "0oRA=", "d28", "d284f", "d284 58", " d284", "0x", "9" * 20_000, "0oR\u00e9", "\ud800"]
+UNREADABLE = [
+    "no token",
+    "0oR*",
+    "0oRA=",
+    "d28",
+    "d284f",
+    "d284 58",
+    " d284",
+    "0x",
+    "9" * 20_000,
+    "0oR\u00e9",
+    "\ud800",
+]
 
 
 def columns_of_text(texts):

@@ -299,7 +299,8 @@ mod tests {
 
     #[test]
     fn calls_of_many_sizes_leave_one_pool_behind() {
-        let sizes: Vec<_> = (1..=9).map(|threads| pool(threads).map(|pool| pool.threads.current_num_threads())).collect();
+        let sizes: Vec<_> =
+            (1..=9).map(|threads| pool(threads).map(|pool| pool.threads.current_num_threads())).collect();
         assert_eq!(sizes.last(), Some(&Some(9)));
         assert!(pool(2).is_some_and(|pool| pool.threads.current_num_threads() >= 9));
     }

@@ -9,9 +9,9 @@ use itron_core::crypto::signatures::verify_many as verify_signatures;
 use itron_core::format::claims::Claims;
 use itron_core::format::scope::Scope;
 use itron_core::format::token_type::TokenType;
+use itron_core::scratch::Scratch;
 use itron_core::token::issue::Unsigned;
 use itron_core::token::keyring::{Entry, Keyring};
-use itron_core::scratch::Scratch;
 use itron_core::token::verify::{Call, Question, copied, verify_many, verify_one};
 use proptest::prelude::*;
 use sha2::Digest;
@@ -111,7 +111,8 @@ fn every_single_bit_flip_is_refused_as_unbelieved() {
         let call = Call::new(TokenType::Authorization, NOW);
         assert_eq!(verify_one(&keyring, &call, &token).code, Code::Ok);
         let question = |row: usize| Question { token: Ok(&flipped[row]), ..Question::default() };
-        let columns = verify_many(&keyring, &call, flipped.len(), 2, |row, scratch| copied(&question(row), scratch)).unwrap();
+        let columns =
+            verify_many(&keyring, &call, flipped.len(), 2, |row, scratch| copied(&question(row), scratch)).unwrap();
         for (bit, code) in columns.code.into_iter().enumerate() {
             assert!((100..400).contains(&code), "bit {bit}: {code}");
         }

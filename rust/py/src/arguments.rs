@@ -146,7 +146,11 @@ pub fn threads(given: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
 }
 
 /// A token, as bytes or as their text; or the code that it has without being read.
-pub fn token_given<'a>(given: &'a Bound<'_, PyAny>, name: &str, token_type: TokenType) -> PyResult<Check<Cow<'a, [u8]>>> {
+pub fn token_given<'a>(
+    given: &'a Bound<'_, PyAny>,
+    name: &str,
+    token_type: TokenType,
+) -> PyResult<Check<Cow<'a, [u8]>>> {
     if given.is_none() {
         return Ok(Err(Code::NoToken));
     }

@@ -2,8 +2,8 @@
 
 use crate::arguments::{revocations, threads};
 use crate::arrow::{
-    AnyColumn, BoolColumn, IntColumn, LONGEST_MAPPED, Out, OutTable, StringColumn, Table, TextOrInt, TimeColumn, TokenColumn,
-    InputError, result_class, room,
+    AnyColumn, BoolColumn, InputError, IntColumn, LONGEST_MAPPED, Out, OutTable, StringColumn, Table, TextOrInt,
+    TimeColumn, TokenColumn, result_class, room,
 };
 use crate::bulk;
 use crate::enums::{self, ACTION, DEVICE_CLASS, Enumeration, MODE, SECURITY_LEVEL};

@@ -19,7 +19,8 @@ pub fn check_sessions(
     let now = Now::read(now)?.nanos;
     let opened_at = TimeColumn::shared(py, &AnyColumn::new(opened_at, "opened_at")?)?;
     let seconds = IntColumn::shared(py, &AnyColumn::new(seconds, "seconds")?)?;
-    let closed_at = closed_at.map(|column| TimeColumn::shared(py, &AnyColumn::new(column, "closed_at")?)).transpose()?;
+    let closed_at =
+        closed_at.map(|column| TimeColumn::shared(py, &AnyColumn::new(column, "closed_at")?)).transpose()?;
     let rows = same_length(&[("opened_at", opened_at.len()), ("seconds", seconds.len())])?;
     if let Some(closed_at) = &closed_at {
         same_length(&[("opened_at", rows), ("closed_at", closed_at.len())])?;

@@ -579,9 +579,7 @@ impl AnyColumn {
                 })?;
                 Ok(BinaryColumn::of([chunk], Kind::Bytes))
             }
-            Source::Datetime64 { code, .. } => {
-                Err(self.unwanted(format!("a NumPy array of {code}"), wanted.words()))
-            }
+            Source::Datetime64 { code, .. } => Err(self.unwanted(format!("a NumPy array of {code}"), wanted.words())),
         }
     }
 
@@ -604,7 +602,10 @@ impl AnyColumn {
         self.cells(items, takes, &mut cells)?;
         let (pairs, kept) = cells.finish();
         let keep: Keep = Arc::new((items.clone().unbind(), kept));
-        Ok(BinaryColumn::of([BinaryChunk::owned(pairs.len(), Layout::Pairs(pairs), kind == Kind::Text, Some(keep))], kind))
+        Ok(BinaryColumn::of(
+            [BinaryChunk::owned(pairs.len(), Layout::Pairs(pairs), kind == Kind::Text, Some(keep))],
+            kind,
+        ))
     }
 
     /// Adds where the bytes of each item lie: Python keeps `bytes` and `str` unchanged, others are copied.

@@ -41,5 +41,5 @@ pub use out::{Out, OutTable, Valid};
 pub(crate) use results::result_class;
 pub use results::{SessionResults, SignatureResults, TokenResults};
 pub use source::{AnyColumn, Table};
-pub(crate) use view::room;
 pub use text_lists::{TextListColumn, TextOrInt};
+pub(crate) use view::room;

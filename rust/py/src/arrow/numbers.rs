@@ -337,7 +337,8 @@ pub(super) fn copied(py: Python<'_>, buffer: &PyUntypedBuffer) -> Result<Vec<u64
 
 const INTEGERS: &str =
     "an integer column of any width (or whole numbers as double), an integer buffer, or a sequence of int";
-const TIMES: &str = "timestamps with a time zone, integers as seconds since 1970, or a sequence of int or aware datetimes";
+const TIMES: &str =
+    "timestamps with a time zone, integers as seconds since 1970, or a sequence of int or aware datetimes";
 
 impl AnyColumn {
     fn ints(&self, py: Python<'_>, reading: Reading) -> Result<IntColumn> {
