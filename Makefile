@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build release demo tour test check fuzz bench bench-ci instructions peers constraints clean
+.PHONY: help build release demo tour test quick check fuzz bench bench-ci instructions peers constraints clean
 
 help: # List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,11 +29,15 @@ demo: release # Make a route of 10,000 devices, verify and decide it in one call
 tour: build # Walk one device from ready to secure to Network Mode, by commands alone
 	@sh scripts/tour.sh $(BIN)
 
-test: check # Run everything: the checks, the Rust tests, the Python tests on each set of kernels
+test: check # Run everything: the checks, the Rust tests, the Python tests, and those of kernels on each set of kernels
 	@scripts/test_services.sh
 	cargo test --workspace --locked --quiet
-	ITRON_CORE_KERNELS=portable $(PYTEST) --quiet
-	ITRON_CORE_KERNELS=auto $(PYTEST) --quiet
+	ITRON_CORE_KERNELS=portable $(PYTEST) --quiet --numprocesses 2 -m kernels
+	ITRON_CORE_KERNELS=auto $(PYTEST) --quiet --numprocesses 2
+
+quick: check # Run the checks, the Rust tests of crates that changed, and the Python tests that are not slow
+	scripts/changed_crates.sh | xargs -r cargo test --locked --quiet
+	$(PYTEST) --quiet --numprocesses 2 -m 'not slow and not postgres and not hsm'
 
 check: build # Format, lint, types, and the stub against the built module
 	cargo fmt --all --check

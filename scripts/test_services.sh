@@ -7,6 +7,10 @@ softhsm() { # an HSM in software: tests/test_hsm.py
     command -v softhsm2-util >/dev/null || debian softhsm2
 }
 
+pooler() { # before PostgreSQL: tests/test_stores.py
+    command -v pgbouncer >/dev/null || debian pgbouncer
+}
+
 memcheck() { # tests/test_memcheck.py
     command -v valgrind >/dev/null || debian valgrind
 }
@@ -26,4 +30,5 @@ install() { # PACKAGE
 }
 
 softhsm
+pooler
 memcheck

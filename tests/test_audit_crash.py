@@ -12,6 +12,8 @@ from itron_core import LocalSigner
 from itron_core.audit import AuditLog
 from kills import KILLS, PROGRAMS
 
+pytestmark = pytest.mark.slow
+
 ORIGIN = "utility.example/audit"
 
 

@@ -8,22 +8,23 @@ import time
 
 import pytest
 
-from itron_core import cli
-from itron_core.cli import shared
+from itron_core.cli import app as command_line
+from itron_core.cli import inputs
+from itron_core.cli.failures import Exit
 from itron_core.testing import make_tokens
 
 PROGRAM = [sys.executable, "-c", "from itron_core.cli import main; main()"]
 
 
 def test_a_fault_inside_is_said_and_exits_with_4(monkeypatch, capsys):
-    def fault():
+    def fault(**_):
         raise RuntimeError("the sky fell")
 
-    monkeypatch.setattr(cli, "app", fault)
+    monkeypatch.setattr(command_line, "app", fault)
     with pytest.raises(SystemExit) as left:
-        cli.main()
-    assert left.value.code == cli.Exit.INTERNAL
-    assert "a fault of its own: RuntimeError: the sky fell" in capsys.readouterr().err
+        command_line.run()
+    assert left.value.code == Exit.INTERNAL
+    assert "an internal error: RuntimeError: the sky fell" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -33,15 +34,15 @@ def test_a_fault_inside_is_said_and_exits_with_4(monkeypatch, capsys):
 def test_a_missing_extra_is_a_hint_and_no_traceback(module, arguments, extra):
     code = f"import sys; sys.modules[{module!r}] = None; from itron_core.cli import main; main()"
     run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
-    assert run.returncode == cli.Exit.USAGE
+    assert run.returncode == Exit.USAGE
     assert f"pip install 'itron-core[{extra}]'" in run.stderr
     assert "Traceback" not in run.stderr
 
 
 def test_the_command_line_asks_the_clock_when_now_is_not_given():
-    assert abs(shared.moment(None) - time.time()) < 5
-    assert shared.moment("1795000000") == 1_795_000_000
-    assert shared.moment("2026-11-18T09:06:40+00:00") == 1_794_992_800
+    assert abs(inputs.moment(None) - time.time()) < 5
+    assert inputs.moment("1795000000") == 1_795_000_000
+    assert inputs.moment("2026-11-18T09:06:40+00:00") == 1_794_992_800
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def homes(tmp_path):
     "arguments,code,says",
     [
         (["server", "init", "tools", "--keyring", "none.jwks"], 3, "none.jwks cannot be read: No such file"),
-        (["server", "init", "tools", "--keyring", "binary"], 3, "binary is no text in UTF-8"),
+        (["server", "init", "tools", "--keyring", "binary"], 3, "binary is not a UTF-8 text"),
         (["field", "init", "tab", "--tool", "t", "--keyring", "none.jwks"], 3, "none.jwks cannot be read"),
         (["device", "init", "m", "--device", "ert:1", "--class", "basic", "-k", "none.jwks"], 3, "cannot be read"),
         (["audit", "verify", "ism", "--trusted", "none"], 3, "the checkpoint none cannot be read"),
@@ -113,5 +114,5 @@ def test_what_cannot_be_read_is_named_and_is_no_fault_inside(homes, arguments, c
     run = subprocess.run([*PROGRAM, *arguments], cwd=homes, capture_output=True, text=True, check=False)
     assert run.returncode == code, run.stderr
     assert says in " ".join(run.stderr.split())
-    assert "fault of its own" not in run.stderr
+    assert "internal error" not in run.stderr
     assert not (homes / "other").exists()

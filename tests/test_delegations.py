@@ -38,6 +38,8 @@ from reference.cbor import write
 from reference.claims import TYPS
 from reference.signatures import ED25519, ESP256
 
+pytestmark = pytest.mark.kernels
+
 CHILD = Signer(ED25519, "child")
 SECOND_CHILD = Signer(ESP256, "second child")
 

@@ -26,6 +26,8 @@ from itron_core import InputError, ItronCoreError, KeyRefused, MasterKey, derive
 from reference.cbor import write
 from reference.claims import device_id
 
+pytestmark = pytest.mark.kernels
+
 VECTORS = Path(cryptography_vectors.__file__).parent
 LABELS = ("device", "read-enc", "read-auth", "session", "kcv")
 KDFS = ("kbkdf-hmac-sha256", "kbkdf-cmac-aes256", "hkdf-sha256", "kbkdf-cmac-aes128")

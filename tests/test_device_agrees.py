@@ -40,6 +40,8 @@ from itron_core import (
 from itron_core.device import Device, Message, Outcome
 from itron_core.testing import make_signer
 
+pytestmark = pytest.mark.slow
+
 DEVICE, OTHER = "ert:100000001", "ert:100000002"
 EPOCH = 5
 DAY = 86_400

@@ -30,6 +30,8 @@ from reference.route import process_row
 from reference.token import verify
 from reference.world import World
 
+pytestmark = [pytest.mark.kernels, pytest.mark.slow]
+
 CASES = int(os.environ.get("ITRON_CORE_CASES", "30000"))
 ROWS = 60
 WORLD = World(int(os.environ.get("ITRON_CORE_SEED", "11")))

@@ -8,6 +8,8 @@ import pytest
 
 from itron_core import Action, Code, Keyring, KeyringEntry, MasterKey, PublicKey, derive_key, verify_token
 
+pytestmark = pytest.mark.kernels
+
 FORMAT = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
 CODES = FORMAT[FORMAT.index("## Reason codes") : FORMAT.index("## Key derivation")]
 NOW = 1_795_000_100

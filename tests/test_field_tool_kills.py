@@ -11,6 +11,8 @@ from itron_core.exchange.material import MaterialState
 from kills import KILLS, Warm
 from test_field_tool import CONNECT, DAY, DEVICES, DISCONNECT, HOUR, NOW, OPEN, World, issued, keyring
 
+pytestmark = pytest.mark.slow
+
 # After so many, everything that is held has been used.
 KILLS_A_WORLD = 20
 # Up to this sequence number, material ends before the second half of a world's kills, and is pruned.

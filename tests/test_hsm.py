@@ -1,7 +1,9 @@
 """Keys in an HSM: a real SoftHSM 2, whose tokens lie in a temporary folder; skipped where the library is not installed."""
 
 import copy
+import ctypes
 import hashlib
+import itertools
 import os
 import pickle
 import shutil
@@ -31,7 +33,8 @@ from itron_core import (
     verify_signatures,
     verify_tokens,
 )
-from itron_core.hsm import Pkcs11MasterKey, Pkcs11Signer
+from itron_core.hsm import Pkcs11MasterKey, Pkcs11Signer, login, master_key
+from itron_core.hsm import signer as signer_module
 from itron_core.hsm.master_key import LABELS, fixed_input
 from itron_core.hsm.signer import point_of
 
@@ -601,25 +604,55 @@ def test_a_pin_that_was_refused_is_never_tried_again(at, library):
 
 
 @pytest.mark.parametrize(
-    "answer,raised,words",
+    "number,raised,words",
     [
-        (pkcs11.PinLocked, PinRefused, "is locked; its security officer"),
-        (pkcs11.PinExpired, PinRefused, "has expired"),
-        (pkcs11.PinInvalid, PinRefused, "was refused"),
-        (pkcs11.UserPinNotInitialized, SignerError, "lets nobody in: UserPinNotInitialized"),
-        (pkcs11.DeviceError, SignerError, "lets nobody in: DeviceError"),
+        (0xA4, PinRefused, "is locked; its security officer"),
+        (0xA3, PinRefused, "has expired"),
+        (0xA1, PinRefused, "was refused"),
+        (0x102, SignerError, "cannot log in .*error 0x102"),
+        (0x30, SignerError, "cannot log in .*error 0x30"),
     ],
 )
-def test_what_other_tokens_say_of_a_pin(at, monkeypatch, answer, raised, words):
-    """SoftHSM locks no PIN and lets none expire: these answers are what PKCS#11 says that others give."""
+def test_what_other_tokens_say_of_a_pin(at, monkeypatch, number, raised, words):
+    """SoftHSM locks no PIN and lets none expire: these are the numbers of PKCS#11 that others return."""
+    real = login._function
 
-    class Token:
-        def open(self, **_):
-            raise answer
+    def answering(listed, which, *arguments):
+        return (lambda *_: number) if which == login.LOGIN else real(listed, which, *arguments)
 
-    monkeypatch.setattr("itron_core.hsm.session._token", lambda place: Token())
+    monkeypatch.setattr(login, "_function", answering)
     with pytest.raises(raised, match=words):
         Pkcs11Signer(**at, label="issuing")
+    assert not sessions_of(at)
+
+
+def sessions_of(at):
+    """Return the handles of the sessions that are open in this process, as the library itself counts them."""
+    listed = ctypes.POINTER(login._FunctionList)()
+    ctypes.CDLL(at["library"]).C_GetFunctionList(ctypes.byref(listed))
+    info = login._function(listed.contents, 15, ctypes.c_ulong, ctypes.c_char_p)
+    return [handle for handle in range(1, 3_000) if info(handle, ctypes.create_string_buffer(64)) == 0]
+
+
+def test_no_session_is_left_by_keys_that_are_closed_or_a_pin_that_is_refused(at, signer, master):
+    open_before = sessions_of(at)
+    assert len(open_before) == 2
+    for _ in range(3):
+        with Pkcs11Signer(**at, label="issuing") as beside, Pkcs11MasterKey(**at, label="master"):
+            beside.sign(b"m")
+    assert sessions_of(at) == open_before
+    signer.close()
+    master.close()
+    assert not sessions_of(at)
+    for _ in range(3):
+        with pytest.raises(PinRefused):
+            Pkcs11Signer(**at | {"pin": WRONG_PIN}, label="issuing")
+    assert not sessions_of(at)
+
+
+def test_a_key_stays_logged_in_when_another_is_closed(at, signer, master):
+    signer.close()
+    assert len(master.derive_keys(DEVICES, utility=UTILITY)) == len(DEVICES)
 
 
 # Faults
@@ -743,6 +776,75 @@ os.wait()
 print("parent", len(signer.sign(b"message")))
 """
     assert another_process(script, at) == ["child", "True", "parent", "64"]
+
+
+def test_a_child_forked_while_a_thread_signs_does_not_hang(signer, at):
+    script = """
+import threading
+signer = Pkcs11Signer(**at, label="issuing")
+end = threading.Event()
+def sign():
+    while not end.is_set():
+        signer.sign_many([b"message"] * 50)
+thread = threading.Thread(target=sign)
+thread.start()
+for number in range(8):
+    child = os.fork()
+    if not child:
+        try:
+            signer.sign(b"message")
+        except SignerError as error:
+            with Pkcs11Signer(**at, label="issuing") as own:
+                os._exit(0 if "another process" in str(error) and len(own.sign(b"message")) == 64 else 1)
+        os._exit(2)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+end.set()
+thread.join()
+"""
+    assert another_process(script, at) == ["0"] * 8
+
+
+def test_a_child_with_its_parent_s_process_number_is_another_process(signer, at):
+    """As in a container of its own, where numbers begin again."""
+    script = """
+signer = Pkcs11Signer(**at, label="issuing")
+number = os.getpid()
+if not os.fork():
+    os.getpid = lambda: number
+    try:
+        signer.sign(b"message")
+    except SignerError as error:
+        print("child", "another process" in str(error), flush=True)
+    os._exit(0)
+os.wait()
+print("parent", len(signer.sign(b"message")))
+"""
+    assert another_process(script, at) == ["child", "True", "parent", "64"]
+
+
+def test_a_key_that_changes_within_a_batch_gives_nothing(at, master, monkeypatch):
+    """The handle means another key from the third device on, as after a restart of the token."""
+    with Pkcs11MasterKey.generate(**at, label="other") as other:
+        real, count = master_key._mac, itertools.count()
+
+        def changing(held, data):
+            return real(other._key.held if next(count) > 2 else held, data)
+
+        monkeypatch.setattr(master_key, "_mac", changing)
+        with pytest.raises(SignerError):
+            master.check_values(DEVICES, utility=UTILITY)
+
+
+def test_a_signature_of_another_key_within_a_batch_never_leaves(at, signer, monkeypatch):
+    with Pkcs11Signer.generate(**at, label="other", algorithm=signer.public_key.algorithm) as other:
+        real = signer_module._signature
+
+        def changing(held, message):
+            return real(other._key.held if message == b"second" else held, message)
+
+        monkeypatch.setattr(signer_module, "_signature", changing)
+        with pytest.raises(SignerError):
+            signer.sign_many([b"first", b"second", b"third"])
 
 
 def test_a_process_ends_well_with_keys_open(signer, master, at):

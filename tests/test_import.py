@@ -10,6 +10,8 @@ import pytest
 
 import itron_core
 
+pytestmark = pytest.mark.kernels
+
 HERE = Path(__file__).parent
 PUBLIC = """
 verify_signatures SignatureResults PublicKey Keyring KeyringEntry Revocations verify_tokens TokenResults verify_token Token

@@ -42,6 +42,8 @@ from itron_core.testing import make_route
 from reference.build import Signer
 from reference.signatures import ED25519, ESP256
 
+pytestmark = [pytest.mark.kernels, pytest.mark.slow]
+
 SIZES = [0, 1, 7, 8, 9, 63, 64, 65, 511, 512, 513, 2047, 2048, 2049]
 THREADS = [1, 2, 5]
 # Keys of both algorithms, one of them with ceilings: rows of one batch take every way through the code.

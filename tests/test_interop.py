@@ -47,6 +47,8 @@ from reference.generate import each_pair_of_options
 from reference.signatures import ED25519
 from reference.world import World
 
+pytestmark = pytest.mark.kernels
+
 ALGS = {"Ed25519": -19, "ESP256": -9}
 LEGACY = {"Ed25519": (-8, "EdDSA"), "ESP256": (-7, "ES256")}
 TYPES = tuple(TYPS)

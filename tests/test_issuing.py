@@ -26,6 +26,8 @@ from itron_core import (
 from itron_core.enums import TOKEN_TYPES
 from itron_core.testing import make_signer
 
+pytestmark = pytest.mark.kernels
+
 NOW = 1_795_000_000
 ALGORITHMS = ("Ed25519", "ESP256")
 REQUEST = {"device": ["ert:100000001", "ert:100000002"], "actions": [["read_endpoint"], ["geomode"]]}

@@ -55,6 +55,8 @@ from reference.signatures import (
     thumbprint,
 )
 
+pytestmark = pytest.mark.kernels
+
 EVERY_ACTION = sum(1 << action for action in Action)
 BASE = ed25519_point(bytes.fromhex("58" + "66" * 31))
 ORDER_8 = ed25519_point(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"))
@@ -270,9 +272,37 @@ def test_a_pem_file_of_another_system_is_read():
         assert PublicKey.from_pem(text) == public(ISSUER)
 
 
-def test_two_keys_in_one_pem_are_refused():
-    with pytest.raises(KeyRefused):
-        PublicKey.from_pem(pem(ISSUER) + pem(SECOND_ISSUER))
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda text: "  " + text.replace("\n", "  \n\t"),
+        lambda text: text.replace("\n", "\n\n"),
+        lambda text: text.replace("\n", " "),
+        lambda text: "\ufeff" + text,
+        lambda text: "The key of the meter, as of 2027:\n" + text + "\nEnd of the mail -- greetings\n",
+        lambda text: ("\ufeff" + text).encode("utf-16-le"),
+        lambda text: ("\ufeff" + text).encode("utf-16-be"),
+        lambda text: b"Schl\xfcssel\n" + text.encode(),
+    ],
+    ids=["indented", "blank lines", "one line", "mark", "text", "utf-16-le", "utf-16-be", "latin-1"],
+)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_white_space_marks_and_text_around_a_pem_are_passed_over(algorithm, around, tmp_path):
+    """RFC 7468 sections 2 and 3."""
+    signer = SIGNERS[algorithm]
+    given = around(pem(signer))
+    assert PublicKey.from_pem(given) == public(signer)
+    path = tmp_path / "key.pem"
+    path.write_bytes(given if isinstance(given, bytes) else given.encode())
+    assert Keyring.from_pem_files([path]) == Keyring([public(signer)])
+
+
+def test_two_blocks_in_one_pem_are_refused():
+    private = ISSUER.private.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode()
+    for text in (pem(ISSUER) + pem(SECOND_ISSUER), pem(ISSUER) + private, private + pem(ISSUER)):
+        with pytest.raises(KeyRefused) as refused:
+            PublicKey.from_pem(text)
+        assert private.splitlines()[1] not in str(refused.value)
 
 
 # Keyrings.
@@ -430,7 +460,116 @@ def test_a_jwk_set_is_a_keyring():
         assert [each.issuer for each in keyring.entries] == ["security manager", None]
         # The JWK's own kid is only a label.
         assert keyring.entries[0].key.kid == ISSUER.kid
-    assert len(Keyring.from_jwks('{"keys": []}')) == 0
+        assert keyring.skipped == []
+
+
+STRANGERS = [
+    ({"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "1"}, "RSA"),
+    ({"kty": "oct"}, "oct"),
+    ({"kty": "AKP", "alg": "ML-DSA-87", "pub": "AA"}, "AKP"),
+    ({"kty": "OKP", "crv": "X25519", "x": "AA"}, "X25519"),
+    ({"kty": "OKP", "crv": "P-256", "x": "AA"}, "P-256"),
+    ({"kty": "EC", "crv": "P-384", "x": "AA", "y": "AA"}, "P-384"),
+    (jwk(ISSUER, alg="ES256"), "ES256"),
+    (jwk(ISSUER, use="enc"), "enc"),
+    (jwk(ISSUER, key_ops=["encrypt", "sign"]), "encrypt"),
+    (jwk(ISSUER, key_ops=[]), "key_ops"),
+]
+
+
+@pytest.mark.parametrize("stranger,says", STRANGERS, ids=str)
+def test_a_stranger_in_a_jwk_set_is_passed_over_and_named(stranger, says):
+    """RFC 7517 section 5; alone it is a set without a usable key, and given as a key it is refused."""
+    keyring = Keyring.from_jwks(jwks(stranger, jwk(SECOND_ISSUER)))
+    assert keyring == Keyring([public(SECOND_ISSUER)])
+    (skipped,) = keyring.skipped
+    assert skipped.startswith("key 0: ")
+    assert says in skipped
+    assert pickle.loads(pickle.dumps(keyring)).skipped == [skipped]
+    assert keyring.with_delegations([], now=NOW).skipped == [skipped]
+    for load in (lambda: Keyring.from_jwks(jwks(stranger)), lambda: PublicKey.from_jwk(stranger)):
+        with pytest.raises(KeyRefused, match=says):
+            load()
+
+
+def test_a_set_without_a_key_raises():
+    with pytest.raises(KeyRefused, match="no key"):
+        Keyring.from_jwks('{"keys": []}')
+
+
+@pytest.mark.parametrize(
+    "name,ours",
+    [
+        ("MTR_ACTIONS", "mtr_actions"),
+        ("mtr-actions", "mtr_actions"),
+        ("mtr_action", "mtr_actions"),
+        ("mrt_acitons", "mtr_actions"),
+        ("mtrIssuer", "mtr_issuer"),
+        ("mtr_audience_prefx", "mtr_audience_prefix"),
+        ("mtr valid until", "mtr_valid_until"),
+        ("Use", "use"),
+        ("keyOps", "key_ops"),
+        ("Alg", "alg"),
+        ("D", "d"),
+        ("Kty", "kty"),
+    ],
+)
+def test_a_member_that_is_nearly_ours_raises(name, ours):
+    """Passed over in silence, a misspelt limit would be no limit."""
+    for load in (PublicKey.from_jwk, lambda mapping: Keyring.from_jwks(jwks(jwk(SECOND_ISSUER), mapping))):
+        with pytest.raises(KeyRefused, match=f"{name}.*{ours}"):
+            load(jwk(ISSUER) | {name: ["read_endpoint"]})
+    with pytest.raises(KeyRefused, match=r"Keys.*keys"):
+        Keyring.from_jwks(json.dumps({"keys": [jwk(ISSUER)], "Keys": []}))
+
+
+def test_members_of_others_are_passed_over():
+    """Those of the IANA registry, and names of nobody."""
+    others = dict.fromkeys(
+        ("x5c", "x5t", "x5t#S256", "x5u", "ext", "exp", "nbf", "iat", "key_id", "colour", "actions"), 1
+    )
+    assert Keyring.from_jwks(jwks(jwk(ISSUER, **others))) == Keyring([public(ISSUER)])
+    assert PublicKey.from_jwk(jwk(ISSUER, **others)) == public(ISSUER)
+    assert len(Keyring.from_jwks(json.dumps({"keys": [jwk(ISSUER)], "issued": 7, "jwks_uri": "x"}))) == 1
+
+
+def test_a_member_that_comes_twice_is_refused():
+    """Readers differ in which of the two counts (RFC 8259 section 4)."""
+    one = json.dumps(jwk(ISSUER, mtr_actions=["read_endpoint"]))
+    twice = one[:-1] + ', "mtr_actions": ["disconnect_service"]}'
+    for text in (f'{{"keys": [{twice}]}}', f'{{"keys": [{one}], "keys": [{one}]}}'):
+        with pytest.raises(KeyRefused, match="twice"):
+            Keyring.from_jwks(text)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_key_is_written_as_a_jwk_that_others_read(algorithm):
+    """RFC 7517 and RFC 8037, with the fully specified algorithm of RFC 9864."""
+    signer = SIGNERS[algorithm]
+    assert public(signer).to_jwk() == jwk(signer, alg=algorithm, kid=signer.kid.hex())
+    assert PublicKey.from_jwk(public(signer).to_jwk()) == public(signer)
+
+
+def test_a_keyring_is_written_as_a_jwk_set_with_its_limits():
+    keyring = Keyring(
+        [
+            entry(ISSUER, issuer="root", valid_from=NOW, valid_until=NOW + DAY),
+            entry(
+                SECOND_ISSUER, token_types=["secure_command"], actions=1 << Action.GEOMODE | 1, audience_prefix="ert:"
+            ),
+        ]
+    )
+    assert Keyring.from_jwks(keyring.to_jwks()) == keyring
+    first, second = json.loads(keyring.to_jwks())["keys"]
+    assert first["mtr_token_types"] == ["authorization", "secure_command", "reading_key", "delegation", "revocation"]
+    assert "mtr_actions" not in first
+    assert second["mtr_actions"] == ["read_endpoint", "geomode"]
+
+
+def test_a_jwk_set_with_a_byte_order_mark_is_read():
+    text = "\ufeff" + jwks(jwk(ISSUER))
+    for given in (text, text.encode(), text.encode("utf-16-le")):
+        assert Keyring.from_jwks(given) == Keyring([public(ISSUER)])
 
 
 @pytest.mark.parametrize(
@@ -450,14 +589,16 @@ def test_a_jwk_set_is_a_keyring():
         ({"mtr_valid_until": 1.5}, "mtr_valid_until"),
         ({"mtr_valid_until": True}, "mtr_valid_until"),
         ({"mtr_valid_until": None}, "mtr_valid_until"),
-        ({"alg": "ES256"}, "ES256"),
-        ({"use": "enc"}, "enc"),
-        ({"key_ops": ["encrypt", "sign"]}, "key_ops"),
-        ({"key_ops": []}, "key_ops"),
+        ({"alg": 7}, "alg"),
+        ({"use": ["sig"]}, "use"),
         ({"key_ops": "verify"}, "key_ops"),
-        ({"kty": "RSA"}, "RSA"),
-        ({"crv": "P-256"}, "P-256"),
-        ({"crv": "X25519"}, "X25519"),
+        ({"key_ops": [1]}, "key_ops"),
+        ({"kty": None}, "kty"),
+        ({"crv": None}, "crv"),
+        ({"kty": "RSA", "mtr_colour": "red"}, "mtr_colour"),
+        ({"kty": "RSA", "d": "secret"}, "private"),
+        ({"priv": "secret"}, "private"),
+        ({"MTR_colour": "red"}, "MTR_colour"),
         ({"x": None}, "x"),
         ({"x": 5}, "x"),
         ({"x": "AA"}, "x"),

@@ -1002,3 +1002,20 @@ def test_no_secret_is_in_the_store(tmp_path, pem):
         for hidden in (secret, key.private_bytes_raw()):
             assert hidden not in data
             assert hidden.hex().encode() not in data
+
+
+@pytest.mark.parametrize("name", ["x" * 1_001, "\u00e4" * 501, "a\0b", "\ud800", ""])
+def test_a_name_has_the_same_bound_whatever_the_store_is(manager, name):
+    for call in [
+        lambda: manager.set_role(name, ALL, now=NOW),
+        lambda: manager.set_user(name, "worker", "gas", now=NOW),
+        lambda: manager.set_user("ann", "worker", name, now=NOW),
+    ]:
+        with pytest.raises(InputError):
+            call()
+
+
+def test_the_longest_names_are_kept(manager):
+    manager.set_role("r" * 1_000, ALL, now=NOW)
+    manager.set_user("u" * 1_000, "r" * 1_000, "\u00e4" * 500, now=NOW)
+    assert ("u" * 1_000, "\u00e4" * 500, ALL) in manager.users()

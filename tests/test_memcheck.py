@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 PROGRAM = ROOT / "target" / "memcheck" / "release" / "itron-core-memcheck"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(platform.machine() != "x86_64", reason="valgrind is spoken to as x86-64 speaks"),
     pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed"),
     pytest.mark.skipif(not shutil.which("cargo"), reason="cargo is not installed"),

@@ -23,6 +23,8 @@ from itron_core import Action
 from itron_core.device import Message
 from parties_world import COMMANDS, DAY, KINDS, READING, SESSION, SKEW, STOCK, SWITCHES, USERS, Cut, Service, World
 
+pytestmark = pytest.mark.slow
+
 HISTORIES = int(os.environ.get("ITRON_CORE_MACHINE", "120"))
 STEPS = int(os.environ.get("ITRON_CORE_MACHINE_STEPS", "60"))
 SHRINKS = "ITRON_CORE_MACHINE_SHRINKS" in os.environ

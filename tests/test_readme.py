@@ -5,6 +5,10 @@ import io
 import re
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.kernels
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 

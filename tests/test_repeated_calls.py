@@ -5,6 +5,8 @@ import pytest
 from itron_core import verify_tokens
 from itron_core.testing import make_tokens
 
+pytestmark = pytest.mark.kernels
+
 NOW = 1_795_000_000
 CALLS = 5
 

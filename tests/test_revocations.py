@@ -37,6 +37,8 @@ from itron_core._rust import accepted_revocations
 from itron_core.enums import TOKEN_TYPES
 from reference.build import sign, token_id
 
+pytestmark = pytest.mark.kernels
+
 FRESH = {"version": 1, "expires_at": NOW + 60}
 CTI = token_id(100_000_001, 7)
 

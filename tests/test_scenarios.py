@@ -41,6 +41,8 @@ from itron_core import (
 )
 from itron_core.testing import make_route
 
+pytestmark = pytest.mark.kernels
+
 ERT = "ert:100000001"
 OTHER = "ert:100000002"
 

@@ -17,6 +17,8 @@ from helpers import token
 from itron_core import ItronCoreError, LocalSigner, MasterKey, PublicKey, derive_key, derive_keys, verify_tokens
 from itron_core import Keyring as Ring
 
+pytestmark = pytest.mark.kernels
+
 DEVICES = ["ert:1", "ert:2", "eui64:00078100aabbccdd"]
 # Printable and unlike anything else, so that it would be found in any text.
 SECRET = b"~Zq7#Vx!kP0)wJ4@bN9&mT2^hL5*cR8_"

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from helpers import KEYRING, decide
 from itron_core import InputError, ItronCoreError, check_sessions, check_windows, process_route
 
+pytestmark = pytest.mark.kernels
+
 T = int(dt.datetime(2027, 6, 1, 12, tzinfo=dt.UTC).timestamp())
 OPEN, NOT_STARTED, EXPIRED, CLOSED, NONE = range(5)
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}

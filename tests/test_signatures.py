@@ -20,6 +20,8 @@ from reference.generate import ED25519_SIGNATURES, EDGES_OF_R, P256_SIGNATURES
 from reference.signatures import ED25519, ESP256, P256_N, L, P, ed25519_add, ed25519_multiply, ed25519_point
 from reference.signatures import verify as verify_plainly
 
+pytestmark = pytest.mark.kernels
+
 VECTORS = Path(cryptography_vectors.__file__).parent / "asymmetric"
 # RFC 8032 section 5.1: the base point.
 BASE = ed25519_point(bytes.fromhex("58" + "66" * 31))

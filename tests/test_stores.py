@@ -5,12 +5,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import traceback
 
 import pytest
 
 from itron_core import InputError, ItronCoreError, StoreError
 from itron_core.stores import open_store
 from itron_core.stores import sqlite as store_module
+from itron_core.stores.incarnation import mark_restored
 from itron_core.stores.postgres import translated
 from itron_core.stores.protocol import rows_of
 
@@ -138,7 +140,7 @@ def test_a_forked_child_has_a_connection_of_its_own(store):
 
 
 def test_urls_that_are_none():
-    for url in ["", ":memory:", "mysql:///there"]:
+    for url in ["", ":memory:", "mysql:///there", "sqlite://a.db", b"a.db", "postgresql://"]:
         with pytest.raises(InputError):
             open_store(url)
 
@@ -251,3 +253,188 @@ def test_what_no_column_holds_is_a_wrong_call_and_undoes_all(store, row):
     with pytest.raises(ItronCoreError):
         put()
     assert count(store) == 0
+
+
+def refused(url):
+    with pytest.raises(ItronCoreError) as caught:
+        open_store(url)
+    return caught
+
+
+SECRETS = [
+    "postgresql+psycopg://u:hidden-word@127.0.0.1:1/db",
+    "mysql://u:hidden-word@127.0.0.1:1/db",
+    "jdbc:postgresql://127.0.0.1:1/db?password=hidden-word",
+    "host=127.0.0.1 port=1 password=hidden-word",
+    "postgresql:u:hidden-word@127.0.0.1:1/db",
+    " postgresql://u:hidden-word@127.0.0.1:1/db ",
+    "postgresql://u:hidden-word%zz@127.0.0.1:1/db",
+    "postgresql://u:hidden-word%@127.0.0.1:1/db",
+    "postgresql://u:hidden-word x@127.0.0.1:1/db",
+    "postgresql://u:[hidden-word@127.0.0.1:1/db",
+    "postgresql://u:p@hidden-word@127.0.0.1:1/db",
+    "postgresql://127.0.0.1:1/db?nonsense=hidden-word",
+    "sqlite:///a.db?password=hidden-word",
+    "file:a.db?password=hidden-word",
+]
+
+
+@pytest.mark.parametrize("url", SECRETS)
+def test_a_connection_string_that_is_not_ours_is_a_wrong_call_and_shows_nothing(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    caught = refused(url)
+    assert caught.type is InputError
+    assert "hidden-word" not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__cause__ is None
+    assert "hidden" not in str(caught.value.__context__)
+    assert not list(tmp_path.iterdir()), "a file of that name was made"
+
+
+@pytest.mark.parametrize(
+    "url", ["POSTGRESQL://u:hidden-word@127.0.0.1:1/db", "postgres://u:hidden/word@127.0.0.1:1/db"]
+)
+def test_a_server_out_of_reach_shows_no_part_of_its_url(url):
+    caught = refused(url)
+    error = caught.value
+    while error is not None:
+        assert "hidden" not in "".join(map(str, [error, *error.args]))
+        error = error.__cause__ or error.__context__
+    assert caught.type is StoreError
+
+
+def test_a_store_keeps_its_incarnation_and_no_two_have_the_same(store, store_url, tmp_path):
+    again = open_store(store_url)
+    assert again.incarnation == store.incarnation
+    assert len(bytes.fromhex(store.incarnation)) == 16
+    assert open_store(tmp_path / "other.db").incarnation != store.incarnation
+    with store.write() as t:
+        mark_restored(t)
+    assert store.incarnation == again.incarnation
+    again.close()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_a_store_is_readable_by_its_owner_alone_under_any_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        store = open_store(tmp_path / "a.db")
+        store.migrate("things", [TABLE])
+        store.copy_to(str(tmp_path / "copy.db"))
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(["a.db", "a.db-wal", "a.db-shm", "copy.db"], 0o600)
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+@pytest.mark.parametrize("put_back", [False, True])
+def test_a_file_that_was_removed_or_replaced_takes_nothing_any_more(tmp_path, suffix, put_back):
+    store, place = open_store(tmp_path / "a.db"), tmp_path / f"a.db{suffix}"
+    store.migrate("things", [TABLE])
+    data = place.read_bytes()
+    place.unlink()
+    if put_back:
+        place.write_bytes(data)
+    for which in [store.write, store.read]:
+        with pytest.raises(StoreError, match="replaced" if put_back else "gone"), which():
+            pass
+    assert place.exists() == put_back, "an empty store was made in its place"
+
+
+def test_what_was_committed_into_a_file_that_went_meanwhile_is_not_acknowledged(tmp_path):
+    store = open_store(tmp_path / "a.db")
+    store.migrate("things", [TABLE])
+
+    def put():
+        with store.write() as t:
+            t.run("INSERT INTO thing VALUES (1, 'a', NULL)")
+            (tmp_path / "a.db").unlink()
+
+    with pytest.raises(StoreError, match="gone"):
+        put()
+
+
+def test_an_empty_or_missing_file_is_no_store_where_one_must_be(tmp_path):
+    with pytest.raises(StoreError, match="does not exist"):
+        open_store(tmp_path / "a.db", create=False)
+    (tmp_path / "a.db").touch()
+    with pytest.raises(StoreError, match="is empty"):
+        open_store(tmp_path / "a.db", create=False)
+
+
+def test_a_child_that_is_forked_while_a_thread_writes_does_not_wait_for_ever(store):
+    inside, done = threading.Event(), threading.Event()
+
+    def hold():
+        with store.write():
+            inside.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait()
+    child = os.fork()
+    if child == 0:
+        with store.read() as t:
+            t.rows("SELECT count(*) FROM thing")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    done.set()
+    thread.join()
+    assert count(store) == 0
+
+
+@pytest.fixture
+def defaults_of_others(postgres_url):
+    """Give a database whose transactions are, unless they say otherwise, serializable and read-only."""
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        for setting in ["default_transaction_isolation = serializable", "default_transaction_read_only = on"]:
+            connection.execute(f'ALTER DATABASE "{name}" SET {setting}')
+    return postgres_url
+
+
+def test_writers_wait_for_each_other_whatever_the_default_isolation_is(defaults_of_others):
+    store = open_store(defaults_of_others)
+    store.migrate("things", [TABLE])
+    test_writers_wait_for_each_other(store, defaults_of_others)
+    store.close()
+
+
+def test_a_pooler_that_changes_connections_is_no_difference(pooled_url):
+    store, others, backends = open_store(pooled_url), [open_store(pooled_url) for _ in range(3)], set()
+    store.migrate("things", [TABLE])
+    with store.read(), others[0].read(), others[1].read(), others[2].read():
+        pass  # four at once: from now on the pooler has four connections, and takes them in turn
+    sql = "INSERT INTO thing VALUES (?, ?, NULL) ON CONFLICT DO NOTHING"
+    for number in range(30):
+        with store.write() as t:
+            backends |= set(t.rows("SELECT pg_backend_pid()"))
+            assert t.insert_new(sql, [(number, "a")]) == [True]
+        with store.read() as t:
+            backends |= set(t.rows("SELECT pg_backend_pid()"))
+            assert t.rows("SELECT name FROM thing WHERE number = ?", (number,)) == [("a",)]
+    assert len(backends) == 4
+    for one in [store, *others]:
+        one.close()
+
+
+def test_a_connection_that_was_cut_between_calls_is_made_again_unseen(postgres_server, postgres_url):
+    store, (_, others) = open_store(postgres_url), postgres_server
+    store.migrate("things", [TABLE])
+    for number in range(5):
+        with store.read() as t:
+            ((backend,),) = t.rows("SELECT pg_backend_pid()")
+        others.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
+        with store.write() as t:
+            t.run("INSERT INTO thing VALUES (?, 'a', NULL)", (number,))
+    assert count(store) == 5
+    store.close()
+
+
+def test_a_database_of_bytes_without_encoding_is_refused(postgres_server, postgres_url):
+    server, connection = postgres_server
+    connection.execute("CREATE DATABASE bytes_only ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    with pytest.raises(StoreError, match=r"SQL_ASCII.*UTF8"):
+        open_store(server.get_uri(database="bytes_only"))

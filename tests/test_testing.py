@@ -8,6 +8,8 @@ import pytest
 from itron_core import Action, DeviceClass, Mode, SecurityLevel, process_route, verify_tokens
 from itron_core.testing import TOKEN_COLUMNS, Kind, make_route, make_signer, make_tokens
 
+pytestmark = pytest.mark.kernels
+
 NOW = 1_795_000_000
 ROWS = 6_000
 CODES = {

@@ -51,6 +51,8 @@ from reference.build import Parts, Signer, cose_key, envelope, header, sign, tok
 from reference.cbor import write
 from reference.claims import TYPS
 
+pytestmark = pytest.mark.kernels
+
 TYPES = ("authorization", "secure_command", "reading_key", "delegation")
 EXAMPLE = bytes.fromhex(
     "d284582aa3013204488 66eefbd6718c88410781a6170706c69636174696f6e2f782e6d74722d617574682b637774"

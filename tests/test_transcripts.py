@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parent / "transcripts"
 BIN = Path(sys.executable).parent
 WRITE = os.environ.get("ITRON_CORE_TRANSCRIPTS") == "write"

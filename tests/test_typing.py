@@ -16,6 +16,8 @@ import pytest
 import itron_core as ic
 from itron_core.enums import TOKEN_TYPES
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

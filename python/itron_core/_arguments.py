@@ -12,6 +12,8 @@ __all__ = ["EARLIEST", "LATEST", "instance", "moment", "text", "whole"]
 # 2020-01-01 and 2100-01-01: where the times of the format begin and end (docs/format.md, section Limits).
 EARLIEST = 1_577_836_800
 LATEST = 4_102_444_800
+# In UTF-8: a name can be the key of a table in every store (an index entry of PostgreSQL has up to 2,704 bytes).
+LONGEST_TEXT = 1_000
 
 
 T = TypeVar("T")
@@ -45,10 +47,16 @@ def _is_milliseconds(value: object) -> bool:
 
 
 def text(name: str, value: object) -> str:
-    """Return a text with something in it; raises InputError for another type, or an empty one."""
-    if isinstance(value, str) and value:
-        return value
-    raise InputError(f"{name} is {value!r:.100}; wanted a text that is not empty")
+    """Return a name: text of 1 to 1,000 bytes of UTF-8 without NUL; raises InputError for anything else."""
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{name}: got {value!r:.100}, expected text that is not empty")
+    # A lone surrogate has no UTF-8, and no store holds it.
+    size = len(value.encode(errors="replace"))
+    if size > LONGEST_TEXT or "\0" in value or value.encode(errors="replace").decode() != value:
+        raise InputError(
+            f"{name}: got {value!r:.100} of {size:,} bytes, expected at most {LONGEST_TEXT:,}, Unicode, no NUL"
+        )
+    return value
 
 
 def instance(name: str, value: object, kind: type[T]) -> T:

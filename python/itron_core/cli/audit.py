@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from itron_core.audit import verify
-from itron_core.cli import files as _files
 from itron_core.cli import folders as homes
-from itron_core.cli.shared import HOME, counted, group, output, text_of
+from itron_core.cli.failures import UnreadableError
+from itron_core.cli.inputs import text_of
+from itron_core.cli.options import HOME, group
+from itron_core.cli.output import counted, say
 from itron_core.errors import AuditError
 
 if TYPE_CHECKING:
@@ -30,9 +32,8 @@ def audit_verify(
     checkpoint = None if trusted is None else text_of(trusted, "the checkpoint").encode()
     with _as_written():
         found = verify(folder, key, origin=origin, trusted=checkpoint)
-    output.print(
+    say(
         f"{counted(found.size, 'entry', 'entries')} of {origin}, root {found.root.hex()[:16]}...: all right.",
-        markup=False,
     )
 
 
@@ -43,7 +44,7 @@ def audit_list(home: Annotated[Path, HOME], last: Annotated[int, typer.Option(mi
         log = homes.log(home)
         size = log.size
         for entry in log.entries(max(0, size - last), size):
-            output.print(entry.decode(), markup=False)
+            say(entry.decode())
 
 
 @contextmanager
@@ -52,4 +53,4 @@ def _as_written() -> Iterator[None]:
         yield
     except AuditError as error:
         where = f" in {error.path}" if error.path else ""
-        raise _files.UnreadableError(f"the audit log is not what was written: {error}{where}") from error
+        raise UnreadableError(f"the audit log is not what was written: {error}{where}") from error

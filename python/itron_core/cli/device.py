@@ -9,7 +9,9 @@ import typer
 
 from itron_core._rust import Keyring
 from itron_core.cli import folders as homes
-from itron_core.cli.shared import NOW, group, member, moment, output, show, text_of
+from itron_core.cli.inputs import member, moment, text_of
+from itron_core.cli.options import NOW, group
+from itron_core.cli.output import say, show
 from itron_core.enums import DeviceClass, Mode, SecurityLevel
 
 device_app = group("A simulated meter in a file.")
@@ -38,7 +40,7 @@ def device_init(
         level=member(SecurityLevel, level, "level"),
         now=moment(now),
     )
-    output.print(f"{device} in {path}.", markup=False)
+    say(f"{device} in {path}.")
 
 
 @device_app.command("show")

@@ -9,30 +9,26 @@ from typing import Annotated
 import typer
 
 from itron_core.cli import folders as homes
-from itron_core.cli.shared import (
+from itron_core.cli.failures import Exit, UsageError
+from itron_core.cli.inputs import member, moment, past_moment
+from itron_core.cli.options import (
     ACTIONS,
     BEARER,
     BEFORE,
     CA,
     DEVICES,
+    FILE,
     HOME,
+    JSON,
     NOW,
     ROOTS,
     ROUTE,
     SERVER,
     TYPE,
-    Exit,
-    UsageError,
-    actions_of,
-    counted,
-    devices_of,
     group,
-    member,
-    moment,
-    names_of,
-    output,
-    show,
 )
+from itron_core.cli.output import counted, names_of, say, show
+from itron_core.cli.wanted import planned_rows, wanted_of
 from itron_core.device import Outcome
 from itron_core.enums import Action, Code, Decision
 from itron_core.explain import reason_name
@@ -48,7 +44,7 @@ def field_init(
 ) -> None:
     """Make a field tool."""
     homes.make_field_home(home, tool, keyring)
-    output.print(f"Field tool {tool} in {home}.", markup=False)
+    say(f"Field tool {tool} in {home}.")
 
 
 @field_app.command("request")
@@ -56,16 +52,19 @@ def field_request(
     home: Annotated[Path, HOME],
     devices: Annotated[list[str] | None, DEVICES] = None,
     *,
-    token_type: Annotated[str, TYPE],
-    actions: Annotated[str, ACTIONS],
+    token_type: Annotated[str | None, TYPE] = None,
+    actions: Annotated[str | None, ACTIONS] = None,
     route: Annotated[str | None, ROUTE] = None,
+    file: Annotated[str | None, FILE] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Request Commands: wish for material; the next sync fetches it."""
-    new = homes.field_tool(home).request_commands(
-        devices_of(devices, route), token_type=token_type, actions=actions_of(actions), now=moment(now)
+    """Request Commands: queue command requests for the next sync."""
+    tool, at = homes.field_tool(home), moment(now)
+    new = sum(
+        tool.request_commands(one.devices, token_type=one.token_type, actions=one.actions, now=at)
+        for one in wanted_of(devices, route, file, token_type, actions)
     )
-    output.print(f"{counted(new, 'new wish', 'new wishes')}.", markup=False)
+    say(f"{counted(new, 'new command request')}.")
 
 
 @field_app.command("sync")
@@ -76,12 +75,17 @@ def field_sync(
     *,
     bearer: Annotated[Path | None, BEARER] = None,
     ca: Annotated[Path | None, CA] = None,
+    as_json: Annotated[bool, JSON] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Report what was done, request, and fetch."""
     with homes.reached(server, bearer, ca) as tools:
         report = homes.field_tool(home).sync(tools, user, now=moment(now))
-    show(["what", "rows"], [[name, f"{value:,}"] for name, value in report._asdict().items() if isinstance(value, int)])
+    show(
+        ["what", "rows"],
+        [[name, value] for name, value in report._asdict().items() if isinstance(value, int)],
+        as_json=as_json,
+    )
 
 
 @field_app.command("report")
@@ -96,7 +100,7 @@ def field_report(
     with homes.reached(server, bearer, ca) as tools:
         codes = homes.field_tool(home).report(tools, now=moment(now))
     conflicts = sum(code == Code.REPLAY_CONFLICT for code in codes.values())
-    output.print(f"{counted(len(codes), 'outcome')} reported, {conflicts:,} in conflict.", markup=False)
+    say(f"{counted(len(codes), 'outcome')} reported, {conflicts:,} in conflict.")
     if conflicts:
         raise typer.Exit(Exit.REFUSED)
 
@@ -104,11 +108,14 @@ def field_report(
 @field_app.command("current")
 def field_current(
     home: Annotated[Path, HOME],
-    expiring_before: Annotated[str | None, typer.Option(metavar="TIME", help="Only what expires before.")] = None,
+    expiring_before: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only material that expires before TIME.")
+    ] = None,
+    as_json: Annotated[bool, JSON] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Current Commands: what is held and wished for."""
-    before = None if expiring_before is None else moment(expiring_before)
+    """Current Commands: list what is held and requested."""
+    before = None if expiring_before is None else moment(expiring_before, "--expiring-before")
     lines = homes.field_tool(home).current_commands(now=moment(now), expiring_before=before)
     rows = [
         [
@@ -116,11 +123,11 @@ def field_current(
             line.token_type,
             names_of(line.actions),
             line.state.name.lower(),
-            "-" if line.uses_left is None else str(line.uses_left),
+            "-" if line.uses_left is None else line.uses_left,
         ]
         for line in lines
     ]
-    show(["device", "type", "actions", "state", "uses left"], rows)
+    show(["device", "type", "actions", "state", "uses left"], rows, as_json=as_json)
 
 
 @field_app.command("prune")
@@ -130,21 +137,36 @@ def field_prune(
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Forget what ended, but for what is not reported or still counts as a use."""
-    count = homes.field_tool(home).prune(before=moment(before), now=moment(now))
-    output.print(f"{counted(count, 'piece')} of material forgotten.", markup=False)
+    at = moment(now)
+    count = homes.field_tool(home).prune(before=past_moment(before, at), now=at)
+    say(f"{counted(count, 'piece')} of material forgotten.")
 
 
 @field_app.command("preflight")
 def field_preflight(
     home: Annotated[Path, HOME],
-    plan: Annotated[list[str], typer.Argument(metavar="DEVICE=ACTION...", help="Such as ert:5=read_endpoint.")],
+    plan: Annotated[
+        list[str] | None, typer.Argument(metavar="DEVICE=ACTION...", help="Such as ert:5=read_endpoint.")
+    ] = None,
+    *,
+    file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A planned route: its columns device and action.")
+    ] = None,
+    request: Annotated[
+        bool, typer.Option("--request-missing", help="Queue a command request for all that is missing.")
+    ] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Decide a planned route from what is held."""
-    rows = [_planned(text) for text in plan]
-    results = homes.field_tool(home).preflight(rows, now=moment(now))
+    rows = [_planned(text) for text in plan or []] + ([] if file is None else planned_rows(file))
+    if not rows:
+        raise UsageError("no route is given", "name DEVICE=ACTION, or --file FILE")
+    tool, at = homes.field_tool(home), moment(now)
+    results = tool.preflight(rows, now=at)
     for place, (device, action) in enumerate(rows):
-        output.print(f"{device} {action.name.lower()}: {results.explain(place)}", markup=False)
+        say(f"{device} {action.name.lower()}: {results.explain(place)}")
+    if request:
+        say(f"{counted(tool.request_missing(rows, results, now=at), 'new command request')}.")
     if set(results["decision"].to_pylist()) - {Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN}:
         raise typer.Exit(Exit.REFUSED)
 
@@ -169,16 +191,16 @@ def field_work(
     )
     for sent, answer in zip(result.sent, result.answers, strict=False):
         said = json.dumps(answer.data, sort_keys=True)
-        output.print(f"{sent.name.lower()}: {answer.outcome.name.lower()} {said}", markup=False)
+        say(f"{sent.name.lower()}: {answer.outcome.name.lower()} {said}")
     if len(result.answers) < len(result.sent):
-        output.print(f"{result.sent[-1].name.lower()}: sent, and no answer came; it may be sent again")
+        say(f"{result.sent[-1].name.lower()}: sent, and no answer came; it may be sent again")
         raise typer.Exit(Exit.REFUSED)
     if (
         result.decision not in {Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN}
         or result.answers[-1].outcome is Outcome.REFUSED
     ):
-        output.print(f"{result.decision.name.lower()}: {reason_name(result.reason)}", markup=False)
-        output.print(result.explanation, markup=False)
+        say(f"{result.decision.name.lower()}: {reason_name(result.reason)}")
+        say(result.explanation)
         raise typer.Exit(Exit.REFUSED)
 
 

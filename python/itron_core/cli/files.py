@@ -1,90 +1,116 @@
-"""Columns from files and to files, batch by batch: Parquet, Arrow IPC, CSV and JSON Lines (extra `io`).
+"""Rows from files and to files, batch by batch: Parquet, Arrow IPC, CSV and JSON Lines (extra `io`).
 
-In the two text formats bytes are text: a token is read as hex (only hex digits, an even number of them) or else as
-base64url, padded or not, and written as base64url; other bytes are written as hex. What is neither is handed on as it
-stands, so that one bad row stays one bad row: no ASCII text is a token.
+Columns of the two text formats are text; `columns` types those that a command takes, by their names.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import re
+import stat
 import sys
-from contextlib import closing, contextmanager
-from datetime import datetime
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from itron_core.cli.cells import cell_texts, fitted, plain_text
+from itron_core.cli.columns import TypedColumns
+from itron_core.cli.csv_files import CsvWriter, read_csv
+from itron_core.cli.failures import ReaderGoneError, UnreadableError, UnwritableError, UsageError
+from itron_core.cli.json_lines import JsonLinesWriter, read_json_lines
+from itron_core.cli.options import FileFormat
+from itron_core.cli.output import remark
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import tzinfo
+
+    from itron_core.cli.columns import Kind
+
+__all__ = ["STANDARD_STREAM", "format_of", "read_rows", "rows_to"]
 
 FORMATS: Final = {
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".arrows": "arrow",
-    ".ipc": "arrow",
-    ".feather": "arrow",
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
+    ".parquet": FileFormat.PARQUET,
+    ".arrow": FileFormat.ARROW,
+    ".arrows": FileFormat.ARROW,
+    ".ipc": FileFormat.ARROW,
+    ".feather": FileFormat.ARROW,
+    ".csv": FileFormat.CSV,
+    ".tsv": FileFormat.CSV,
+    ".jsonl": FileFormat.JSONL,
+    ".ndjson": FileFormat.JSONL,
 }
 STANDARD_STREAM: Final = "-"
 BATCH_ROWS: Final = 65_536
 ARROW_MAGIC: Final = b"ARROW1"
-TEXT_BLOCK_BYTES: Final = 1 << 24
-TOKEN_COLUMNS: Final = frozenset({"token", "authorization", "secure_command", "reading_key"})
-BYTES_COLUMNS: Final = TOKEN_COLUMNS | {"command", "check_value"}
-TEXT_COLUMNS: Final = BYTES_COLUMNS | {"device", "subject", "actions"}
-HEX: Final = re.compile(rb"(?:[0-9a-fA-F]{2})+")
 
 
-class UnreadableError(Exception):
-    """A file that cannot be read or written; `hint` says what to try."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        """Keep the message and the hint."""
-        super().__init__(message)
-        self.hint = hint
-
-
-def format_of(path: str, named: str | None) -> str:
-    """Tell a file's format from the name given to it, or from its suffix; raises ValueError where neither tells."""
+def format_of(path: str, named: FileFormat | None, option: str) -> FileFormat:
+    """Return a file's format: the one named, else that of its suffix; JSON Lines for a standard stream."""
     if named is not None:
         return named
-    if (known := FORMATS.get(Path(path).suffix.lower())) is not None:
-        return known
-    raise ValueError(f"the format of {path!r} cannot be told from its suffix; wanted one of {', '.join(FORMATS)}")
+    if path == STANDARD_STREAM:
+        return FileFormat.JSONL
+    known = FORMATS.get(Path(path).suffix.lower())
+    if known is None:
+        hint = f"name it: {option} {'|'.join(FileFormat)}"
+        if Path(path).suffix.lower() in {".xlsx", ".xls", ".ods"}:
+            hint = "save the sheet as CSV (UTF-8)"
+        raise UsageError(f"{path}: the suffix shows no format; known are {', '.join(FORMATS)}", hint)
+    return known
 
 
-def read_batches(path: str, file_format: str) -> Iterator[Any]:
-    """Read a file (`-`: standard input) as `pyarrow.RecordBatch`es of at most 65,536 rows; there is at least one."""
+def read_rows(
+    path: str,
+    named: FileFormat | None,
+    columns: Mapping[str, Kind] | None = None,
+    *,
+    zone: tzinfo | None = None,
+) -> Iterator[Any]:
+    """Read a file (`-`: standard input) as `pyarrow.RecordBatch`es of at most 65,536 rows; there is at least one.
+
+    `columns` are those that the command takes, with their types. Every other column passes as it came: of a text
+    format as text. `zone` is that of times which name none. Mended device ids are counted on standard error.
+    """
+    file_format = format_of(path, named, "--format")
+    typed = TypedColumns(path, columns or {}, zone, has_header=file_format is FileFormat.CSV)
+    for batch in _raw_batches(path, file_format, frozenset(columns or ())):
+        yield typed.read(batch)
+    for line in typed.mended.lines():
+        remark(line)
+
+
+def _raw_batches(path: str, file_format: FileFormat, ours: frozenset[str]) -> Iterator[Any]:
     import pyarrow as pa
 
-    if path != STANDARD_STREAM and not Path(path).exists():
-        raise UnreadableError(f"there is no file {path!r}")
     try:
         with _source(path) as source:
-            for batch in READERS[file_format](source):
+            for batch in _READERS[file_format](path, source, ours):
                 for start in range(0, max(batch.num_rows, 1), BATCH_ROWS):
-                    yield _bytes_from_text(batch.slice(start, BATCH_ROWS))
+                    yield batch.slice(start, BATCH_ROWS)
+    except FileNotFoundError:
+        raise UnreadableError(f"there is no file {path!r}") from None
     except (OSError, pa.ArrowException) as error:
         hint = "name the format with --format if the suffix misleads"
         raise UnreadableError(f"{path} cannot be read as {file_format}: {error}", hint) from error
 
 
 @contextmanager
-def writer(path: str, file_format: str) -> Iterator[Callable[[Any], None]]:
-    """Write `pyarrow.RecordBatch`es of one schema to a file (`-`: standard output) with the function that it yields."""
+def rows_to(path: str | None, named: FileFormat | None) -> Iterator[Callable[[Any], None]]:
+    """Yield a function that writes `pyarrow.RecordBatch`es to a file (`-`: standard output), or drops them for None.
+
+    A file appears whole or not at all. A column that the first batch lacks raises, unless the format is JSON Lines.
+    """
+    if path is None:
+        yield lambda _batch: None
+        return
     import pyarrow as pa
 
+    file_format = format_of(path, named, "--output-format")
     sink: Any = None
 
     def write(batch: Any) -> None:
         nonlocal sink
         if sink is None:
-            sink = WRITERS[file_format](target, batch.schema)
+            sink = _WRITERS[file_format](target)
         sink.write(batch)
 
     try:
@@ -96,78 +122,66 @@ def writer(path: str, file_format: str) -> Iterator[Callable[[Any], None]]:
                     sink.close()
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, BrokenPipeError):
-            raise
-        raise UnreadableError(f"{path} cannot be written as {file_format}: {error}") from error
+            raise ReaderGoneError from None
+        name = "standard output" if path == STANDARD_STREAM else path
+        raise UnwritableError(f"{name} cannot be written as {file_format}: {_reason(error)}") from error
 
 
-def bytes_from_text(text: str) -> bytes:
-    """Read bytes written as hex or base64url; anything else is returned as the text's own bytes."""
-    raw = text.strip().encode()
-    if HEX.fullmatch(raw):
-        return bytes.fromhex(raw.decode())
-    try:
-        return base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
-    except binascii.Error:
-        return raw
+def _reason(error: BaseException) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 # --- Reading ---
 
 
 @contextmanager
-def _source(path: str) -> Iterator[Any]:
-    import pyarrow as pa
-
+def _source(path: str) -> Iterator[IO[bytes]]:
     if path == STANDARD_STREAM:
-        yield pa.PythonFile(sys.stdin.buffer, mode="r")
+        if sys.stdin is None:
+            raise UnreadableError("standard input is closed")
+        yield sys.stdin.buffer
     else:
-        with pa.OSFile(path) as file:
+        with Path(path).open("rb") as file:
             yield file
 
 
-def _read_parquet(source: Any) -> Iterable[Any]:
+def _is_seekable(source: IO[bytes]) -> bool:
+    """Return whether a source is a file proper; a pipe by name opens, and cannot be read twice."""
+    try:
+        return stat.S_ISREG(Path(f"/dev/fd/{source.fileno()}").stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _arrow_file(path: str, source: IO[bytes]) -> Any:
+    """Return a file of pyarrow that can be read at any place: mapped where it is a file, else held in memory."""
     import pyarrow as pa
+
+    if path != STANDARD_STREAM and _is_seekable(source):
+        return pa.OSFile(path)
+    return pa.BufferReader(source.read())
+
+
+def _read_parquet(path: str, source: IO[bytes], _ours: frozenset[str]) -> Iterable[Any]:
     from pyarrow import parquet
 
-    seekable = source if isinstance(source, pa.OSFile) else pa.BufferReader(source.read())
-    file = parquet.ParquetFile(seekable)
-    yield from _at_least_one(file.iter_batches(BATCH_ROWS), file.schema_arrow)
+    with _arrow_file(path, source) as opened:
+        file = parquet.ParquetFile(opened)
+        yield from _at_least_one(file.iter_batches(BATCH_ROWS), file.schema_arrow)
 
 
-def _read_arrow(source: Any) -> Iterable[Any]:
+def _read_arrow(path: str, source: IO[bytes], _ours: frozenset[str]) -> Iterable[Any]:
     import pyarrow as pa
 
-    if isinstance(source, pa.OSFile):
-        is_file = source.read(len(ARROW_MAGIC)) == ARROW_MAGIC
-        source.seek(0)
-        if is_file:
-            file = pa.ipc.open_file(source)
+    peek: Callable[[int], bytes] | None = getattr(source, "peek", None)
+    start = peek(len(ARROW_MAGIC))[: len(ARROW_MAGIC)] if peek is not None else b""
+    if start == ARROW_MAGIC:
+        with _arrow_file(path, source) as opened:
+            file = pa.ipc.open_file(opened)
             yield from _at_least_one(map(file.get_batch, range(file.num_record_batches)), file.schema)
-            return
-    reader = pa.ipc.open_stream(source)
-    yield from _at_least_one(reader, reader.schema)
-
-
-def _read_csv(source: Any) -> Iterable[Any]:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    with closing(
-        csv.open_csv(
-            source,
-            read_options=csv.ReadOptions(block_size=TEXT_BLOCK_BYTES),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(TEXT_COLUMNS, pa.string()), strings_can_be_null=True
-            ),
-        )
-    ) as reader:
+    else:
+        reader = pa.ipc.open_stream(source)
         yield from _at_least_one(reader, reader.schema)
-
-
-def _read_jsonl(source: Any) -> Iterable[Any]:
-    from pyarrow import json as arrow_json
-
-    yield from arrow_json.open_json(source, read_options=arrow_json.ReadOptions(block_size=TEXT_BLOCK_BYTES))
 
 
 def _at_least_one(batches: Iterable[Any], schema: Any) -> Iterator[Any]:
@@ -178,43 +192,15 @@ def _at_least_one(batches: Iterable[Any], schema: Any) -> Iterator[Any]:
     for batch in batches:  # asked for below
         yield batch
     if batch is None:
-        yield pa.RecordBatch.from_pylist([], schema=schema)
+        yield pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
-READERS: Final[dict[str, Callable[[Any], Iterable[Any]]]] = {
-    "parquet": _read_parquet,
-    "arrow": _read_arrow,
-    "csv": _read_csv,
-    "jsonl": _read_jsonl,
+_READERS: Final[dict[FileFormat, Callable[[str, IO[bytes], frozenset[str]], Iterable[Any]]]] = {
+    FileFormat.PARQUET: _read_parquet,
+    FileFormat.ARROW: _read_arrow,
+    FileFormat.CSV: read_csv,
+    FileFormat.JSONL: read_json_lines,
 }
-
-
-def _bytes_from_text(batch: Any) -> Any:
-    """Turn the text columns that stand for bytes into binary ones, and names joined by `|` into lists."""
-    import pyarrow as pa
-
-    for index, field in enumerate(batch.schema):
-        if field.name in BYTES_COLUMNS and _is_text(field.type):
-            values = [None if text is None else bytes_from_text(text) for text in batch.column(index).to_pylist()]
-            batch = batch.set_column(index, field.name, pa.array(values, pa.binary()))
-        elif field.name == "actions" and _is_text(field.type):
-            batch = batch.set_column(index, field.name, pa.array(_action_sets(batch.column(index).to_pylist())))
-    return batch
-
-
-def _action_sets(texts: list[str | None]) -> list[int | None] | list[list[str] | None]:
-    """A column of numbers is bit sets; any other is names between bars."""
-    if all(text is None or text.isdecimal() for text in texts):
-        return [None if text is None else int(text) for text in texts]
-    return [None if text is None else text.split("|") for text in texts]
-
-
-def _is_text(arrow_type: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(
-        pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type) or pa.types.is_string_view(arrow_type)
-    )
 
 
 # --- Writing ---
@@ -225,6 +211,8 @@ def _target(path: str) -> Iterator[IO[bytes]]:
     """Open a file that appears whole or not at all."""
     target = Path(path)
     if path == STANDARD_STREAM:
+        if sys.stdout is None:
+            raise UnwritableError("standard output is closed")
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     elif target.exists() and not target.is_file():  # a pipe, a device
@@ -241,74 +229,66 @@ def _target(path: str) -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
 
 
-class _JsonLines:
-    """Writes one JSON object a row; a null is left out."""
+class _ArrowWriter:
+    """Writes batches with one of pyarrow's writers; a column of a type that the format lacks is written as text."""
 
-    def __init__(self, target: IO[bytes], _schema: Any) -> None:
-        self._target = target
-
-    def write(self, batch: Any) -> None:
-        for row in batch.to_pylist():
-            written = {name: _json_value(name, value) for name, value in row.items() if value is not None}
-            self._target.write(json.dumps(written).encode() + b"\n")
-
-    def close(self) -> None:
-        """Leave the file to whoever opened it."""
-
-
-class _Csv:
-    """Writes CSV with a header; bytes as text."""
-
-    def __init__(self, target: IO[bytes], _schema: Any) -> None:
-        self._target = target
+    def __init__(self, target: IO[bytes], open_writer: Callable[[IO[bytes], Any], Any]) -> None:
+        self._target, self._open = target, open_writer
         self._writer: Any = None
+        self._schema: Any = None
+        self._written: Any = None
+        self._as_text: frozenset[int] = frozenset()
 
     def write(self, batch: Any) -> None:
+        """Write a batch; the first one's columns are those of the file."""
         import pyarrow as pa
-        from pyarrow import csv
 
-        for index, field in enumerate(batch.schema):
-            if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
-                texts = [
-                    None if value is None else _text(field.name, value) for value in batch.column(index).to_pylist()
-                ]
-                batch = batch.set_column(index, field.name, pa.array(texts, pa.string()))
+        plain = plain_text(batch)
         if self._writer is None:
-            self._writer = csv.CSVWriter(self._target, batch.schema)
-        self._writer.write(batch)
+            self._as_text = frozenset(at for at, field in enumerate(plain.schema) if not self._takes(field))
+        else:
+            plain = fitted(plain, self._schema)
+        columns = [cell_texts(c, "") if at in self._as_text else c for at, c in enumerate(plain.columns)]
+        if self._writer is None:
+            fields = [field.with_type(c.type) for field, c in zip(plain.schema, columns, strict=True)]
+            self._schema, self._written = plain.schema, pa.schema(fields, plain.schema.metadata)
+            self._writer = self._open(self._target, self._written)
+        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._written))
 
     def close(self) -> None:
+        """Write what the format has at its end."""
         if self._writer is not None:
             self._writer.close()
 
+    def _takes(self, field: Any) -> bool:
+        import io
 
-def _write_parquet(target: IO[bytes], schema: Any) -> Any:
+        import pyarrow as pa
+
+        schema = pa.schema([field])
+        try:
+            with self._open(io.BytesIO(), schema) as writer:
+                writer.write_batch(pa.RecordBatch.from_arrays([pa.array([], field.type)], schema=schema))
+        except pa.ArrowException:
+            return False
+        return True
+
+
+def _write_parquet(target: IO[bytes]) -> Any:
     from pyarrow import parquet
 
-    return parquet.ParquetWriter(target, schema)
+    return _ArrowWriter(target, parquet.ParquetWriter)
 
 
-def _write_arrow(target: IO[bytes], schema: Any) -> Any:
+def _write_arrow(target: IO[bytes]) -> Any:
     import pyarrow as pa
 
-    return pa.ipc.new_stream(target, schema)
+    return _ArrowWriter(target, pa.ipc.new_stream)
 
 
-WRITERS: Final[dict[str, Callable[[IO[bytes], Any], Any]]] = {
-    "parquet": _write_parquet,
-    "arrow": _write_arrow,
-    "csv": _Csv,
-    "jsonl": _JsonLines,
+_WRITERS: Final[dict[FileFormat, Callable[[IO[bytes]], Any]]] = {
+    FileFormat.PARQUET: _write_parquet,
+    FileFormat.ARROW: _write_arrow,
+    FileFormat.CSV: CsvWriter,
+    FileFormat.JSONL: JsonLinesWriter,
 }
-
-
-def _json_value(name: str, value: Any) -> Any:
-    if isinstance(value, bytes):
-        return _text(name, value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value
-
-
-def _text(name: str, value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).decode().rstrip("=") if name in TOKEN_COLUMNS else value.hex()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import ssl
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itron_core._rust import Keyring
+from itron_core._rust import Keyring, KeyringEntry
 from itron_core.audit import AuditLog
-from itron_core.cli import files as _files
+from itron_core.cli.failures import UnreadableError, UsageError
+from itron_core.cli.inputs import text_of
 from itron_core.cli.key_files import new_master_key, new_signer, read_sealed_master_key, signer_in
-from itron_core.cli.keys import jwk_of
-from itron_core.cli.shared import UsageError, text_of
 from itron_core.device import Device
 from itron_core.enums import TOKEN_TYPES
 from itron_core.field_tool import FieldTool
@@ -49,19 +50,17 @@ SETTINGS = "settings.json"
 LONGEST_UTILITY = 16
 
 
-def make_manager_home(home: Path, utility: str, now: int) -> SecurityManager:
+def make_manager_home(home: Path, utility: str, now: int) -> None:
     """Make the folder of a security manager: root and issuing key, master key, log key, and an empty store."""
     if not utility.isascii() or not 0 < len(utility) <= LONGEST_UTILITY:
-        raise UsageError(f"a utility {utility!r}", f"wanted 1 to {LONGEST_UTILITY} ASCII characters")
-    _make(home, {"party": "manager", "utility": utility})
-    for name in ("root", "issuer", "log"):
-        new_signer(home / f"{name}.pem")
-    new_master_key(home / "master.key")
-    made = manager(home)
-    made.rotate(_signer(home, "issuer"), now=now)
-    root = jwk_of(_signer(home, "root").public_key) | {"mtr_issuer": "ism", "mtr_token_types": list(TOKEN_TYPES)}
-    (home / "root.jwks").write_text(json.dumps({"keys": [root]}, indent=1) + "\n")
-    return made
+        raise UsageError(f"--utility: got {utility!r}, expected 1 to {LONGEST_UTILITY} ASCII characters")
+    with _made(home, {"party": "manager", "utility": utility}) as new:
+        for name in ("root", "issuer", "log"):
+            new_signer(new / f"{name}.pem")
+        new_master_key(new / "master.key")
+        manager(new).rotate(_signer(new, "issuer"), now=now)
+        root = KeyringEntry(_signer(new, "root").public_key, issuer="ism", token_types=TOKEN_TYPES)
+        (new / "root.jwks").write_text(Keyring([root]).to_jwks() + "\n")
 
 
 def manager(home: Path) -> SecurityManager:
@@ -91,10 +90,10 @@ def make_server_home(home: Path, keyring: Path) -> None:
     """Make the folder of a tools server that trusts the roots of a JWK set."""
     roots = text_of(keyring, "the keyring")
     Keyring.from_jwks(roots)
-    _make(home, {"party": "server"})
-    for name in ("log", "bearers"):
-        new_signer(home / f"{name}.pem")
-    (home / "keyring.jwks").write_text(roots)
+    with _made(home, {"party": "server"}) as new:
+        for name in ("log", "bearers"):
+            new_signer(new / f"{name}.pem")
+        (new / "keyring.jwks").write_text(roots)
 
 
 def server(home: Path) -> ToolsServer:
@@ -122,7 +121,7 @@ def reached(server_at: str, bearer: Path | None, ca: Path | None) -> Iterator[To
     try:
         token, tls = bearer.read_text().strip(), None if ca is None else ssl.create_default_context(cafile=ca)
     except (OSError, UnicodeDecodeError) as error:
-        raise _files.UnreadableError(f"the bearer token or the certificates cannot be read: {error}") from error
+        raise UnreadableError(f"the bearer token or the certificates cannot be read: {error}") from error
     with RemoteToolsServer(server_at, token, tls=tls) as remote:
         yield remote
 
@@ -131,8 +130,8 @@ def make_field_home(home: Path, tool: str, keyring: Path) -> None:
     """Make the folder of a field tool that trusts the roots of a JWK set."""
     roots = text_of(keyring, "the keyring")
     Keyring.from_jwks(roots)
-    _make(home, {"party": "field", "tool": tool})
-    (home / "keyring.jwks").write_text(roots)
+    with _made(home, {"party": "field", "tool": tool}) as new:
+        (new / "keyring.jwks").write_text(roots)
 
 
 def field_tool(home: Path) -> FieldTool:
@@ -176,7 +175,7 @@ class MeterInFile:
             kept = json.loads(path.read_text())
             self._born, self._keys, state = int(kept["born"]), str(kept["keyring"]), str(kept["state"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _files.UnreadableError(f"{path} holds no simulated device: {error}") from error
+            raise UnreadableError(f"{path} holds no simulated device: {error}") from error
         self.device = Device.from_bytes(state.encode(), keyring=Keyring.from_jwks(self._keys))
         self._path, self._now, self._loses_answers = path, now, loses_answers
 
@@ -197,11 +196,21 @@ def _keep(path: Path, device: Device, keyring: str, born: int) -> None:
     fresh.replace(path)
 
 
-def _make(home: Path, settings: dict[str, str]) -> None:
+@contextmanager
+def _made(home: Path, settings: dict[str, str]) -> Iterator[Path]:
+    """Yield a new folder that becomes `home` when all in it is made; a fault leaves nothing, so it can be tried again."""
     if (home / SETTINGS).exists():
         raise UsageError(f"{home} is in use already", "name another folder")
-    home.mkdir(parents=True, exist_ok=True)
-    (home / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
+    if home.exists() and (not home.is_dir() or any(home.iterdir())):
+        raise UsageError(f"{home} exists already, and is not an empty folder", "name another folder")
+    home.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
+    try:
+        (new / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
+        yield new
+        new.replace(home)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _settings(home: Path, party: str) -> dict[str, str]:

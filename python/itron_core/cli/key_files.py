@@ -7,20 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itron_core._rust import MasterKey
-from itron_core.cli import files as _files
-from itron_core.cli.keys import new_key
-from itron_core.cli.shared import UsageError, read_master_key, read_signer, write_secret
+from itron_core.cli.failures import UnreadableError, UnwritableError, UsageError
+from itron_core.errors import InputError
+from itron_core.signing import LocalSigner
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    from itron_core.signing import LocalSigner
-
-__all__ = ["new_master_key", "new_signer", "read_sealed_master_key", "signer_in"]
+__all__ = [
+    "new_key",
+    "new_master_key",
+    "new_signer",
+    "read_master_key",
+    "read_sealed_master_key",
+    "read_signer",
+    "signer_in",
+    "write_secret",
+]
 
 PASSWORD_FILE = "ITRON_CORE_PASSWORD_FILE"
 SEALED = b"itron_core sealed 1\n"
-ENCRYPTED = b"-----BEGIN ENCRYPTED"
 SALT_BYTES, NONCE_BYTES, MASTER_BYTES = 16, 12, 32
 
 
@@ -33,8 +39,7 @@ def new_signer(path: Path) -> LocalSigner:
 
 def signer_in(path: Path) -> LocalSigner:
     """Read a private key."""
-    _want_password(path, encrypted=_start_of(path).startswith(ENCRYPTED))
-    return read_signer(path, _password_file())
+    return read_signer(path)
 
 
 def new_master_key(path: Path) -> None:
@@ -50,7 +55,8 @@ def new_master_key(path: Path) -> None:
 def read_sealed_master_key(path: Path) -> MasterKey:
     """Read a master key, sealed or not."""
     sealed = _start_of(path).startswith(SEALED)
-    _want_password(path, encrypted=sealed)
+    if sealed and _password_file() is None:
+        raise UsageError(f"{path} is encrypted", f"name the file of its password: {PASSWORD_FILE}=FILE")
     return _unsealed(path) if sealed else read_master_key(path)
 
 
@@ -62,7 +68,7 @@ def _unsealed(path: Path) -> MasterKey:
     try:
         return MasterKey.from_bytes(_cipher(password, salt).decrypt(nonce, rest, SEALED))
     except (InvalidTag, ValueError):
-        raise _files.UnreadableError(f"{path} does not open: another password, or a changed file") from None
+        raise UnreadableError(f"{path} does not open: another password, or a changed file") from None
 
 
 def _cipher(password: bytes, salt: bytes) -> AESGCM:
@@ -75,14 +81,9 @@ def _cipher(password: bytes, salt: bytes) -> AESGCM:
 def _start_of(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(max(len(SEALED), len(ENCRYPTED)))
+            return file.read(len(SEALED))
     except OSError as error:
-        raise _files.UnreadableError(f"{path.name} cannot be read: {error}") from error
-
-
-def _want_password(path: Path, *, encrypted: bool) -> None:
-    if encrypted and _password_file() is None:
-        raise UsageError(f"{path} is encrypted", f"name the file of its password: {PASSWORD_FILE}=FILE")
+        raise UnreadableError(f"{path.name} cannot be read: {error}") from error
 
 
 def _password_file() -> Path | None:
@@ -92,12 +93,67 @@ def _password_file() -> Path | None:
 
 def _password() -> bytes | None:
     file = _password_file()
-    if file is None:
-        return None
+    return None if file is None else password_in(file)
+
+
+# --- Plain files ---
+
+
+def read_signer(path: Path, password_file: Path | None = None) -> LocalSigner:
+    """Read a private key in PEM; a password is used only if the key is encrypted."""
+    try:
+        pem = path.read_bytes()
+    except OSError as error:
+        raise UnreadableError(f"the private key {path} cannot be read: {error.strerror}") from error
+    encrypted = b"ENCRYPTED" in pem
+    password_file = password_file or _password_file()
+    if encrypted and password_file is None:
+        raise UsageError(f"{path} is encrypted", f"name the file of its password: {PASSWORD_FILE}=FILE")
+    try:
+        return LocalSigner.from_pem(pem, password_in(password_file) if encrypted and password_file else None)
+    except InputError as error:
+        raise UnreadableError(f"{path}: {error}") from error
+
+
+def password_in(file: Path) -> bytes:
+    """Read a password: the file's text without its line end."""
     try:
         password = file.read_bytes().rstrip(b"\r\n")
     except OSError as error:
-        raise _files.UnreadableError(f"the password cannot be read: {error}") from error
+        raise UnreadableError(f"the password {file} cannot be read: {error.strerror}") from error
     if not password:
-        raise _files.UnreadableError(f"the password in {file} is empty")
+        raise UnreadableError(f"the password in {file} is empty")
     return password
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a file that its owner alone may read; it must not exist yet."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+    except FileExistsError:
+        raise UsageError(f"{path} exists already", "a secret is never overwritten; name another file") from None
+    except OSError as error:
+        raise UnwritableError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_master_key(path: Path) -> MasterKey:
+    """Read a master key: hexadecimal digits in a file."""
+    try:
+        return MasterKey.from_bytes(bytes.fromhex(path.read_text().strip()))
+    except OSError as error:
+        raise UnreadableError(f"the master key {path} cannot be read: {error.strerror}") from error
+    except ValueError:
+        # The file's text is not repeated: it may be a key all the same.
+        raise UnreadableError(f"{path} does not hold a master key as hex digits") from None
+
+
+def new_key(algorithm: str, password: bytes | None = None) -> tuple[bytes, LocalSigner]:
+    """Return a new private key in PEM, encrypted if there is a password, and its signer."""
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+    key = ed25519.Ed25519PrivateKey.generate() if algorithm == "Ed25519" else ec.generate_private_key(ec.SECP256R1())
+    sealing = form.NoEncryption() if password is None else form.BestAvailableEncryption(password)
+    pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, sealing)
+    return pem, LocalSigner(key)

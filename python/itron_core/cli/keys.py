@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from itron_core.cli.shared import KEYRING, group, output, read_keyring, read_signer, show, write_secret
-from itron_core.signing import LocalSigner
+from itron_core._rust import Keyring, KeyringEntry
+from itron_core.cli.inputs import read_keyring
+from itron_core.cli.key_files import new_key, read_signer, write_secret
+from itron_core.cli.options import JSON, KEYRING, group
+from itron_core.cli.output import say, show
+from itron_core.enums import TOKEN_TYPES
 
 keys_app = group("Make, show and convert keys.")
 
@@ -29,53 +33,29 @@ def keys_generate(
     """Make a new private key (PEM, PKCS#8, not encrypted, readable by its owner alone)."""
     pem, signer = new_key(algorithm.value)
     write_secret(target, pem)
-    output.print(f"{algorithm.value} key {signer.public_key.kid.hex()} written to {target}", markup=False)
+    say(f"{algorithm.value} key {signer.public_key.kid.hex()} written to {target}")
 
 
 @keys_app.command("public")
 def keys_public(
     key: Annotated[Path, typer.Argument(metavar="FILE", help="A private key, PEM.")],
     issuer: Annotated[str | None, typer.Option(help="The name that the keyring gives it.")] = None,
+    may_sign: Annotated[
+        list[str] | None,
+        typer.Option(help=f"What it may sign, repeatable: {', '.join(TOKEN_TYPES)}. The first three by default."),
+    ] = None,
     password_file: Annotated[Path | None, typer.Option(help="The private key's password, in a file.")] = None,
 ) -> None:
     """Print the public key as a JWK set, which `--keyring` reads."""
-    import json
-
-    jwk = jwk_of(read_signer(key, password_file).public_key) | ({} if issuer is None else {"mtr_issuer": issuer})
-    output.print(json.dumps({"keys": [jwk]}, indent=2), markup=False)
+    entry = KeyringEntry(read_signer(key, password_file).public_key, issuer=issuer, token_types=may_sign)
+    say(Keyring([entry]).to_jwks())
 
 
 @keys_app.command("list")
-def keys_list(keyring: Annotated[list[Path], KEYRING]) -> None:
+def keys_list(keyring: Annotated[list[Path], KEYRING], as_json: Annotated[bool, JSON] = False) -> None:
     """List the keys of a keyring."""
     rows = [
         [entry.key.kid.hex(), entry.key.algorithm, entry.issuer or "-", ", ".join(sorted(entry.token_types))]
         for entry in read_keyring(keyring).entries
     ]
-    show(["kid", "algorithm", "issuer", "may sign"], rows)
-
-
-def new_key(algorithm: str, password: bytes | None = None) -> tuple[bytes, LocalSigner]:
-    """Return a new private key in PEM, encrypted if there is a password, and its signer."""
-    from cryptography.hazmat.primitives import serialization as form
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-
-    ed = algorithm == Algorithm.ED25519.value
-    key = ed25519.Ed25519PrivateKey.generate() if ed else ec.generate_private_key(ec.SECP256R1())
-    sealing = form.NoEncryption() if password is None else form.BestAvailableEncryption(password)
-    pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, sealing)
-    return pem, LocalSigner(key)
-
-
-def jwk_of(key: Any) -> dict[str, str]:
-    """RFC 7517, RFC 8037 (OKP), RFC 7518 section 6.2 (EC), RFC 9864 (alg)."""
-    import base64
-
-    def text(data: bytes) -> str:
-        return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-    if key.algorithm == "Ed25519":
-        members = {"kty": "OKP", "crv": "Ed25519", "x": text(key.raw)}
-    else:
-        members = {"kty": "EC", "crv": "P-256", "x": text(key.raw[1:33]), "y": text(key.raw[33:])}
-    return members | {"alg": key.algorithm, "kid": key.kid.hex()}
+    show(["kid", "algorithm", "issuer", "may sign"], rows, as_json=as_json)

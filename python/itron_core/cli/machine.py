@@ -7,10 +7,9 @@ import os
 import platform
 
 from itron_core._rust import cpu_features
-from itron_core.cli.shared import app, show
+from itron_core.cli.output import show
 
 
-@app.command()
 def doctor() -> None:
     """Say what this machine and this installation can do."""
     from itron_core import __version__

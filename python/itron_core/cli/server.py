@@ -12,19 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from itron_core.cli import folders as homes
-from itron_core.cli.shared import (
-    BEFORE,
-    HOME,
-    NOW,
-    ROOTS,
-    UsageError,
-    app,
-    counted,
-    group,
-    moment,
-    output,
-    write_secret,
-)
+from itron_core.cli.failures import UsageError
+from itron_core.cli.inputs import moment, past_moment
+from itron_core.cli.key_files import write_secret
+from itron_core.cli.options import BEFORE, HOME, NOW, ROOTS, group
+from itron_core.cli.output import counted, say
 
 if TYPE_CHECKING:
     import uvicorn
@@ -37,7 +29,7 @@ server_app = group("The tools server, which holds what was issued.")
 def server_init(home: Annotated[Path, HOME], keyring: Annotated[Path, ROOTS]) -> None:
     """Make a tools server."""
     homes.make_server_home(home, keyring)
-    output.print(f"A tools server in {home}.", markup=False)
+    say(f"A tools server in {home}.")
 
 
 @server_app.command("bearer")
@@ -58,7 +50,7 @@ def server_bearer(
     signer = homes.bearer_signer(home)
     token = bearer_token(signer, subject=user, roles=role, tool=tool, unit=unit, now=moment(now), lifetime=seconds)
     write_secret(target, token.encode() + b"\n")
-    output.print(f"A bearer token of {user} ({', '.join(role)}) in {target}.", markup=False)
+    say(f"A bearer token of {user} ({', '.join(role)}) in {target}.")
 
 
 @server_app.command("prune")
@@ -68,11 +60,11 @@ def server_prune(
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Forget the tokens that ended; what decides a late report stays."""
-    count = homes.server(home).prune(before=moment(before), now=moment(now))
-    output.print(f"{counted(count, 'piece')} of material forgotten.", markup=False)
+    at = moment(now)
+    count = homes.server(home).prune(before=past_moment(before, at), now=at)
+    say(f"{counted(count, 'piece')} of material forgotten.")
 
 
-@app.command()
 def serve(
     home: Annotated[Path, HOME],
     keyring: Annotated[Path | None, ROOTS] = None,
@@ -116,7 +108,7 @@ async def _serve(server: uvicorn.Server, listening: socket.socket, line: str) ->
     serving = asyncio.create_task(server.serve([listening]))
     while not (server.started or serving.done()):  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(READY_EVERY)
-    output.print(line, markup=False)
+    say(line)
     await serving
 
 

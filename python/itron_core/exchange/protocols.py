@@ -14,11 +14,15 @@ __all__ = ["Exchange", "ManagedServer", "OutcomePage"]
 
 
 class OutcomePage(NamedTuple):
-    """Outcomes behind a cursor: each with its serial, the tool that reported it, and the code that this was answered."""
+    """Outcomes after a cursor: each with its serial, the tool that reported it, and the code that this was answered.
+
+    `incarnation` is the id of the server's store. Cursors are those of one incarnation: after another, begin at 0.
+    """
 
     rows: list[tuple[int, str, OutcomeReport, int]]
     next: int
     more: bool
+    incarnation: str = ""
 
 
 class Exchange(Protocol):

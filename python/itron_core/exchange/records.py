@@ -9,10 +9,21 @@ from itron_core.enums import Code, DeviceClass, Mode, Permission, SecurityLevel
 from itron_core.errors import InputError
 from itron_core.exchange.identity import EPOCHS, device_id
 
-__all__ = ["MOST_DELEGATIONS", "VERDICTS", "CommandRequest", "DeviceRecord", "OutcomeReport", "SignIn", "record_row"]
+__all__ = [
+    "LONGEST_ANSWER",
+    "MOST_DELEGATIONS",
+    "VERDICTS",
+    "CommandRequest",
+    "DeviceRecord",
+    "OutcomeReport",
+    "SignIn",
+    "record_row",
+]
 
 # Delegations in force at a time: the server sends no more, and no tool takes more.
 MOST_DELEGATIONS = 256
+# The most bytes of a device's answer in a report.
+LONGEST_ANSWER = 65_536
 # What a tools server answers to an outcome.
 VERDICTS = frozenset({Code.OK, Code.REPLAY_IDENTICAL, Code.REPLAY_CONFLICT})
 
@@ -65,7 +76,8 @@ class SignIn(NamedTuple):
     """What a field tool takes along from a sync: what its user may do, what is revoked, whose keys are delegated.
 
     `reported` and `wanted` are the highest numbers of outcomes and wishes that the server has of this tool: a tool that never
-    offered as many works with an old copy of its store. `answered_at` is the server's time, 0 where it has none.
+    offered as many works with an old copy of its store. `answered_at` is the server's time, 0 where it has none;
+    `incarnation` is the id of its store, which changes when it was restored from a backup.
     """
 
     user: str
@@ -78,6 +90,7 @@ class SignIn(NamedTuple):
     reported: int = 0
     wanted: int = 0
     answered_at: int = 0
+    incarnation: str = ""
 
 
 def record_row(record: DeviceRecord) -> tuple[str, str, int, int, int, int, int, int]:

@@ -248,9 +248,16 @@ def _id(row: int, value: object) -> bytes:
 
 
 def _derived(held: Held, inputs: list[bytes], length: int) -> bytes:
+    """Derive by the key that answers before the first and after the last: it may be changed under its handle between."""
+    _check_same(held)
+    keys = b"".join([_derive(held, fixed, length) for fixed in inputs])
+    _check_same(held)
+    return keys
+
+
+def _check_same(held: Held) -> None:
     if _mac(held, SAME_KEY) != held.identity:
         raise AnotherKeyError
-    return b"".join([_derive(held, fixed, length) for fixed in inputs])
 
 
 def _derive(held: Held, fixed: bytes, length: int) -> bytes:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from itron_core.errors import InputError, PinRefused, SignerError
+from itron_core.hsm.login import OK, logged_in
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,9 +35,40 @@ __all__ = [
     "place_of",
 ]
 
-# A PKCS#11 library holds one state for the whole process, and python-pkcs11 initializes it without locks of its own.
-# Reentrant, for a callable that takes the PIN from another token.
-ONE_CALLER = threading.RLock()
+# How long a fork waits for another thread's call of the library, in seconds.
+SECONDS_TO_WAIT_FOR_A_CALL = 30.0
+
+
+class _Process:
+    """One process as PKCS#11 sees it; after a fork the child is another.
+
+    A PKCS#11 library holds one state for the whole process, and python-pkcs11 initializes it without locks of its own: so
+    one caller at a time. Reentrant, for a callable that takes the PIN from another token.
+    """
+
+    def __init__(self) -> None:
+        self._held = False
+        self.become_another()
+
+    def become_another(self) -> None:
+        """Be the child of a fork: no session is its own. A process number would not tell, as it may come again."""
+        self.one_caller = threading.RLock()
+        self.identity = object()
+
+    def wait_for_caller(self) -> None:
+        """Fork between two calls: a lock inside the library that a thread holds would be held in the child for ever."""
+        self._held = self.one_caller.acquire(timeout=SECONDS_TO_WAIT_FOR_A_CALL)
+
+    def go_on(self) -> None:
+        """Go on in the parent."""
+        if self._held:
+            self.one_caller.release()
+
+
+PROCESS = _Process()
+os.register_at_fork(
+    before=PROCESS.wait_for_caller, after_in_parent=PROCESS.go_on, after_in_child=PROCESS.become_another
+)
 
 R = TypeVar("R")
 Pin = bytes | str | Callable[[], bytes | str]
@@ -78,12 +110,12 @@ class TokenKey:
     def __init__(self, place: Place, pin: Pin, find: Callable[[Session, Place], Held]) -> None:
         self.place, self._find = place, find
         self._pin = pin if callable(pin) else lambda: pin
-        self._process = os.getpid()
+        self._process = PROCESS.identity
         self._refused = False
         self._session: Session | None = None
         self._held: Held | None = None
         self._open = True
-        with ONE_CALLER:
+        with PROCESS.one_caller:
             self._connect()
 
     @property
@@ -99,7 +131,7 @@ class TokenKey:
         """
         from pkcs11.exceptions import PKCS11Error
 
-        with ONE_CALLER:
+        with PROCESS.one_caller:
             self._check_usable()
             try:
                 return work(self.held)
@@ -112,15 +144,15 @@ class TokenKey:
 
     def close(self) -> None:
         """Close the session; nothing can be done with the key afterwards."""
-        with ONE_CALLER:
+        with PROCESS.one_caller:
             self._open = False
-            if os.getpid() == self._process:
+            if self._process is PROCESS.identity:
                 self._disconnect()
 
     def _check_usable(self) -> None:
         if not self._open:
             raise SignerError(f"{self.place} was closed")
-        if os.getpid() != self._process:
+        if self._process is not PROCESS.identity:
             raise SignerError(
                 f"{self.place} was opened in another process; open it in this one (PKCS#11 does not fork)"
             )
@@ -204,42 +236,42 @@ def _is_text(value: object) -> bool:
 
 def _login(place: Place, pin: Callable[[], bytes | str], *, rw: bool = False) -> Session:
     """Open a session of the logged-in user. Whoever logged in before in this process logged in for all of it."""
-    token = _token(place)
-    from pkcs11 import exceptions
+    library, token = _token(place)
+    secret = _pin_text(pin()).encode()
+    with logged_in(library, token.slot.slot_id, secret, rw=rw) as answer:
+        if answer == OK:
+            return _or_signer_error(place, lambda: token.open(rw=rw))
+    raise _refusal(place, answer)
 
-    secret = _pin_text(pin())
-    try:
-        return token.open(rw=rw, user_pin=secret)
-    except exceptions.UserAlreadyLoggedIn:
-        return _or_signer_error(place, lambda: token.open(rw=rw))
-    except exceptions.PinLocked as error:
-        raise PinRefused(
-            f'the PIN of token "{place.token}" is locked; its security officer can set a new one'
-        ) from error
-    except exceptions.PinExpired as error:
-        raise PinRefused(f'the PIN of token "{place.token}" has expired; set a new one') from error
-    except (exceptions.PinIncorrect, exceptions.PinInvalid, exceptions.PinLenRange) as error:
-        raise PinRefused(
+
+def _refusal(place: Place, answer: str) -> SignerError:
+    if answer == "locked":
+        return PinRefused(f'the PIN of token "{place.token}" is locked; its security officer can set a new one')
+    if answer == "expired":
+        return PinRefused(f'the PIN of token "{place.token}" has expired; set a new one')
+    if answer == "incorrect":
+        return PinRefused(
             f'the PIN of token "{place.token}" was refused; it is not tried again, as few wrong ones lock the token'
-        ) from error
-    except exceptions.PKCS11Error as error:
-        raise SignerError(f'token "{place.token}" lets nobody in: {_words(error)}') from error
+        )
+    return SignerError(f'cannot log in to token "{place.token}": {answer} (CK_RV of PKCS#11)')
 
 
-def _token(place: Place) -> Token:
+def _token(place: Place) -> tuple[str, Token]:
+    """Return the library's name as it was loaded, and the token."""
     try:
         import pkcs11
         from pkcs11 import exceptions
     except ImportError as error:
         raise SignerError("a key in an HSM needs python-pkcs11: pip install 'itron-core[hsm]'") from error
     path = Path(place.library)
+    # One library by two names would be initialized twice.
+    library = str(path.resolve()) if path.exists() else place.library
     try:
-        # One library by two names would be initialized twice.
-        module = pkcs11.lib(str(path.resolve()) if path.exists() else place.library)
+        module = pkcs11.lib(library)
     except exceptions.PKCS11Error as error:
         raise SignerError(f'the PKCS#11 library "{place.library}" cannot be loaded: {_words(error)}') from error
     try:
-        return module.get_token(token_label=place.token)
+        return library, module.get_token(token_label=place.token)
     except exceptions.NoSuchToken as error:
         raise SignerError(f'no token "{place.token}" in the slots of "{place.library}"') from error
     except exceptions.MultipleTokensReturned as error:
@@ -262,7 +294,7 @@ def _pin_text(pin: object) -> str:
 def make(place: Place, pin: Pin, create: Callable[[Session], object]) -> None:
     """Make a key in a session of its own that may write; never beside another of that label."""
     from_caller = pin if callable(pin) else lambda: pin
-    with ONE_CALLER:
+    with PROCESS.one_caller:
         session = _login(place, from_caller, rw=True)
         try:
             if _or_signer_error(place, lambda: objects(session, Place(*place[:3], None))):

@@ -30,7 +30,6 @@ CLAIMS = frozenset({"iss", "aud", "sub", "tool", "unit", "roles", "iat", "nbf", 
 # Fully-specified names (RFC 9864): one key, one algorithm. The older EdDSA, which names two, is refused.
 ALGORITHMS = {"Ed25519": "Ed25519", "ESP256": "ES256"}
 PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
-COORDINATE_BYTES = 32
 
 
 class BearerRefused(ItronCoreError):  # noqa: N818  # it is the bearer that was refused
@@ -92,7 +91,10 @@ class Bearers:
         algorithm = getattr(key, "algorithm", None)
         if algorithm not in ALGORITHMS:
             raise InputError(f"a bearer key that is {type(key).__name__}; wanted a PublicKey")
-        jwk = _jwk(algorithm, key.raw)
+        # joserfc knows the curve by another name of its algorithm, so the JWK says the curve alone.
+        jwk: dict[str, str | list[str]] = {
+            name: value for name, value in key.to_jwk().items() if name not in {"alg", "kid"}
+        }
         self._key = OKPKey.import_key(jwk) if algorithm == "Ed25519" else ECKey.import_key(jwk)
         self._algorithms = [ALGORITHMS[algorithm]]
         self._registry = JWSRegistry(algorithms=self._algorithms)
@@ -149,13 +151,6 @@ def _check_name(name: object) -> None:
 def _name_of(error: Exception) -> str:
     """Name what joserfc found, by its own stable names; never its text, which may show the token."""
     return str(getattr(error, "error", "no_jwt"))
-
-
-def _jwk(algorithm: str, raw: bytes) -> dict[str, str | list[str]]:
-    if algorithm == "Ed25519":
-        return {"kty": "OKP", "crv": "Ed25519", "x": _segment(raw)}
-    x, y = raw[-2 * COORDINATE_BYTES : -COORDINATE_BYTES], raw[-COORDINATE_BYTES:]
-    return {"kty": "EC", "crv": "P-256", "x": _segment(x), "y": _segment(y)}
 
 
 def _json(value: object) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from itron_core.errors import InputError
 from itron_core.stores.protocol import Store, Transaction, rows_of
@@ -10,15 +11,31 @@ from itron_core.stores.sqlite import SqliteStore
 
 __all__ = ["Store", "Transaction", "open_store", "rows_of"]
 
+# RFC 3986 section 3.1; a scheme of one letter is a file's name.
+SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]+):")
+KEYWORDS = re.compile(r"\b(?:host|hostaddr|dbname|user|password|service|passfile|port)\s*=")
+EXPECTED = "expected a path, sqlite:///PATH or postgresql://USER@HOST/DATABASE"
 
-def open_store(url: str | os.PathLike[str]) -> Store:
-    """Open a store: a path or `sqlite:///path` (made if it is not there), or `postgresql://...` (extra `postgres`)."""
+
+def open_store(url: str | os.PathLike[str], *, create: bool = True) -> Store:
+    """Open a store: a path or `sqlite:///path`, or `postgresql://...` (extra `postgres`).
+
+    A file that does not exist is made, of mode 600; without `create`, that is a StoreError. Raises InputError for any
+    other URL or connection string; no error shows what it held, as that may be a password.
+    """
     text = os.fspath(url)
-    if text.startswith(("postgresql://", "postgres://")):
+    if not isinstance(text, str):
+        raise InputError(f"store: got {type(text).__name__}, {EXPECTED}")
+    match = SCHEME.match(text)
+    if match is None:
+        if "://" in text or KEYWORDS.search(text):
+            raise InputError(f"store: got text that is neither a path nor a known URL, {EXPECTED}")
+        return SqliteStore(text, create=create)
+    scheme, rest = match[1].lower(), text[match.end() :]
+    if scheme in {"postgresql", "postgres"} and rest.startswith("//"):
         from itron_core.stores.postgres import PostgresStore
 
-        return PostgresStore(text)
-    scheme, separator, path = text.partition(":///")
-    if separator and scheme != "sqlite":
-        raise InputError(f"a store at {scheme}:///...; wanted a path, sqlite:///path or postgresql://...")
-    return SqliteStore(path if separator else text)
+        return PostgresStore(f"postgresql:{rest}")
+    if scheme == "sqlite" and rest.startswith("///") and not set(rest) & set("?#"):
+        return SqliteStore(rest.removeprefix("///"), create=create)
+    raise InputError(f"store: got a URL of the form {scheme}:..., {EXPECTED}; write ./ before a file of this name")

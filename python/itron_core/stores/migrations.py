@@ -31,6 +31,6 @@ def take_steps(t: Transaction, party: str, steps: Sequence[str]) -> None:
             if statement.strip():
                 t.run(statement)
     t.run(
-        "INSERT INTO migrations VALUES (?, ?) ON CONFLICT (party) DO UPDATE SET number = excluded.number",
+        "INSERT INTO migrations (party, number) VALUES (?, ?) ON CONFLICT (party) DO UPDATE SET number = excluded.number",
         (party, len(steps)),
     )

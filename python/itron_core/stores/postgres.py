@@ -1,15 +1,20 @@
-"""A store in PostgreSQL (extra `postgres`, psycopg 3): the same protocol and the same SQL as SQLite's."""
+"""A store in PostgreSQL (extra `postgres`, psycopg 3): the same protocol and the same SQL as SQLite's.
+
+Nothing depends on the session, so that a pooler may give each transaction another connection of the server.
+"""
 
 from __future__ import annotations
 
-import os
 import re
 import threading
+import time
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from itron_core.errors import InputError, StoreError
+from itron_core.stores.forks import leave_in_parent, renewed_in_child
+from itron_core.stores.incarnation import INCARNATIONS, add_incarnation, incarnation
 from itron_core.stores.migrations import MIGRATIONS, take_steps
 from itron_core.stores.protocol import SECONDS_TO_WAIT_FOR_A_LOCK, Row, Transaction
 
@@ -23,6 +28,29 @@ __all__ = ["PostgresStore"]
 # The lock that makes one writer of all that write to a database; an arbitrary number, ours alone.
 WRITERS_LOCK = 0x6974726F6E
 WORDS = {"INTEGER": "BIGINT", "BLOB": "BYTEA", "group_concat": "string_agg"}
+# How long to wait before each new try to connect, in seconds: a server that restarts, or has no connection left.
+PAUSES = (0.0, 0.1, 0.3, 1.0)
+# Every transaction names what it needs: a database, a user or a pooler may have other defaults.
+BEGIN = "BEGIN ISOLATION LEVEL {level}; SET LOCAL lock_timeout = {milliseconds}; SET LOCAL synchronous_commit = on"
+# Each statement of a writer sees what was committed before it: the snapshot must not be older than the lock.
+WRITES = "READ COMMITTED, READ WRITE"
+READS = "REPEATABLE READ, READ ONLY"
+# What the client library says where no connection is made, and what it means; its own text may show parts of the URL.
+REASONS = {
+    "refused": "the connection was refused",
+    "resolve": "the host name is unknown",
+    "translate host": "the host name is unknown",
+    "timeout": "the server did not answer in time",
+    "password": "the user or the password was refused",
+    "authentication": "the user or the password was refused",
+    "certificate": "the certificate of the server is not trusted",
+    "ssl": "TLS is refused or required",
+    "too many": "the server has no connection left",
+    "remaining connection": "the server has no connection left",
+    "starting up": "the server is starting",
+    "shutting down": "the server is shutting down",
+    "does not exist": "the database or the user does not exist",
+}
 
 
 def translated(sql: str) -> str:
@@ -46,23 +74,35 @@ class PostgresStore:
             import psycopg
         except ImportError as error:
             raise StoreError("a PostgreSQL store needs psycopg: pip install 'itron-core[postgres]'") from error
+        _check_url(url)
         self._url = url
         self._lock = threading.RLock()
-        self._owner = -1
         self._connection: psycopg.Connection[Row] | None = None
         self._error = psycopg.Error
-        with self.write() as t:
-            t.run(MIGRATIONS)
+        renewed_in_child(self)
+        with self.read() as t:
+            is_new = t.rows("SELECT to_regclass('store_incarnation')") == [(None,)]
+        if is_new:
+            with self.write() as t:
+                t.run(MIGRATIONS)
+                t.run(INCARNATIONS)
+                add_incarnation(t)
+
+    @property
+    def incarnation(self) -> str:
+        """The id that was made with the store, 32 hexadecimal digits; a restored one has another."""
+        with self.read() as t:
+            return incarnation(t)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """Be the one writer, in all processes."""
-        yield from self._transaction(writes=True)
+        yield from self._transaction(WRITES)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """See one moment of the store."""
-        yield from self._transaction(writes=False)
+        yield from self._transaction(READS)
 
     def migrate(self, party: str, steps: Sequence[str]) -> None:
         """Bring the tables of a party up to date."""
@@ -72,36 +112,81 @@ class PostgresStore:
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
-            if self._connection is not None and self._owner == os.getpid():
+            if self._connection is not None:
                 self._connection.close()
             self._connection = None
+
+    def renew_in_child(self) -> None:
+        """Leave the connection to the parent of a fork: the child opens one of its own."""
+        self._lock = threading.RLock()
+        if self._connection is not None:
+            leave_in_parent(self._connection)
+        self._connection = None
+
+    def _transaction(self, level: str) -> Iterator[Transaction]:
+        import psycopg
+
+        with self._lock, self._errors():
+            if self._connection is not None and not self._connection.closed:
+                status = self._connection.info.transaction_status
+                if status in {psycopg.pq.TransactionStatus.INTRANS, psycopg.pq.TransactionStatus.INERROR}:
+                    raise InputError("a transaction inside another of the same store; expected one after the other")
+            connection = self._begun(level)
+            try:
+                if level == WRITES:
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS_LOCK,))
+                yield _PostgresTransaction(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back(connection)
+                raise
+
+    def _begun(self, level: str) -> psycopg.Connection[Row]:
+        """Begin a transaction, on a new connection where the one of before was cut meanwhile: nothing was done on it."""
+        begin = BEGIN.format(level=level, milliseconds=int(SECONDS_TO_WAIT_FOR_A_LOCK * 1000))
+        known = self._connection
+        if known is not None and not known.closed:
+            try:
+                known.execute(_literal(begin))
+            except self._error:
+                self.close()
+            else:
+                return known
+        connection = self._connection = self._connected()
+        connection.execute(_literal(begin))
+        return connection
 
     def _connected(self) -> psycopg.Connection[Row]:
         import psycopg
 
-        # As with SQLite, a forked child opens a connection of its own.
-        if self._connection is None or self._owner != os.getpid() or self._connection.closed:
-            self._connection = psycopg.connect(self._url, connect_timeout=int(SECONDS_TO_WAIT_FOR_A_LOCK))
-            self._owner = os.getpid()
-            milliseconds = int(SECONDS_TO_WAIT_FOR_A_LOCK * 1000)
-            self._connection.execute(f"SET lock_timeout = {milliseconds}")
-            self._connection.execute("SET synchronous_commit = on")
-            self._connection.commit()
-        return self._connection
+        said = ""
+        for pause in PAUSES:
+            time.sleep(pause)
+            try:
+                connection = psycopg.connect(
+                    self._url,
+                    autocommit=True,  # each transaction is begun by name
+                    prepare_threshold=None,  # a prepared statement belongs to one connection of the server
+                    connect_timeout=int(SECONDS_TO_WAIT_FOR_A_LOCK),
+                    client_encoding="utf8",
+                )
+            except (self._error, UnicodeError, ValueError) as error:
+                said = _reason(error)
+                continue
+            if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
+                connection.close()
+                raise StoreError(
+                    f"the PostgreSQL database has the encoding {encoding}; create one with ENCODING 'UTF8'"
+                )
+            return connection
+        # Outside of any handler: what the library raised may hold the URL.
+        raise StoreError(f"the PostgreSQL store cannot be used: {said}")
 
-    def _transaction(self, *, writes: bool) -> Iterator[Transaction]:
-        import psycopg
-
-        with self._lock, self._errors():
-            connection = self._connected()
-            if connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE:
-                raise InputError("a transaction inside another of the same store; wanted one after the other")
-            with connection.transaction():
-                if writes:
-                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS_LOCK,))
-                else:
-                    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                yield _PostgresTransaction(connection)
+    def _roll_back(self, connection: psycopg.Connection[Row]) -> None:
+        try:
+            connection.execute("ROLLBACK")
+        except self._error:
+            connection.close()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -109,10 +194,10 @@ class PostgresStore:
             yield
         except UnicodeEncodeError:
             # Its text may hold the parameter.
-            raise InputError("a text that is no Unicode; no store holds it") from None
+            raise InputError("a text that is not Unicode; no store holds it") from None
         except self._error as error:
-            # The first line: the rest may repeat parameters.
-            said = (str(error) or type(error).__name__).splitlines()[0]
+            # The primary message: the rest may repeat parameters.
+            said = error.diag.message_primary or (str(error) or type(error).__name__).splitlines()[0]
             raise StoreError(f"the PostgreSQL store cannot be used: {said}") from error
 
 
@@ -138,6 +223,33 @@ class _PostgresTransaction:
             return [result.rowcount == 1 for result in cursor.results()]
 
 
+def _check_url(url: str) -> None:
+    """Raise InputError for a URL that cannot be read as it was meant, and show nothing of it: a part is a password."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
+    is_plain = not re.search(r"[\s\x00-\x1f\x7f]", url) and authority.count("@") <= 1
+    is_plain = is_plain and "[" not in authority.rpartition("@")[0]
+    try:
+        known = conninfo_to_dict(url) if is_plain and not re.search(r"%(?![0-9A-Fa-f]{2})", url) else {}
+    except Exception:  # noqa: BLE001  # whatever it is, its text may show the URL
+        known = {}
+    if not known:
+        raise InputError(
+            "store: got a PostgreSQL URL that cannot be read; write blanks, %, @, /, [ in a user or password as %20,"
+            " %25, %40, %2F, %5B"
+        )
+
+
+def _reason(error: Exception) -> str:
+    said = str(error).lower()
+    return next((reason for words, reason in REASONS.items() if words in said), "no connection could be made")
+
+
 def _query(sql: str) -> Any:
     # psycopg asks for literal strings, so that no value enters a statement: all of ours are written in this package.
     return translated(sql)
+
+
+def _literal(sql: str) -> Any:
+    return sql

@@ -36,6 +36,10 @@ class Transaction(Protocol):
 class Store(Protocol):
     """A database of one or more parties."""
 
+    @property
+    def incarnation(self) -> str:
+        """The id that was made with the store, 32 hexadecimal digits; a restored one has another."""
+
     def write(self) -> AbstractContextManager[Transaction]:
         """Be the one writer: durable when it returns, as if it had never been when it raises.
 

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from itron_core.errors import InputError, StoreError
+from itron_core.stores.forks import leave_in_parent, renewed_in_child
+from itron_core.stores.incarnation import INCARNATIONS, add_incarnation, incarnation
 from itron_core.stores.migrations import MIGRATIONS, take_steps
+from itron_core.stores.private_files import open_private
 from itron_core.stores.protocol import SECONDS_TO_WAIT_FOR_A_LOCK, Row, Transaction
 
 if TYPE_CHECKING:
@@ -17,19 +20,36 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteStore"]
 
+# What tells a file from another one of its name: device and inode.
+Identity = tuple[int, int]
+
 
 class SqliteStore:
     """A file of SQLite: write-ahead log, every commit synced to the disk (synchronous=FULL)."""
 
-    def __init__(self, path: str) -> None:
-        if not path or path == ":memory:":
-            raise InputError(f"a store at {path!r}; wanted the path of a file, which outlives the process")
-        self._path = path
+    def __init__(self, path: str, *, create: bool = True) -> None:
+        if not path or path == ":memory:" or "\0" in path:
+            raise InputError(f"store: got {path!r}, expected the path of a file, which outlives the process")
+        self._path, self._create = path, create
         self._lock = threading.RLock()
-        self._owner = -1
         self._connection: sqlite3.Connection | None = None
+        self._files: dict[str, Identity] = {}
         with self._lock, self._errors():
-            self._connected().execute(MIGRATIONS)
+            self._connected()
+        renewed_in_child(self)
+        with self.read() as t:
+            is_new = not t.rows("SELECT 1 FROM sqlite_master WHERE name = 'store_incarnation'")
+        if is_new:
+            with self.write() as t:
+                t.run(MIGRATIONS)
+                t.run(INCARNATIONS)
+                add_incarnation(t)
+
+    @property
+    def incarnation(self) -> str:
+        """The id that was made with the store, 32 hexadecimal digits; a restored one has another."""
+        with self.read() as t:
+            return incarnation(t)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
@@ -46,30 +66,92 @@ class SqliteStore:
         with self.write() as t:
             take_steps(t, party, steps)
 
+    def copy_to(self, path: str) -> None:
+        """Copy the store as it is at one moment to a new file of mode 600, beside any writers (SQLite's online backup)."""
+        try:
+            os.close(open_private(path, os.O_RDWR | os.O_EXCL))
+        except OSError as error:
+            raise StoreError(f"the copy {path} cannot be made: {error.strerror}") from error
+        with self._lock, self._errors():
+            copy = sqlite3.connect(path, isolation_level=None)
+            try:
+                self._checked().backup(copy)
+                # One file, which needs no log beside it.
+                copy.execute("PRAGMA journal_mode = DELETE")
+            finally:
+                copy.close()
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            if self._connection is not None and self._owner == os.getpid():
+            if self._connection is not None:
                 self._connection.close()
             self._connection = None
 
+    def renew_in_child(self) -> None:
+        """Leave the connection to the parent of a fork: the child opens one of its own."""
+        self._lock = threading.RLock()
+        if self._connection is not None:
+            leave_in_parent(self._connection)
+        self._connection = None
+
     def _connected(self) -> sqlite3.Connection:
-        # A connection must not be carried into a forked child: the child opens one of its own.
-        if self._connection is None or self._owner != os.getpid():
+        if self._connection is None:
+            self._files.pop(f"{self._path}-wal", None)  # the last of all connections removes it
+            self._open_file()
             connection = sqlite3.connect(
                 self._path, timeout=SECONDS_TO_WAIT_FOR_A_LOCK, isolation_level=None, check_same_thread=False
             )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            self._connection, self._owner = connection, os.getpid()
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA foreign_keys = ON")
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+            # From now on a file that is missing was removed.
+            self._create = False
         return self._connection
+
+    def _open_file(self) -> None:
+        """Make the file where it is to be made; SQLite gives its other files the mode of this one."""
+        try:
+            if self._create:
+                os.close(open_private(self._path, os.O_RDWR))
+            self._check_files()
+            if not self._create and os.stat(self._path).st_size == 0:  # noqa: PTH116
+                raise StoreError(self._gone(self._path, "is empty"))
+        except OSError as error:
+            raise StoreError(f"the store {self._path} cannot be opened: {error.strerror}") from error
+
+    def _check_files(self) -> None:
+        """Raise StoreError where the file at the path is not the one that was opened: what is written would be lost."""
+        for path in (self._path, f"{self._path}-wal"):
+            try:
+                there = os.stat(path)  # noqa: PTH116  # for each transaction, and a Path costs more than the call
+            except FileNotFoundError:
+                if path == self._path or path in self._files:
+                    raise StoreError(self._gone(path, "is gone" if path in self._files else "does not exist")) from None
+                continue
+            identity = there.st_dev, there.st_ino
+            if self._files.setdefault(path, identity) != identity:
+                raise StoreError(self._gone(path, "was replaced by another file"))
+
+    def _gone(self, path: str, what: str) -> str:
+        hint = "stop all programs that use it, put the file back or restore a backup, and start again"
+        return f"the store {self._path} cannot be used: {path} {what}; {hint}"
+
+    def _checked(self) -> sqlite3.Connection:
+        connection = self._connected()
+        if connection.in_transaction:
+            raise InputError("a transaction inside another of the same store; expected one after the other")
+        self._check_files()
+        return connection
 
     def _transaction(self, begin: str) -> Iterator[Transaction]:
         with self._lock, self._errors():
-            connection = self._connected()
-            if connection.in_transaction:
-                raise InputError("a transaction inside another of the same store; wanted one after the other")
+            connection = self._checked()
             connection.execute(begin)
             try:
                 yield _SqliteTransaction(connection)
@@ -77,6 +159,8 @@ class SqliteStore:
             except BaseException:
                 _roll_back(connection)
                 raise
+            # A commit into a file that nobody finds again is none.
+            self._check_files()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -85,7 +169,7 @@ class SqliteStore:
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             # SQLite's reader of parameters has errors of its own; their text may hold the parameter.
             if isinstance(error, OverflowError | UnicodeEncodeError):
-                raise InputError("a number beyond 64 bits or a text that is no Unicode; no store holds it") from None
+                raise InputError("a number beyond 64 bits or a text that is not Unicode; no store holds it") from None
             raise StoreError(f"the store {self._path} cannot be used: {error}") from error
 
 

@@ -4,6 +4,7 @@ use crate::placement::Placement;
 use crate::process::PerProcess;
 use crate::scratch::Scratch;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::collections::TryReserveError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,6 +58,12 @@ impl fmt::Display for Stop {
 }
 
 impl std::error::Error for Stop {}
+
+impl From<TryReserveError> for Stop {
+    fn from(_: TryReserveError) -> Self {
+        Self::OutOfMemory
+    }
+}
 
 /// Who works on a call: at most so many threads, the calling one among them.
 #[derive(Clone, Copy)]

@@ -14,7 +14,7 @@ macro_rules! plain {
         unsafe impl Plain for $type {}
     )* };
 }
-plain! { u8 i8 i16 i32 i64 u64 [u8; 8] [u8; 16] }
+plain! { u8 i8 i16 i32 u32 i64 u64 [u8; 8] [u8; 16] }
 
 /// So many zeros; `None` where there is no memory for them.
 #[must_use]

@@ -4,14 +4,15 @@ use crate::arguments::token_given;
 use crate::arrow::{AnyColumn, TokenColumn, is_arrow};
 use crate::errors::{self, input, key_refused, stopped, token_refused};
 use crate::given;
-use crate::public_key::{PublicKey, hex, jwks};
+use crate::jwk;
+use crate::public_key::{PublicKey, hex};
 use crate::time::{Now, seconds};
 use itron_core::format::scope::ALL_ACTIONS;
 use itron_core::format::token_type::{TokenType, TypeSet};
 use itron_core::scratch::Scratch;
 use itron_core::token::keyring::{Delegation, Entry, Keyring as Keys};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyFrozenSet, PyMapping, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyFrozenSet, PyString, PyTuple, PyType};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -186,10 +187,16 @@ fn action_set(actions: &Bound<'_, PyAny>) -> PyResult<u64> {
 /// Keys by their kid, each with its ceilings. It does not change once made.
 #[pyclass(module = "itron_core", frozen)]
 #[derive(Clone)]
-pub struct Keyring(pub Arc<Keys>);
+pub struct Keyring {
+    /// What verification asks.
+    pub keys: Arc<Keys>,
+    /// What a JWK set held besides.
+    skipped: Arc<[String]>,
+}
 
 fn keyring(entries: Vec<Entry>) -> PyResult<Keyring> {
-    Keys::new(entries).map(|keys| Keyring(Arc::new(keys))).map_err(|error| errors::keyring(&error))
+    let keys = Keys::new(entries).map_err(|error| errors::keyring(&error))?;
+    Ok(Keyring { keys: Arc::new(keys), skipped: Arc::default() })
 }
 
 #[pymethods]
@@ -211,35 +218,55 @@ impl Keyring {
         keyring(entries.map(entry).collect::<PyResult<_>>()?)
     }
 
-    /// Of a JWK set (RFC 7517 section 5) with the ceilings in its `mtr_` members.
+    /// Read a JWK set, with the limits in its `mtr_` members.
+    ///
+    /// Keys of other types, curves, algorithms or uses are passed over (RFC 7517 section 5) and named in `skipped`. Raises
+    /// `KeyRefused` for a private part, a member that comes twice or whose name is nearly one of ours, an unknown `mtr_`
+    /// member, a key that cannot be used, and a set without a usable key.
     #[staticmethod]
     #[pyo3(signature = (text))]
     fn from_jwks(text: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let entries = jwks(text.py(), text)?.iter().map(entry_of_jwk).collect::<PyResult<_>>()?;
-        keyring(entries)
+        let (mut entries, mut skipped) = (Vec::new(), Vec::new());
+        for (place, jwk) in jwk::set(text)?.iter().enumerate() {
+            match jwk::entry(jwk)? {
+                Ok(entry) => entries.push(entry),
+                Err(stranger) => skipped.push(format!("key {place}: {stranger}")),
+            }
+        }
+        if entries.is_empty() {
+            let others = if skipped.is_empty() { "no key".to_owned() } else { skipped.join("; ") };
+            return Err(key_refused(format!("JWKS: got {others}; expected a key of Ed25519 or P-256")));
+        }
+        Ok(Self { skipped: skipped.into(), ..keyring(entries)? })
     }
 
-    /// Of one public key a file, in PEM.
+    /// Read one public key per file, in PEM.
     #[staticmethod]
     #[pyo3(signature = (paths))]
     fn from_pem_files(paths: &Bound<'_, PyAny>) -> PyResult<Self> {
         if paths.is_instance_of::<PyString>() {
-            return Err(input(format!("paths: got the text {paths}, wanted a collection of paths")));
+            return Err(input(format!("paths: got the text {paths}, expected a collection of paths")));
         }
-        let py = paths.py();
-        let from_pem = PyType::new::<PublicKey>(py).getattr("from_pem")?;
         let read = |path: PyResult<Bound<'_, PyAny>>| {
             let path = path?;
             let wanted = |_| given::wrong(&path, "paths", "paths, each a str or a PathLike");
             let path: std::path::PathBuf = path.extract().map_err(wanted)?;
-            let pem =
-                std::fs::read_to_string(&path).map_err(|error| key_refused(format!("{}: {error}", path.display())))?;
-            let key = from_pem
-                .call1((pem,))
-                .map_err(|error| key_refused(format!("{}: {}", path.display(), error.value(py))))?;
-            Ok(Entry::plain(key.cast::<PublicKey>()?.get().0.clone()))
+            let named = |error: &dyn std::fmt::Display| key_refused(format!("{}: {error}", path.display()));
+            let pem = std::fs::read(&path).map_err(|error| named(&error))?;
+            PublicKey::of_pem(&pem).map(|key| Entry::plain(key.0)).map_err(|error| named(&error))
         };
         keyring(given::items(paths, "paths", "a collection of paths")?.map(read).collect::<PyResult<_>>()?)
+    }
+
+    /// Return the entries as a JWK set in JSON, which `from_jwks` reads. That a key was delegated is not part of it.
+    fn to_jwks(&self, py: Python<'_>) -> PyResult<String> {
+        jwk::set_of(py, self.keys.entries())
+    }
+
+    /// The keys of a JWK set that were passed over, and why; empty for a keyring of another origin.
+    #[getter]
+    fn skipped(&self) -> Vec<String> {
+        self.skipped.to_vec()
     }
 
     /// This keyring, and behind its entries the keys that the delegations name. A refused one raises `TokenRefused`.
@@ -247,40 +274,50 @@ impl Keyring {
     fn with_delegations(&self, tokens: &Bound<'_, PyAny>, now: &Bound<'_, PyAny>) -> PyResult<Self> {
         let now = Now::read(now)?.seconds;
         let tokens = collected(tokens)?;
-        let keys = self.0.with_delegations(tokens.iter().map(Vec::as_slice), now);
-        keys.map(|keys| Self(Arc::new(keys))).map_err(|error| errors::keyring(&error))
+        let keys = self.keys.with_delegations(tokens.iter().map(Vec::as_slice), now);
+        let keys = keys.map_err(|error| errors::keyring(&error))?;
+        Ok(Self { keys: Arc::new(keys), skipped: Arc::clone(&self.skipped) })
     }
 
     /// The entries, in the order of their indices.
     #[getter]
     fn entries(&self) -> Vec<KeyringEntry> {
-        self.0.entries().iter().cloned().map(KeyringEntry).collect()
+        self.keys.entries().iter().cloned().map(KeyringEntry).collect()
     }
 
     /// Bytes that this process holds in tables of these keys.
     #[getter]
     fn table_bytes(&self) -> usize {
-        self.0.table_bytes()
+        self.keys.table_bytes()
     }
 
     fn __len__(&self) -> usize {
-        self.0.entries().len()
+        self.keys.entries().len()
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other.cast::<Self>().is_ok_and(|other| self.0.entries() == other.get().0.entries())
+        other.cast::<Self>().is_ok_and(|other| self.keys.entries() == other.get().keys.entries())
     }
 
     fn __hash__(&self) -> u64 {
-        self.0.entries().iter().fold(0, |sum, entry| sum.rotate_left(7) ^ u64::from_be_bytes(entry.key.kid()))
+        self.keys.entries().iter().fold(0, |sum, entry| sum.rotate_left(7) ^ u64::from_be_bytes(entry.key.kid()))
     }
 
     fn __repr__(&self) -> String {
         format!("Keyring({} keys)", self.__len__())
     }
 
-    fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyType>, (Vec<KeyringEntry>,)) {
-        (PyType::new::<Self>(py), (self.entries(),))
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let arguments = (self.entries(), self.skipped()).into_pyobject(py)?;
+        Ok((PyType::new::<Self>(py).getattr("_restore")?, arguments))
+    }
+
+    /// What pickle calls.
+    #[staticmethod]
+    #[pyo3(signature = (entries, skipped))]
+    fn _restore(entries: Vec<PyRef<'_, KeyringEntry>>, skipped: Vec<String>) -> PyResult<Self> {
+        let keyring = keyring(entries.iter().map(|entry| entry.0.clone()).collect())?;
+        Ok(Self { skipped: skipped.into(), ..keyring })
     }
 }
 
@@ -312,43 +349,4 @@ fn collected(tokens: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<u8>>> {
         Ok(scratch.get(place).to_vec())
     };
     (0..column.len()).map(&mut fetched).collect()
-}
-
-/// Beside the standard members: `mtr_issuer`, `mtr_token_types` and `mtr_actions` (names), `mtr_audience_prefix`,
-/// `mtr_valid_from`, `mtr_valid_until` (seconds). The JWK's own kid is only a label.
-fn entry_of_jwk(jwk: &Bound<'_, PyMapping>) -> PyResult<Entry> {
-    let mut entry = Entry::plain(PublicKey::of_jwk(jwk)?.0);
-    for pair in jwk.items()?.iter() {
-        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
-        let Ok(name) = name.extract::<String>() else {
-            return Err(key_refused("JWK: got a member whose name is no text"));
-        };
-        let Some(member) = name.strip_prefix("mtr_") else { continue };
-        let wrong = |wanted: &str| key_refused(format!("JWK: got {name} {value}, wanted {wanted}"));
-        let text = || value.extract::<String>().map_err(|_| wrong("text"));
-        let names = || value.extract::<Vec<String>>().map_err(|_| wrong("a list of names"));
-        let time = || {
-            let whole = crate::time::int(&value).and_then(|seconds| u64::try_from(seconds).ok());
-            whole.ok_or_else(|| wrong("seconds since 1970")).map(Some)
-        };
-        match member {
-            "issuer" => entry.issuer = Some(text()?),
-            "audience_prefix" => entry.audience_prefix = text()?,
-            "valid_from" => entry.valid_from = time()?,
-            "valid_until" => entry.valid_until = time()?,
-            "token_types" => {
-                entry.token_types = names()?.iter().try_fold(TypeSet::NONE, |set, name| {
-                    TokenType::from_name(name).map(|known| set.with(known)).ok_or_else(|| token_type_unknown(name))
-                })?;
-            }
-            "actions" => {
-                entry.actions = names()?.iter().try_fold(0, |bits, name| {
-                    let number = crate::enums::action(name).ok_or_else(|| wrong("names of actions"))?;
-                    Ok::<_, PyErr>(bits | 1 << number)
-                })?;
-            }
-            _ => return Err(key_refused(format!("JWK: got the unknown member {name}"))),
-        }
-    }
-    Ok(entry)
 }

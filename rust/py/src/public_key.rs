@@ -1,13 +1,14 @@
-//! `PublicKey`: from raw bytes, PEM (RFC 7468, RFC 8410, RFC 5480) and JWK (RFC 7517, RFC 8037).
+//! `PublicKey`: from raw bytes and PEM (RFC 7468, RFC 8410, RFC 5480); JWK is `jwk`'s.
 
 use crate::arguments::bytes_like;
 use crate::errors::{key_refused, weak_key};
 use crate::given;
-use base64ct::{Base64UrlUnpadded, Encoding};
+use crate::jwk;
+use base64ct::{Base64, Encoding};
 use itron_core::crypto::public_key::{Algorithm, PublicKey as Key, WeakKey};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping, PyTuple, PyType};
-use spki::der::{Decode, SecretDocument};
+use spki::der::Decode;
 use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -35,25 +36,29 @@ impl PublicKey {
         Key::from_raw(self::algorithm(algorithm)?, &bytes_like(data, "data")?).map(Self).map_err(weak_key)
     }
 
-    /// From a "PUBLIC KEY" in PEM.
+    /// Read the one "PUBLIC KEY" of a PEM text (RFC 7468); white space, byte order marks and text around it are passed over.
     #[staticmethod]
     #[pyo3(signature = (data))]
     fn from_pem(data: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let wanted = "wanted one \"PUBLIC KEY\" in PEM, Ed25519 or P-256";
-        let text = match data.extract::<String>() {
-            Ok(text) => text,
-            Err(_) => String::from_utf8(bytes_like(data, "PEM")?)
-                .map_err(|_| key_refused(format!("PEM: got bytes that are no text, {wanted}")))?,
+        let bytes = match data.extract::<String>() {
+            Ok(text) => text.into_bytes(),
+            Err(_) => bytes_like(data, "PEM")?,
         };
-        Self::of_pem(&text).map_err(|got| key_refused(format!("PEM: got {got}, {wanted}")))?.map_err(weak_key)
+        Self::of_pem(&bytes).map_err(|error| key_refused(format!("PEM: {error}")))
     }
 
-    /// From a JWK: kty OKP with crv Ed25519, or kty EC with crv P-256.
+    /// Read a JWK: kty OKP with crv Ed25519, or kty EC with crv P-256.
     #[staticmethod]
     #[pyo3(signature = (mapping))]
     fn from_jwk(mapping: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mapping = mapping.cast::<PyMapping>().map_err(|_| key_refused("JWK: got no mapping"))?;
-        Self::of_jwk(mapping)
+        let stranger = |got| key_refused(format!("JWK: got {got}, expected a key of Ed25519 or P-256 for signatures"));
+        jwk::key(mapping)?.map_err(stranger)
+    }
+
+    /// Return the key as a JWK: kty, crv, x (and y), alg (RFC 9864), kid in hex.
+    fn to_jwk<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        jwk::of_key(py, &self.0)
     }
 
     /// "Ed25519" or "ESP256".
@@ -95,13 +100,16 @@ impl PublicKey {
 }
 
 impl PublicKey {
-    /// `Err` says what came instead of a key of the profile.
-    fn of_pem(text: &str) -> Result<Result<Self, WeakKey>, String> {
-        let (label, document) = SecretDocument::from_pem(text).map_err(|_| "no PEM".to_owned())?;
-        if label != "PUBLIC KEY" {
-            return Err(format!("a {label:?}"));
-        }
-        let info = SubjectPublicKeyInfoRef::from_der(document.as_bytes()).map_err(|_| "no public key".to_owned())?;
+    /// The one key of a PEM text. `Err` says what came instead, and shows no byte of it.
+    pub fn of_pem(pem: &[u8]) -> Result<Self, String> {
+        const WANTED: &str = "expected one \"PUBLIC KEY\" in PEM, Ed25519 or P-256";
+        let info = block(&text_of(pem)).map_err(|got| format!("got {got}, {WANTED}"))?;
+        let key = Self::of_info(&info).map_err(|got| format!("got {got}, {WANTED}"))?;
+        key.map_err(|weak| format!("public key: {weak}"))
+    }
+
+    fn of_info(der: &[u8]) -> Result<Result<Self, WeakKey>, String> {
+        let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| "no public key".to_owned())?;
         let parameters = info.algorithm.parameters;
         let curve = parameters.and_then(|_| info.algorithm.parameters_oid().ok());
         let bits = info.subject_public_key.as_bytes().ok_or("a public key of broken bytes")?;
@@ -113,54 +121,35 @@ impl PublicKey {
         };
         Ok(Key::from_raw(algorithm, bits).map(Self))
     }
+}
 
-    /// From the members of a JWK, its private part refused.
-    pub fn of_jwk(jwk: &Bound<'_, PyMapping>) -> PyResult<Self> {
-        let text = |member: &str| -> PyResult<Option<String>> {
-            if !jwk.contains(member)? {
-                return Ok(None);
-            }
-            let wanted = || key_refused(format!("JWK: {member} is no text"));
-            jwk.get_item(member)?.extract().map(Some).map_err(|_| wanted())
-        };
-        if jwk.contains("d")? {
-            return Err(key_refused("JWK: got a private key (\"d\"), wanted a public one"));
-        }
-        let (kty, crv) = (text("kty")?.unwrap_or_default(), text("crv")?.unwrap_or_default());
-        let (algorithm, names) = match (kty.as_str(), crv.as_str()) {
-            ("OKP", "Ed25519") => (Algorithm::Ed25519, ["Ed25519", "EdDSA"]),
-            ("EC", "P-256") => (Algorithm::Esp256, ["ESP256", "ES256"]),
-            _ => {
-                let got = format!("kty {kty:?} with crv {crv:?}");
-                return Err(key_refused(format!("JWK: got {got}, wanted OKP with Ed25519 or EC with P-256")));
-            }
-        };
-        if let Some(alg) = text("alg")?.filter(|alg| !names.contains(&alg.as_str())) {
-            return Err(key_refused(format!("JWK: got alg {alg:?} with crv {crv}, wanted {names:?} or none")));
-        }
-        if let Some(other) = text("use")?.filter(|use_| use_ != "sig") {
-            return Err(key_refused(format!("JWK: got use {other:?}, wanted \"sig\" or none")));
-        }
-        if jwk.contains("key_ops")? {
-            let operations = jwk.get_item("key_ops")?;
-            let verifies = operations.extract::<Vec<String>>().is_ok_and(|each| each.iter().any(|one| one == "verify"));
-            if !verifies {
-                return Err(key_refused(format!(
-                    "JWK: got key_ops {operations}, wanted \"verify\" in a list, or none"
-                )));
-            }
-        }
-        let coordinate = |member: &str| -> PyResult<Vec<u8>> {
-            let wanted = || key_refused(format!("JWK: {member} is no base64url of 32 bytes"));
-            let bytes = Base64UrlUnpadded::decode_vec(&text(member)?.ok_or_else(wanted)?).map_err(|_| wanted())?;
-            if bytes.len() == 32 { Ok(bytes) } else { Err(wanted()) }
-        };
-        let mut raw = coordinate("x")?;
-        if algorithm == Algorithm::Esp256 {
-            raw.extend(coordinate("y")?);
-        }
-        Key::from_raw(algorithm, &raw).map(Self).map_err(weak_key)
+/// Text in UTF-8 or, where its mark says so, UTF-16. Of text around a key nothing is read: bytes that are no text may stand there.
+fn text_of(bytes: &[u8]) -> String {
+    let units = |read: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| read([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => units(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => units(u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
     }
+}
+
+/// The bytes of the only block of a PEM text, which is a "PUBLIC KEY". `Err` says what came instead.
+fn block(text: &str) -> Result<Vec<u8>, String> {
+    const LABEL: &str = "PUBLIC KEY";
+    let mut labels = text.split("-----BEGIN ").skip(1).filter_map(|block| block.split_once("-----"));
+    let (label, rest) = labels.next().ok_or("no PEM")?;
+    if label != LABEL {
+        return Err(format!("a {label:.40?}"));
+    }
+    if labels.next().is_some() {
+        return Err("two blocks".to_owned());
+    }
+    let (content, _) = rest.split_once("-----END PUBLIC KEY-----").ok_or("a block without its end")?;
+    let content: String = content.split_whitespace().collect();
+    Base64::decode_vec(&content).map_err(|_| "a block that is not base64".to_owned())
 }
 
 /// Lower-case hex.
@@ -170,17 +159,4 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-/// The members of a JWK set, each a mapping.
-pub fn jwks<'py>(py: Python<'py>, text: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyMapping>>> {
-    let wanted = "JWKS: wanted JSON, an object with a list \"keys\" of objects";
-    let parsed = py
-        .import("json")?
-        .call_method1("loads", (text,))
-        .map_err(|error| key_refused(format!("{wanted}: {}", error.value(py))))?;
-    let keys = parsed.cast::<PyDict>().ok().and_then(|set| set.get_item("keys").ok().flatten());
-    let keys: Option<Vec<Bound<'py, PyAny>>> = keys.and_then(|keys| keys.extract().ok());
-    let members = keys.ok_or_else(|| key_refused(wanted))?;
-    members.into_iter().map(|member| member.cast_into::<PyMapping>().map_err(|_| key_refused(wanted))).collect()
 }

@@ -76,7 +76,7 @@ impl Revocations {
         let now = Now::read(now)?.seconds;
         let max_lifetime = self::max_lifetime(Some(max_lifetime), TokenType::Revocation)?;
         let in_force = self::revocations(revocations)?;
-        let (token, keys) = (bytes_like(token, "token")?, Arc::clone(&keyring.get().0));
+        let (token, keys) = (bytes_like(token, "token")?, Arc::clone(&keyring.get().keys));
         let reading = Reading { now, max_lifetime, newer_than, in_force: in_force.as_deref() };
         let snapshot = py.detach(|| Snapshot::read(&token, &keys, &reading));
         snapshot.map(|snapshot| Self(Arc::new(snapshot))).map_err(errors::snapshot)

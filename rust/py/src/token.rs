@@ -209,7 +209,7 @@ pub fn verify_token(
         action: action.map(action_number).transpose()?,
         epoch: epoch.transpose()?,
     };
-    let keys = &keyring.get().0;
+    let keys = &keyring.get().keys;
     let call = options.call();
     match verify_single(keys, &call, question) {
         Verdict { code: Code::Ok, key: Some(index), kid: Some(kid), claims: Some(claims) } => {

@@ -65,7 +65,7 @@ pub fn verify_tokens(
     if let Asked::Each(epoch) = &epoch {
         same_length(&[("tokens", rows), ("epoch", epoch.len())])?;
     }
-    let keys = &keyring.get().0;
+    let keys = &keyring.get().keys;
     let call = options.call();
     let most = call.token_type.size_limits().0;
     let fetch = |row: usize, scratch: &mut Scratch| -> Result<Fetched, Stop> {

@@ -262,6 +262,28 @@ impl BinaryColumn {
         chunk.get(at, most)
     }
 
+    /// Bytes of row `at`; `None` where it is null.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    pub fn len_of(&self, at: usize) -> Option<usize> {
+        let (chunk, at) = self.rows.locate(at);
+        chunk.raw(at).map(|raw| raw.len)
+    }
+
+    /// Copies the bytes of row `at` to `room`, as many as there is room for. How many the row has; `None` where it is null.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn copy_to(&self, at: usize, room: &mut [u8]) -> Option<usize> {
+        let (chunk, at) = self.rows.locate(at);
+        let raw = chunk.raw(at)?;
+        let len = raw.len.min(room.len());
+        raw.copy(0, &mut room[..len]);
+        Some(raw.len)
+    }
+
     /// The pieces that the column came in.
     #[must_use]
     pub fn chunks(&self) -> &[BinaryChunk] {

@@ -113,6 +113,21 @@ impl Out {
         Ok(Self { rows, values: Values::Bytes { text: false, offsets, data }, validity: None })
     }
 
+    /// binary, or string from UTF-8: bytes one row after another, and the length of each row.
+    ///
+    /// # Panics
+    /// If the lengths are not those of all bytes together.
+    pub fn joined(text: bool, data: Vec<u8>, lengths: &[u32]) -> Result<Self, Stop> {
+        let mut last = 0;
+        let ends = (0..lengths.len() + 1).map(|row| {
+            last += if row == 0 { 0 } else { lengths[row - 1] as usize };
+            last
+        });
+        let offsets = Offsets::of(ends, data.len())?;
+        assert_eq!(last, data.len(), "the bytes of {} rows", lengths.len());
+        Ok(Self { rows: lengths.len(), values: Values::Bytes { text, offsets, data: Arc::new(data) }, validity: None })
+    }
+
     /// string; a row may be null.
     ///
     /// # Errors

@@ -1,0 +1,84 @@
+"""Answers beside the rows that they are for: names for numbers, and free names for columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from itron_core.cli.cells import TOKEN_COLUMNS
+from itron_core.cli.output import remark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["Beside", "named", "paired", "record_batch"]
+
+Results = TypeVar("Results")
+
+
+def record_batch(results: Any) -> Any:
+    """Return results as a record batch of pyarrow."""
+    import pyarrow as pa
+
+    return pa.record_batch(results)
+
+
+def named(numbers: Any, name_of: Callable[[int], str]) -> tuple[Any, Counter[str]]:
+    """Return a column of numbers as a column of names, and how often each name occurs."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    encoded = pc.dictionary_encode(numbers)
+    names = [name_of(number) for number in encoded.dictionary.to_pylist()]
+    counts: Counter[str] = Counter()
+    for entry in pc.value_counts(encoded.indices).to_pylist():
+        counts[names[entry["values"]]] += entry["counts"]
+    return pa.array(names, pa.string()).take(encoded.indices), counts
+
+
+def paired(
+    batches: Iterable[Any], process: Callable[[Iterable[Any]], Iterable[Results]]
+) -> Iterator[tuple[Any, Results]]:
+    """Pair each batch with what `process` makes of it, one batch at a time."""
+    waiting: list[Any] = []
+
+    def remembered() -> Iterator[Any]:
+        for batch in batches:
+            waiting.append(batch)
+            yield batch
+
+    for results in process(remembered()):
+        yield waiting.pop(0), results
+
+
+class Beside:
+    """Puts the columns of answers beside those of the input; the tokens are left out.
+
+    A name that the input has already stays the input's: the answer's is `answer_` and the name, which is remarked once.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def __call__(self, batch: Any, answers: Any) -> Any:
+        """Return both as one batch."""
+        import pyarrow as pa
+
+        kept = [at for at, name in enumerate(batch.schema.names) if name not in TOKEN_COLUMNS]
+        taken = {batch.schema.names[at] for at in kept}
+        names = [self._free(name, taken) for name in answers.schema.names]
+        fields = [batch.schema.field(at) for at in kept]
+        fields += [field.with_name(name) for field, name in zip(answers.schema, names, strict=True)]
+        columns = [batch.column(at) for at in kept] + answers.columns
+        return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+    def _free(self, name: str, taken: set[str]) -> str:
+        if name not in taken:
+            return name
+        if name not in self._names:
+            free = f"answer_{name}"
+            while free in taken:
+                free = f"answer_{free}"
+            self._names[name] = free
+            remark(f'The input has a column "{name}" of its own: the answer is in "{free}".')
+        return self._names[name]

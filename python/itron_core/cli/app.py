@@ -1,0 +1,165 @@
+"""The command `itron-core`: every command in its place, and what the process ends with.
+
+Exit codes: 0 all rows allowed (or the work is done), 1 some refused, 2 wrong usage, 3 unreadable input, 4 an internal
+error, 5 a store, a disk or a network that does not work. Results go to standard output; remarks, errors and progress go
+to standard error, progress only on a terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from itron_core.cli import demo, derive, machine, routes, tokens
+from itron_core.cli.audit import audit_app
+from itron_core.cli.device import device_app
+from itron_core.cli.failures import Exit, ReaderGoneError, UnreadableError, UnwritableError, UsageError, missing
+from itron_core.cli.field import field_app
+from itron_core.cli.keys import keys_app
+from itron_core.cli.manager import manager_app
+from itron_core.cli.output import lost, remark, say
+from itron_core.cli.server import serve, server_app
+from itron_core.errors import (
+    ExchangeError,
+    ItronCoreError,
+    RequestRefused,
+    SignerError,
+    StoreError,
+    TokenRefused,
+)
+
+__all__ = ["app", "run"]
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Verify signed authorizations for meters in bulk, and decide what may be done at each device of a route.",
+)
+for _command in (
+    tokens.verify,
+    routes.preflight,
+    routes.explain,
+    tokens.issue,
+    derive.derive,
+    demo.demo,
+    machine.doctor,
+    serve,
+):
+    app.command()(_command)
+for _name, _group in (
+    ("route", routes.route_app),
+    ("keys", keys_app),
+    ("manager", manager_app),
+    ("server", server_app),
+    ("field", field_app),
+    ("device", device_app),
+    ("audit", audit_app),
+):
+    app.add_typer(_group, name=_name)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from itron_core import __version__
+
+        say(f"itron-core {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[  # its callback answers
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """Run the command line and exit with its code."""
+    closed = _open_closed_descriptors()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a TextIOWrapper
+    try:
+        code = _exit_code_of_the_command()
+        if sys.stdout is not None and 1 not in closed:
+            sys.stdout.flush()
+    except (ReaderGoneError, BrokenPipeError):
+        code = int(Exit.OK)
+        _to_nowhere(sys.stdout, 1)
+    except OSError as error:
+        _to_nowhere(sys.stdout, 1)
+        code = _failed(lost(error), Exit.UNAVAILABLE)
+    raise SystemExit(code)
+
+
+# What an error means to the shell; the first class that fits counts.
+_CODES: dict[type[Exception], Exit] = {
+    UsageError: Exit.USAGE,
+    TokenRefused: Exit.REFUSED,
+    RequestRefused: Exit.REFUSED,
+    StoreError: Exit.UNAVAILABLE,
+    ExchangeError: Exit.UNAVAILABLE,
+    SignerError: Exit.UNAVAILABLE,
+    UnwritableError: Exit.UNAVAILABLE,
+    UnreadableError: Exit.UNREADABLE,
+    ItronCoreError: Exit.UNREADABLE,
+}
+
+
+def _exit_code_of_the_command() -> int:
+    try:
+        # Not standalone: the exit code of a reader that has gone, and of what cannot be printed, is decided here.
+        return int(app(standalone_mode=False) or 0)
+    except typer.Abort:
+        return INTERRUPTED
+    except ModuleNotFoundError as error:
+        missing(error.name or "a module")
+    except ReaderGoneError:
+        raise
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        return _failed(UnwritableError(f"{what}{error.strerror or error}"), Exit.UNAVAILABLE)
+    except Exception as error:  # noqa: BLE001  # the last resort of a program: say that it is its own error
+        if isinstance(error, TyperException):
+            error.show()  # type: ignore[attr-defined]  # each that Typer raises for wrong usage has it
+            return Exit.USAGE
+        code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
+        if code is not None:
+            return _failed(error, code)
+        return _failed(RuntimeError(f"an internal error: {type(error).__name__}: {error}"), Exit.INTERNAL)
+
+
+def _failed(error: Exception, code: Exit) -> int:
+    try:
+        remark(f"itron-core: {error}", style="red")
+        if hint := getattr(error, "hint", ""):
+            remark(f"  hint: {hint}")
+    except OSError:  # standard error cannot be written either: the exit code says it
+        _to_nowhere(sys.stderr, 2)
+    return int(code)
+
+
+def _open_closed_descriptors() -> set[int]:
+    """Open what is closed of 0, 1 and 2 to nowhere, so that no store or key file is opened in their place."""
+    closed = set()
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            closed.add(os.open(os.devnull, os.O_RDWR))
+    return closed
+
+
+def _to_nowhere(stream: object, descriptor: int) -> None:
+    """Let what is still in a stream's buffer go nowhere: Python would fail on it at its exit."""
+    if stream is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

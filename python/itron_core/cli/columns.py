@@ -1,0 +1,368 @@
+"""The columns that the commands take, each typed by its name; a value is read whole or refused with row and column."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections import Counter
+from contextlib import contextmanager
+from datetime import UTC, datetime, tzinfo
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from itron_core._rust import near_name
+from itron_core.cli.failures import UnreadableError
+from itron_core.enums import Action, DeviceClass, Mode, Permission, SecurityLevel
+from itron_core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from enum import IntEnum
+
+__all__ = ["DEVICE_COLUMNS", "REQUEST_COLUMNS", "ROUTE_COLUMNS", "WANTED_COLUMNS", "Kind", "Mended", "TypedColumns"]
+
+
+class Kind(NamedTuple):
+    """The type of a column: how a cell of text is read, the Arrow type, and the words for what is expected."""
+
+    read: Callable[[str, _Context], Any]
+    arrow: str
+    expected: str
+
+
+class _Context:
+    """What cells are read with: a zone for times without one, and the counts of mended ids, `rows` at a time."""
+
+    def __init__(self, zone: tzinfo | None) -> None:
+        self.zone, self.mended, self.rows = zone, Mended(), 1
+
+
+class Mended(Counter[str]):
+    """Counts the device ids that were read otherwise than they stand."""
+
+    def lines(self) -> list[str]:
+        """Return the counts in sentences."""
+        sentences = {
+            "plain": "{} given as a plain number, read as ert:",
+            "zeros": "{} with leading zeros, capital letters or a spreadsheet's .0, mended",
+        }
+        return ["Device ids: " + sentences[kind].format(f"{count:,}") for kind, count in sorted(self.items()) if count]
+
+
+# --- A cell of text ---
+
+INTEGER: Final = re.compile(r"([+-]?\d+)(?:[.,]0{1,2})?", re.ASCII)
+DEVICE: Final = re.compile(r"ert:(?:0|[1-9]\d*)|(?:eui64|dlms):[0-9a-f]{16}", re.ASCII)
+ERT: Final = re.compile(r"(ert:\s*)?0*(\d+?)([.,]0)?", re.ASCII | re.IGNORECASE)
+HEX_DEVICE: Final = re.compile(r"(?:eui64|dlms):[0-9a-f]{16}", re.ASCII | re.IGNORECASE)
+SCIENTIFIC: Final = re.compile(r"(?:ert:)?[+-]?\d+(?:[.,]\d+)?e[+-]?\d+", re.ASCII | re.IGNORECASE)
+HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
+MARKED_HEX: Final = re.compile(r"(?:0x|\\x)((?:[0-9a-f]{2})*)", re.ASCII | re.IGNORECASE)
+LINE_BREAK: Final = re.compile(r"\s*[\r\n]\s*")
+SPACE_BEFORE_ZONE: Final = re.compile(r"\s+(?=[+-]\d\d(?::?\d\d)?$|Z$)")
+FLAGS: Final = dict.fromkeys(("1", "yes", "true", "y", "t", "1.0"), True) | dict.fromkeys(
+    ("0", "no", "false", "n", "f", "0.0"), False
+)
+INT64: Final = range(-(2**63), 2**63)
+# Seconds since 1970 in these years; any other number is of another unit, most likely milliseconds.
+SECONDS: Final = range(1_577_836_800, 4_133_980_800)
+
+
+class ZoneMissingError(ValueError):
+    """A time without a zone, and no zone to read it in."""
+
+
+class ShortenedError(ValueError):
+    """A device id of which a spreadsheet kept a few digits."""
+
+
+def _text(text: str, _context: _Context) -> str:
+    return text
+
+
+def _integer(text: str, _context: _Context) -> int:
+    found = INTEGER.fullmatch(text.strip())
+    if found is None or int(found[1]) not in INT64:
+        raise ValueError(text)
+    return int(found[1])
+
+
+def _flag(text: str, _context: _Context) -> bool:
+    return FLAGS[text.strip().lower()]
+
+
+def _time(text: str, context: _Context) -> datetime:
+    text = text.strip()
+    if text.endswith("UTC"):
+        text = text.removesuffix("UTC") + "Z"
+    text = SPACE_BEFORE_ZONE.sub("", text)
+    if re.fullmatch(r"\d+(?:\.0)?", text, re.ASCII):
+        seconds = int(text.partition(".")[0])
+        if seconds not in SECONDS:
+            raise ValueError(text)
+        return datetime.fromtimestamp(seconds, UTC)
+    if ":" not in text:  # a date alone
+        raise ValueError(text)
+    read = datetime.fromisoformat(text)
+    return read if read.tzinfo is not None else in_zone(read, context.zone)
+
+
+def in_zone(naive: datetime, zone: tzinfo | None) -> datetime:
+    """Return a wall clock's time with its zone; raises for a time that does not exist there, or exists twice."""
+    if zone is None:
+        raise ZoneMissingError(str(naive))
+    first, second = naive.replace(tzinfo=zone, fold=0), naive.replace(tzinfo=zone, fold=1)
+    if first.utcoffset() != second.utcoffset():
+        raise ValueError(str(naive))
+    return first
+
+
+def _device(text: str, context: _Context) -> str:
+    """Return a device id in its one form; what has no known form is left as it is, for its row to be refused."""
+    if DEVICE.fullmatch(text):
+        return text
+    stripped = text.strip()
+    if SCIENTIFIC.fullmatch(stripped):
+        raise ShortenedError(text)
+    if number := ERT.fullmatch(stripped):
+        context.mended["plain"] += context.rows * (number[1] is None)
+        context.mended["zeros"] += context.rows * (stripped not in {number[2], f"ert:{number[2]}"})
+        return f"ert:{number[2]}"
+    if HEX_DEVICE.fullmatch(stripped):
+        context.mended["zeros"] += context.rows
+        return stripped.lower()
+    return text
+
+
+def _named(enumeration: type[IntEnum], text: str, _context: _Context) -> str:
+    """Return the name for a number of an enumeration; names, known or not, are left to the library."""
+    number = text.strip()
+    if number.isascii() and number.isdecimal():
+        known = next((member.name.lower() for member in enumeration if member == int(number)), None)
+        return text if known is None else known
+    return text
+
+
+def _bit_set(enumeration: Any, text: str, context: _Context) -> int:
+    """Return a bit set: a number, or names between bars, commas or spaces."""
+    if INTEGER.fullmatch(text.strip()):
+        return _integer(text, context)
+    bits = 0
+    for name in re.split(r"[|,;]", text):
+        member = enumeration[re.sub(r"[\s_-]+", "_", name.strip()).upper()]
+        bits |= 1 << member if enumeration is Action else member
+    return bits
+
+
+def bytes_of_text(text: str, _context: _Context | None = None) -> bytes:
+    r"""Read bytes as programs write them: hexadecimal (after `0x` or `\x`, too), base64 or base64url, in lines or not.
+
+    A text of hexadecimal digits alone, an even number of them, is hexadecimal.
+    """
+    packed = LINE_BREAK.sub("", text.strip())
+    if marked := MARKED_HEX.fullmatch(packed):
+        return bytes.fromhex(marked[1])
+    if HEX.fullmatch(packed):
+        return bytes.fromhex(packed)
+    standard = packed.rstrip("=").replace("-", "+").replace("_", "/")
+    padded = standard + "=" * (-len(standard) % 4)
+    try:
+        data = base64.b64decode(padded, validate=True)
+    except binascii.Error:
+        raise ValueError(text) from None
+    if base64.b64encode(data).decode() != padded:  # bits are left over: a word, not bytes
+        raise ValueError(text)
+    return data
+
+
+def _token(text: str, _context: _Context) -> bytes:
+    try:
+        return bytes_of_text(text)
+    except ValueError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+TEXT: Final = Kind(_text, "string", "text")
+INTEGERS: Final = Kind(_integer, "int64", "a whole number")
+FLAG: Final = Kind(_flag, "bool", "yes or no, true or false, 1 or 0")
+TIME: Final = Kind(_time, "time", "a time such as 2026-11-18T12:00:00+01:00, or seconds since 1970 from 2020 to 2100")
+DEVICE_ID: Final = Kind(_device, "string", "a device id such as ert:100000001")
+BYTES: Final = Kind(bytes_of_text, "binary", "hexadecimal digits, base64 or base64url")
+TOKEN: Final = Kind(_token, "binary", "a token")
+ACTIONS: Final = Kind(partial(_bit_set, Action), "int64", "action names joined by |, or their bit set")
+PERMISSIONS: Final = Kind(partial(_bit_set, Permission), "int64", "permission names joined by |, or their bit set")
+
+
+def _enumeration(enumeration: type[IntEnum]) -> Kind:
+    names = ", ".join(member.name.lower() for member in enumeration)
+    return Kind(partial(_named, enumeration), "string", names)
+
+
+ROUTE_COLUMNS: Final[dict[str, Kind]] = {
+    "device": DEVICE_ID,
+    "device_class": _enumeration(DeviceClass),
+    "security_level": _enumeration(SecurityLevel),
+    "action": _enumeration(Action),
+    "mode": _enumeration(Mode),
+    "authorization": TOKEN,
+    "secure_command": TOKEN,
+    "reading_key": TOKEN,
+    "session_opened_at": TIME,
+    "session_seconds": INTEGERS,
+    "commands_used": INTEGERS,
+    "authorizations_used": INTEGERS,
+    "secure_command_used": FLAG,
+    "authorization_used": FLAG,
+    "on_menu": FLAG,
+    "level_verified": FLAG,
+    "key_exchange": FLAG,
+    "permissions": PERMISSIONS,
+    "epoch": INTEGERS,
+}
+REQUIRED_OF_ROUTE: Final = ("device", "device_class", "security_level", "action")
+REQUEST_COLUMNS: Final[dict[str, Kind]] = {
+    "device": DEVICE_ID,
+    "actions": ACTIONS,
+    "sequence": INTEGERS,
+    "epoch": INTEGERS,
+    "expires_at": TIME,
+    "not_before": TIME,
+    "session_seconds": INTEGERS,
+    "subject": TEXT,
+    "command": BYTES,
+    "kdf": INTEGERS,
+    "key_version": INTEGERS,
+    "check_value": BYTES,
+}
+DEVICE_COLUMNS: Final[dict[str, Kind]] = {
+    "device": DEVICE_ID,
+    "unit": TEXT,
+    "device_class": _enumeration(DeviceClass),
+    "mode": _enumeration(Mode),
+    "security_level": _enumeration(SecurityLevel),
+    "level_verified": FLAG,
+    "epoch": INTEGERS,
+}
+WANTED_COLUMNS: Final[dict[str, Kind]] = {
+    "device": DEVICE_ID,
+    "token_type": TEXT,
+    "action": _enumeration(Action),
+}
+
+
+# --- Columns ---
+
+
+class TypedColumns:
+    """Reads batches of one input, in order: the columns that a command takes by their types, all others as they came."""
+
+    def __init__(self, source: str, kinds: Mapping[str, Kind], zone: tzinfo | None, *, has_header: bool) -> None:
+        self._source, self._kinds = source, kinds
+        self._context = _Context(zone)
+        self.mended = self._context.mended
+        self._place = place_of(has_header=has_header)
+        self._rows = 0
+
+    def read(self, batch: Any) -> Any:
+        """Type a batch; raises UnreadableError with row, column and value."""
+        import pyarrow as pa
+
+        for name in () if self._rows else batch.schema.names:
+            self._check_spelling(name)
+        twice = [name for name in self._kinds if batch.schema.names.count(name) > 1]
+        if twice:
+            raise UnreadableError(f'{self._source}: column "{twice[0]}" occurs twice', "remove or rename one of them")
+        columns, fields = list(batch.columns), list(batch.schema)
+        for at, field in enumerate(fields):
+            if (kind := self._kinds.get(field.name)) is not None:
+                columns[at] = self._typed(columns[at], field.name, kind)
+                fields[at] = pa.field(field.name, columns[at].type, field.nullable)
+        self._rows += batch.num_rows
+        return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, batch.schema.metadata))
+
+    def _check_spelling(self, name: str) -> None:
+        """Refuse a name that is nearly one of ours: the column would be passed over, and with it what it says."""
+        if (meant := near_name(name, list(self._kinds))) is not None:
+            raise UnreadableError(
+                f'{self._source}: no column "{name}" is known; is "{meant}" meant?', "rename the column, or remove it"
+            )
+
+    def _typed(self, column: Any, name: str, kind: Kind) -> Any:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not is_text(column.type):
+            column = _as_cells(column, kind)
+        if kind is TEXT or not is_text(column.type):
+            return column
+        encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
+        rows = {entry["values"]: entry["counts"] for entry in pc.value_counts(encoded.indices).to_pylist()}
+        values = []
+        for at, text in enumerate(encoded.dictionary.to_pylist()):
+            self._context.rows = rows.get(at, 0)
+            try:
+                values.append(None if not text else kind.read(text, self._context))
+            except (ValueError, KeyError, OverflowError) as error:
+                row = encoded.indices.to_pylist().index(at)
+                raise self._refusal(error, row, name, text, kind) from None
+        return pa.array(values, _arrow_type(kind)).take(encoded.indices)
+
+    def _refusal(self, error: Exception, row: int, name: str, text: str, kind: Kind) -> UnreadableError:
+        where = f'{self._source}: {self._place(self._rows + row)}, column "{name}"'
+        if isinstance(error, ZoneMissingError):
+            return UnreadableError(
+                f"{where}: got {text!r}, a time without a zone",
+                "name the zone: --time-zone Europe/Berlin; or write the offset: 2026-11-18T12:00:00+01:00",
+            )
+        if isinstance(error, ShortenedError):
+            return UnreadableError(
+                f"{where}: got {text!r}, a number of which a spreadsheet kept a few digits",
+                "format the column as text, or as a number without decimals, and save the file again",
+            )
+        return UnreadableError(f"{where}: got {text!r}, expected {kind.expected}")
+
+
+def _as_cells(column: Any, kind: Kind) -> Any:
+    """Return numbers for device ids, and times without a zone, as cells of text, to be read by the same rules."""
+    import pyarrow as pa
+
+    naive = kind is TIME and pa.types.is_timestamp(column.type) and column.type.tz is None
+    number = kind is DEVICE_ID and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
+    if naive:
+        column = column.cast(pa.timestamp("us"), safe=False)
+    if not (naive or number):
+        return column
+    texts = [None if value is None else str(value) for value in column.to_pylist()]
+    return pa.array([None if text == "nan" else text for text in texts], pa.string())
+
+
+def _arrow_type(kind: Kind) -> Any:
+    import pyarrow as pa
+
+    return pa.timestamp("us", "UTC") if kind is TIME else pa.type_for_alias(kind.arrow)
+
+
+def place_of(*, has_header: bool) -> Callable[[int], str]:
+    """Return how rows are named: from 1, and, if there is a header, that it is not counted."""
+    header = " (after the header)" if has_header else ""
+    return lambda row: f"row {row + 1:,}{header}"
+
+
+def is_text(arrow: Any) -> bool:
+    """Return whether a column holds text, in whatever encoding."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(arrow):
+        return is_text(arrow.value_type)
+    return bool(pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow))
+
+
+@contextmanager
+def rows_counted_from(first: int) -> Iterator[None]:
+    """Turn the rows that the library names, counted from 0 in one batch, into those of the input, counted from 1."""
+    try:
+        yield
+    except InputError as error:
+        message = re.sub(r"\brow (\d+)", lambda row: f"row {first + int(row[1]) + 1:,}", str(error))
+        raise UnreadableError(message) from error

@@ -1,0 +1,158 @@
+"""CSV as programs write it: the separator, the encoding and the header are found; every cell is text."""
+
+from __future__ import annotations
+
+import csv
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from itron_core.cli.cells import cell_texts, fitted, plain_text
+from itron_core.cli.encoding import BLOCK_BYTES, Utf8Source
+from itron_core.cli.failures import UnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["CsvWriter", "read_csv"]
+
+SEPARATORS: Final = (",", ";", "\t")
+LONGEST_HEADER_BYTES: Final = 1 << 20
+
+
+def read_csv(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any]:
+    """Yield batches of text columns, named as the header names them; an empty cell is null."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    text = Utf8Source(path, source)
+    header, separator = _header_of(path, text, ours)
+    names = [str(at) for at in range(len(header))]
+    ragged: list[Any] = []
+
+    def note(row: Any) -> str:
+        ragged.append(row)
+        return "error"
+
+    def named(batch: Any) -> Any:
+        return pa.RecordBatch.from_arrays(batch.columns, names=header)
+
+    if text.at_end():
+        yield named(pa.RecordBatch.from_arrays([pa.array([], pa.string())] * len(names), names=names))
+        return
+    try:
+        with arrow_csv.open_csv(
+            pa.PythonFile(text, mode="r"),
+            read_options=arrow_csv.ReadOptions(column_names=names, block_size=BLOCK_BYTES, use_threads=False),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=separator, newlines_in_values=True, invalid_row_handler=note
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+                check_utf8=False,  # `Utf8Source` has checked it, and knows the line
+            ),
+        ) as reader:
+            for batch in reader:
+                yield named(batch)
+    except pa.ArrowInvalid as error:
+        if not ragged:
+            raise
+        raise _ragged(path, ragged[0]) from error
+
+
+def _ragged(path: str, row: Any) -> UnreadableError:
+    place = f"row {row.number:,} (after the header)" if row.number else "a row"
+    return UnreadableError(
+        f"{path}: {place} has {row.actual_columns} cells, and the header {row.expected_columns}: {row.text[:80]!r}",
+        "a cell that contains the separator or a quotation mark must stand in quotation marks",
+    )
+
+
+# --- Header ---
+
+
+def _header_of(path: str, text: Utf8Source, ours: frozenset[str]) -> tuple[list[str], str]:
+    """Read the first record: the names, by the separator that gives the most names of ours, else the most names."""
+    record = _first_record(path, text)
+    if not record.strip():
+        raise UnreadableError(f"{path} is empty", "the first line names the columns")
+    if record[:4].lower() == "sep=" and len(record.rstrip("\r\n")) == len("sep=;"):  # a spreadsheet's own line
+        separator = record[4]
+        return _cells(_first_record(path, text), separator), separator
+    separator = max(SEPARATORS, key=lambda one: (len(ours & set(_cells(record, one))), len(_cells(record, one))))
+    return _cells(record, separator), separator
+
+
+def _cells(record: str, separator: str) -> list[str]:
+    return next(csv.reader([record], delimiter=separator), [])
+
+
+def _first_record(path: str, text: Utf8Source) -> str:
+    """Take the first record that is not blank: to the end of a line that is not within quotation marks."""
+    data = b""
+    while True:
+        block = text.read(BLOCK_BYTES)
+        data = (data + block).lstrip(b"\r\n")
+        end = _end_of_record(data)
+        if end is not None or not block:
+            break
+        if len(data) > LONGEST_HEADER_BYTES:
+            raise UnreadableError(f"{path}: the header is longer than {LONGEST_HEADER_BYTES:,} bytes", "is it CSV?")
+    end = len(data) if end is None else end
+    text.push_back(data[end:])
+    return data[:end].decode()
+
+
+def _end_of_record(data: bytes) -> int | None:
+    quoted = False
+    for at, byte in enumerate(data[: LONGEST_HEADER_BYTES + 1]):
+        if byte == ord('"'):
+            quoted = not quoted
+        elif not quoted and byte in b"\r\n":
+            return at + 1 + (data[at : at + 2] == b"\r\n")
+    return None
+
+
+# --- Writing ---
+
+
+class CsvWriter:
+    """Writes CSV with a header; what CSV has no form for is text: bytes in hexadecimal digits, nested values in JSON."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._target = target
+        self._writer: Any = None
+        self._schema: Any = None
+
+    def write(self, batch: Any) -> None:
+        """Write a batch; the first one's columns are those of the file."""
+        import pyarrow as pa
+        from pyarrow import csv as arrow_csv
+
+        plain = plain_text(batch)
+        if self._schema is None:
+            self._schema = plain.schema
+        plain = fitted(plain, self._schema)
+        columns = [
+            column if _is_simple(column.type) else cell_texts(column, name)
+            for name, column in zip(plain.schema.names, plain.columns, strict=True)
+        ]
+        written = pa.RecordBatch.from_arrays(columns, names=plain.schema.names)
+        if self._writer is None:
+            self._writer = arrow_csv.CSVWriter(self._target, written.schema)
+        self._writer.write(written)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _is_simple(arrow: Any) -> bool:
+    """Return whether pyarrow writes a type as people read it."""
+    import pyarrow as pa
+
+    types = pa.types
+    return any(
+        one(arrow) for one in (types.is_string, types.is_integer, types.is_boolean, types.is_date, types.is_decimal)
+    ) or bool(types.is_float64(arrow) or (types.is_timestamp(arrow) and arrow.tz in {None, "UTC"}))

@@ -1,0 +1,107 @@
+"""Keys derived for the devices of a file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from itron_core._rust import derive_keys
+from itron_core.cli.columns import DEVICE_ID
+from itron_core.cli.failures import UnreadableError, UsageError
+from itron_core.cli.files import STANDARD_STREAM, read_rows, rows_to
+from itron_core.cli.key_files import read_master_key
+from itron_core.cli.options import INPUT_FILE, INPUT_FORMAT, OUTPUT_FORMAT, THREADS, FileFormat
+from itron_core.cli.output import with_progress
+
+LONGEST_UTILITY = 16
+
+
+class Kdf(StrEnum):
+    """The derivation functions."""
+
+    KBKDF_HMAC_SHA256 = "kbkdf-hmac-sha256"
+    KBKDF_CMAC_AES256 = "kbkdf-cmac-aes256"
+    HKDF_SHA256 = "hkdf-sha256"
+    KBKDF_CMAC_AES128 = "kbkdf-cmac-aes128"
+
+
+class Label(StrEnum):
+    """The purposes of a derived key."""
+
+    DEVICE = "device"
+    READ_ENC = "read-enc"
+    READ_AUTH = "read-auth"
+    SESSION = "session"
+    KCV = "kcv"
+
+
+class Length(StrEnum):
+    """The lengths of a derived key, in bytes."""
+
+    SHORT = "16"
+    LONG = "32"
+
+
+def derive(
+    source: Annotated[str, INPUT_FILE],
+    master: Annotated[
+        Path, typer.Option("--master", metavar="FILE", help="The master key: hexadecimal digits in a file.")
+    ],
+    utility: Annotated[str, typer.Option(help="The utility's id, 1 to 16 ASCII characters.")],
+    *,
+    label: Annotated[Label, typer.Option(help="The purpose of the keys.")] = Label.READ_ENC,
+    key_version: Annotated[int, typer.Option(min=0, help="The version of the keys.")] = 1,
+    length: Annotated[Length, typer.Option(help="The length of a key, in bytes.")] = Length.SHORT,
+    kdf: Annotated[Kdf, typer.Option(help="The derivation function.")] = Kdf.KBKDF_HMAC_SHA256,
+    show_keys: Annotated[
+        bool, typer.Option("--show-keys", help="Write the keys themselves, not only their check values.")
+    ] = False,
+    threads: Annotated[int | None, THREADS] = None,
+    input_format: Annotated[FileFormat | None, INPUT_FORMAT] = None,
+    target: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Write the rows here; - is standard output.")
+    ] = STANDARD_STREAM,
+    target_format: Annotated[FileFormat | None, OUTPUT_FORMAT] = None,
+) -> None:
+    """Derive one key per device.
+
+    Writes check values, and the keys themselves only with --show-keys.
+    """
+    import pyarrow as pa
+
+    if not (utility.isascii() and 1 <= len(utility) <= LONGEST_UTILITY):
+        raise UsageError(f"--utility: got {utility!r}, expected 1 to {LONGEST_UTILITY} ASCII characters")
+    master_key = read_master_key(master)
+    if target_format is None and target == STANDARD_STREAM:
+        target_format = FileFormat.CSV
+    with rows_to(target, target_format) as write:
+        for batch in with_progress(read_rows(source, input_format, {"device": DEVICE_ID}), "keys derived"):
+            if "device" not in batch.schema.names:
+                raise UnreadableError(f'{source}: no column "device"; its columns: {", ".join(batch.schema.names)}')
+            keys = derive_keys(
+                master_key,
+                batch["device"],
+                utility=utility,
+                label=label.value,
+                key_version=key_version,
+                length=int(length.value),
+                kdf=kdf.value,
+                threads=threads,
+            )
+            columns = {"device": batch["device"], "check_value": _fixed_rows(keys.check_values())}
+            if show_keys:
+                columns["key"] = _fixed_rows(keys.to_buffer())
+            write(pa.record_batch(columns))
+
+
+def _fixed_rows(buffer: Any) -> Any:
+    """Turn an (n, k) buffer into a binary column of n rows."""
+    import pyarrow as pa
+
+    view = memoryview(buffer)
+    width = view.shape[1] if view.shape and len(view.shape) > 1 else 1
+    flat = view.cast("B") if view.nbytes else b""
+    return pa.array([bytes(flat[start : start + width]) for start in range(0, len(flat), width)], pa.binary())

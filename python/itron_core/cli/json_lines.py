@@ -1,0 +1,125 @@
+"""JSON Lines: one object per line; what a command does not take passes as it stands."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from itron_core.cli.cells import AS_JSON, json_value, values_of
+from itron_core.cli.encoding import Utf8Source
+from itron_core.cli.failures import UnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["JsonLinesWriter", "read_json_lines"]
+
+ROWS: Final = 65_536
+
+
+def read_json_lines(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any]:
+    """Yield batches: columns that the command takes as cells of text, all others as the JSON that stood there."""
+    rows: list[dict[str, Any]] = []
+    names: dict[str, None] = {}
+    given = False
+    for row in _objects(path, source):
+        rows.append(row)
+        names.update(dict.fromkeys(row))
+        if len(rows) == ROWS:
+            yield _batch(rows, names, ours)
+            rows, given = [], True
+    if rows or not given:
+        yield _batch(rows, names, ours)
+
+
+def _objects(path: str, source: IO[bytes]) -> Iterator[dict[str, Any]]:
+    row = 0
+    for line in io.BufferedReader(Utf8Source(path, source)):
+        if line.isspace():
+            continue
+        row += 1
+        try:
+            pairs = json.loads(line, object_pairs_hook=_Pairs)
+        except (ValueError, RecursionError) as error:
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            raise UnreadableError(
+                f"{path}: row {row:,} is not JSON: {reason}", "JSON Lines has one object per line"
+            ) from None
+        if not isinstance(pairs, _Pairs):
+            raise UnreadableError(f"{path}: row {row:,} is not a JSON object", "JSON Lines has one object per line")
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise UnreadableError(f"{path}: row {row:,} names a column twice")
+        yield found
+
+
+class _Pairs(list):  # type: ignore[type-arg]
+    """The members of an object, in order."""
+
+
+def _batch(rows: list[dict[str, Any]], names: Mapping[str, None], ours: frozenset[str]) -> Any:
+    import pyarrow as pa
+
+    columns, fields = [], []
+    for name in names:
+        read = _cell if name in ours else _json
+        columns.append(pa.array([read(row.get(name)) for row in rows], pa.string()))
+        fields.append(pa.field(name, pa.string(), metadata=None if name in ours else AS_JSON))
+    if not fields:  # no column, and yet rows
+        return pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows), pa.struct([])))
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _cell(value: Any) -> str | None:
+    """Return a value as the cell of text that CSV would have: a list of names is joined by bars."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list) and not isinstance(value, _Pairs) and all(isinstance(one, str) for one in value):
+        return "|".join(value)
+    return _json(value)
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Pairs):
+        return {name: _plain(one) for name, one in value}
+    return [_plain(one) for one in value] if isinstance(value, list) else value
+
+
+class JsonLinesWriter:
+    """Writes one object per line; a null is left out, and a column of a name that is taken gets the next free name."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._target = target
+
+    def write(self, batch: Any) -> None:
+        """Write a batch."""
+        names = unique_names(batch.schema.names)
+        columns = [
+            column.to_pylist()
+            if field.metadata == AS_JSON
+            else [None if value is None else json.dumps(json_value(value, name)) for value in values_of(column)]
+            for name, field, column in zip(names, batch.schema, batch.columns, strict=True)
+        ]
+        keys = [json.dumps(name) + ": " for name in names]
+        for row in range(batch.num_rows):
+            cells = [key + cell for key, column in zip(keys, columns, strict=True) if (cell := column[row]) is not None]
+            self._target.write(("{" + ", ".join(cells) + "}\n").encode())
+
+    def close(self) -> None:
+        """Leave the file to its opener."""
+
+
+def unique_names(names: list[str]) -> list[str]:
+    """Return names that are all different: the second `note` is `note_2`."""
+    free: list[str] = []
+    for name in names:
+        new, number = name, 2
+        while new in free or (new != name and new in names):
+            new, number = f"{name}_{number}", number + 1
+        free.append(new)
+    return free

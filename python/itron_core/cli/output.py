@@ -1,0 +1,181 @@
+"""What the command line prints: sentences, tables and progress, with nothing of a file that controls the terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import unicodedata
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from itron_core.cli.failures import Exit, ReaderGoneError, UnwritableError
+from itron_core.enums import Action, Permission
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+__all__ = [
+    "counted",
+    "exit_code",
+    "iso",
+    "lost",
+    "names_of",
+    "permission_names",
+    "printable",
+    "remark",
+    "say",
+    "show",
+    "show_counts",
+    "show_json",
+    "with_progress",
+]
+
+# Controls, surrogates, and what turns the direction of a line: a file's text may have them, a terminal gets them escaped.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class _Console(Console):
+    """A console that writes text as it stands, and leaves a reader that has gone to `main`."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, soft_wrap=True, emoji=False, markup=False)
+
+    def on_broken_pipe(self) -> None:
+        """Raise on: rich would leave with 1, which means that rows were refused."""
+        raise  # noqa: PLE0704  # called by rich while it handles the BrokenPipeError
+
+
+_OUT, _ERR = _Console(), _Console(stderr=True)
+
+
+def printable(text: str) -> str:
+    r"""Escape what controls a terminal: `\x1b` for the escape character, and so on."""
+    return UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape", "surrogatepass").decode()
+
+
+def say(text: str = "") -> None:
+    """Print a line, or lines, to standard output."""
+    _print(_OUT, text)
+
+
+def remark(text: str = "", style: str | None = None) -> None:
+    """Print a line, or lines, to standard error."""
+    _print(_ERR, text, style)
+
+
+def _print(console: Console, text: str, style: str | None = None) -> None:
+    _write(console, Text("\n".join(printable(line) for line in text.split("\n"))), style)
+
+
+def _write(console: Console, text: Text, style: str | None) -> None:
+    try:
+        console.print(text, style=style)
+    except BrokenPipeError:
+        raise ReaderGoneError from None
+    except OSError as error:
+        raise lost(error) from error
+
+
+def lost(error: OSError) -> UnwritableError:
+    """Return the error for an answer that cannot be printed; the work itself is done before it is reported."""
+    return UnwritableError(
+        f"standard output cannot be written: {error.strerror or error}",
+        "what the command does is done; only its report is lost",
+    )
+
+
+def counted(number: int, thing: str, things: str = "") -> str:
+    """Return a count in words: `1 row`, `2,000 rows`."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def names_of(actions: int) -> str:
+    """Return the names of a bit set of actions, joined by commas."""
+    return ",".join(action.name.lower() for action in Action if actions >> action & 1)
+
+
+def permission_names(permissions: int) -> str:
+    """Return the names of a bit set of permissions, joined by commas."""
+    return ",".join(one.name.lower() for one in Permission if permissions & one and one.name) or "-"
+
+
+def iso(seconds: int) -> str:
+    """Return a moment in ISO 8601, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def show(
+    titles: list[str], rows: Sequence[Sequence[str | int]], *, as_json: bool = False, to_remarks: bool = False
+) -> None:
+    """Print a table: rows under their titles, aligned, numbers to the right; nothing is cut to the terminal's width.
+
+    With `as_json` it is an array of objects; a cell of `-` is null there.
+    """
+    if as_json:
+        names = [title.replace(" ", "_") for title in titles]
+        show_json(
+            [{name: None if cell == "-" else cell for name, cell in zip(names, row, strict=True)} for row in rows]
+        )
+        return
+    numeric = [all(isinstance(row[at], int) or row[at] == "-" for row in rows) for at in range(len(titles))]
+    texts = [[f"{cell:,}" if isinstance(cell, int) else printable(cell) for cell in row] for row in rows]
+    widths = [max(_width(row[at]) for row in [titles, *texts]) for at in range(len(titles))]
+    for number, row in enumerate([titles, *texts]):
+        cells = [_padded(cell, w, right=right) for cell, w, right in zip(row, widths, numeric, strict=True)]
+        _write(_ERR if to_remarks else _OUT, Text("  ".join(cells).rstrip()), "bold" if number == 0 else None)
+
+
+def show_json(value: object) -> None:
+    """Print a value as JSON, in ASCII, which every terminal can show."""
+    say(json.dumps(value, indent=1))
+
+
+def show_counts(counts: Mapping[str, Counter[str]], *, as_json: bool = False, to_remarks: bool = False) -> None:
+    """Print how often each name occurs, by title, the most frequent first."""
+    if as_json:
+        show_json({title: dict(names) for title, names in counts.items()})
+        return
+    for number, (title, names) in enumerate(counts.items()):
+        if number:
+            remark() if to_remarks else say()
+        ordered = sorted(names.items(), key=lambda item: (-item[1], item[0]))
+        show([title, "rows"], [[name, count] for name, count in ordered], to_remarks=to_remarks)
+
+
+def with_progress(batches: Iterable[Any], what: str) -> Iterator[Any]:
+    """Count rows on standard error while they pass, if that is a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield from batches
+        return
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.completed:,.0f} {task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=_ERR, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        for batch in batches:
+            yield batch
+            progress.advance(task, batch.num_rows)
+
+
+def exit_code(counts: Counter[str], *good: str) -> Exit:
+    """Return REFUSED if anything but the good names was counted, else OK."""
+    return Exit.REFUSED if any(count for name, count in counts.items() if name not in good) else Exit.OK
+
+
+def _width(text: str) -> int:
+    """Return the columns of a text on a terminal: East Asian wide letters take two, combining marks none."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
+
+
+def _padded(cell: str, width: int, *, right: bool) -> str:
+    space = " " * (width - _width(cell))
+    return space + cell if right else cell + space

@@ -1,0 +1,57 @@
+"""Files and folders that only their owner may open: mode 600 and 700 from the call that makes them, under any umask."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["make_folder", "new_folder", "open_private", "write_private"]
+
+OWNER_READS_AND_WRITES = 0o600
+OWNER_ENTERS = 0o700
+
+
+def open_private(path: str | os.PathLike[str], flags: int) -> int:
+    """Return a descriptor of a file; one that is made by the call has mode 600. `flags` are those of os.open."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_READS_AND_WRITES)
+        os.fchmod(descriptor, OWNER_READS_AND_WRITES)  # a umask only takes away, and may take too much
+        return descriptor
+    if flags & os.O_EXCL:
+        raise FileExistsError(None, "File exists", os.fspath(path))
+    return os.open(path, flags | os.O_CLOEXEC)
+
+
+def write_private(path: str | os.PathLike[str], data: bytes, *, replace: bool = False) -> None:
+    """Write a new file of mode 600 and sync it; raises FileExistsError where it exists, unless it is to be replaced."""
+    place = Path(path)
+    if not replace:
+        _write(open_private(place, os.O_WRONLY | os.O_EXCL), data)
+        return
+    beside = place.with_name(f"{place.name}.new")
+    beside.unlink(missing_ok=True)
+    _write(open_private(beside, os.O_WRONLY | os.O_EXCL), data)
+    beside.replace(place)
+
+
+def new_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder of mode 700 if there is none; the one above it must exist."""
+    with suppress(FileExistsError):
+        Path(path).mkdir(mode=OWNER_ENTERS)
+        Path(path).chmod(OWNER_ENTERS)
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it that are missing, each of mode 700."""
+    folder = Path(path)
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        new_folder(folder)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
