@@ -71,6 +71,7 @@ class Status(NamedTuple):
     `withheld` counts unused material that is not shown, since it was granted to another user or the permissions of this
     one do not cover all of its actions. `seen` is a later moment that the tool has seen than its clock shows, None if it
     has not; `revocations_until` is when the revocation snapshot ends, None if there is none. Seconds since 1970.
+    `needs_attention` says that one of these holds something up.
     """
 
     user: str
@@ -80,6 +81,7 @@ class Status(NamedTuple):
     seen: int | None
     revocations_until: int | None
     explanation: str
+    needs_attention: bool
 
 
 def queue(t: Transaction, state: State, wants: Iterable[tuple[str, str, Action]], names: Sequence[str]) -> int:
@@ -150,6 +152,7 @@ def status(t: Transaction, keyring: Keyring, *, now: int) -> Status:
     later = later_time(state, moment, now)
     revocations = trust_at(t, keyring, state, moment).revocations
     until = None if revocations is None else revocations.expires_at
+    has_ended = until is not None and until <= moment
     sentences = [
         f"Signed in: {state.user_name}, unit {state.unit}."
         if state.user_name
@@ -163,7 +166,7 @@ def status(t: Transaction, keyring: Keyring, *, now: int) -> Status:
         else "",
         f"The revocation snapshot ended at {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC: nothing is used"
         " until a sync brings the next."
-        if until is not None and until <= moment
+        if has_ended
         else "",
         later,
     ]
@@ -175,6 +178,7 @@ def status(t: Transaction, keyring: Keyring, *, now: int) -> Status:
         state.seen if later else None,
         until,
         "\n".join(sentence for sentence in sentences if sentence),
+        needs_attention=bool(withheld or later or has_ended),
     )
 
 

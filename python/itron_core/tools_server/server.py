@@ -204,7 +204,7 @@ class ToolsServer:
             tools.sign_in(t, tool, user, own)
             revocations = t.rows("SELECT token FROM server_revocation")
             delegations = receiving.delegations(t)
-            counts, name = tools.known_tool(t, tool), incarnation(t)
+            counts, store = tools.known_tool(t, tool), incarnation(t)
             self._journal.write(t, [audit_entry("sign_in", now, tool=tool, user=user)])
         return SignIn(
             user=user,
@@ -215,7 +215,7 @@ class ToolsServer:
             reported=counts.reported,
             wanted=counts.wanted,
             answered_at=now,
-            incarnation=name,
+            incarnation=store,
         )
 
     def request(self, tool: str, wants: Sequence[CommandRequest], *, now: int) -> int:
