@@ -131,7 +131,7 @@ def field_current(
     show(["device", "type", "actions", "state", "uses left"], rows, as_json=as_json)
     found = tool.status(now=at)
     if found.needs_attention and not as_json:
-        output.print(found.explanation, markup=False)
+        say(found.explanation)
 
 
 @field_app.command("prune")

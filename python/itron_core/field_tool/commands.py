@@ -152,7 +152,7 @@ def status(t: Transaction, keyring: Keyring, *, now: int) -> Status:
     later = later_time(state, moment, now)
     revocations = trust_at(t, keyring, state, moment).revocations
     until = None if revocations is None else revocations.expires_at
-    has_ended = until is not None and until <= moment
+    ended_at = None if until is None or until > moment else until
     sentences = [
         f"Signed in: {state.user_name}, unit {state.unit}."
         if state.user_name
@@ -164,9 +164,9 @@ def status(t: Transaction, keyring: Keyring, *, now: int) -> Status:
         " or beyond the permissions of this one."
         if withheld
         else "",
-        f"The revocation snapshot ended at {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC: nothing is used"
+        f"The revocation snapshot ended at {datetime.fromtimestamp(ended_at, UTC):%Y-%m-%d %H:%M:%S} UTC: nothing is used"
         " until a sync brings the next."
-        if has_ended
+        if ended_at is not None
         else "",
         later,
     ]
@@ -178,7 +178,7 @@ def status(t: Transaction, keyring: Keyring, *, now: int) -> Status:
         state.seen if later else None,
         until,
         "\n".join(sentence for sentence in sentences if sentence),
-        needs_attention=bool(withheld or later or has_ended),
+        needs_attention=bool(withheld or later or ended_at),
     )
 
 

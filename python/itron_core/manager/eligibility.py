@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from itron_core.enums import DEVICE_TOKEN_TYPES, Action, ActionGroup, DeviceClass, Mode, Permission, SecurityLevel
 from itron_core.errors import InputError
-from itron_core.policy import never_reason, permission_for_scope
+from itron_core.policy import never_reason, permission_for, permission_for_scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
