@@ -11,6 +11,8 @@ pub mod format;
 pub mod names;
 mod placement;
 mod process;
+pub mod reading;
 pub mod route;
+pub mod scratch;
 pub mod token;
 pub mod work;
