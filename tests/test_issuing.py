@@ -29,7 +29,7 @@ from itron_core.testing import make_signer
 pytestmark = pytest.mark.kernels
 
 NOW = 1_795_000_000
-ALGORITHMS = ("Ed25519", "ESP256")
+ALGORITHMS = ("Ed25519", "ESP256", "ML-DSA-44", "ML-DSA-65")
 REQUEST = {"device": ["ert:100000001", "ert:100000002"], "actions": [["read_endpoint"], ["geomode"]]}
 REQUEST |= {"sequence": [7, 8], "epoch": [4, 0]}
 COMMAND = {"device": ["ert:100000001"], "actions": [1 << 17], "sequence": [1], "epoch": [4], "command": [b"off"]}
