@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from itron_core.exchange.records import DeviceRecord
 
-__all__ = ["actions_of", "check_kind", "command_of", "is_critical", "lacking", "session_of", "sorted_out"]
+__all__ = [
+    "actions_of",
+    "check_kind",
+    "command_of",
+    "is_critical",
+    "lacking",
+    "session_of",
+    "sorted_out",
+    "warnings_of",
+]
 
 DEFAULT_SESSION = 3_600
 EVERY_ACTION = sum(1 << action for action in Action)
@@ -69,6 +78,19 @@ def lacking(token_type: str, actions: Sequence[Action], permissions: Permission)
     for action in actions:
         wanted |= permission_for(action)
     return ", ".join(one.name.lower() for one in wanted & ~permissions if one.name)
+
+
+def warnings_of(token_type: str, actions: Sequence[Action]) -> tuple[str, ...]:
+    """Return what is unusual about a request and is allowed: an authorization whose actions need different permissions.
+
+    Only a user who has all of them is granted it (docs/exchange.md, Grants).
+    """
+    wanted = sorted(
+        {permission.name.lower() for action in actions for permission in permission_for(action) if permission.name}
+    )
+    if token_type != "authorization" or len(wanted) < 2:  # noqa: PLR2004  # two permissions and more
+        return ()
+    return (f"the actions need different permissions ({', '.join(wanted)}): only who has all of them is granted it",)
 
 
 def sorted_out(
