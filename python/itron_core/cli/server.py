@@ -44,7 +44,7 @@ def server_bearer(
     seconds: Annotated[int, typer.Option(min=1, max=86_400, help="For how long it is in force.")] = 28_800,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Make the bearer token with which a field tool or a manager is let in."""
+    """Make a bearer token for a field tool or a manager."""
     from itron_core.service.bearer import bearer_token
 
     signer = homes.bearer_signer(home)
@@ -59,7 +59,10 @@ def server_prune(
     before: Annotated[str, BEFORE],
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Forget the tokens that ended; what decides a late report stays."""
+    """Delete expired tokens.
+
+    The records needed to judge late reports stay.
+    """
     at = moment(now)
     count = homes.server(home).prune(before=past_moment(before, at), now=at)
     say(f"{counted(count, 'piece')} of material forgotten.")
