@@ -1,22 +1,25 @@
 """A party's audit entries: written in the transaction that they tell of, then copied to its tamper-evident log.
 
 The database decides what happened; the files of the log follow it, and after a crash they catch up. The entries that are
-written together are one row, whose position is that of the first.
+written together are one row, whose position is that of the first. The log is the witness: a store that was put back to an
+older state has fewer entries than its log, or other ones, and then nothing more is written.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from itron_core.errors import StoreError
 from itron_core.stores.byte_strings import packed, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from itron_core.audit import AuditLog
     from itron_core.stores.protocol import Store, Transaction
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "take_up"]
 
 STEPS = [
     """
@@ -27,23 +30,44 @@ STEPS = [
     """
 ]
 ENTRIES_A_STEP = 10_000
+# How many of the log's last entries are held against the journal's each time.
+ENTRIES_COMPARED = 16
+REMEDY = (
+    "nothing was written; put back the store of now, or restore a backup with itron-core restore, which keeps the log"
+    " (docs/restore.md)"
+)
 
 
 class Journal:
-    """The entries of one party in its store, from position 0 up; `log` is where they are published, if anywhere."""
+    """The entries of one party in its store, from position 0 up; `log` is where they are published, if anywhere.
+
+    Raises StoreError where the log is not the journal's: one of the two was put back to an older state.
+    """
 
     def __init__(self, store: Store, party: str, log: AuditLog | None = None) -> None:
         self._store, self._party, self._log = store, party, log
+        # What was seen of the log last, and its end: the same for as long as the log does not grow.
+        self._seen: tuple[int, list[bytes]] = (0, [])
         store.migrate("journal", STEPS)
+        if log is not None:
+            end = self._end_of_log()  # before the journal is looked at, which may grow meanwhile
+            with store.read() as t:
+                self._check(t, end)
+        self.publish()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Be the one writer of the store, and publish what was written in it once it is committed."""
+        with self._store.write() as t:
+            yield t
         self.publish()
 
     def write(self, transaction: Transaction, entries: Sequence[bytes]) -> None:
-        """Add entries as part of the transaction."""
+        """Add entries as part of the transaction; raises StoreError where the log is not the journal's."""
         if entries:
-            transaction.run(
-                "INSERT INTO journal_block VALUES (?, ?, ?, ?)",
-                (self._party, self._length(transaction), len(entries), packed(entries)),
-            )
+            if self._log is not None:
+                self._check(transaction, self._end_of_log())
+            _add(transaction, self._party, _length(transaction, self._party), entries)
 
     def publish(self) -> None:
         """Copy to the log what it lacks; call it after the transaction. Any number of processes may."""
@@ -56,24 +80,75 @@ class Journal:
     def entries(self, start: int, end: int) -> list[bytes]:
         """Return the entries at start <= position < end, as far as there are."""
         with self._store.read() as t:
-            blocks = t.rows(
-                "SELECT position, entries FROM journal_block WHERE party = ? AND position < ? AND position >="
-                " (SELECT coalesce(max(position), 0) FROM journal_block WHERE party = ? AND position <= ?)"
-                " ORDER BY position",
-                (self._party, end, self._party, start),
-            )
-        return [
-            entry
-            for position, block in blocks
-            for entry in unpacked(bytes(block))[max(start - position, 0) : end - position]
-        ]
+            return _entries(t, self._party, start, end)
 
     def __len__(self) -> int:
         with self._store.read() as t:
-            return self._length(t)
+            return _length(t, self._party)
 
-    def _length(self, transaction: Transaction) -> int:
-        last = transaction.rows(
-            "SELECT position + size FROM journal_block WHERE party = ? ORDER BY position DESC LIMIT 1", (self._party,)
-        )
-        return int(last[0][0]) if last else 0
+    def _end_of_log(self) -> tuple[int, list[bytes]]:
+        """Return the log's size and its last entries."""
+        assert self._log is not None  # noqa: S101  # asked only where there is one
+        size = self._log.size
+        if size != self._seen[0]:
+            self._seen = size, self._log.entries(max(0, size - ENTRIES_COMPARED), size)
+        return self._seen
+
+    def _check(self, t: Transaction, end: tuple[int, list[bytes]]) -> None:
+        size, last = end
+        length = _length(t, self._party)
+        if length < size:
+            raise StoreError(
+                f"the audit log of {self._party!r} has {size} entries, and its store {length}: the store was put back to"
+                f" an older state; {REMEDY}"
+            )
+        if last != _entries(t, self._party, size - len(last), size):
+            raise StoreError(
+                f"the last of the {size} entries in the audit log of {self._party!r} are not those of its store: one of"
+                f" the two was put back to an older state, or belongs to another party; {REMEDY}"
+            )
+
+
+def take_up(t: Transaction, party: str, log: AuditLog) -> list[bytes]:
+    """Add to the journal of a restored store what the log has beyond it, and return it.
+
+    Raises StoreError where the two do not begin alike: the log is that of another store.
+    """
+    length, size = _length(t, party), log.size
+    first, last = max(0, min(length, size) - ENTRIES_COMPARED), min(length, size)
+    if log.entries(first, last) != _entries(t, party, first, last):
+        raise StoreError(f"the audit log is not that of this store: their entries before entry {last} differ")
+    found: list[bytes] = []
+    for start in range(length, size, ENTRIES_A_STEP):
+        entries = log.entries(start, min(start + ENTRIES_A_STEP, size))
+        _add(t, party, start, entries)
+        found += entries
+    return found
+
+
+def _add(t: Transaction, party: str, position: int, entries: Sequence[bytes]) -> None:
+    t.run(
+        "INSERT INTO journal_block (party, position, size, entries) VALUES (?, ?, ?, ?)",
+        (party, position, len(entries), packed(entries)),
+    )
+
+
+def _entries(t: Transaction, party: str, start: int, end: int) -> list[bytes]:
+    if start >= end:
+        return []
+    blocks = t.rows(
+        "SELECT position, entries FROM journal_block WHERE party = ? AND position < ? AND position >="
+        " (SELECT coalesce(max(position), 0) FROM journal_block WHERE party = ? AND position <= ?)"
+        " ORDER BY position",
+        (party, end, party, start),
+    )
+    return [
+        entry
+        for position, block in blocks
+        for entry in unpacked(bytes(block))[max(start - position, 0) : end - position]
+    ]
+
+
+def _length(t: Transaction, party: str) -> int:
+    last = t.rows("SELECT position + size FROM journal_block WHERE party = ? ORDER BY position DESC LIMIT 1", (party,))
+    return int(last[0][0]) if last else 0
