@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from itron_core.enums import DEVICE_TOKEN_TYPES, Action, ActionGroup, DeviceClass, Mode, Permission, SecurityLevel
 from itron_core.errors import InputError
-from itron_core.policy import never_reason, permission_for
+from itron_core.policy import never_reason, permission_for, permission_for_scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,9 +74,7 @@ def session_of(token_type: str, actions: Sequence[Action], seconds: int | None) 
 
 def lacking(token_type: str, actions: Sequence[Action], permissions: Permission) -> str:
     """Return the names of the permissions that this wants and that are not there; empty where none is missing."""
-    wanted = Permission.SIGNED_AUTHORIZATION if token_type == "authorization" else Permission(0)
-    for action in actions:
-        wanted |= permission_for(action)
+    wanted = permission_for_scope(token_type, sum(1 << action for action in set(actions)))
     return ", ".join(one.name.lower() for one in wanted & ~permissions if one.name)
 
 
