@@ -17,6 +17,7 @@ from itron_core.cli.options import (
     BEFORE,
     CA,
     DEVICES,
+    DRY_RUN,
     FILE,
     HOME,
     JSON,
@@ -141,6 +142,8 @@ def field_current(
 def field_prune(
     home: Annotated[Path, HOME],
     before: Annotated[str, BEFORE],
+    *,
+    dry_run: Annotated[bool, DRY_RUN] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Delete expired material.
@@ -148,8 +151,8 @@ def field_prune(
     What is not reported yet, or still counts as a use, stays.
     """
     at = moment(now)
-    count = homes.field_tool(home).prune(before=past_moment(before, at), now=at)
-    say(f"{counted(count, 'piece')} of material forgotten.")
+    count = homes.field_tool(home).prune(before=past_moment(before, at), now=at, dry_run=dry_run)
+    say(f"{counted(count, 'piece')} of material {'would be ' if dry_run else ''}forgotten.")
 
 
 @field_app.command("preflight")

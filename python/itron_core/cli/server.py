@@ -14,7 +14,7 @@ from itron_core.cli import folders as homes
 from itron_core.cli.failures import UsageError
 from itron_core.cli.inputs import moment, past_moment
 from itron_core.cli.key_files import write_secret
-from itron_core.cli.options import BEFORE, HOME, NOW, ROOTS, group
+from itron_core.cli.options import BEFORE, DRY_RUN, HOME, NOW, ROOTS, group
 from itron_core.cli.output import counted, say
 from itron_core.service.limits import ConnectionLimits
 
@@ -77,6 +77,8 @@ def server_revoke_bearers(
 def server_prune(
     home: Annotated[Path, HOME],
     before: Annotated[str, BEFORE],
+    *,
+    dry_run: Annotated[bool, DRY_RUN] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Delete expired tokens.
@@ -84,8 +86,8 @@ def server_prune(
     The records needed to judge late reports stay.
     """
     at = moment(now)
-    count = homes.server(home).prune(before=past_moment(before, at), now=at)
-    say(f"{counted(count, 'piece')} of material forgotten.")
+    count = homes.server(home).prune(before=past_moment(before, at), now=at, dry_run=dry_run)
+    say(f"{counted(count, 'piece')} of material {'would be ' if dry_run else ''}forgotten.")
 
 
 def serve(
