@@ -30,7 +30,7 @@ mod _rust {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::arrow::{Column, SessionResults, SignatureResults, TokenResults};
+    use super::arrow::{Column, NamedResults, SessionResults, SignatureResults, TokenResults};
     #[pymodule_export]
     use super::derive::{derive_key, derive_keys};
     #[pymodule_export]
@@ -44,7 +44,7 @@ mod _rust {
     #[pymodule_export]
     use super::revocations::{Revocations, accepted_revocations};
     #[pymodule_export]
-    use super::route::{Policy, PolicyTable, RouteColumns, process_route};
+    use super::route::{CommandRequests, Policy, PolicyTable, RouteColumns, process_route};
     #[pymodule_export]
     use super::secrets::{DerivedKeys, MasterKey};
     #[pymodule_export]

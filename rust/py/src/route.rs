@@ -10,13 +10,13 @@ use crate::errors::input;
 use crate::given;
 use crate::keyring::Keyring;
 use crate::time::Now;
-use itron_core::format::token_type::TokenType;
+use itron_core::format::{device, token_type::TokenType};
+use itron_core::names;
 use itron_core::route::{self, Choice, MATERIALS, RouteCall, Row};
 use itron_core::token::verify::Call;
 use itron_core::token::window::Unit;
-use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{IntoPyDict, PyDict, PyTuple};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -53,10 +53,10 @@ impl Policy {
     /// The table: `device_class`, mode, `security_level`, action (names); needs int32, reason int16, opener, counted int32.
     fn table(&self) -> PolicyTable {
         let mut names: [Vec<&str>; 4] = Default::default();
-        for (_, class) in DEVICE_CLASS {
-            for (_, mode) in MODE {
-                for (_, level) in SECURITY_LEVEL {
-                    for (_, action) in ACTION {
+        for (_, class) in DEVICE_CLASS.members {
+            for (_, mode) in MODE.members {
+                for (_, level) in SECURITY_LEVEL.members {
+                    for (_, action) in ACTION.members {
                         for (column, name) in names.iter_mut().zip([class, mode, level, action]) {
                             column.push(name);
                         }
@@ -89,14 +89,83 @@ result_class!(
     PolicyTable
 );
 
+/// The columns that a route may have.
+const NAMES: [&str; 19] = [
+    "device",
+    "device_class",
+    "security_level",
+    "action",
+    "mode",
+    "authorization",
+    "secure_command",
+    "reading_key",
+    "session_opened_at",
+    "session_seconds",
+    "commands_used",
+    "authorizations_used",
+    "secure_command_used",
+    "authorization_used",
+    "on_menu",
+    "level_verified",
+    "key_exchange",
+    "permissions",
+    "epoch",
+];
+
+/// The names of a table that are not a route's. One that is nearly a route's raises: passed over in silence, a misspelt optional
+/// column would turn refusals into permissions.
+fn ignored(table: &Table) -> PyResult<Vec<String>> {
+    let foreign = |name: &&str| !NAMES.contains(name);
+    let checked = |name: &str| match names::near(name, &NAMES) {
+        Some(ours) => {
+            Err(input(format!("route: got the column {name:?}, which is nearly {ours:?}; rename it, or leave it out")))
+        }
+        None => Ok(name.to_owned()),
+    };
+    table.names().filter(foreign).map(checked).collect()
+}
+
+/// A column of an enumeration: each row's member, and the names or numbers that came.
+struct Members {
+    column: &'static str,
+    choices: Vec<Choice>,
+    given: TextOrInt,
+}
+
+impl Members {
+    fn read(py: Python<'_>, column: &AnyColumn, name: &'static str, enumeration: Enumeration) -> PyResult<Self> {
+        let given = TextOrInt::new(py, column)?;
+        Ok(Self { column: name, choices: choices(&given, enumeration), given })
+    }
+
+    /// What came in a row, for a message.
+    fn given(&self, row: usize) -> String {
+        match &self.given {
+            TextOrInt::Text(names) => quoted(names.get(row)),
+            TextOrInt::Int(numbers) => numbers.get(row).map_or_else(|| "null".to_owned(), |number| number.to_string()),
+        }
+    }
+}
+
+/// Text as a message shows it: cut where it is long.
+fn quoted(text: Option<&[u8]>) -> String {
+    const MOST: usize = 80;
+    let Some(text) = text else { return "null".to_owned() };
+    let text = String::from_utf8_lossy(text);
+    let shown: String = text.chars().take(MOST).collect();
+    let rest = if shown.len() < text.len() { "..." } else { "" };
+    format!("{shown:?}{rest}")
+}
+
 /// The columns of a route.
 pub struct Columns {
     rows: usize,
+    ignored: Vec<String>,
     device: StringColumn,
-    class: Vec<Choice>,
-    level: Vec<Choice>,
-    action: Vec<Choice>,
-    mode: Option<Vec<Choice>>,
+    class: Members,
+    level: Members,
+    action: Members,
+    mode: Option<Members>,
     materials: [Option<BinaryColumn>; 3],
     session_opened_at: Option<TimeColumn>,
     session_seconds: Option<IntColumn>,
@@ -118,19 +187,20 @@ impl Columns {
     fn read(route: &Bound<'_, PyAny>, call_permissions: i64) -> PyResult<Self> {
         let py = route.py();
         let table = Table::new(route, "route")?;
-        let choices =
-            |column: &AnyColumn, enumeration| Ok::<_, PyErr>(choices(&TextOrInt::new(py, column)?, enumeration));
+        let ignored = ignored(&table)?;
+        let members = |name, enumeration| Members::read(py, table.required(name)?, name, enumeration);
         let bytes = |name: &str| table.column(name).map(|column| BinaryColumn::new(py, column)).transpose();
         let ints = |name: &str| table.column(name).map(|column| IntColumn::with_outside(py, column)).transpose();
         let bools = |name: &str| table.column(name).map(|column| BoolColumn::new(py, column)).transpose();
         let [authorization, secure_command, reading_key] = MATERIALS.map(TokenType::name);
         Ok(Self {
             rows: table.rows(),
+            ignored,
             device: StringColumn::new(py, table.required("device")?)?,
-            class: choices(table.required("device_class")?, DEVICE_CLASS)?,
-            level: choices(table.required("security_level")?, SECURITY_LEVEL)?,
-            action: choices(table.required("action")?, ACTION)?,
-            mode: table.column("mode").map(|column| choices(column, MODE)).transpose()?,
+            class: members("device_class", DEVICE_CLASS)?,
+            level: members("security_level", SECURITY_LEVEL)?,
+            action: members("action", ACTION)?,
+            mode: table.column("mode").map(|column| Members::read(py, column, "mode", MODE)).transpose()?,
             materials: [bytes(authorization)?, bytes(secure_command)?, bytes(reading_key)?],
             session_opened_at: table
                 .column("session_opened_at")
@@ -183,10 +253,10 @@ impl route::Route for Columns {
     fn row(&self, index: usize) -> Row<'_> {
         Row {
             device: self.device.get(index),
-            class: self.class[index],
-            mode: self.mode.as_ref().map_or(Choice::Null, |mode| mode[index]),
-            level: self.level[index],
-            action: self.action[index],
+            class: self.class.choices[index],
+            mode: self.mode.as_ref().map_or(Choice::Null, |mode| mode.choices[index]),
+            level: self.level.choices[index],
+            action: self.action.choices[index],
             session_opened_at: self.session_opened_at.as_ref().and_then(|column| column.get(index)),
             session_seconds: int(self.session_seconds.as_ref(), index),
             commands_used: int(self.commands_used.as_ref(), index).unwrap_or(0),
@@ -239,13 +309,75 @@ pub fn process_route(
     };
     let (columns, table) = py.detach(|| {
         let answers = route::process(&columns, keys, &call, threads);
-        let table = table(columns.rows, answers);
+        let table = table(&columns, answers);
         (columns, table)
     });
-    Ok(RouteColumns::new(table, Arc::new(columns)))
+    let answered = Answered { columns, policy: Arc::clone(policy) };
+    Ok(RouteColumns::new(table, Arc::new(answered)))
 }
 
-fn table(rows: usize, answers: route::RouteColumns) -> OutTable {
+/// A route that was decided: its columns, and the policy that it was decided by.
+pub struct Answered {
+    columns: Columns,
+    policy: Arc<route::Policy>,
+}
+
+result_class!(
+    /// What to ask for: row int64; device, `token_type`, action (names).
+    CommandRequests
+);
+
+impl Columns {
+    /// What makes a row unreadable: the column, and the value that came.
+    fn fault(&self, row: usize) -> String {
+        let device = self.device.get(row);
+        if device.and_then(device::parse).is_none() {
+            return format!("device: {}", quoted(device));
+        }
+        let readable = |members: &&Members, null_is: bool| match members.choices[row] {
+            Choice::Member(_) => true,
+            Choice::Null => null_is,
+            Choice::Unknown => false,
+        };
+        let required = [&self.class, &self.level, &self.action].into_iter().find(|members| !readable(members, false));
+        let mode = self.mode.iter().find(|members| !readable(members, true));
+        if let Some(members) = required.or(mode) {
+            return format!("{}: {}", members.column, members.given(row));
+        }
+        let numbers = [
+            ("commands_used", &self.commands_used),
+            ("authorizations_used", &self.authorizations_used),
+            ("epoch", &self.epoch),
+        ];
+        let negative = |(name, column): (&str, &Option<IntColumn>)| {
+            int(column.as_ref(), row).filter(|&number| number < 0).map(|number| match number {
+                // What does not fit 63 bits is read as the least there is.
+                i64::MIN => format!("{name}: a number that is negative or beyond 63 bits"),
+                _ => format!("{name}: {number}"),
+            })
+        };
+        numbers.into_iter().find_map(negative).unwrap_or_default()
+    }
+
+    /// A row's device, as it came.
+    fn device(&self, row: usize) -> Option<String> {
+        self.device.get(row).map(|device| String::from_utf8_lossy(device).into_owned())
+    }
+
+    /// class, mode, level and action of a readable row.
+    fn situation(&self, row: usize) -> Option<[u8; 4]> {
+        let member = |choice: Choice| if let Choice::Member(member) = choice { Some(member) } else { None };
+        let mode = self.mode.as_ref().map_or(Choice::Null, |mode| mode.choices[row]);
+        let mode = if mode == Choice::Null { Some(route::Policy::MODE_UNKNOWN) } else { member(mode) };
+        let [class, level, action] = [&self.class, &self.level, &self.action].map(|each| member(each.choices[row]));
+        Some([class?, mode?, level?, action?])
+    }
+}
+
+fn table(columns: &Columns, answers: route::RouteColumns) -> OutTable {
+    let rows = columns.rows;
+    let unreadable = answers.reason.iter().enumerate().filter(|&(_, &reason)| reason == route::Policy::ROW_UNREADABLE);
+    let faults: Vec<_> = unreadable.map(|(row, _)| (row, columns.fault(row))).collect();
     OutTable::new(
         rows,
         vec![
@@ -253,6 +385,7 @@ fn table(rows: usize, answers: route::RouteColumns) -> OutTable {
             ("reason", Out::int16(answers.reason)),
             ("missing", Out::int32(answers.missing)),
             ("unverified", Out::bits(answers.unverified.into_bytes(), rows)),
+            ("unreadable", Out::sparse_text(rows, &faults)),
             ("session_until", Out::timestamp(answers.session_until).null_unless(answers.session_open)),
             ("authorization_code", Out::int16(answers.authorization_code).null_unless(answers.authorization_given)),
             ("secure_command_code", Out::int16(answers.secure_command_code).null_unless(answers.secure_command_given)),
@@ -263,7 +396,7 @@ fn table(rows: usize, answers: route::RouteColumns) -> OutTable {
 
 result_class!(
     /// The decisions of a route, and the columns that they answer.
-    RouteColumns(route: Arc<Columns>) {
+    RouteColumns(route: Arc<Answered>) {
         /// The same columns, for a subclass.
         #[new]
         #[pyo3(signature = (columns, *_rest))]
@@ -271,41 +404,63 @@ result_class!(
             Self::new(columns.get().table.clone(), Arc::clone(&columns.get().route))
         }
 
-        /// How many rows have each number of decision, reason and security level.
-        fn _counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-            let counts = PyDict::new(py);
-            for name in ["decision", "reason"] {
-                counts.set_item(name, count(self.integers(name)))?;
+        /// The names of the route's columns that are not a route's: nothing was read of them.
+        #[getter]
+        fn ignored_columns(&self) -> Vec<String> {
+            self.route.columns.ignored.clone()
+        }
+
+        /// Return what to ask for, one row per missing piece of material: row int64; device, `token_type`, action (names).
+        ///
+        /// A secure command for a session is asked for `open_session`, an authorization for the row's action. A row that is not
+        /// permitted or can never be allowed asks for nothing.
+        fn requests(&self) -> CommandRequests {
+            let Answered { columns, policy } = &*self.route;
+            let (mut rows, mut devices) = (Vec::new(), Vec::new());
+            let [mut token_types, mut actions] = [Vec::new(), Vec::new()];
+            for (row, missing) in self.integers("missing").enumerate().filter(|&(_, missing)| missing != 0) {
+                let Some(situation) = columns.situation(row) else { continue };
+                for (material, action) in MATERIALS.iter().zip(policy.requests(situation, missing as u32)) {
+                    let Some(action) = action else { continue };
+                    rows.push(row as i64);
+                    devices.push(columns.device(row));
+                    token_types.push(Some(material.name()));
+                    actions.push(ACTION.name(action.into()));
+                }
             }
-            let levels = self.integers("reason").zip(&self.route.level).map(|(reason, level)| match level {
+            CommandRequests::new(OutTable::new(
+                rows.len(),
+                vec![
+                    ("row", Out::int64(rows)),
+                    ("device", Out::text(devices.iter().map(Option::as_deref))),
+                    ("token_type", Out::text(token_types)),
+                    ("action", Out::text(actions)),
+                ],
+            ))
+        }
+
+        /// How many rows have each security level.
+        fn _levels<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+            let levels = self.integers("reason").zip(&self.route.columns.level.choices);
+            let levels = levels.map(|(reason, level)| match level {
                 Choice::Member(level) if reason != i64::from(route::Policy::ROW_UNREADABLE) => i64::from(*level),
                 _ => LEVEL_UNKNOWN,
             });
-            counts.set_item("security_level", count(levels))?;
-            Ok(counts)
+            count(levels).into_iter().map(|(level, rows)| (SECURITY_LEVEL.name(level), rows)).into_py_dict(py)
         }
 
-        /// One row and its answer, in the order of `itron_core.explain.Row`.
-        fn _row<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = given::row)] row: isize) -> PyResult<Bound<'py, PyTuple>> {
-            let rows = self.table.rows();
-            let place = if row < 0 { row.checked_add_unsigned(rows) } else { Some(row) };
-            let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rows);
-            let place = place.ok_or_else(|| PyIndexError::new_err(format!("row {row} of {rows}")))?;
-            let asked = route::Route::row(&*self.route, place);
-            let member = |choice: Choice| match choice {
-                Choice::Member(member) => Some(member),
-                Choice::Null | Choice::Unknown => None,
-            };
-            let mode = if asked.mode == Choice::Null { Some(route::Policy::MODE_UNKNOWN) } else { member(asked.mode) };
-            let device = asked.device.map(|device| String::from_utf8_lossy(device).into_owned());
-            let mut parts = vec![device.into_pyobject(py)?.into_any()];
-            for choice in [member(asked.class), mode, member(asked.level), member(asked.action)] {
-                parts.push(choice.into_pyobject(py)?.into_any());
+        /// One row and its answer, by the fields of `itron_core.explain.Row`.
+        fn _row<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = given::row)] row: isize) -> PyResult<Bound<'py, PyDict>> {
+            let place = crate::arrow::results::place(&self.table, row)?;
+            let columns = &self.route.columns;
+            let parts = crate::arrow::results::cells(py, &self.table, place)?;
+            parts.set_item("device", columns.device(place))?;
+            let readable = parts.get_item("unreadable")?.is_some_and(|fault| fault.is_none());
+            let situation = columns.situation(place).filter(|_| readable);
+            for (at, name) in ["device_class", "mode", "security_level", "action"].into_iter().enumerate() {
+                parts.set_item(name, situation.map(|numbers| numbers[at]))?;
             }
-            for (_, column) in self.table.columns() {
-                parts.push(column.cell(py, place)?);
-            }
-            PyTuple::new(py, parts)
+            Ok(parts)
         }
     }
 );

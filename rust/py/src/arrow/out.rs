@@ -116,6 +116,32 @@ impl Out {
         Self::bytes(true, rows.into_iter().map(|row| row.map(str::as_bytes)))
     }
 
+    /// string, of few rows: pairs of a row and its text, rising. All others are null.
+    ///
+    /// # Panics
+    /// If a row is beyond the last.
+    #[must_use]
+    pub fn sparse_text(rows: usize, texts: &[(usize, String)]) -> Self {
+        let (mut valid, mut data) = (vec![0_u8; rows.div_ceil(8)], String::new());
+        let most: usize = texts.iter().map(|(_, text)| text.len()).sum();
+        let mut ends = vec![0_i64; if i32::try_from(most).is_ok() { 0 } else { rows + 1 }];
+        let mut small = vec![0_i32; if ends.is_empty() { rows + 1 } else { 0 }];
+        for (at, (row, text)) in texts.iter().enumerate() {
+            data.push_str(text);
+            valid[row / 8] |= 1 << (row % 8);
+            let next = texts.get(at + 1).map_or(rows, |(next, _)| *next);
+            if small.is_empty() {
+                ends[row + 1..=next].fill(data.len() as i64);
+            } else {
+                small[row + 1..=next].fill(data.len() as i32);
+            }
+        }
+        let offsets = if small.is_empty() { Offsets::Large(Arc::new(ends)) } else { Offsets::Small(Arc::new(small)) };
+        let values = Values::Bytes { text: true, offsets, data: Arc::new(data.into_bytes()) };
+        let validity = (texts.len() < rows).then(|| Arc::new(valid));
+        Self { values, rows, validity }
+    }
+
     fn bytes<'a>(text: bool, rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Self {
         let rows = rows.into_iter();
         let (mut data, mut ends) = (Vec::new(), Vec::with_capacity(rows.size_hint().0 + 1));

@@ -2,12 +2,18 @@
 
 use std::fmt::Write;
 
-use pyo3::exceptions::PyKeyError;
-use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use std::collections::BTreeMap;
 
+use crate::enums::{self, Enumeration};
+use crate::errors::input;
+use crate::given;
+use pyo3::exceptions::{PyIndexError, PyKeyError};
+use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyDict, PyList, PyString};
+
+use super::capsule::type_name;
 use super::column::Column;
-use super::out::OutTable;
+use super::out::{Out, OutTable};
 
 /// Rows that a table shows of itself.
 const SHOWN: usize = 10;
@@ -21,6 +27,114 @@ pub fn column(table: &OutTable, name: &str) -> PyResult<Column> {
         let names: Vec<_> = table.columns().iter().map(|(name, _)| name.as_str()).collect();
         PyKeyError::new_err(format!("no column {name:?}; there are {}", names.join(", ")))
     })
+}
+
+/// The column that a key of `results[...]` names.
+///
+/// # Errors
+/// `KeyError` for another name, and what says how results are indexed for anything else.
+pub fn indexed(table: &OutTable, key: &Bound<'_, PyAny>) -> PyResult<Column> {
+    if key.is_instance_of::<PyString>() {
+        return column(table, given::name(key)?);
+    }
+    let first = table.columns().first().map_or("", |(name, _)| name.as_str());
+    Err(input(format!(
+        "name: got {}, expected str: results are indexed by column, as in results[{first:?}][0]",
+        type_name(key)
+    )))
+}
+
+/// The row that an index names, from the end where it is below zero.
+///
+/// # Errors
+/// `IndexError` for one that there is not.
+pub fn place(table: &OutTable, row: isize) -> PyResult<usize> {
+    let rows = table.rows();
+    let place = if row < 0 { row.checked_add_unsigned(rows) } else { Some(row) };
+    let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rows);
+    place.ok_or_else(|| PyIndexError::new_err(format!("row {row} of {rows}")))
+}
+
+/// The cells of a row by the names of their columns.
+///
+/// # Errors
+/// A moment that `datetime` has no year for.
+pub fn cells<'py>(py: Python<'py>, table: &OutTable, row: usize) -> PyResult<Bound<'py, PyDict>> {
+    let cells = PyDict::new(py);
+    for (name, column) in table.columns() {
+        cells.set_item(name, column.cell(py, row)?)?;
+    }
+    Ok(cells)
+}
+
+/// What a number of a column means, by the column's name: the same in every table.
+#[derive(Clone, Copy)]
+enum Vocabulary {
+    /// Codes, reasons, decisions or states: one name.
+    One(fn(i64) -> Option<&'static str>),
+    /// Needs or actions: the names of the bits.
+    Set(Enumeration),
+}
+
+fn vocabulary(column: &str) -> Option<Vocabulary> {
+    match column {
+        "decision" => Some(Vocabulary::One(|number| enums::DECISION.name(number))),
+        "state" => Some(Vocabulary::One(|number| enums::SESSION_STATE.name(number))),
+        "code" | "reason" | "authorization_code" | "secure_command_code" | "reading_key_code" => {
+            Some(Vocabulary::One(enums::reason))
+        }
+        "missing" | "needs" | "opener" | "counted" => Some(Vocabulary::Set(enums::NEED)),
+        "actions" => Some(Vocabulary::Set(enums::ACTION)),
+        _ => None,
+    }
+}
+
+/// The same columns, with names where numbers stand for something; sets are joined by `|`.
+#[must_use]
+pub fn named(table: &OutTable) -> OutTable {
+    let rows = table.rows();
+    let by_name = |(name, column): &(String, Out)| {
+        let named = match vocabulary(name) {
+            None => column.clone(),
+            Some(Vocabulary::One(word)) => Out::text((0..rows).map(|row| column.integer(row).and_then(word))),
+            Some(Vocabulary::Set(enumeration)) => {
+                let words = (0..rows).map(|row| column.integer(row).map(|bits| enums::set(enumeration, bits)));
+                let words: Vec<_> = words.collect();
+                Out::text(words.iter().map(Option::as_deref))
+            }
+        };
+        (name.clone(), named)
+    };
+    OutTable::new(rows, table.columns().iter().map(by_name).collect())
+}
+
+/// How many rows there are, and how many of each code, decision, reason or state, by name.
+///
+/// # Errors
+/// No memory.
+pub fn summary<'py>(py: Python<'py>, table: &OutTable) -> PyResult<Bound<'py, PyDict>> {
+    let summary = PyDict::new(py);
+    summary.set_item("rows", table.rows())?;
+    for (name, column) in table.columns() {
+        let (false, Some(Vocabulary::One(word))) = (name.ends_with("_code"), vocabulary(name)) else { continue };
+        let mut counts = BTreeMap::<i64, usize>::new();
+        for number in (0..table.rows()).filter_map(|row| column.integer(row)) {
+            *counts.entry(number).or_default() += 1;
+        }
+        let counts = counts.into_iter().map(|(number, count)| (word(number), count));
+        summary.set_item(name, counts.into_py_dict(py)?)?;
+    }
+    Ok(summary)
+}
+
+/// One row in sentences.
+///
+/// # Errors
+/// `IndexError` for a row that there is not.
+pub fn explained(py: Python<'_>, table: &OutTable, row: isize) -> PyResult<String> {
+    let place = place(table, row)?;
+    let explain = py.import("itron_core.explain")?.getattr("explain_cells")?;
+    explain.call1((place, cells(py, table, place)?))?.extract()
 }
 
 /// The columns' names.
@@ -54,6 +168,7 @@ pub fn repr(class: &str, table: &OutTable) -> String {
 #[must_use]
 pub fn html(py: Python<'_>, table: &OutTable) -> String {
     let mut html = String::from("<table><thead><tr>");
+    let table = &named(table);
     for (name, column) in table.columns() {
         let _ = write!(html, "<th>{}<br><small>{}</small></th>", escaped(name), column.type_name());
     }
@@ -136,9 +251,31 @@ macro_rules! result_class {
 
             fn __getitem__(
                 &self,
-                #[pyo3(from_py_with = $crate::given::name)] name: &str,
+                key: &::pyo3::Bound<'_, ::pyo3::PyAny>,
             ) -> ::pyo3::PyResult<$crate::arrow::Column> {
-                $crate::arrow::results::column(&self.table, name)
+                $crate::arrow::results::indexed(&self.table, key)
+            }
+
+            /// Return the same columns with names in place of numbers; sets of needs or actions are joined by `|`.
+            fn names(&self) -> $crate::arrow::results::NamedResults {
+                $crate::arrow::results::NamedResults::new($crate::arrow::results::named(&self.table))
+            }
+
+            /// Return how many rows there are, and how many of each code, decision, reason or state, by name.
+            fn summary<'py>(
+                &self,
+                py: ::pyo3::Python<'py>,
+            ) -> ::pyo3::PyResult<::pyo3::Bound<'py, ::pyo3::types::PyDict>> {
+                $crate::arrow::results::summary(py, &self.table)
+            }
+
+            /// Return one row in sentences.
+            fn explain(
+                &self,
+                py: ::pyo3::Python<'_>,
+                #[pyo3(from_py_with = $crate::given::row)] row: isize,
+            ) -> ::pyo3::PyResult<String> {
+                $crate::arrow::results::explained(py, &self.table, row)
             }
 
             fn __len__(&self) -> usize {
@@ -199,6 +336,10 @@ macro_rules! result_class {
 }
 pub(crate) use result_class;
 
+result_class!(
+    /// The columns of other results, with names in place of numbers.
+    NamedResults
+);
 result_class!(
     /// What `verify_signatures` answers. Column: code int16.
     SignatureResults
