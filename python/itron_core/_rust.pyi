@@ -34,10 +34,12 @@ __all__ = [
     "cpu_features",
     "derive_key",
     "derive_keys",
+    "device_id",
     "prepare_delegation",
     "prepare_revocations",
     "prepare_tokens",
     "process_route",
+    "token_content",
     "verify_signatures",
     "verify_token",
     "verify_tokens",
@@ -376,5 +378,7 @@ def prepare_delegation(
 def prepare_revocations(
     revocations: Revocations, public_key: PublicKey, *, issuer: str, now: _Time
 ) -> PendingTokens: ...
+def device_id(device: str) -> bytes: ...
+def token_content(token: Buffer) -> bytes: ...
 def accepted_revocations(token: Buffer) -> Revocations: ...
 def cpu_features() -> dict[str, Any]: ...

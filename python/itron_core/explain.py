@@ -73,9 +73,9 @@ def explain(row: Row, options: PolicyOptions) -> str:
 
 def explain_cells(row: int, cells: Mapping[str, Any]) -> str:
     """Return a row of any other results in sentences, one per line, by the cells of its columns."""
-    if "state" in cells:
+    if isinstance(cells.get("state"), int):
         return f"Row {row}: {_session(cells['state'], cells['remaining'])}"
-    if "code" not in cells:
+    if not isinstance(cells.get("code"), int):  # a table of names: it says itself what it means
         return f"Row {row}: {', '.join(f'{name} {_shown(value)}' for name, value in cells.items())}."
     code = Code(cells["code"])
     sentence = code.explain() if "key" in cells else SIGNATURES.get(code, code.explain())

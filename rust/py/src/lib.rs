@@ -10,6 +10,7 @@ mod derive;
 mod enums;
 mod errors;
 mod given;
+mod identity;
 mod issuing;
 mod jwk;
 mod keyring;
@@ -33,6 +34,8 @@ mod _rust {
     use super::arrow::{Column, NamedResults, SessionResults, SignatureResults, TokenResults};
     #[pymodule_export]
     use super::derive::{derive_key, derive_keys};
+    #[pymodule_export]
+    use super::identity::{device_id, token_content};
     #[pymodule_export]
     use super::issuing::{PendingTokens, prepare_delegation, prepare_revocations, prepare_tokens};
     #[pymodule_export]
