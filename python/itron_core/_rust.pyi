@@ -14,6 +14,7 @@ __all__ = [
     "Column",
     "CommandRequests",
     "DerivedKeys",
+    "KeySource",
     "Keyring",
     "KeyringEntry",
     "MasterKey",
@@ -22,6 +23,9 @@ __all__ = [
     "Policy",
     "PolicyTable",
     "PublicKey",
+    "ReadingColumns",
+    "ReadingDevices",
+    "ReadingKeys",
     "Revocations",
     "RouteColumns",
     "SessionResults",
@@ -35,10 +39,13 @@ __all__ = [
     "derive_key",
     "derive_keys",
     "device_id",
+    "open_readings",
     "prepare_delegation",
     "prepare_revocations",
     "prepare_tokens",
     "process_route",
+    "protect_readings",
+    "reading_names",
     "token_content",
     "verify_signatures",
     "verify_token",
@@ -86,6 +93,20 @@ class PolicyTable(_Results): ...
 
 @final
 class CommandRequests(_Results): ...
+
+@final
+class ReadingDevices(_Results): ...
+
+@disjoint_base
+class ReadingColumns(_Results):
+    def __new__(cls, columns: ReadingColumns, *_rest: object) -> Self: ...
+    def _counts(self) -> dict[str, dict[int | None, int]]: ...
+    def _last_counters(self) -> dict[str, int]: ...
+    def _rising(self) -> Column: ...
+    def _row(self, row: int) -> tuple[_Cell, ...]: ...
+    def devices(self) -> ReadingDevices: ...
+    def missing_keys(self) -> ReadingDevices: ...
+    def _names(self) -> NamedResults: ...
 
 @disjoint_base
 class RouteColumns(_Results):
@@ -276,6 +297,23 @@ class DerivedKeys:
     def __deepcopy__(self, _memo: object) -> NoReturn: ...
 
 @final
+class ReadingKeys:
+    def __new__(cls, devices: _Column, keys: _Column, authentication_keys: _Column | None = None) -> ReadingKeys: ...
+    def __len__(self) -> int: ...
+    def __reduce__(self) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+
+@final
+class KeySource:
+    def __new__(
+        cls, master: MasterKey, *, utility: str | bytes, key_version: int = 1, kdf: str = "kbkdf-hmac-sha256"
+    ) -> KeySource: ...
+    def __reduce__(self) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+
+@final
 class Policy:
     def __new__(
         cls,
@@ -372,6 +410,28 @@ def process_route(
 def prepare_tokens(
     request: object, public_key: PublicKey, *, now: _Time, token_type: str, max_lifetime: int | None
 ) -> PendingTokens: ...
+def open_readings(
+    telegrams: _Column,
+    keys: _Column | None,
+    *,
+    profile: str,
+    authentication_keys: _Column | None = None,
+    system_titles: _Column | None = None,
+    counter_floors: _Column | Mapping[str, int] | None = None,
+    minimum_assurance: int | None = None,
+    allow_plain: bool = False,
+    threads: int | None = None,
+) -> ReadingColumns: ...
+def protect_readings(
+    payloads: _Column,
+    keys: _Column,
+    *,
+    devices: _Column,
+    counters: _Column,
+    check_values: _Column | None = None,
+    algorithm: str = "A128GCM",
+) -> Column: ...
+def reading_names() -> tuple[list[tuple[int, str]], list[tuple[int, str]]]: ...
 def prepare_delegation(
     entry: KeyringEntry, public_key: PublicKey, *, now: _Time, expires_at: _Time
 ) -> PendingTokens: ...
@@ -381,4 +441,5 @@ def prepare_revocations(
 def device_id(device: str) -> bytes: ...
 def token_content(token: Buffer) -> bytes: ...
 def accepted_revocations(token: Buffer) -> Revocations: ...
+def near_name(name: str, ours: list[str], /) -> str | None: ...
 def cpu_features() -> dict[str, Any]: ...

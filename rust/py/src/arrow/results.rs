@@ -67,16 +67,21 @@ pub fn cells<'py>(py: Python<'py>, table: &OutTable, row: usize) -> PyResult<Bou
     Ok(cells)
 }
 
-/// What a number of a column means, by the column's name: the same in every table.
+/// What the numbers of a column mean.
 #[derive(Clone, Copy)]
-enum Vocabulary {
+pub enum Vocabulary {
     /// Codes, reasons, decisions or states: one name.
     One(fn(i64) -> Option<&'static str>),
     /// Needs or actions: the names of the bits.
     Set(Enumeration),
 }
 
-fn vocabulary(column: &str) -> Option<Vocabulary> {
+/// What the numbers of a table's columns mean, by the column's name.
+pub type Words = fn(&str) -> Option<Vocabulary>;
+
+/// The words of tokens, routes and sessions.
+#[must_use]
+pub fn vocabulary(column: &str) -> Option<Vocabulary> {
     match column {
         "decision" => Some(Vocabulary::One(|number| enums::DECISION.name(number))),
         "state" => Some(Vocabulary::One(|number| enums::SESSION_STATE.name(number))),
@@ -91,10 +96,10 @@ fn vocabulary(column: &str) -> Option<Vocabulary> {
 
 /// The same columns, with names where numbers stand for something; sets are joined by `|`.
 #[must_use]
-pub fn named(table: &OutTable) -> OutTable {
+pub fn named(table: &OutTable, words: Words) -> OutTable {
     let rows = table.rows();
     let by_name = |(name, column): &(String, Out)| {
-        let named = match vocabulary(name) {
+        let named = match words(name) {
             None => column.clone(),
             Some(Vocabulary::One(word)) => Out::text((0..rows).map(|row| column.integer(row).and_then(word))),
             Some(Vocabulary::Set(enumeration)) => {
@@ -112,11 +117,11 @@ pub fn named(table: &OutTable) -> OutTable {
 ///
 /// # Errors
 /// No memory.
-pub fn summary<'py>(py: Python<'py>, table: &OutTable) -> PyResult<Bound<'py, PyDict>> {
+pub fn summary<'py>(py: Python<'py>, table: &OutTable, words: Words) -> PyResult<Bound<'py, PyDict>> {
     let summary = PyDict::new(py);
     summary.set_item("rows", table.rows())?;
     for (name, column) in table.columns() {
-        let (false, Some(Vocabulary::One(word))) = (name.ends_with("_code"), vocabulary(name)) else { continue };
+        let (false, Some(Vocabulary::One(word))) = (name.ends_with("_code"), words(name)) else { continue };
         let mut counts = BTreeMap::<i64, usize>::new();
         for number in (0..table.rows()).filter_map(|row| column.integer(row)) {
             *counts.entry(number).or_default() += 1;
@@ -166,9 +171,9 @@ pub fn repr(class: &str, table: &OutTable) -> String {
 
 /// The first rows as an HTML table, every cell escaped.
 #[must_use]
-pub fn html(py: Python<'_>, table: &OutTable) -> String {
+pub fn html(py: Python<'_>, table: &OutTable, words: Words) -> String {
     let mut html = String::from("<table><thead><tr>");
-    let table = &named(table);
+    let table = &named(table, words);
     for (name, column) in table.columns() {
         let _ = write!(html, "<th>{}<br><small>{}</small></th>", escaped(name), column.type_name());
     }
@@ -202,10 +207,13 @@ fn escaped(text: &str) -> String {
 
 /// Defines a class of results over an [`OutTable`]: `result_class!(/// doc ... SessionResults)`, or with methods of its own,
 /// which take `&self` and find the table in `self.table`, and a field of its own:
-/// `result_class!(/// doc ... RouteColumns(route: Arc<Columns>) { fn summary(...) ... })`.
+/// `result_class!(/// doc ... RouteColumns(route: Arc<Columns>) { fn summary(...) ... })`. After `by` stands what its numbers
+/// mean, where that is not [`vocabulary`].
 macro_rules! result_class {
     ($(#[$doc:meta])* $name:ident) => { $crate::arrow::result_class!($(#[$doc])* $name {}); };
-    ($(#[$doc:meta])* $name:ident $(($field:ident: $type:ty))? { $($methods:tt)* }) => {
+    (@words) => { $crate::arrow::results::vocabulary };
+    (@words $words:expr) => { $words };
+    ($(#[$doc:meta])* $name:ident $(($field:ident: $type:ty))? $(by $words:path)? { $($methods:tt)* }) => {
         $(#[$doc])*
         #[::pyo3::pyclass(frozen, subclass, module = "itron_core")]
         pub struct $name {
@@ -214,6 +222,8 @@ macro_rules! result_class {
         }
 
         impl $name {
+            const WORDS: $crate::arrow::results::Words = $crate::arrow::result_class!(@words $($words)?);
+
             /// Results to hand out.
             #[must_use]
             pub fn new(table: $crate::arrow::OutTable $(, $field: $type)?) -> Self {
@@ -258,7 +268,7 @@ macro_rules! result_class {
 
             /// Return the same columns with names in place of numbers; sets of needs or actions are joined by `|`.
             fn names(&self) -> $crate::arrow::results::NamedResults {
-                $crate::arrow::results::NamedResults::new($crate::arrow::results::named(&self.table))
+                $crate::arrow::results::NamedResults::new($crate::arrow::results::named(&self.table, Self::WORDS))
             }
 
             /// Return how many rows there are, and how many of each code, decision, reason or state, by name.
@@ -266,7 +276,7 @@ macro_rules! result_class {
                 &self,
                 py: ::pyo3::Python<'py>,
             ) -> ::pyo3::PyResult<::pyo3::Bound<'py, ::pyo3::types::PyDict>> {
-                $crate::arrow::results::summary(py, &self.table)
+                $crate::arrow::results::summary(py, &self.table, Self::WORDS)
             }
 
             /// Return one row in sentences.
@@ -299,7 +309,7 @@ macro_rules! result_class {
             }
 
             fn _repr_html_(&self, py: ::pyo3::Python<'_>) -> String {
-                $crate::arrow::results::html(py, &self.table)
+                $crate::arrow::results::html(py, &self.table, Self::WORDS)
             }
 
             /// The Arrow schema as a capsule.
