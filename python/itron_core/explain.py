@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["Row", "explain", "explain_cells", "reason_name"]
+__all__ = ["Row", "because", "explain", "explain_cells", "reason_name"]
 
 FIRST_POLICY_REASON = 1000
 
@@ -154,9 +154,15 @@ def _fault(unreadable: str) -> str:
     return f"column {column}: {value}; expected a number from 0 up"
 
 
+def because(reason: int) -> str:
+    """Return a reason as a clause; raises ValueError for an unknown number."""
+    if reason == Reason.ROW_UNREADABLE:
+        return "the row cannot be read: a name is not known, or a required value is null"
+    return WHY[Reason(reason)] if reason >= FIRST_POLICY_REASON else _clause(Code(reason).explain())
+
+
 def _because(reason: int) -> str:
-    known = WHY[Reason(reason)] if reason >= FIRST_POLICY_REASON else _clause(Code(reason).explain())
-    return f"{reason_name(reason)} ({reason}): {known}"
+    return f"{reason_name(reason)} ({reason}): {because(reason)}"
 
 
 def _materials(row: Row) -> list[str]:

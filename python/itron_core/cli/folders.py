@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from itron_core._rust import PublicKey
-    from itron_core.device import Answer, Message
+    from itron_core.device import Answer, Message, TrustUpdate
     from itron_core.enums import DeviceClass, Mode, SecurityLevel
     from itron_core.service.client import RemoteToolsServer
     from itron_core.signing import Signer
@@ -217,7 +217,7 @@ class MeterInFile:
         self.device = Device.from_bytes(state.encode(), keyring=Keyring.from_jwks(self._keys))
         self._path, self._now, self._loses_answers = path, now, loses_answers
 
-    def __call__(self, message: Message, /) -> Answer:
+    def __call__(self, message: Message | TrustUpdate, /) -> Answer:
         """Answer a message."""
         answer = self.device.answer(message, uptime=max(self._now - self._born, self.device.state.uptime))
         _keep(self._path, self.device, self._keys, self._born)

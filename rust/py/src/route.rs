@@ -2,19 +2,23 @@
 
 use crate::arguments::{revocations, threads};
 use crate::arrow::{
-    AnyColumn, BinaryColumn, BoolColumn, IntColumn, Out, OutTable, StringColumn, Table, TextOrInt, TimeColumn,
-    result_class,
+    AnyColumn, BoolColumn, InputError, IntColumn, LONGEST_MAPPED, Out, OutTable, StringColumn, Table, TextOrInt,
+    TimeColumn, TokenColumn, result_class, room,
 };
+use crate::bulk;
 use crate::enums::{self, ACTION, DEVICE_CLASS, Enumeration, MODE, SECURITY_LEVEL};
-use crate::errors::input;
+use crate::errors::{input, stopped};
 use crate::given;
 use crate::keyring::Keyring;
 use crate::time::Now;
+use itron_core::code::{Check, Code};
 use itron_core::format::{device, token_type::TokenType};
 use itron_core::names;
 use itron_core::route::{self, Choice, MATERIALS, RouteCall, Row};
+use itron_core::scratch::{Place, Scratch};
 use itron_core::token::verify::Call;
 use itron_core::token::window::Unit;
+use itron_core::work::Stop;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyTuple};
 use std::collections::BTreeMap;
@@ -51,7 +55,7 @@ impl Policy {
     }
 
     /// The table: `device_class`, mode, `security_level`, action (names); needs int32, reason int16, opener, counted int32.
-    fn table(&self) -> PolicyTable {
+    fn table(&self) -> PyResult<PolicyTable> {
         let mut names: [Vec<&str>; 4] = Default::default();
         for (_, class) in DEVICE_CLASS.members {
             for (_, mode) in MODE.members {
@@ -64,23 +68,23 @@ impl Policy {
                 }
             }
         }
-        let text = |names: &[&str]| Out::text(names.iter().map(|&name| Some(name)));
+        let text = |names: &[&str]| Out::text(names.iter().map(|&name| Some(name))).map_err(stopped);
         let [class, mode, level, action] = &names;
         let [needs, opener, counted] =
             self.columns.each_ref().map(|column| Out::int32(column.iter().map(|&needs| needs as i32).collect()));
-        PolicyTable::new(OutTable::new(
+        Ok(PolicyTable::new(OutTable::new(
             self.never_reasons.len(),
             vec![
-                ("device_class", text(class)),
-                ("mode", text(mode)),
-                ("security_level", text(level)),
-                ("action", text(action)),
+                ("device_class", text(class)?),
+                ("mode", text(mode)?),
+                ("security_level", text(level)?),
+                ("action", text(action)?),
                 ("needs", needs),
                 ("reason", Out::int16(self.never_reasons.clone())),
                 ("opener", opener),
                 ("counted", counted),
             ],
-        ))
+        )))
     }
 }
 
@@ -135,24 +139,26 @@ struct Members {
 impl Members {
     fn read(py: Python<'_>, column: &AnyColumn, name: &'static str, enumeration: Enumeration) -> PyResult<Self> {
         let given = TextOrInt::new(py, column)?;
-        Ok(Self { column: name, choices: choices(&given, enumeration), given })
+        Ok(Self { column: name, choices: choices(&given, enumeration)?, given })
     }
 
     /// What came in a row, for a message.
     fn given(&self, row: usize) -> String {
         match &self.given {
-            TextOrInt::Text(names) => quoted(names.get(row)),
+            TextOrInt::Text(names) => quoted(names.get(row, SHOWN).as_deref()),
             TextOrInt::Int(numbers) => numbers.get(row).map_or_else(|| "null".to_owned(), |number| number.to_string()),
         }
     }
 }
 
+/// Bytes that a message reads of a text, one more than it shows.
+const SHOWN: usize = 81;
+
 /// Text as a message shows it: cut where it is long.
 fn quoted(text: Option<&[u8]>) -> String {
-    const MOST: usize = 80;
     let Some(text) = text else { return "null".to_owned() };
     let text = String::from_utf8_lossy(text);
-    let shown: String = text.chars().take(MOST).collect();
+    let shown: String = text.chars().take(SHOWN - 1).collect();
     let rest = if shown.len() < text.len() { "..." } else { "" };
     format!("{shown:?}{rest}")
 }
@@ -166,7 +172,7 @@ pub struct Columns {
     level: Members,
     action: Members,
     mode: Option<Members>,
-    materials: [Option<BinaryColumn>; 3],
+    materials: [Option<TokenColumn>; 3],
     session_opened_at: Option<TimeColumn>,
     session_seconds: Option<IntColumn>,
     commands_used: Option<IntColumn>,
@@ -189,7 +195,7 @@ impl Columns {
         let table = Table::new(route, "route")?;
         let ignored = ignored(&table)?;
         let members = |name, enumeration| Members::read(py, table.required(name)?, name, enumeration);
-        let bytes = |name: &str| table.column(name).map(|column| BinaryColumn::new(py, column)).transpose();
+        let tokens = |name: &str| table.column(name).map(|column| TokenColumn::new(py, column)).transpose();
         let ints = |name: &str| table.column(name).map(|column| IntColumn::with_outside(py, column)).transpose();
         let bools = |name: &str| table.column(name).map(|column| BoolColumn::new(py, column)).transpose();
         let [authorization, secure_command, reading_key] = MATERIALS.map(TokenType::name);
@@ -201,7 +207,7 @@ impl Columns {
             level: members("security_level", SECURITY_LEVEL)?,
             action: members("action", ACTION)?,
             mode: table.column("mode").map(|column| Members::read(py, column, "mode", MODE)).transpose()?,
-            materials: [bytes(authorization)?, bytes(secure_command)?, bytes(reading_key)?],
+            materials: [tokens(authorization)?, tokens(secure_command)?, tokens(reading_key)?],
             session_opened_at: table
                 .column("session_opened_at")
                 .map(|column| TimeColumn::new(py, column))
@@ -221,13 +227,17 @@ impl Columns {
     }
 }
 
-fn choices(column: &TextOrInt, enumeration: Enumeration) -> Vec<Choice> {
+fn choices(column: &TextOrInt, enumeration: Enumeration) -> Result<Vec<Choice>, InputError> {
     let member = |number: Option<u8>| number.map_or(Choice::Unknown, Choice::Member);
     match column {
-        TextOrInt::Text(names) => names.map_values(Choice::Null, |name| member(enums::member(enumeration, name))),
+        TextOrInt::Text(names) => {
+            names.map_values(LONGEST_MAPPED, Choice::Null, |name| member(enums::member(enumeration, name)))
+        }
         TextOrInt::Int(numbers) => {
             let choice = |number: i64| member(enums::numbered(enumeration, number));
-            numbers.iter().map(|number| number.map_or(Choice::Null, choice)).collect()
+            let mut choices = room(numbers.len())?;
+            choices.extend(numbers.iter().map(|number| number.map_or(Choice::Null, choice)));
+            Ok(choices)
         }
     }
 }
@@ -250,9 +260,10 @@ impl route::Route for Columns {
         self.rows
     }
 
-    fn row(&self, index: usize) -> Row<'_> {
-        Row {
-            device: self.device.get(index),
+    fn row(&self, index: usize, scratch: &mut Scratch) -> Result<Row, Stop> {
+        Ok(Row {
+            // A longer one is no device's, whatever follows.
+            device: self.device.fetch(index, device::LONGEST + 1, scratch)?,
             class: self.class.choices[index],
             mode: self.mode.as_ref().map_or(Choice::Null, |mode| mode.choices[index]),
             level: self.level.choices[index],
@@ -268,11 +279,13 @@ impl route::Route for Columns {
             key_exchange: flag(self.key_exchange.as_ref(), index, false),
             permissions: granted(self.permissions.as_ref(), index).unwrap_or(self.call_permissions),
             epoch: int(self.epoch.as_ref(), index),
-        }
+        })
     }
 
-    fn token(&self, material: usize, index: usize) -> Option<&[u8]> {
-        self.materials[material].as_ref().and_then(|column| column.get(index))
+    fn token(&self, material: usize, index: usize, scratch: &mut Scratch) -> Result<Check<Place>, Stop> {
+        let most = MATERIALS[material].size_limits().0;
+        let column = self.materials[material].as_ref();
+        column.map_or(Ok(Err(Code::NoToken)), |column| column.fetch(index, most, scratch))
     }
 
     fn has(&self, material: usize) -> bool {
@@ -307,11 +320,11 @@ pub fn process_route(
         session_unit: columns.session_opened_at.as_ref().map_or(Unit::Second, TimeColumn::unit),
         policy,
     };
-    let (columns, table) = py.detach(|| {
-        let answers = route::process(&columns, keys, &call, threads);
-        let table = table(&columns, answers);
-        (columns, table)
-    });
+    let (columns, table) = bulk::run(py, threads, |workers| {
+        let answers = route::process(&columns, keys, &call, workers)?;
+        let table = table(&columns, answers)?;
+        Ok((columns, table))
+    })?;
     let answered = Answered { columns, policy: Arc::clone(policy) };
     Ok(RouteColumns::new(table, Arc::new(answered)))
 }
@@ -330,9 +343,9 @@ result_class!(
 impl Columns {
     /// What makes a row unreadable: the column, and the value that came.
     fn fault(&self, row: usize) -> String {
-        let device = self.device.get(row);
-        if device.and_then(device::parse).is_none() {
-            return format!("device: {}", quoted(device));
+        let device = self.device.get(row, SHOWN);
+        if device.as_deref().and_then(device::parse).is_none() {
+            return format!("device: {}", quoted(device.as_deref()));
         }
         let readable = |members: &&Members, null_is: bool| match members.choices[row] {
             Choice::Member(_) => true,
@@ -361,7 +374,7 @@ impl Columns {
 
     /// A row's device, as it came.
     fn device(&self, row: usize) -> Option<String> {
-        self.device.get(row).map(|device| String::from_utf8_lossy(device).into_owned())
+        self.device.get(row, SHOWN).map(|device| String::from_utf8_lossy(&device).into_owned())
     }
 
     /// class, mode, level and action of a readable row.
@@ -374,24 +387,24 @@ impl Columns {
     }
 }
 
-fn table(columns: &Columns, answers: route::RouteColumns) -> OutTable {
+fn table(columns: &Columns, answers: route::RouteColumns) -> Result<OutTable, Stop> {
     let rows = columns.rows;
     let unreadable = answers.reason.iter().enumerate().filter(|&(_, &reason)| reason == route::Policy::ROW_UNREADABLE);
     let faults: Vec<_> = unreadable.map(|(row, _)| (row, columns.fault(row))).collect();
-    OutTable::new(
+    Ok(OutTable::new(
         rows,
         vec![
             ("decision", Out::int8(answers.decision)),
             ("reason", Out::int16(answers.reason)),
             ("missing", Out::int32(answers.missing)),
             ("unverified", Out::bits(answers.unverified.into_bytes(), rows)),
-            ("unreadable", Out::sparse_text(rows, &faults)),
+            ("unreadable", Out::sparse_text(rows, &faults)?),
             ("session_until", Out::timestamp(answers.session_until).null_unless(answers.session_open)),
             ("authorization_code", Out::int16(answers.authorization_code).null_unless(answers.authorization_given)),
             ("secure_command_code", Out::int16(answers.secure_command_code).null_unless(answers.secure_command_given)),
             ("reading_key_code", Out::int16(answers.reading_key_code).null_unless(answers.reading_key_given)),
         ],
-    )
+    ))
 }
 
 result_class!(
@@ -414,7 +427,7 @@ result_class!(
         ///
         /// A secure command for a session is asked for `open_session`, an authorization for the row's action. A row that is not
         /// permitted or can never be allowed asks for nothing.
-        fn requests(&self) -> CommandRequests {
+        fn requests(&self) -> PyResult<CommandRequests> {
             let Answered { columns, policy } = &*self.route;
             let (mut rows, mut devices) = (Vec::new(), Vec::new());
             let [mut token_types, mut actions] = [Vec::new(), Vec::new()];
@@ -428,15 +441,16 @@ result_class!(
                     actions.push(ACTION.name(action.into()));
                 }
             }
-            CommandRequests::new(OutTable::new(
+            let text = |column: Vec<Option<&str>>| Out::text(column).map_err(stopped);
+            Ok(CommandRequests::new(OutTable::new(
                 rows.len(),
                 vec![
                     ("row", Out::int64(rows)),
-                    ("device", Out::text(devices.iter().map(Option::as_deref))),
-                    ("token_type", Out::text(token_types)),
-                    ("action", Out::text(actions)),
+                    ("device", text(devices.iter().map(Option::as_deref).collect())?),
+                    ("token_type", text(token_types)?),
+                    ("action", text(actions)?),
                 ],
-            ))
+            )))
         }
 
         /// How many rows have each security level.

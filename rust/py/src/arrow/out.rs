@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_void};
 use std::sync::Arc;
 
+use itron_core::work::Stop;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDateTime, PyDelta, PyInt, PyString, PyTzInfo};
 
@@ -95,90 +96,100 @@ impl Out {
     }
 
     /// binary; a row may be null.
-    pub fn binary<'a>(rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Self {
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    pub fn binary<'a>(rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Result<Self, Stop> {
         Self::bytes(false, rows)
     }
 
     /// binary, of rows of equal length.
-    #[must_use]
-    pub fn binary_fixed<const N: usize>(rows: Vec<[u8; N]>) -> Self {
-        let ends = 0..=rows.len();
-        let offsets = match i32::try_from(rows.len() * N) {
-            Ok(_) => Offsets::Small(Arc::new(ends.map(|end| (end * N) as i32).collect())),
-            Err(_) => Offsets::Large(Arc::new(ends.map(|end| (end * N) as i64).collect())),
-        };
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    pub fn binary_fixed<const N: usize>(rows: Vec<[u8; N]>) -> Result<Self, Stop> {
+        let offsets = Offsets::of((0..rows.len() + 1).map(|end| end * N), rows.len() * N)?;
         let (rows, data) = (rows.len(), Arc::new(rows.into_flattened()));
-        Self { rows, values: Values::Bytes { text: false, offsets, data }, validity: None }
+        Ok(Self { rows, values: Values::Bytes { text: false, offsets, data }, validity: None })
     }
 
     /// binary, or string from UTF-8: bytes one row after another, and the length of each row.
     ///
     /// # Panics
     /// If the lengths are not those of all bytes together.
-    #[must_use]
-    pub fn joined(text: bool, data: Vec<u8>, lengths: &[u32]) -> Self {
-        let ends = || {
-            let summed = lengths.iter().scan(0, |end: &mut i64, &length| {
-                *end += i64::from(length);
-                Some(*end)
-            });
-            std::iter::once(0).chain(summed)
-        };
-        assert_eq!(ends().last(), Some(data.len() as i64), "the bytes of {} rows", lengths.len());
-        let offsets = match i32::try_from(data.len()) {
-            Ok(_) => Offsets::Small(Arc::new(ends().map(|end| end as i32).collect())),
-            Err(_) => Offsets::Large(Arc::new(ends().collect())),
-        };
-        Self { rows: lengths.len(), values: Values::Bytes { text, offsets, data: Arc::new(data) }, validity: None }
+    pub fn joined(text: bool, data: Vec<u8>, lengths: &[u32]) -> Result<Self, Stop> {
+        let mut last = 0;
+        let ends = (0..lengths.len() + 1).map(|row| {
+            last += if row == 0 { 0 } else { lengths[row - 1] as usize };
+            last
+        });
+        let offsets = Offsets::of(ends, data.len())?;
+        assert_eq!(last, data.len(), "the bytes of {} rows", lengths.len());
+        Ok(Self { rows: lengths.len(), values: Values::Bytes { text, offsets, data: Arc::new(data) }, validity: None })
     }
 
     /// string; a row may be null.
-    pub fn text<'a>(rows: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    pub fn text<'a>(rows: impl IntoIterator<Item = Option<&'a str>>) -> Result<Self, Stop> {
         Self::bytes(true, rows.into_iter().map(|row| row.map(str::as_bytes)))
     }
 
     /// string, of few rows: pairs of a row and its text, rising. All others are null.
     ///
+    /// # Errors
+    /// No memory.
+    ///
     /// # Panics
     /// If a row is beyond the last.
-    #[must_use]
-    pub fn sparse_text(rows: usize, texts: &[(usize, String)]) -> Self {
-        let (mut valid, mut data) = (vec![0_u8; rows.div_ceil(8)], String::new());
+    pub fn sparse_text(rows: usize, texts: &[(usize, String)]) -> Result<Self, Stop> {
+        let mut valid = itron_core::columns::zeros::<u8>(rows.div_ceil(8))?;
         let most: usize = texts.iter().map(|(_, text)| text.len()).sum();
-        let mut ends = vec![0_i64; if i32::try_from(most).is_ok() { 0 } else { rows + 1 }];
-        let mut small = vec![0_i32; if ends.is_empty() { rows + 1 } else { 0 }];
-        for (at, (row, text)) in texts.iter().enumerate() {
-            data.push_str(text);
+        let mut data = Vec::new();
+        data.try_reserve_exact(most).map_err(|_| Stop::OutOfMemory)?;
+        for (row, text) in texts {
+            data.extend_from_slice(text.as_bytes());
             valid[row / 8] |= 1 << (row % 8);
-            let next = texts.get(at + 1).map_or(rows, |(next, _)| *next);
-            if small.is_empty() {
-                ends[row + 1..=next].fill(data.len() as i64);
-            } else {
-                small[row + 1..=next].fill(data.len() as i32);
-            }
         }
-        let offsets = if small.is_empty() { Offsets::Large(Arc::new(ends)) } else { Offsets::Small(Arc::new(small)) };
-        let values = Values::Bytes { text: true, offsets, data: Arc::new(data.into_bytes()) };
+        let offsets = if texts.is_empty() {
+            Offsets::Small(Arc::new(itron_core::columns::zeros(rows + 1)?))
+        } else {
+            let (mut texts, mut end) = (texts.iter().peekable(), 0);
+            // The text of a row ends where the next row's begins.
+            let each = (0..=rows).map(|next| {
+                if let Some((_, text)) = texts.next_if(|(row, _)| row + 1 == next) {
+                    end += text.len();
+                }
+                end
+            });
+            let mut ends = Vec::new();
+            ends.try_reserve_exact(rows + 1).map_err(|_| Stop::OutOfMemory)?;
+            ends.extend(each);
+            Offsets::of(ends.into_iter(), most)?
+        };
+        let values = Values::Bytes { text: true, offsets, data: Arc::new(data) };
         let validity = (texts.len() < rows).then(|| Arc::new(valid));
-        Self { values, rows, validity }
+        Ok(Self { values, rows, validity })
     }
 
-    fn bytes<'a>(text: bool, rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Self {
+    fn bytes<'a>(text: bool, rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Result<Self, Stop> {
         let rows = rows.into_iter();
-        let (mut data, mut ends) = (Vec::new(), Vec::with_capacity(rows.size_hint().0 + 1));
-        let mut valid = Vec::with_capacity(rows.size_hint().0);
+        let (mut data, mut ends, mut valid) = (Vec::new(), Vec::new(), Vec::new());
+        let more = rows.size_hint().0;
+        ends.try_reserve(more.saturating_add(1)).map_err(|_| Stop::OutOfMemory)?;
+        valid.try_reserve(more).map_err(|_| Stop::OutOfMemory)?;
         ends.push(0);
         for row in rows {
-            data.extend_from_slice(row.unwrap_or_default());
-            ends.push(data.len() as i64);
+            let bytes = row.unwrap_or_default();
+            data.try_reserve(bytes.len()).map_err(|_| Stop::OutOfMemory)?;
+            data.extend_from_slice(bytes);
+            ends.push(data.len());
             valid.push(row.is_some());
         }
-        let offsets = match i32::try_from(data.len()) {
-            Ok(_) => Offsets::Small(Arc::new(ends.iter().map(|&end| end as i32).collect())),
-            Err(_) => Offsets::Large(Arc::new(ends)),
-        };
+        let offsets = Offsets::of(ends.into_iter(), data.len())?;
         let values = Values::Bytes { text, offsets, data: Arc::new(data) };
-        Self { rows: valid.len(), values, validity: None }.with_validity(|row| valid[row])
+        Ok(Self { rows: valid.len(), values, validity: None }.with_validity(|row| valid[row]))
     }
 
     /// The same column, null in the rows that are not `valid`.
@@ -325,6 +336,20 @@ impl Out {
 }
 
 impl Offsets {
+    /// Where rows end, the last of them at `bytes`, after a 0.
+    fn of(ends: impl ExactSizeIterator<Item = usize>, bytes: usize) -> Result<Self, Stop> {
+        fn all<T>(ends: impl ExactSizeIterator<Item = T>) -> Result<Arc<Vec<T>>, Stop> {
+            let mut offsets = Vec::new();
+            offsets.try_reserve_exact(ends.len()).map_err(|_| Stop::OutOfMemory)?;
+            offsets.extend(ends);
+            Ok(Arc::new(offsets))
+        }
+        Ok(match i32::try_from(bytes) {
+            Ok(_) => Self::Small(all(ends.map(|end| end as i32))?),
+            Err(_) => Self::Large(all(ends.map(|end| end as i64))?),
+        })
+    }
+
     fn get(&self, at: usize) -> usize {
         match self {
             Self::Small(offsets) => offsets[at] as usize,

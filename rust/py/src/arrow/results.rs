@@ -5,8 +5,9 @@ use std::fmt::Write;
 use std::collections::BTreeMap;
 
 use crate::enums::{self, Enumeration};
-use crate::errors::input;
+use crate::errors::{input, stopped};
 use crate::given;
+use itron_core::work::Stop;
 use pyo3::exceptions::{PyIndexError, PyKeyError};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyList, PyString};
@@ -95,22 +96,24 @@ pub fn vocabulary(column: &str) -> Option<Vocabulary> {
 }
 
 /// The same columns, with names where numbers stand for something; sets are joined by `|`.
-#[must_use]
-pub fn named(table: &OutTable, words: Words) -> OutTable {
+///
+/// # Errors
+/// No memory.
+pub fn named(table: &OutTable, words: Words) -> Result<OutTable, Stop> {
     let rows = table.rows();
     let by_name = |(name, column): &(String, Out)| {
         let named = match words(name) {
             None => column.clone(),
-            Some(Vocabulary::One(word)) => Out::text((0..rows).map(|row| column.integer(row).and_then(word))),
+            Some(Vocabulary::One(word)) => Out::text((0..rows).map(|row| column.integer(row).and_then(word)))?,
             Some(Vocabulary::Set(enumeration)) => {
                 let words = (0..rows).map(|row| column.integer(row).map(|bits| enums::set(enumeration, bits)));
                 let words: Vec<_> = words.collect();
-                Out::text(words.iter().map(Option::as_deref))
+                Out::text(words.iter().map(Option::as_deref))?
             }
         };
-        (name.clone(), named)
+        Ok((name.clone(), named))
     };
-    OutTable::new(rows, table.columns().iter().map(by_name).collect())
+    Ok(OutTable::new(rows, table.columns().iter().map(by_name).collect::<Result<_, Stop>>()?))
 }
 
 /// How many rows there are, and how many of each code, decision, reason or state, by name.
@@ -170,10 +173,12 @@ pub fn repr(class: &str, table: &OutTable) -> String {
 }
 
 /// The first rows as an HTML table, every cell escaped.
-#[must_use]
-pub fn html(py: Python<'_>, table: &OutTable, words: Words) -> String {
+///
+/// # Errors
+/// No memory.
+pub fn html(py: Python<'_>, table: &OutTable, words: Words) -> PyResult<String> {
     let mut html = String::from("<table><thead><tr>");
-    let table = &named(table, words);
+    let table = &named(table, words).map_err(stopped)?;
     for (name, column) in table.columns() {
         let _ = write!(html, "<th>{}<br><small>{}</small></th>", escaped(name), column.type_name());
     }
@@ -187,7 +192,7 @@ pub fn html(py: Python<'_>, table: &OutTable, words: Words) -> String {
         html.push_str("</tr>");
     }
     let _ = write!(html, "</tbody></table><p>{} rows</p>", table.rows());
-    html
+    Ok(html)
 }
 
 /// A cell as a person reads it: bytes in hex, no value as a dash.
@@ -267,8 +272,9 @@ macro_rules! result_class {
             }
 
             /// Return the same columns with names in place of numbers; sets of needs or actions are joined by `|`.
-            fn names(&self) -> $crate::arrow::results::NamedResults {
-                $crate::arrow::results::NamedResults::new($crate::arrow::results::named(&self.table, Self::WORDS))
+            fn names(&self) -> ::pyo3::PyResult<$crate::arrow::results::NamedResults> {
+                let named = $crate::arrow::results::named(&self.table, Self::WORDS);
+                named.map($crate::arrow::results::NamedResults::new).map_err($crate::errors::stopped)
             }
 
             /// Return how many rows there are, and how many of each code, decision, reason or state, by name.
@@ -308,7 +314,7 @@ macro_rules! result_class {
                 Err($crate::errors::no_pickle(slf.as_any()))
             }
 
-            fn _repr_html_(&self, py: ::pyo3::Python<'_>) -> String {
+            fn _repr_html_(&self, py: ::pyo3::Python<'_>) -> ::pyo3::PyResult<String> {
                 $crate::arrow::results::html(py, &self.table, Self::WORDS)
             }
 
