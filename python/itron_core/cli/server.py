@@ -14,7 +14,7 @@ from itron_core.cli import folders as homes
 from itron_core.cli.failures import UsageError
 from itron_core.cli.inputs import moment, past_moment
 from itron_core.cli.key_files import write_secret
-from itron_core.cli.options import BEFORE, HOME, NOW, ROOTS, group
+from itron_core.cli.options import BEFORE, DRY_RUN, HOME, NOW, ROOTS, group
 from itron_core.cli.output import counted, say
 from itron_core.service.limits import ConnectionLimits
 
@@ -44,7 +44,7 @@ def server_bearer(
     ] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Make the bearer token with which a field tool or a manager is let in."""
+    """Make a bearer token for a field tool or a manager."""
     from itron_core.service.bearer import bearer_token
 
     signer = homes.bearer_signer(home)
@@ -77,12 +77,17 @@ def server_revoke_bearers(
 def server_prune(
     home: Annotated[Path, HOME],
     before: Annotated[str, BEFORE],
+    *,
+    dry_run: Annotated[bool, DRY_RUN] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Forget the tokens that ended; what decides a late report stays."""
+    """Delete expired tokens.
+
+    The records needed to judge late reports stay.
+    """
     at = moment(now)
-    count = homes.server(home).prune(before=past_moment(before, at), now=at)
-    say(f"{counted(count, 'piece')} of material forgotten.")
+    count = homes.server(home).prune(before=past_moment(before, at), now=at, dry_run=dry_run)
+    say(f"{counted(count, 'piece')} of material {'would be ' if dry_run else ''}forgotten.")
 
 
 def serve(

@@ -23,6 +23,7 @@ from itron_core.field_tool.server_answers import (
     check_taken,
 )
 from itron_core.field_tool.state import State, advance, delegations_of, moment_of, state_of
+from itron_core.stores.incarnation import clear_restored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,6 +102,7 @@ class Sync:
         with self._store.write() as t:
             if usable:
                 advance(t, counted_from=max(reported, state_of(t).counted_from))
+                clear_restored(t)
             self._journal.write(t, [audit_entry("sync", self._moment, tool=self._tool, user=user)])
         return report
 

@@ -6,7 +6,7 @@ stream of its own, by serial, which only grows.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from itron_core._arguments import moment, text, whole
@@ -19,7 +19,7 @@ from itron_core.exchange.material import Page
 from itron_core.exchange.records import DeviceRecord, SignIn
 from itron_core.exchange.verification import check_before
 from itron_core.stores.incarnation import incarnation
-from itron_core.stores.protocol import rows_of
+from itron_core.stores.protocol import Undone, rows_of
 from itron_core.tools_server import access, granting, receiving, tools
 from itron_core.tools_server import outcomes as reported
 from itron_core.tools_server.ledger import Ledger
@@ -131,15 +131,18 @@ class ToolsServer:
         with self._store.read() as t:
             return reported.page_of(t, after, limit, incarnation(t))
 
-    def prune(self, *, before: int, now: int) -> int:
+    def prune(self, *, before: int, now: int, dry_run: bool = False) -> int:
         """Forget the tokens of material that ended before a moment, in seconds since 1970; returns how many.
 
         What no tool was granted is forgotten altogether. Of the rest all that decides a report stays, as do grants,
         outcomes and the ledger: however late a tool comes, it is answered as ever. Raises InputError for a moment to come.
+        With `dry_run` it only counts.
         """
-        ended = check_before(before, now)
-        with self._changes() as t:
+        ended, count = check_before(before, now), 0
+        with suppress(Undone), self._changes() as t:
             count = receiving.forget(t, ended)
+            if dry_run:
+                raise Undone
             self._journal.write(t, [audit_entry("pruned", now, before=before, count=count)])
         return count
 
