@@ -451,9 +451,6 @@ def test_a_content_is_hashed_without_the_signature_s_bytes(algorithm):
         one = token(signer=signer)
         length = SIGNATURE_BYTES.get(signer.algorithm, 64)
         assert content_of(one) == hashlib.sha256(one[:-length]).digest()
-    for hostile in (b"", b"\x00" * 100, one[:-1]):
-        with pytest.raises(InputError):
-            content_of(hostile)
 
 
 # Delegations and snapshots.

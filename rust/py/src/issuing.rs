@@ -13,7 +13,6 @@ use itron_core::code::Code;
 use itron_core::crypto::algorithm::Algorithm;
 use itron_core::crypto::public_key::PublicKey as Key;
 use itron_core::format::claims::{Claims, Confirmation, CoseKey, ReadingKey};
-use itron_core::format::cose::content;
 use itron_core::format::device;
 use itron_core::format::scope::{ALL_ACTIONS, Scope};
 use itron_core::format::token_type::{TokenType, TypeSet};
@@ -336,15 +335,6 @@ pub fn prepare_revocations(
         ..Claims::default()
     };
     one(&claims, TokenType::Revocation, public_key, "revocations")
-}
-
-/// The bytes of a token without those of its signature, which another signature of the same content would share.
-#[pyfunction]
-#[pyo3(signature = (token))]
-pub fn unsigned_part<'py>(token: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    let bytes = bytes_like(token, "token")?;
-    let content = content(&bytes).map_err(|code| input(format!("token: got no token, {}", code.name())))?;
-    Ok(PyBytes::new(token.py(), content))
 }
 
 fn one(claims: &Claims<'_>, token_type: TokenType, key: &Bound<'_, PublicKey>, name: &str) -> PyResult<PendingTokens> {

@@ -204,15 +204,6 @@ pub fn sig_structure(protected: &[u8], payload: &[u8]) -> Vec<u8> {
     writer.into_bytes()
 }
 
-/// What a token is beside its signature: all its bytes before it. A second signature of the same is no other token.
-///
-/// # Errors
-/// As [`Envelope::read`]: bytes that are not a token.
-pub fn content(token: &[u8]) -> Check<&[u8]> {
-    let envelope = Envelope::read(token, usize::MAX)?;
-    Ok(&token[..token.len() - envelope.signature.len()])
-}
-
 /// Writes the token.
 #[must_use]
 pub fn write(protected: &[u8], payload: &[u8], signature: &[u8]) -> Vec<u8> {
