@@ -6,6 +6,7 @@ subtracted elsewhere.
 
 from array import array
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from itron_core.enums import Action, ActionGroup, DeviceClass, Mode, Need, Permission, Reason, SecurityLevel
@@ -22,6 +23,7 @@ __all__ = [
     "never_reason",
     "options_given",
     "permission_for",
+    "permission_for_scope",
 ]
 
 _I64_MAX = 2**63 - 1
@@ -233,6 +235,20 @@ def counted_material(action: Action) -> Need:
 def permission_for(action: Action) -> Permission:
     """Return the permission that the action wants of its user."""
     return _SINGLE_PERMISSIONS.get(action) or _GROUP_PERMISSIONS[action.group]
+
+
+@lru_cache(maxsize=1024)
+def permission_for_scope(token_type: str, scope: int) -> Permission:
+    """Return all that a user must hold to be granted material of this type and scope (a bit set of actions).
+
+    Every action of the scope wants its permission, whatever the material was asked for. Bits without an action grant
+    nothing and want nothing.
+    """
+    wanted = Permission.SIGNED_AUTHORIZATION if token_type == "authorization" else Permission(0)
+    for action in Action:
+        if scope >> action & 1:
+            wanted |= permission_for(action)
+    return wanted
 
 
 def entries(options: PolicyOptions = _DEFAULT_OPTIONS) -> Iterator[Entry]:

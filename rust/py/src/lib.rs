@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 mod arguments;
 mod arrow;
+mod bulk;
 mod derive;
 mod enums;
 mod errors;
@@ -14,6 +15,7 @@ mod issuing;
 mod jwk;
 mod keyring;
 mod machine;
+mod names;
 mod public_key;
 mod readings;
 mod revocations;
@@ -40,6 +42,8 @@ mod _rust {
     use super::keyring::{Keyring, KeyringEntry};
     #[pymodule_export]
     use super::machine::cpu_features;
+    #[pymodule_export]
+    use super::names::near_name;
     #[pymodule_export]
     use super::public_key::PublicKey;
     #[pymodule_export]
