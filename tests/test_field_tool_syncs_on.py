@@ -20,7 +20,7 @@ from itron_core import (
     issue_delegation,
 )
 from itron_core.device import Device, Message, Outcome, TrustUpdate
-from itron_core.exchange.material import MaterialState
+from itron_core.exchange.material import MaterialState, Page
 from itron_core.exchange.records import DeviceRecord
 from itron_core.stores import open_store
 from itron_core.stores.incarnation import mark_restored
@@ -185,6 +185,32 @@ def test_what_a_server_lost_is_offered_again(make_world, how):  # noqa: F811
     # And what the restored server grants behind cursors that it had given before is fetched.
     tool.request_commands([DEVICES[3]], token_type="secure_command", actions=[OPEN], now=NOW)
     assert tool.sync(server, "ann", now=NOW).material == 1
+    store.close()
+
+
+def test_a_use_of_what_a_server_was_granting_when_it_was_put_back_is_no_conflict(make_world):  # noqa: F811
+    """The grant is lost with the backup; what the manager delivers again is enough to decide the use."""
+    world = make_world()
+    tool = world.tool()
+    tool.sync(world.server, "ann", now=NOW)
+    backup = copied(world, "server")
+    rows = issued(DEVICES, DISCONNECT, expires_in=HOUR)
+    world.grant(rows)
+    tool.request_commands(DEVICES, token_type="secure_command", actions=[DISCONNECT], now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    tool.work(D, DISCONNECT, world.link(), now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    store = open_store(backup)
+    with store.write() as t:
+        mark_restored(t)
+    server = ToolsServer(store, keyring())
+    later = NOW + 2 * HOUR
+    assert set(server.receive("ism", Page(list(enumerate(rows, 1)), len(rows), more=False), now=later)) == {
+        Code.EXPIRED
+    }
+    assert tool.sync(server, "ann", now=later)[:3] == (1, 0, ())
+    ((_, _, outcome, code),) = server.outcomes(0, 10).rows
+    assert (outcome.kid, outcome.cti, code) == (rows[0].kid, rows[0].cti, Code.OK)
     store.close()
 
 

@@ -266,9 +266,15 @@ class Parties(RuleBasedStateMachine):
         self.world.take_permissions(tool, at)
         self.world.work(tool, name, Action.DISCONNECT_SERVICE)
 
-    @rule(tool=tools)
-    def back_up(self, tool):
-        self.world.back_up(tool)
+    @rule(party=st.sampled_from(["server", *USERS]))
+    def back_up(self, party):
+        self.world.back_up(party)
+
+    @precondition(lambda self: "server" in self.world.backups)
+    @rule(tool=tools, at=cuts)
+    def put_back_server(self, tool, at):
+        self.world.put_back_server()
+        self.world.sync(tool, self.cut(at))
 
     @rule(tool=tools, name=devices)
     def put_back(self, tool, name):
