@@ -1178,6 +1178,18 @@ def test_a_user_without_a_unit_is_refused(world):
         world.remote(roles=["manager"]).set_users([("ann", "", 1)], now=NOW)
 
 
+def test_what_a_tool_holds_is_told_to_a_manager_only(world):
+    local, manager, tool = world.tools_server, world.manager(), world.remote()
+    manager.receive("ism", page(material()), now=NOW)
+    tool.snapshot("t1", "ann", now=NOW)
+    tool.request("t1", wants_for(DEVICES[:4]), now=NOW)
+    assert len(local.held_by("t1", 0, 100, now=NOW).rows) == 4
+    for after, limit in [(0, 100), (0, 1), (1, 1), (100, 5)]:
+        assert manager.held_by("t1", after, limit, now=NOW) == local.held_by("t1", after, limit, now=NOW)
+    with pytest.raises(RequestRefused):
+        tool.held_by("t1", 0, 100, now=NOW)
+
+
 # --- Bearers that were revoked, and what monitors ask ---
 
 

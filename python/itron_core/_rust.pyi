@@ -39,6 +39,7 @@ __all__ = [
     "derive_key",
     "derive_keys",
     "device_id",
+    "near_name",
     "open_readings",
     "prepare_delegation",
     "prepare_revocations",

@@ -131,6 +131,18 @@ class ToolsServer:
         with self._store.read() as t:
             return reported.page_of(t, after, limit, incarnation(t))
 
+    def held_by(self, tool: str, after: int, limit: int, *, now: int) -> Page:
+        """Return what a tool was granted after a cursor and may still hold unused, without the tokens themselves.
+
+        It is what the one who has a lost or stolen tool can use: each user's, and what was taken away since.
+        """
+        text("tool", tool)
+        whole("after", after)
+        whole("limit", limit, 1)
+        now = moment("now", now)
+        with self._store.read() as t:
+            return granting.held_page(t, tool, after=after, limit=limit, now=now)
+
     def prune(self, *, before: int, now: int, dry_run: bool = False) -> int:
         """Forget the tokens of material that ended before a moment, in seconds since 1970; returns how many.
 
