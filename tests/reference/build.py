@@ -1,6 +1,7 @@
 """Keys that sign, and tokens put together part by part, so that any part can be wrong and the signature right."""
 
 import hashlib
+from functools import cache
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, utils
@@ -16,7 +17,7 @@ ML_DSA = {ML_DSA_44: mldsa.MLDSA44PrivateKey, ML_DSA_65: mldsa.MLDSA65PrivateKey
 
 
 class Signer:
-    """A private key made from a seed; signs the same way every time, but for ML-DSA, which is hedged."""
+    """A private key made from a seed; signs the same way every time: a hedged signature of ML-DSA is made once, then kept."""
 
     def __init__(self, algorithm, seed):
         self.algorithm = algorithm
@@ -25,7 +26,7 @@ class Signer:
             self.private = ed25519.Ed25519PrivateKey.from_private_bytes(secret)
             self.raw = self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         elif algorithm in ML_DSA:
-            self.private = ML_DSA[algorithm].from_seed_bytes(secret)
+            self.private = _ml_dsa_key(algorithm, secret)
             self.raw = self.private.public_key().public_bytes_raw()
         else:
             self.private = ec.derive_private_key(int.from_bytes(secret, "big") % (P256_N - 1) + 1, ec.SECP256R1())
@@ -38,11 +39,23 @@ class Signer:
 
     def sign(self, message):
         """Return the bytes of a COSE signature."""
-        if self.algorithm != ESP256:
+        if self.algorithm in ML_DSA:
+            return _kept_signature(self.private, message)
+        if self.algorithm == ED25519:
             return self.private.sign(message)
         der = self.private.sign(message, ec.ECDSA(SHA256(), deterministic_signing=True))
         r, s = utils.decode_dss_signature(der)
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+@cache
+def _ml_dsa_key(algorithm, secret):
+    return ML_DSA[algorithm].from_seed_bytes(secret)
+
+
+@cache
+def _kept_signature(private, message):
+    return private.sign(message)
 
 
 class Parts(NamedTuple):
