@@ -16,6 +16,12 @@ run() {
     itron-core "$@" 2>&1 || code=$?
     [ "$code" -le 1 ] || { echo "[exit $code]"; exit "$code"; }
 }
+# A file of the tour, shown as it is typed.
+file() {
+    printf '$ cat > %s <<END\n' "$1"
+    tee "$1"
+    echo END
+}
 deliver() { run manager deliver ism "$url" --bearer ism.bearer; }
 sync() { run field sync tablet "$url" --bearer fred.bearer --user fred; }
 # What stands between an officer's wish and a field tool that holds the token.
@@ -31,8 +37,9 @@ fetch() { # type, action, and what else the request says
 work() { run field work tablet "$@" --meter meter.json; }
 
 say 'Keys are kept encrypted under a password'
-printf '$ export ITRON_CORE_PASSWORD_FILE=password\n'
+printf '$ head -c 18 /dev/urandom | base64 > password\n'
 head -c 18 /dev/urandom | base64 > password
+printf '$ export ITRON_CORE_PASSWORD_FILE=password\n'
 export ITRON_CORE_PASSWORD_FILE="$folder/password"
 
 say 'A security manager, its people, and one meter that is ready to secure'
@@ -42,7 +49,10 @@ run manager role ism worker --permissions all
 run manager user ism olga --role officer --unit gas
 run manager user ism otto --role officer --unit gas
 run manager user ism fred --role worker --unit gas
-printf 'device,unit,device_class,mode,security_level\nert:100000001,gas,multi_mode,mobile,ready_to_secure\n' > devices.csv
+file devices.csv <<END
+device,unit,device_class,mode,security_level
+ert:100000001,gas,multi_mode,mobile,ready_to_secure
+END
 run manager devices ism devices.csv --pending-level full
 printf '$ itron-core manager keyring ism > meter.jwks\n'
 itron-core manager keyring ism > meter.jwks
@@ -97,8 +107,10 @@ fetch secure_command connect_service
 work connect_service
 
 say 'Many at once want a second person: one officer alone is not enough'
-printf 'device,unit,device_class,mode,security_level\n' > many.csv
-for number in 01 02 03 04 05 06 07 08 09 10; do echo "ert:20000000$number,gas,enhanced,mobile,command" >> many.csv; done
+{
+    echo device,unit,device_class,mode,security_level
+    for number in 01 02 03 04 05 06 07 08 09 10; do echo "ert:20000000$number,gas,enhanced,mobile,command"; done
+} | file many.csv
 run manager devices ism many.csv
 run manager request ism olga --route many.csv --type secure_command --action disconnect_service
 run manager approve ism 7 olga

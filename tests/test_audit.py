@@ -222,7 +222,7 @@ def test_a_checkpoint_set_back_is_not_continued(log, tmp_path, before, after):
     old = log.checkpoint()
     log.append(leaves_of(after)[before:])
     (tmp_path / "log" / "checkpoint").write_bytes(old)
-    with pytest.raises(AuditError, match="no continuation"):
+    with pytest.raises(AuditError, match=r"no continuation|was put back"):
         log.append([b"another"])
     assert log.checkpoint() == old
 

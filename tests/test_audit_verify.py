@@ -77,7 +77,7 @@ def changed(folder, name):
 
 def test_the_files_of_a_small_log(small):
     names = sorted(str(path.relative_to(small)) for path in small.rglob("*") if path.is_file())
-    assert names == ["checkpoint", "lock", "tile/0/000.p/7", "tile/entries/000.p/7"]
+    assert names == ["checkpoint", "lock", "tile/0/000.p/7", "tile/entries/000.p/7", "verifier"]
 
 
 def test_every_change_of_the_checkpoint_is_found(small):
@@ -101,7 +101,9 @@ def test_every_change_of_the_entries_names_the_first_that_is_wrong(small):
 
 
 def test_every_file_of_a_larger_log_matters(large, copy):
-    names = sorted(path.relative_to(large) for path in large.rglob("*") if path.is_file() and path.name != "lock")
+    names = sorted(
+        path.relative_to(large) for path in large.rglob("*") if path.is_file() and path.name not in {"lock", "verifier"}
+    )
     assert len(names) == 8
     rng = random.Random(1)
     for name in names:
@@ -304,7 +306,7 @@ def test_every_byte_of_every_file_counts_also_of_sizes_that_have_passed(tmp_path
     log = AuditLog(tmp_path / "log", SIGNER, origin=ORIGIN)
     for start, end in pairwise([0, 1, 3, 7, 8]):
         log.append(ENTRIES[start:end])
-    files = [path for path in (tmp_path / "log").rglob("*") if path.is_file() and path.name != "lock"]
+    files = [path for path in (tmp_path / "log").rglob("*") if path.is_file() and path.name not in {"lock", "verifier"}]
     assert len(files) == 1 + 2 * 4
     for path in files:
         data = path.read_bytes()

@@ -26,6 +26,10 @@ MASTER = ic.MasterKey.from_bytes(bytes(32))
 RESULTS = ic.process_route(ROUTE, KEYRING, now=NOW, permissions=31)
 COLUMN = RESULTS["decision"]
 KEYS = ic.derive_keys(MASTER, [DEVICE], utility="u")
+READINGS = ic.protect_readings([b"x"], KEYS, devices=[DEVICE], counters=[1])
+SOURCE = ic.KeySource(MASTER, utility="u")
+OPENED = ic.open_readings(READINGS, SOURCE, profile="cose")
+OF_READINGS = {"profile": "dlms", "minimum_assurance": 0, "allow_plain": True, "threads": 1}
 JWK = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
 LONE = "\ud800"
 PEM = ISSUER.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -118,6 +122,23 @@ CALLS = {
     "TokenResults[]": (ic.verify_tokens([token()], KEYRING, now=NOW).__getitem__, ("code",), {}),
     "Column[]": (COLUMN.__getitem__, (0,), {}),
     "DerivedKeys.key": (KEYS.key, (0,), {}),
+    "open_readings": (
+        ic.open_readings,
+        ([b"\x0f"], [bytes(16)]),
+        OF_READINGS | {"authentication_keys": [b""], "system_titles": [bytes(8)], "counter_floors": [0]},
+    ),
+    "open_reading_stream": (ic.open_reading_stream, ([[b"\x0f"]], SOURCE), OF_READINGS),
+    "protect_readings": (
+        ic.protect_readings,
+        ([b"x"], [bytes(16)]),
+        {"devices": [DEVICE], "counters": [1], "check_values": [bytes(4)], "algorithm": "A128GCM"},
+    ),
+    "ReadingKeys": (ic.ReadingKeys, ([DEVICE], [bytes(16)], [bytes(16)]), {}),
+    "KeySource": (ic.KeySource, (MASTER,), {"utility": "u", "key_version": 1, "kdf": "kbkdf-hmac-sha256"}),
+    "ReadingResults": (ic.ReadingResults, (OPENED,), {}),
+    "ReadingResults.explain": (OPENED.explain, (0,), {}),
+    "last_counters": (ic.last_counters, (OPENED,), {}),
+    "rising_counters": (ic.rising_counters, (OPENED,), {}),
     "LocalSigner": (ic.LocalSigner, (ISSUER.private,), {}),
     "LocalSigner.from_pem": (ic.LocalSigner.from_pem, (PRIVATE_PEM,), {"password": None}),
     "LocalSigner.generate": (ic.LocalSigner.generate, ("Ed25519",), {}),
@@ -162,7 +183,7 @@ NOT_CALLED = {
     "Reason",
 }
 NOT_CALLED |= {"SessionResults", "SignatureResults", "TokenResults", "MasterKey", "PublicKey"}
-NOT_CALLED |= {"Action", "ActionGroup", "DeviceClass", "Mode", "SecurityLevel"}
+NOT_CALLED |= {"Action", "ActionGroup", "DeviceClass", "Mode", "SecurityLevel", "Protection", "ReadingCode"}
 PARTIES = {"Answer", "Device", "DeviceState", "FieldTool", "Message", "Outcome", "Pkcs11MasterKey", "Pkcs11Signer"}
 PARTIES |= {"SecurityManager", "ToolsServer"}
 
@@ -194,7 +215,7 @@ def test_an_argument_of_a_wrong_type_raises_what_this_package_raises(name, place
         except ItronCoreError:
             pass
         except IndexError:  # an int that is no place in this sequence, as Python has it
-            assert name in {"Column[]", "DerivedKeys.key", "RouteResults.explain"}
+            assert name in {"Column[]", "DerivedKeys.key", "RouteResults.explain", "ReadingResults.explain"}
             assert isinstance(wrong, int)
         except KeyError:  # a name that no column has
             assert name in {"TokenResults.column", "TokenResults[]"}

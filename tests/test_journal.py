@@ -1,10 +1,11 @@
 """A journal: entries in the order in which they were written, whatever was written together."""
 
+import os
 from itertools import pairwise, product
 
 import pytest
 
-from itron_core import LocalSigner
+from itron_core import AuditError, LocalSigner, StoreError
 from itron_core.audit import AuditLog, audit_entry
 from itron_core.audit.journal import Journal
 from itron_core.stores import open_store
@@ -65,3 +66,106 @@ def test_a_log_catches_up(store, tmp_path, monkeypatch, step):
     journal.publish()
     assert log.size == 24
     assert log.entries(0, 24) == ENTRIES * 2
+
+
+@pytest.fixture
+def log_of(tmp_path):
+    signer = LocalSigner.generate()
+    return lambda: AuditLog(tmp_path / "log", signer, origin="utility.example/manager")
+
+
+def add(journal, *entries):
+    with journal.transaction() as t:
+        journal.write(t, entries)
+
+
+def set_back(store, length):
+    """Make the journal as an older copy of the store has it."""
+    with store.write() as t:
+        t.run("DELETE FROM journal_block WHERE position >= ?", (length,))
+
+
+def test_a_transaction_publishes_what_was_written_in_it(store, log_of):
+    journal = Journal(store, "one", log_of())
+    add(journal, *ENTRIES[:2])
+    add(journal)
+    assert log_of().entries(0, 2) == ENTRIES[:2]
+
+
+def test_a_store_that_was_put_back_is_found_at_opening_and_before_each_entry(store, log_of):
+    journal = Journal(store, "one", log_of())
+    for entry in ENTRIES[:4]:
+        add(journal, entry)
+    set_back(store, 2)
+    for entry in ENTRIES[4:]:  # once more entries would be there than in the log, nobody could tell by their number
+        with pytest.raises(StoreError, match=r"has 4 entries, and its store 2.*itron-core restore"):
+            add(journal, entry)
+    with pytest.raises(StoreError, match="put back to an older state"):
+        Journal(store, "one", log_of())
+    assert log_of().size == 4
+
+
+@pytest.mark.parametrize("more", [2, 3, 8])
+def test_a_store_that_was_put_back_and_grew_without_its_log_is_found(store, log_of, more):
+    journal = Journal(store, "one", log_of())
+    for entry in ENTRIES[:4]:
+        add(journal, entry)
+    set_back(store, 2)
+    for entry in ENTRIES[4 : 4 + more]:
+        add(Journal(store, "one"), entry)
+    with pytest.raises(StoreError, match="not those of its store"):
+        add(journal, ENTRIES[0])
+    with pytest.raises(StoreError, match="not those of its store"):
+        Journal(store, "one", log_of())
+    assert log_of().size == 4
+
+
+def test_a_restored_store_takes_up_what_only_its_log_knows(store, log_of):
+    journal = Journal(store, "one", log_of())
+    for entry in ENTRIES[:6]:
+        add(journal, entry)
+    set_back(store, 2)
+    with store.write() as t:
+        assert journal.take_up(t) == ENTRIES[2:6]
+    add(Journal(store, "one", log_of()), ENTRIES[6])
+    assert log_of().entries(0, 7) == ENTRIES[:7]
+
+
+def test_the_log_of_another_store_is_not_taken_up(store, log_of):
+    journal = Journal(store, "one", log_of())
+    for entry in ENTRIES[:4]:
+        add(journal, entry)
+    set_back(store, 0)
+    add(Journal(store, "one"), ENTRIES[7])
+
+    def take():
+        with store.write() as t:
+            journal.take_up(t)
+
+    with pytest.raises(StoreError, match="not that of this store"):
+        take()
+
+
+def test_a_process_that_opens_a_log_whose_checkpoint_was_put_back_signs_nothing(log_of, tmp_path):
+    log_of().append(ENTRIES[:3])
+    place = tmp_path / "log" / "checkpoint"
+    old = place.read_bytes()
+    log_of().append(ENTRIES[3:6])
+    new = place.read_bytes()
+    place.write_bytes(old)
+    with pytest.raises(AuditError, match="3 entries was put back: one of 6"):
+        log_of().append(ENTRIES[6:7])
+    assert place.read_bytes() == old
+    place.write_bytes(new)
+    log_of().append(ENTRIES[6:7])
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_a_log_is_readable_by_its_owner_alone_under_any_umask(log_of, tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        log_of().append([bytes([n % 256]) for n in range(300)])
+    finally:
+        os.umask(before)
+    for path in [tmp_path / "log", *(tmp_path / "log").rglob("*")]:
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path

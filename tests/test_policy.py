@@ -20,7 +20,7 @@ from itron_core.enums import (
     SecurityLevel,
 )
 from itron_core.errors import InputError, ItronCoreError, KeyRefused, TokenRefused
-from itron_core.policy import PolicyOptions, compiled_table, entries, needs, never_reason, permission_for
+from itron_core.policy import PolicyOptions, compiled_table, entries, entry, needs, never_reason, permission_for
 
 GOLDEN = Path(__file__).parent / "golden" / "policy.csv"
 SWITCHES = (
@@ -125,7 +125,7 @@ def differences(**switches):
     return {
         tuple(member.name.lower() for member in old[:4]): (names(old.needs), names(new.needs))
         for old, new in zip(entries(), entries(changed), strict=True)
-        if old != new
+        if old.needs != new.needs
     }
 
 
@@ -140,6 +140,8 @@ def test_the_table_is_the_golden_file():
             *(member.name.lower() for member in entry[:4]),
             "|".join(need.name.lower() for need in Need if need & entry.needs),
             entry.reason.name.lower(),
+            "|".join(need.name.lower() for need in Need if need & entry.opener),
+            "|".join(need.name.lower() for need in Need if need & entry.counted),
         )
         for entry in entries()
     ]
@@ -148,8 +150,29 @@ def test_the_table_is_the_golden_file():
 
 
 def test_the_golden_file_is_the_page():
-    for *situation, wanted, reason in golden():
+    for *situation, wanted, reason, _, _ in golden():
         assert (set(wanted.split("|")), reason) == by_hand(*situation), situation
+
+
+def opened_and_counted_by_hand(device_class, mode, level, action):
+    """Return, by the page's own words, what opens the session of a row, and whose uses count."""
+    if (device_class, mode) == ("multi_mode", "unknown"):
+        both = [opened_and_counted_by_hand(device_class, known, level, action) for known in ("mobile", "network")]
+        return tuple(one | other for one, other in zip(*both, strict=True))
+    wanted, _ = by_hand(device_class, mode, level, action)
+    in_network = (device_class, mode) == ("multi_mode", "network")
+    opener = {"authorization" if in_network else "secure_command"}
+    opener = opener if "open_session" in wanted and action != "close_session" else set()
+    counted = {"authorization"} & (wanted | opener)
+    if action in {"connect_service", "disconnect_service"}:
+        counted |= {"secure_command"} & wanted
+    return opener, counted
+
+
+def test_what_opens_a_session_and_what_counts_is_the_page():
+    for *situation, _, _, opener, counted in golden():
+        wanted = opened_and_counted_by_hand(*situation)
+        assert tuple(set(filter(None, names.split("|"))) for names in (opener, counted)) == wanted, situation
 
 
 def test_each_rule_answers_somewhere():
@@ -172,7 +195,7 @@ def test_a_higher_level_never_needs_less(options):
 
 @pytest.mark.parametrize("options", ALL_OPTIONS, ids=repr)
 def test_every_answer_is_whole(options):
-    for device_class, mode, level, action, wanted, reason in entries(options):
+    for device_class, mode, level, action, wanted, reason, opener, counted in entries(options):
         assert Need.PERMISSION | Need.ON_MENU in wanted
         assert Need.RESYNC not in wanted
         assert (Need.NEVER in wanted) == (reason != Reason.OK)
@@ -180,6 +203,8 @@ def test_every_answer_is_whole(options):
             assert wanted == Need.PERMISSION | Need.ON_MENU | Need.NEVER
             assert reason in {1001, 1002, 1004}
         assert never_reason(device_class, mode, level, action, options) is reason
+        assert not opener or Need.OPEN_SESSION in wanted
+        assert counted in wanted | opener
 
 
 @pytest.mark.parametrize("options", ALL_OPTIONS, ids=repr)
@@ -242,8 +267,8 @@ def test_limits_change_no_need():
 
 @pytest.mark.parametrize("options", ALL_OPTIONS[::5], ids=repr)
 def test_the_compiled_table_is_the_table(options):
-    wanted, reasons, actions = compiled_table(options)
-    assert (wanted.itemsize, reasons.itemsize) == (4, 2)
+    wanted, reasons, openers, counted, actions = compiled_table(options)
+    assert (wanted.itemsize, reasons.itemsize, openers.itemsize, counted.itemsize) == (4, 2, 4, 4)
     assert [number for number, _ in actions] == sorted(Action)
     assert len(wanted) == len(reasons) == 864
     for (c, mode), level, (place, (number, permission)) in itertools.product(
@@ -253,6 +278,7 @@ def test_the_compiled_table_is_the_table(options):
         action = Action(number)
         assert wanted[index] == needs(c, mode, level, action, options)
         assert reasons[index] == never_reason(c, mode, level, action, options)
+        assert (openers[index], counted[index]) == entry(c, mode, level, action, options)[-2:]
         assert permission == permission_for(action)
 
 

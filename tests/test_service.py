@@ -1116,7 +1116,7 @@ def test_an_answer_that_drips_is_left():
 def test_a_server_that_is_not_there():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(ExchangeError, match="could not be asked: ConnectError"):
+    with pytest.raises(ExchangeError, match="cannot be reached: it refuses the connection"):
         connect(f"http://127.0.0.1:{port}", bearer()).snapshot("t1", "ann", now=NOW)
 
 

@@ -20,9 +20,10 @@ from itron_core import (
 )
 from itron_core.enums import TOKEN_TYPES
 from itron_core.exchange.material import Material, MaterialState, Page
+from itron_core.exchange.pages import PAGE_BYTES, ROW_BYTES
 from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport
 from itron_core.stores import open_store
-from itron_core.tools_server import ToolsServer
+from itron_core.tools_server import Quotas, ToolsServer
 
 NOW = 1_800_000_000
 HOUR = 3_600
@@ -50,11 +51,13 @@ def material(
     unit="gas",
     signer=ISSUER,
     expires_in=HOUR,
+    scope=None,
 ):
     count = len(devices)
+    scope = scope or 1 << action
     columns = {
         "device": devices,
-        "actions": [1 << action] * count,
+        "actions": [scope] * count,
         "sequence": [sequence] * count,
         "epoch": [0] * count,
         "expires_at": [NOW + expires_in] * count,
@@ -68,7 +71,7 @@ def material(
             unit,
             device,
             token_type,
-            1 << action,
+            scope,
             signer.public_key.kid,
             sequence,
             0,
@@ -493,9 +496,9 @@ def test_a_use_of_what_was_pruned_is_decided_as_ever(server):
     # Never granted: nobody can have used it.
     assert server.report("t2", [outcome(rows[3], 3)], now=later) == [Code.REPLAY_CONFLICT]
     # An old copy of a tool's store is found out.
-    with pytest.raises(RequestRefused, match="old copy"):
+    with pytest.raises(RequestRefused, match="outdated copy"):
         server.report("t1", [outcome(rows[2])], now=later)
-    with pytest.raises(RequestRefused, match="old copy"):
+    with pytest.raises(RequestRefused, match="outdated copy"):
         server.request("t1", wants(DEVICES[5:6]), now=later)
     assert kinds(server).count("pruned") == 1
     assert len(server.outcomes(0, 10).rows) == 6
@@ -557,3 +560,157 @@ def test_no_token_and_no_key_enters_the_audit_log(server):
     for row in rows:
         assert row.token.hex().encode() not in text
         assert row.token not in text
+
+
+# --- Grants go by the whole scope, by who is signed in, and by what that user may do now ---
+
+READ_AND_DISCONNECT = 1 << Action.READ_ENDPOINT | 1 << Action.DISCONNECT_SERVICE
+
+
+@pytest.mark.parametrize("lacks", [Permission.REMOTE_DISCONNECT, Permission.SIGNED_AUTHORIZATION])
+@pytest.mark.parametrize("material_first", [True, False])
+def test_an_authorization_is_granted_by_every_action_of_its_scope(server, lacks, material_first):
+    server.set_users([("ann", "gas", ALL & ~lacks), ("bob", "gas", ALL)], now=NOW)
+    rows = material(token_type="authorization", action=Action.READ_ENDPOINT, scope=READ_AND_DISCONNECT)
+    steps = [
+        lambda: server.receive("ism", page(rows), now=NOW),
+        lambda: server.request(
+            signed_in(server, "t1", "ann"), wants(token_type="authorization", action=Action.READ_ENDPOINT), now=NOW
+        ),
+    ]
+    for step in steps if material_first else steps[::-1]:
+        step()
+    assert held(server, "t1") == []
+    bob = signed_in(server, "t2", "bob")
+    server.request(bob, wants(token_type="authorization", action=Action.READ_ENDPOINT), now=NOW)
+    assert held(server, bob) == rows
+
+
+def test_the_next_user_of_a_tool_fetches_nothing_granted_to_the_one_before(server):
+    rows = material()
+    server.receive("ism", page(rows[:5]), now=NOW)
+    server.request(signed_in(server, "t1", "ann"), wants(), now=NOW)
+    for user in ["bob", "low"]:
+        signed_in(server, "t1", user)
+        server.receive("ism", page(rows[5:8], 6), now=NOW)
+        assert held(server, "t1") == []
+    server.request(signed_in(server, "t1", "bob"), wants(DEVICES[:2], start=11), now=NOW)
+    assert held(server, "t1") == rows[:2]
+    signed_in(server, "t1", "ann")
+    assert sorted(held(server, "t1")) == sorted(rows[:8])
+
+
+def test_a_permission_taken_away_ends_requests_and_grants_and_what_is_issued_after(server):
+    rows = material()
+    server.receive("ism", page(rows[:5]), now=NOW)
+    tool = signed_in(server)
+    server.request(tool, wants(), now=NOW)
+    assert held(server, tool) == rows[:5]
+    less = ALL & ~Permission.REMOTE_DISCONNECT
+    server.set_users([("ann", "gas", less)], now=NOW)
+    server.receive("ism", page(rows[5:], 6), now=NOW)
+    assert held(server, tool) == []
+    signed_in(server)
+    assert held(server, tool) == []
+    # Given back, nothing revives: it is requested again.
+    server.set_users([("ann", "gas", ALL)], now=NOW)
+    assert held(server, signed_in(server)) == []
+    # What was used while it was granted is a use as ever.
+    assert server.report(tool, [outcome(rows[0])], now=NOW) == [Code.OK]
+    server.request(tool, wants(DEVICES[3:6], start=11), now=NOW)
+    assert held(server, tool) == rows[3:6]
+
+
+# --- What one tool may have the server do ---
+
+
+def test_equal_requests_are_kept_once_and_different_ones_up_to_the_quota(store_url):
+    store = open_store(store_url)
+    server = ToolsServer(store, keyring(), quotas=Quotas(command_requests=3, outcome_bytes_a_day=10_000))
+    server.set_users([("ann", "gas", ALL)], now=NOW)
+    tool = signed_in(server)
+    equal = [CommandRequest(number, DEVICES[0], "secure_command", Action.CONNECT_SERVICE) for number in range(1, 501)]
+    assert server.request(tool, equal, now=NOW) == 500
+    with store.read() as t:
+        assert t.rows("SELECT number FROM server_want") == [(500,)]
+    assert server.request(tool, wants(DEVICES[:2], start=501), now=NOW) == 502
+    with pytest.raises(RequestRefused, match=r"quota_exceeded: .* 4 different command requests, expected at most 3"):
+        server.request(tool, wants(DEVICES[2:3], start=503), now=NOW)
+    assert server.snapshot(tool, "ann", now=NOW).wanted == 502
+    # Outcomes: bytes per day.
+    rows = material()
+    big = [outcome(row, number, answer=bytes(4_000)) for number, row in enumerate(rows[:2], 1)]
+    assert len(server.report(tool, big, now=NOW)) == 2
+    more = outcome(rows[2], 3, answer=bytes(4_000))
+    with pytest.raises(RequestRefused, match="quota_exceeded"):
+        server.report(tool, [more], now=NOW)
+    assert len(server.report(tool, big, now=NOW)) == 2, "a repeat costs nothing"
+    assert len(server.report(tool, [more], now=NOW + 24 * HOUR)) == 1
+    store.close()
+
+
+def test_a_repeat_of_two_numbers_reads_two_outcomes_of_all(server, monkeypatch):
+    tool = signed_in(server)
+    reports = [outcome(row, number, answer=bytes(60_000)) for number, row in enumerate(material() * 10, 1)]
+    server.report(tool, reports, now=NOW)
+    read = []
+    made = OutcomeReport.__new__
+    monkeypatch.setattr(OutcomeReport, "__new__", lambda kind, *row: read.append(1) or made(kind, *row))
+    assert len(server.report(tool, [reports[0], reports[-1]], now=NOW)) == 2
+    assert len(read) == 2
+
+
+def test_pages_end_at_bytes_and_go_on_after_them(server):
+    tool = signed_in(server)
+    count = 2 * PAGE_BYTES // (60_000 + ROW_BYTES) + 1
+    reports = [outcome(material()[0], number, answer=bytes(60_000)) for number in range(1, count + 1)]
+    server.report(tool, reports, now=NOW)
+    pages, after, more = [], 0, True
+    while more:
+        found = server.outcomes(after, 10_000)
+        assert sum(len(row.answer) + ROW_BYTES for _, _, row, _ in found.rows) <= PAGE_BYTES
+        pages.append(found)
+        after, more = found.next, found.more
+    assert len(pages) == 3
+    assert [row for page in pages for _, _, row, _ in page.rows] == reports
+
+
+def test_a_cursor_beyond_the_outcomes_is_refused(server):
+    tool = signed_in(server)
+    server.report(tool, [outcome(material()[0])], now=NOW)
+    assert server.outcomes(1, 10).rows == []
+    with pytest.raises(RequestRefused, match="cursor_unknown"):
+        server.outcomes(2, 10)
+
+
+@pytest.mark.parametrize("now", [0, NOW * 1_000, 4_102_444_801, -1, 2**63, True, None])
+def test_a_time_outside_2020_to_2100_is_refused_at_every_door(server, now):
+    tool = signed_in(server)
+    row = material()[0]
+    for call in [
+        lambda: server.receive("ism", page([row]), now=now),
+        lambda: server.set_users([], now=now),
+        lambda: server.set_devices([], now=now),
+        lambda: server.set_delegations([], now=now),
+        lambda: server.set_revocations(b"", now=now),
+        lambda: server.prune(before=NOW, now=now),
+        lambda: server.prune(before=now, now=NOW),
+        lambda: server.verify([b""], now=now),
+        lambda: server.snapshot(tool, "ann", now=now),
+        lambda: server.request(tool, wants(), now=now),
+        lambda: server.material(tool, 0, 1, now=now),
+        lambda: server.devices(tool, DEVICES, now=now),
+        lambda: server.report(tool, [outcome(row)], now=now),
+        lambda: server.report(tool, [outcome(row)._replace(at=now)], now=NOW),
+        lambda: server.revoke_bearers(tools=["t1"], now=now),
+    ]:
+        with pytest.raises(InputError):
+            call()
+
+
+def test_counts_that_leave_no_number_after_them_are_refused(server):
+    with pytest.raises(InputError):
+        server.receive("ism", Page([], 2**62 + 1, more=False), now=NOW)
+    tool = signed_in(server)
+    with pytest.raises(InputError):
+        server.report(tool, [outcome(material()[0], 2**62 + 1)], now=NOW)

@@ -14,12 +14,14 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "tour.md"
 INTRODUCTION = """# The tour
 
-What `make tour` prints: one meter from ready to secure to Network Mode. Every party is a folder and a command; the tools server
-is asked over HTTP. [exchange.md](exchange.md) says what each of them promises.
+One meter from ready to secure to Network Mode, by commands alone. `make tour` runs it; you can also type it, line by line, in an
+empty folder, where `itron-core` is on the path (after `make demo`: `export PATH="$PWD/.venv/bin:$PATH"`). Every party is a
+folder and a command; the tools server is asked over HTTP. [exchange.md](exchange.md) says what each of them promises.
 """
 # What differs from one run to the next, and what the page says instead.
 VARIABLE = [
     (r"127\.0\.0\.1:\d+", "127.0.0.1:8470"),
+    (r"--port 0 ", "--port 8470 "),
     (r"root [0-9a-f]{16}\.\.\.", "root ..."),
     (r'"at":\d+', '"at":...'),
 ]

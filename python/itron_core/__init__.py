@@ -35,6 +35,8 @@ from itron_core.enums import (
     Mode,
     Need,
     Permission,
+    Protection,
+    ReadingCode,
     ReadingKey,
     Reason,
     SecurityLevel,
@@ -62,6 +64,16 @@ if TYPE_CHECKING:
     from itron_core.field_tool import FieldTool
     from itron_core.hsm import Pkcs11MasterKey, Pkcs11Signer
     from itron_core.manager.security_manager import SecurityManager
+    from itron_core.readings import (
+        KeySource,
+        ReadingKeys,
+        ReadingResults,
+        last_counters,
+        open_reading_stream,
+        open_readings,
+        protect_readings,
+        rising_counters,
+    )
     from itron_core.tools_server import ToolsServer
 
 __version__ = "0.1.0"
@@ -83,6 +95,7 @@ __all__ = [
     "InputError",
     "ItronCoreError",
     "KeyRefused",
+    "KeySource",
     "Keyring",
     "KeyringEntry",
     "LocalSigner",
@@ -96,8 +109,12 @@ __all__ = [
     "Pkcs11MasterKey",
     "Pkcs11Signer",
     "PolicyOptions",
+    "Protection",
     "PublicKey",
+    "ReadingCode",
     "ReadingKey",
+    "ReadingKeys",
+    "ReadingResults",
     "Reason",
     "RequestRefused",
     "Revocations",
@@ -121,18 +138,23 @@ __all__ = [
     "issue_delegation",
     "issue_revocations",
     "issue_tokens",
+    "last_counters",
     "needs",
+    "open_reading_stream",
+    "open_readings",
     "policy_table",
     "process_batches",
     "process_route",
+    "protect_readings",
+    "rising_counters",
     "verify_signatures",
     "verify_stream",
     "verify_token",
     "verify_tokens",
 ]
 
-# The parties of the exchange: loaded when they are first asked for, since verifying needs none of them.
-_PARTIES = {
+# The parties of the exchange, and readings: loaded when they are first asked for, since verifying needs none of them.
+_LATER = {
     "Pkcs11MasterKey": "hsm",
     "Pkcs11Signer": "hsm",
     "FieldTool": "field_tool",
@@ -143,12 +165,20 @@ _PARTIES = {
     "DeviceState": "device",
     "Message": "device",
     "Outcome": "device",
+    "KeySource": "readings",
+    "ReadingKeys": "readings",
+    "ReadingResults": "readings",
+    "last_counters": "readings",
+    "open_reading_stream": "readings",
+    "open_readings": "readings",
+    "protect_readings": "readings",
+    "rising_counters": "readings",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _PARTIES:
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_PARTIES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -13,6 +13,7 @@ from itron_core.enums import Action, ReadingKey
 __all__ = [
     "Column",
     "DerivedKeys",
+    "KeySource",
     "Keyring",
     "KeyringEntry",
     "MasterKey",
@@ -20,6 +21,10 @@ __all__ = [
     "Policy",
     "PolicyTable",
     "PublicKey",
+    "ReadingColumns",
+    "ReadingDevices",
+    "ReadingKeys",
+    "ReadingNames",
     "Revocations",
     "RouteColumns",
     "SessionResults",
@@ -32,10 +37,13 @@ __all__ = [
     "cpu_features",
     "derive_key",
     "derive_keys",
+    "open_readings",
     "prepare_delegation",
     "prepare_revocations",
     "prepare_tokens",
     "process_route",
+    "protect_readings",
+    "reading_names",
     "verify_signatures",
     "verify_token",
     "verify_tokens",
@@ -73,6 +81,23 @@ class SessionResults(_Results): ...
 
 @final
 class PolicyTable(_Results): ...
+
+@final
+class ReadingDevices(_Results): ...
+
+@final
+class ReadingNames(_Results): ...
+
+@disjoint_base
+class ReadingColumns(_Results):
+    def __new__(cls, columns: ReadingColumns, *_rest: object) -> Self: ...
+    def _counts(self) -> dict[str, dict[int | None, int]]: ...
+    def _last_counters(self) -> dict[str, int]: ...
+    def _rising(self) -> Column: ...
+    def _row(self, row: int) -> tuple[_Cell, ...]: ...
+    def devices(self) -> ReadingDevices: ...
+    def missing_keys(self) -> ReadingDevices: ...
+    def names(self) -> ReadingNames: ...
 
 @disjoint_base
 class RouteColumns(_Results):
@@ -260,11 +285,30 @@ class DerivedKeys:
     def __deepcopy__(self, _memo: object) -> NoReturn: ...
 
 @final
+class ReadingKeys:
+    def __new__(cls, devices: _Column, keys: _Column, authentication_keys: _Column | None = None) -> ReadingKeys: ...
+    def __len__(self) -> int: ...
+    def __reduce__(self) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+
+@final
+class KeySource:
+    def __new__(
+        cls, master: MasterKey, *, utility: str | bytes, key_version: int = 1, kdf: str = "kbkdf-hmac-sha256"
+    ) -> KeySource: ...
+    def __reduce__(self) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+
+@final
 class Policy:
     def __new__(
         cls,
         needs: Sequence[int],
         never_reasons: Sequence[int],
+        openers: Sequence[int],
+        counted: Sequence[int],
         actions: Sequence[tuple[int, int]],
         command_limit: int,
         authorization_limit: int,
@@ -354,6 +398,28 @@ def process_route(
 def prepare_tokens(
     request: object, public_key: PublicKey, *, now: _Time, token_type: str, max_lifetime: int | None
 ) -> PendingTokens: ...
+def open_readings(
+    telegrams: _Column,
+    keys: _Column | None,
+    *,
+    profile: str,
+    authentication_keys: _Column | None = None,
+    system_titles: _Column | None = None,
+    counter_floors: _Column | Mapping[str, int] | None = None,
+    minimum_assurance: int | None = None,
+    allow_plain: bool = False,
+    threads: int | None = None,
+) -> ReadingColumns: ...
+def protect_readings(
+    payloads: _Column,
+    keys: _Column,
+    *,
+    devices: _Column,
+    counters: _Column,
+    check_values: _Column | None = None,
+    algorithm: str = "A128GCM",
+) -> Column: ...
+def reading_names() -> tuple[list[tuple[int, str]], list[tuple[int, str]]]: ...
 def prepare_delegation(
     entry: KeyringEntry, public_key: PublicKey, *, now: _Time, expires_at: _Time
 ) -> PendingTokens: ...
@@ -361,4 +427,5 @@ def prepare_revocations(
     revocations: Revocations, public_key: PublicKey, *, issuer: str, now: _Time
 ) -> PendingTokens: ...
 def accepted_revocations(token: Buffer) -> Revocations: ...
+def near_name(name: str, ours: list[str], /) -> str | None: ...
 def cpu_features() -> dict[str, Any]: ...

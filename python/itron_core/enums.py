@@ -14,6 +14,8 @@ __all__ = [
     "Mode",
     "Need",
     "Permission",
+    "Protection",
+    "ReadingCode",
     "ReadingKey",
     "Reason",
     "SecurityLevel",
@@ -223,6 +225,66 @@ class Code(IntEnum):
     def explain(self) -> str:
         """Say the code in a plain sentence."""
         return _SENTENCES[self]
+
+
+class ReadingCode(IntEnum):
+    """The answer for one protected reading: OK, or the first check that failed; numbered in the order of the checks."""
+
+    OK = 0
+    INTERNAL = 900
+    NULL_TELEGRAM = 1100
+    TELEGRAM_MALFORMED = 1101
+    FRAME_CHECKSUM = 1102
+    PROTECTION_UNSUPPORTED = 1103
+    NOT_PROTECTED = 1104
+    NO_KEY = 1105
+    KEY_LENGTH = 1106
+    TITLE_MISSING = 1107
+    AUTHENTICATION_KEY_MISSING = 1108
+    TOO_WEAK = 1109
+    CHECK_FAILED = 1110
+    KEY_MISMATCH = 1111
+    TAG_INVALID = 1112
+    COUNTER_NOT_ABOVE = 1113
+
+    def explain(self) -> str:
+        """Say the code in a plain sentence."""
+        return _READING_SENTENCES[self]
+
+
+class Protection(IntEnum):
+    """What protects a reading, as its header says."""
+
+    NONE = 0
+    MODE_5 = 5
+    MODE_7 = 7
+    MODE_10 = 10
+    ELL_CTR = 32
+    DLMS_ENCRYPTED = 64
+    DLMS_AUTHENTICATED = 65
+    DLMS_BOTH = 66
+    COSE = 96
+    UNSUPPORTED = 127
+
+
+_READING_SENTENCES = {
+    ReadingCode.OK: "The telegram was opened.",
+    ReadingCode.INTERNAL: "The check failed because of an internal error, so the telegram is refused.",
+    ReadingCode.NULL_TELEGRAM: "There is no telegram in this row.",
+    ReadingCode.TELEGRAM_MALFORMED: "The telegram has a wrong structure or length.",
+    ReadingCode.FRAME_CHECKSUM: "A checksum of the link layer is wrong: the telegram was damaged on its way.",
+    ReadingCode.PROTECTION_UNSUPPORTED: "The telegram is protected in a way that is not supported.",
+    ReadingCode.NOT_PROTECTED: "The telegram is plain: never encrypted, or decrypted by somebody before.",
+    ReadingCode.NO_KEY: "There is no key for this device.",
+    ReadingCode.KEY_LENGTH: "A key has another length than this protection takes.",
+    ReadingCode.TITLE_MISSING: "The telegram carries no system title, and the call gave none of 8 bytes.",
+    ReadingCode.AUTHENTICATION_KEY_MISSING: "The telegram has a tag, but there is no authentication key to check it.",
+    ReadingCode.TOO_WEAK: "The check of this telegram has fewer bits than the call asks for.",
+    ReadingCode.CHECK_FAILED: "The check of 16 bits failed: a wrong key or a damaged telegram, which cannot be told apart.",
+    ReadingCode.KEY_MISMATCH: "The telegram was made under another key: its key check value differs.",
+    ReadingCode.TAG_INVALID: "The tag is wrong: a wrong key, or a telegram that was changed.",
+    ReadingCode.COUNTER_NOT_ABOVE: "The telegram is genuine, but its counter was reached before: it was sent again.",
+}
 
 
 _SENTENCES = {

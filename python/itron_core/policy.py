@@ -6,6 +6,7 @@ subtracted elsewhere.
 
 from array import array
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from itron_core.enums import Action, ActionGroup, DeviceClass, Mode, Need, Permission, Reason, SecurityLevel
@@ -15,11 +16,14 @@ __all__ = [
     "Entry",
     "PolicyOptions",
     "compiled_table",
+    "counted_material",
     "entries",
+    "entry",
     "needs",
     "never_reason",
     "options_given",
     "permission_for",
+    "permission_for_scope",
 ]
 
 _I64_MAX = 2**63 - 1
@@ -143,15 +147,22 @@ _GROUP_PERMISSIONS = {
 _SWITCHES = frozenset({Action.SWITCH_TO_NETWORK_MODE, Action.SWITCH_TO_MOBILE_MODE})
 
 
+# Their uses by secure command count until the next sync; those of an authorization always do.
+_COUNTED = frozenset({Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE})
+
+
 class _Answer(NamedTuple):
-    """Needs beyond permission and menu; `never` says why there is nothing that would do, else OK."""
+    """Needs beyond permission and menu; `never` says why there is nothing that would do, else OK.
+
+    `opener` is the material that opens the session which is needed, as a need.
+    """
 
     needs: Need = Need(0)
     never: Reason = Reason.OK
+    opener: Need = Need(0)
 
 
 _NOTHING = _Answer()
-_SESSION = _Answer(Need.OPEN_SESSION)
 _COMMAND = _Answer(Need.SECURE_COMMAND)
 _NOT_ON_MENU = _Answer(never=Reason.NOT_ON_MENU)
 _UNSECURED = _Answer(never=Reason.SERVICE_UNAVAILABLE_UNSECURED)
@@ -159,7 +170,11 @@ _STATE_UNKNOWN = _Answer(never=Reason.SECURITY_STATE_UNKNOWN)
 
 
 class Entry(NamedTuple):
-    """One line of the complete table; `reason` is OK but for a NEVER."""
+    """One line of the complete table; `reason` is OK but for a NEVER.
+
+    `opener` is the material, as a need, that opens the session which the action needs: none where it needs no session, or
+    where nothing may be opened for it (R19). `counted` is the material whose uses count until the next sync.
+    """
 
     device_class: DeviceClass
     mode: Mode
@@ -167,6 +182,8 @@ class Entry(NamedTuple):
     action: Action
     needs: Need
     reason: Reason
+    opener: Need
+    counted: Need
 
 
 def needs(
@@ -181,8 +198,22 @@ def needs(
     A value that is no member of its enumeration, nor the number of one, raises `InputError`. Where the mode of a
     multi-mode device is not known, the answer is the union over both modes, without NEVER.
     """
-    answer = _answer(*_situation(device_class, mode, level, action), options_given(options))
-    return _ALWAYS | answer.needs | (Need.NEVER if answer.never else Need(0))
+    return entry(device_class, mode, level, action, options).needs
+
+
+def entry(
+    device_class: DeviceClass,
+    mode: Mode,
+    level: SecurityLevel,
+    action: Action,
+    options: PolicyOptions = _DEFAULT_OPTIONS,
+) -> Entry:
+    """Return one line of the complete table; raises as `needs` does."""
+    situation = _situation(device_class, mode, level, action)
+    answer = _answer(*situation, options_given(options))
+    wanted = _ALWAYS | answer.needs | (Need.NEVER if answer.never else Need(0))
+    counted = (answer.needs | answer.opener) & counted_material(situation[-1])
+    return Entry(*situation, wanted, answer.never, answer.opener, counted)
 
 
 def never_reason(
@@ -193,12 +224,31 @@ def never_reason(
     options: PolicyOptions = _DEFAULT_OPTIONS,
 ) -> Reason:
     """Return why `needs` says NEVER, and `Reason.OK` where it does not; raises as `needs` does."""
-    return _answer(*_situation(device_class, mode, level, action), options_given(options)).never
+    return entry(device_class, mode, level, action, options).reason
+
+
+def counted_material(action: Action) -> Need:
+    """Return the material, as needs, whose uses for this action count until the next sync."""
+    return Need.AUTHORIZATION | Need.SECURE_COMMAND if action in _COUNTED else Need.AUTHORIZATION
 
 
 def permission_for(action: Action) -> Permission:
     """Return the permission that the action wants of its user."""
     return _SINGLE_PERMISSIONS.get(action) or _GROUP_PERMISSIONS[action.group]
+
+
+@lru_cache(maxsize=1024)
+def permission_for_scope(token_type: str, scope: int) -> Permission:
+    """Return all that a user must hold to be granted material of this type and scope (a bit set of actions).
+
+    Every action of the scope wants its permission, whatever the material was asked for. Bits without an action grant
+    nothing and want nothing.
+    """
+    wanted = Permission.SIGNED_AUTHORIZATION if token_type == "authorization" else Permission(0)
+    for action in Action:
+        if scope >> action & 1:
+            wanted |= permission_for(action)
+    return wanted
 
 
 def entries(options: PolicyOptions = _DEFAULT_OPTIONS) -> Iterator[Entry]:
@@ -207,21 +257,34 @@ def entries(options: PolicyOptions = _DEFAULT_OPTIONS) -> Iterator[Entry]:
         for mode in Mode:
             for level in SecurityLevel:
                 for action in Action:
-                    situation = device_class, mode, level, action
-                    yield Entry(*situation, needs(*situation, options), never_reason(*situation, options))
+                    yield entry(device_class, mode, level, action, options)
 
 
-def compiled_table(
-    options: PolicyOptions = _DEFAULT_OPTIONS,
-) -> tuple["array[int]", "array[int]", list[tuple[int, int]]]:
-    """Return the complete table as the extension takes it: needs (int32), reasons (int16), actions.
+class Compiled(NamedTuple):
+    """The complete table as the extension takes it: a column each of `Entry`, and the actions."""
+
+    needs: "array[int]"
+    reasons: "array[int]"
+    openers: "array[int]"
+    counted: "array[int]"
+    actions: list[tuple[int, int]]
+
+
+def compiled_table(options: PolicyOptions = _DEFAULT_OPTIONS) -> Compiled:
+    """Return the complete table as the extension takes it.
 
     Index `((class * 3 + mode) * 4 + level) * 24 + place`, where an action's place is that in `actions`: pairs of its
     number and the permission it wants, rising by number.
     """
     table = list(entries(options))
     actions = [(int(action), int(permission_for(action))) for action in Action]
-    return array("i", [entry.needs for entry in table]), array("h", [entry.reason for entry in table]), actions
+    return Compiled(
+        array("i", [line.needs for line in table]),
+        array("h", [line.reason for line in table]),
+        array("i", [line.opener for line in table]),
+        array("i", [line.counted for line in table]),
+        actions,
+    )
 
 
 def _situation(
@@ -258,7 +321,8 @@ def _answer(
         return _mobile(level, action, options)
     if mode is Mode.NETWORK:
         return _network(action, options)
-    return _Answer(_mobile(level, action, options).needs | _network(action, options).needs)  # R20
+    mobile, network = _mobile(level, action, options), _network(action, options)
+    return _Answer(mobile.needs | network.needs, opener=mobile.opener | network.opener)  # R20
 
 
 def _basic(action: Action, options: PolicyOptions) -> _Answer:
@@ -275,8 +339,8 @@ def _network(action: Action, options: PolicyOptions) -> _Answer:
     if action is Action.OPEN_SESSION:
         return _Answer(Need.AUTHORIZATION)  # R17
     if action.group is ActionGroup.SERVICE and options.service_needs_command_in_network_mode:
-        return _Answer(Need.OPEN_SESSION | Need.SECURE_COMMAND)  # R16
-    return _SESSION  # R15, R16, R19
+        return _in_session(action, Need.AUTHORIZATION, Need.SECURE_COMMAND)  # R16
+    return _in_session(action, Need.AUTHORIZATION)  # R15, R16, R19
 
 
 def _mobile(level: SecurityLevel, action: Action, options: PolicyOptions) -> _Answer:
@@ -289,6 +353,12 @@ def _mobile(level: SecurityLevel, action: Action, options: PolicyOptions) -> _An
     if level is SecurityLevel.READY_TO_SECURE:
         return _ready_to_secure(action)
     return _secured(level, action, options)
+
+
+def _in_session(action: Action, opener: Need, besides: Need = _NOTHING.needs) -> _Answer:
+    """Return the answer of an action that needs an open session; to close one, none is opened (R19)."""
+    opens = Need(0) if action is Action.CLOSE_SESSION else opener
+    return _Answer(Need.OPEN_SESSION | besides, opener=opens)
 
 
 def _switch_of_mode() -> _Answer:
@@ -306,17 +376,14 @@ def _ready_to_secure(action: Action) -> _Answer:
 def _secured(level: SecurityLevel, action: Action, options: PolicyOptions) -> _Answer:
     if action.group is ActionGroup.READ:
         key = _reading_key(action, options) if level is SecurityLevel.FULL else Need(0)  # R13
-        return _Answer(key | _session_of_a_reading(action, options))
+        if action is Action.READ_ENDPOINT or options.reads_without_session:  # R8, R11
+            return _Answer(key)
+        return _in_session(action, Need.SECURE_COMMAND, key)
     if action.group is ActionGroup.SERVICE or action is Action.OPEN_SESSION:
         return _COMMAND  # R10, R12, R14
-    return _SESSION  # R9, R14, R19
+    return _in_session(action, Need.SECURE_COMMAND)  # R9, R14, R19
 
 
 def _reading_key(action: Action, options: PolicyOptions) -> Need:
     is_free = action is Action.GET_SERVICE_STATUS and options.status_without_key
     return Need(0) if is_free else Need.READING_KEY
-
-
-def _session_of_a_reading(action: Action, options: PolicyOptions) -> Need:
-    is_free = action is Action.READ_ENDPOINT or options.reads_without_session  # R8, R11
-    return Need(0) if is_free else Need.OPEN_SESSION

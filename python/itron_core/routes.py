@@ -45,9 +45,10 @@ def _policy(options: PolicyOptions) -> Policy:
 
 
 def policy_table(options: PolicyOptions = DEFAULT_OPTIONS) -> PolicyTable:
-    """The whole policy as a table of 864 rows: device_class, mode, security_level, action (names), needs, reason.
+    """Return the whole policy as a table of 864 rows: device_class, mode, security_level, action (names), then numbers.
 
-    `needs` is a bit set of `Need` (int32); `reason` (int16) says why a combination is NEVER, else 0.
+    `needs` is a bit set of `Need` (int32); `reason` (int16) says why a combination is NEVER, else 0. `opener` (int32) is the
+    material that opens the session which is needed, `counted` (int32) the material whose uses count until the next sync.
     """
     return _policy(options).table()
 

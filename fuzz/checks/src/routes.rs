@@ -48,8 +48,16 @@ impl Table {
         };
         let never = needs.iter().zip(noise.chunks(3)).map(reason).collect();
         let actions: Vec<_> = numbers.iter().map(|&number| (number, 1 << (number % 5))).collect();
+        // As the real table has them: what opens a session, and an authorization's uses and some commands' count.
+        let opener = |index: usize| {
+            let of_modes = index / numbers.len() / 4;
+            if of_modes == usize::from(MULTI_MODE) * 3 + 1 { AUTHORIZATION } else { SECURE_COMMAND }
+        };
+        let opens = |(index, needs): (usize, &u32)| if needs & OPEN_SESSION == 0 { 0 } else { opener(index) };
+        let openers: Vec<u32> = needs.iter().enumerate().map(opens).collect();
+        let counted = needs.iter().map(|needs| AUTHORIZATION | needs & SECURE_COMMAND).collect();
         let limits = [source.number(), source.number()];
-        let policy = Policy::new(needs.clone(), never, &actions, limits).expect("a whole table");
+        let policy = Policy::new([needs.clone(), openers, counted], never, &actions, limits).expect("a whole table");
         Self { needs, actions, policy }
     }
 

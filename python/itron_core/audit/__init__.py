@@ -5,11 +5,12 @@ Formats: C2SP tlog-tiles, tlog-checkpoint and signed-note; hashes and proofs of 
 
 from itron_core.audit.checkpoint import Checkpoint, read_checkpoint, read_verifier, verifier_of, write_checkpoint
 from itron_core.audit.entries import audit_entries, audit_entry
-from itron_core.audit.log import AuditLog
+from itron_core.audit.log import VERIFIER, AuditLog
 from itron_core.audit.tree import verify_consistency, verify_inclusion
 from itron_core.audit.verify import Verified, verify
 
 __all__ = [
+    "VERIFIER",
     "AuditLog",
     "Checkpoint",
     "Verified",

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from itron_core.errors import AuditError
+from itron_core.stores.private_files import new_folder, open_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ class Disk:
         """Write a file aside."""
         try:
             self._make((self._folder / name).parent, name)
-            file = self._beside(name).open("wb", buffering=0)
+            file = os.fdopen(open_private(self._beside(name), os.O_WRONLY | os.O_TRUNC), "wb", buffering=0)
             self._aside.append(_Aside(name, file))
             left = memoryview(data)
             while left:
@@ -114,7 +115,7 @@ class Disk:
         if folder in self._lasting:
             return
         self._make(folder.parent, name)
-        folder.mkdir(exist_ok=True)
+        new_folder(folder)
         # A folder stays only if the one that names it is synced.
         self._touched[folder.parent] = name
 
@@ -124,11 +125,11 @@ class Disk:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, so that they stay."""
+    """Make a folder and those above it that are missing, each of mode 700, so that they stay."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    new_folder(folder)
     sync_folder(folder.parent)
 
 

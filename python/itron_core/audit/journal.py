@@ -1,17 +1,20 @@
 """A party's audit entries: written in the transaction that they tell of, then copied to its tamper-evident log.
 
 The database decides what happened; the files of the log follow it, and after a crash they catch up. The entries that are
-written together are one row, whose position is that of the first.
+written together are one row, whose position is that of the first. The log is the witness: a store that was put back to an
+older state has fewer entries than its log, or other ones, and then nothing more is written.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from itron_core.errors import StoreError
 from itron_core.stores.byte_strings import packed, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from itron_core.audit import AuditLog
     from itron_core.stores.protocol import Store, Transaction
@@ -27,21 +30,45 @@ STEPS = [
     """
 ]
 ENTRIES_A_STEP = 10_000
+# How many of the log's last entries are held against the journal's each time.
+ENTRIES_COMPARED = 16
+REMEDY = (
+    "nothing was written; put back the store of now, or restore a backup with itron-core restore, which keeps the log"
+    " (docs/restore.md)"
+)
 
 
 class Journal:
-    """The entries of one party in its store, from position 0 up; `log` is where they are published, if anywhere."""
+    """The entries of one party in its store, from position 0 up; `log` is where they are published, if anywhere.
+
+    Raises StoreError where the log is not the journal's: one of the two was put back to an older state.
+    """
 
     def __init__(self, store: Store, party: str, log: AuditLog | None = None) -> None:
         self._store, self._party, self._log = store, party, log
+        # What was seen of the log last, and its end: the same for as long as the log does not grow.
+        self._seen: tuple[int, list[bytes]] = (0, [])
         store.migrate("journal", STEPS)
+        if log is not None:
+            end = self._end_of_log()  # before the journal is looked at, which may grow meanwhile
+            with store.read() as t:
+                self._check(t, end)
+        self.publish()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Be the one writer of the store, and publish what was written in it once it is committed."""
+        with self._store.write() as t:
+            yield t
         self.publish()
 
     def write(self, transaction: Transaction, entries: Sequence[bytes]) -> None:
-        """Add entries as part of the transaction."""
+        """Add entries as part of the transaction; raises StoreError where the log is not the journal's."""
         if entries:
+            if self._log is not None:
+                self._check(transaction, self._end_of_log())
             transaction.run(
-                "INSERT INTO journal_block VALUES (?, ?, ?, ?)",
+                "INSERT INTO journal_block (party, position, size, entries) VALUES (?, ?, ?, ?)",
                 (self._party, self._length(transaction), len(entries), packed(entries)),
             )
 
@@ -53,24 +80,72 @@ class Journal:
         while (start := self._log.size) < end and (entries := self.entries(start, start + ENTRIES_A_STEP)):
             self._log.append(entries, at=start)
 
+    def take_up(self, transaction: Transaction) -> list[bytes]:
+        """Add to the journal what the log has beyond it, as after a restore, and return it.
+
+        Raises StoreError where the two have not the same beginning: the log is that of another store.
+        """
+        if self._log is None:
+            return []
+        length, size = self._length(transaction), self._log.size
+        first = max(0, min(length, size) - ENTRIES_COMPARED)
+        if self._log.entries(first, min(length, size)) != self._entries(transaction, first, min(length, size)):
+            raise StoreError(f"the audit log is not that of this store: their entries differ before entry {length}")
+        found: list[bytes] = []
+        for start in range(length, size, ENTRIES_A_STEP):
+            entries = self._log.entries(start, min(start + ENTRIES_A_STEP, size))
+            transaction.run(
+                "INSERT INTO journal_block (party, position, size, entries) VALUES (?, ?, ?, ?)",
+                (self._party, start, len(entries), packed(entries)),
+            )
+            found += entries
+        return found
+
     def entries(self, start: int, end: int) -> list[bytes]:
         """Return the entries at start <= position < end, as far as there are."""
         with self._store.read() as t:
-            blocks = t.rows(
-                "SELECT position, entries FROM journal_block WHERE party = ? AND position < ? AND position >="
-                " (SELECT coalesce(max(position), 0) FROM journal_block WHERE party = ? AND position <= ?)"
-                " ORDER BY position",
-                (self._party, end, self._party, start),
+            return self._entries(t, start, end)
+
+    def __len__(self) -> int:
+        with self._store.read() as t:
+            return self._length(t)
+
+    def _end_of_log(self) -> tuple[int, list[bytes]]:
+        """Return the log's size and its last entries."""
+        assert self._log is not None  # noqa: S101  # asked only where there is one
+        size = self._log.size
+        if size != self._seen[0]:
+            self._seen = size, self._log.entries(max(0, size - ENTRIES_COMPARED), size)
+        return self._seen
+
+    def _check(self, t: Transaction, end: tuple[int, list[bytes]]) -> None:
+        size, last = end
+        length = self._length(t)
+        if length < size:
+            raise StoreError(
+                f"the audit log of {self._party!r} has {size} entries, and its store {length}: the store was put back to"
+                f" an older state; {REMEDY}"
             )
+        if last != self._entries(t, size - len(last), size):
+            raise StoreError(
+                f"the last of the {size} entries in the audit log of {self._party!r} are not those of its store: one of"
+                f" the two was put back to an older state, or belongs to another party; {REMEDY}"
+            )
+
+    def _entries(self, t: Transaction, start: int, end: int) -> list[bytes]:
+        if start >= end:
+            return []
+        blocks = t.rows(
+            "SELECT position, entries FROM journal_block WHERE party = ? AND position < ? AND position >="
+            " (SELECT coalesce(max(position), 0) FROM journal_block WHERE party = ? AND position <= ?)"
+            " ORDER BY position",
+            (self._party, end, self._party, start),
+        )
         return [
             entry
             for position, block in blocks
             for entry in unpacked(bytes(block))[max(start - position, 0) : end - position]
         ]
-
-    def __len__(self) -> int:
-        with self._store.read() as t:
-            return self._length(t)
 
     def _length(self, transaction: Transaction) -> int:
         last = transaction.rows(

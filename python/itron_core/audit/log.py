@@ -28,15 +28,20 @@ from itron_core.audit.tiles import (
 )
 from itron_core.audit.tree import HASH_BYTES, HEIGHT, WIDTH
 from itron_core.errors import AuditError, InputError
+from itron_core.stores.private_files import open_private, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from itron_core.signing import Signer
 
-__all__ = ["AuditLog", "Tiles"]
+__all__ = ["VERIFIER", "AuditLog", "Tiles"]
 
 LOCK = "lock"
+# The public half of the log's key: verifying needs no secret.
+VERIFIER = "verifier"
+# A note of one signature, whatever the log's name is; the rest of the file is zeros.
+LARGEST_WITNESS = 4_096
 LONGEST_PAUSE = 0.05
 
 
@@ -50,7 +55,7 @@ class AuditLog:
     def __init__(
         self, directory: str | os.PathLike[str], signer: Signer, *, origin: str, patience: float = 30.0
     ) -> None:
-        verifier_of(origin, signer.public_key)  # raises for a name or a key that no reader would take
+        verifier = verifier_of(origin, signer.public_key)  # raises for a name or a key that no reader would take
         self._folder, self._signer, self._origin, self._patience = Path(directory), signer, origin, patience
         with self._errors():
             make_folder(self._folder)
@@ -59,6 +64,8 @@ class AuditLog:
         self._tail: _Tail | None = None
         with self._locked() as lock, self._errors():
             self._tail = self._caught_up(lock)
+            if not (self._folder / VERIFIER).exists():
+                write_private(self._folder / VERIFIER, f"{verifier}\n".encode(), replace=True)
 
     @property
     def size(self) -> int:
@@ -142,11 +149,29 @@ class AuditLog:
                 )
             return self._published(_Tail(), lock)
         present = self._present()
+        self._check_not_set_back(present, lock)
         if tail is not None:
             if (present.size, present.root) == (tail.size, tail.root):
                 return tail
             self._check_grew(tail, present)
         return _Tail.read(Tiles(self._folder, present.size), present)
+
+    def _check_not_set_back(self, present: Checkpoint, lock: int) -> None:
+        """Refuse to go on from a checkpoint that was put back: what was signed after it would be contradicted.
+
+        The file that writers lock holds the last one that was signed here.
+        """
+        note = os.pread(lock, LARGEST_WITNESS, 0).rstrip(b"\0")
+        try:
+            last = read_checkpoint(note, self._signer.public_key, origin=self._origin)
+        except AuditError:
+            return  # none yet, or half of one
+        if last.size > present.size or (last.size == present.size and last.root != present.root):
+            raise AuditError(
+                f"the checkpoint of {present.size} entries was put back: one of {last.size} was signed here; put that one"
+                " back, or restore a backup with itron-core restore (docs/restore.md)",
+                path=CHECKPOINT,
+            )
 
     def _check_grew(self, tail: _Tail, present: Checkpoint) -> None:
         """Refuse to sign what contradicts a checkpoint that this object has signed or seen."""
@@ -191,6 +216,9 @@ class AuditLog:
         with self._disk as disk:
             disk.put(CHECKPOINT, note)
             disk.sync()
+        # Not synced: a power cut may take it, and then it tells of less than the checkpoint.
+        if len(note) <= LARGEST_WITNESS:
+            os.pwrite(lock, note.ljust(LARGEST_WITNESS, b"\0"), 0)
         self._seen = note, checkpoint
         return tail
 
@@ -207,7 +235,7 @@ class AuditLog:
         waited, pause = 0.0, 0.001
         while True:
             with self._errors():
-                lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+                lock = open_private(self._folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if self._holds(lock):

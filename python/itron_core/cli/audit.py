@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from itron_core.audit import verify
+from itron_core.audit import read_checkpoint, verifier_of, verify
 from itron_core.cli import folders as homes
 from itron_core.cli.failures import UnreadableError
 from itron_core.cli.inputs import text_of
@@ -19,22 +19,39 @@ from itron_core.errors import AuditError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from itron_core._rust import PublicKey
+
 audit_app = group("The tamper-evident audit log of a manager or a server.")
 
 
 @audit_app.command("verify")
 def audit_verify(
     home: Annotated[Path, HOME],
-    trusted: Annotated[Path | None, typer.Option(metavar="CHECKPOINT", help="One that was kept elsewhere.")] = None,
+    trusted: Annotated[
+        Path | None, typer.Option(metavar="CHECKPOINT", help="A checkpoint of the log that was kept elsewhere.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="NAME+HASH+KEY", help="The log's verifier key; by default the one in its folder."),
+    ] = None,
 ) -> None:
-    """Verify the log of a manager or a server from its files alone."""
-    folder, key, origin = homes.audit_origin(home)
+    """Verify the log of a manager or a server from its files alone. No secret is read."""
+    folder, known, origin = homes.audit_origin(home, key)
     checkpoint = None if trusted is None else text_of(trusted, "the checkpoint").encode()
+    if checkpoint is not None:
+        _check_comparison(checkpoint, trusted, known, origin)
     with _as_written():
-        found = verify(folder, key, origin=origin, trusted=checkpoint)
-    say(
-        f"{counted(found.size, 'entry', 'entries')} of {origin}, root {found.root.hex()[:16]}...: all right.",
-    )
+        found = verify(folder, known, origin=origin, trusted=checkpoint)
+    say(f"{counted(found.size, 'entry', 'entries')} of {origin}, root {found.root.hex()[:16]}...: all right.")
+    say(f"Verified by {verifier_of(origin, known)}.")
+
+
+def _check_comparison(checkpoint: bytes, path: Path | None, key: PublicKey, origin: str) -> None:
+    """Raise UnreadableError where the file to compare with is damaged: then nothing is wrong with the log."""
+    try:
+        read_checkpoint(checkpoint, key, origin=origin)
+    except AuditError as error:
+        raise UnreadableError(f"{path} is not a checkpoint to compare the log with: {error}") from error
 
 
 @audit_app.command("list")

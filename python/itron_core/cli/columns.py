@@ -11,6 +11,7 @@ from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from itron_core._rust import near_name
 from itron_core.cli.failures import UnreadableError
 from itron_core.enums import Action, DeviceClass, Mode, Permission, SecurityLevel
 from itron_core.errors import InputError
@@ -267,6 +268,8 @@ class TypedColumns:
         """Type a batch; raises UnreadableError with row, column and value."""
         import pyarrow as pa
 
+        for name in () if self._rows else batch.schema.names:
+            self._check_spelling(name)
         twice = [name for name in self._kinds if batch.schema.names.count(name) > 1]
         if twice:
             raise UnreadableError(f'{self._source}: column "{twice[0]}" occurs twice', "remove or rename one of them")
@@ -277,6 +280,13 @@ class TypedColumns:
                 fields[at] = pa.field(field.name, columns[at].type, field.nullable)
         self._rows += batch.num_rows
         return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, batch.schema.metadata))
+
+    def _check_spelling(self, name: str) -> None:
+        """Refuse a name that is nearly one of ours: the column would be passed over, and with it what it says."""
+        if (meant := near_name(name, list(self._kinds))) is not None:
+            raise UnreadableError(
+                f'{self._source}: no column "{name}" is known; is "{meant}" meant?', "rename the column, or remove it"
+            )
 
     def _typed(self, column: Any, name: str, kind: Kind) -> Any:
         import pyarrow as pa

@@ -94,5 +94,5 @@ def _timed(what: str, call: Callable[[], Results], rows: int) -> Results:
 def _show_by_kind(kinds: list[Any], decisions: list[str]) -> None:
     counts = Counter(zip((kind.value for kind in kinds), decisions, strict=True))
     shown = [decision.name.lower() for decision in Decision]
-    rows = [[kind, *(f"{counts[kind, decision]:,}" for decision in shown)] for kind in sorted({k for k, _ in counts})]
+    rows = [[kind, *(counts[kind, decision] for decision in shown)] for kind in sorted({k for k, _ in counts})]
     show(["main token", *shown], rows)

@@ -10,9 +10,25 @@ import typer
 
 from itron_core.cli import folders as homes
 from itron_core.cli.failures import Exit, UsageError
-from itron_core.cli.inputs import actions_of, devices_of, member, moment, past_moment
-from itron_core.cli.options import ACTIONS, BEARER, BEFORE, CA, DEVICES, HOME, NOW, ROOTS, ROUTE, SERVER, TYPE, group
+from itron_core.cli.inputs import member, moment, past_moment
+from itron_core.cli.options import (
+    ACTIONS,
+    BEARER,
+    BEFORE,
+    CA,
+    DEVICES,
+    FILE,
+    HOME,
+    JSON,
+    NOW,
+    ROOTS,
+    ROUTE,
+    SERVER,
+    TYPE,
+    group,
+)
 from itron_core.cli.output import counted, names_of, say, show
+from itron_core.cli.wanted import planned_rows, wanted_of
 from itron_core.device import Outcome
 from itron_core.enums import Action, Code, Decision
 from itron_core.explain import reason_name
@@ -36,16 +52,19 @@ def field_request(
     home: Annotated[Path, HOME],
     devices: Annotated[list[str] | None, DEVICES] = None,
     *,
-    token_type: Annotated[str, TYPE],
-    actions: Annotated[str, ACTIONS],
+    token_type: Annotated[str | None, TYPE] = None,
+    actions: Annotated[str | None, ACTIONS] = None,
     route: Annotated[str | None, ROUTE] = None,
+    file: Annotated[str | None, FILE] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Request Commands: wish for material; the next sync fetches it."""
-    new = homes.field_tool(home).request_commands(
-        devices_of(devices, route), token_type=token_type, actions=actions_of(actions), now=moment(now)
+    """Request Commands: queue command requests for the next sync."""
+    tool, at = homes.field_tool(home), moment(now)
+    new = sum(
+        tool.request_commands(one.devices, token_type=one.token_type, actions=one.actions, now=at)
+        for one in wanted_of(devices, route, file, token_type, actions)
     )
-    say(f"{counted(new, 'new wish', 'new wishes')}.")
+    say(f"{counted(new, 'new command request')}.")
 
 
 @field_app.command("sync")
@@ -56,12 +75,17 @@ def field_sync(
     *,
     bearer: Annotated[Path | None, BEARER] = None,
     ca: Annotated[Path | None, CA] = None,
+    as_json: Annotated[bool, JSON] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Report what was done, request, and fetch."""
     with homes.reached(server, bearer, ca) as tools:
         report = homes.field_tool(home).sync(tools, user, now=moment(now))
-    show(["what", "rows"], [[name, f"{value:,}"] for name, value in report._asdict().items() if isinstance(value, int)])
+    show(
+        ["what", "rows"],
+        [[name, value] for name, value in report._asdict().items() if isinstance(value, int)],
+        as_json=as_json,
+    )
 
 
 @field_app.command("report")
@@ -84,11 +108,14 @@ def field_report(
 @field_app.command("current")
 def field_current(
     home: Annotated[Path, HOME],
-    expiring_before: Annotated[str | None, typer.Option(metavar="TIME", help="Only what expires before.")] = None,
+    expiring_before: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only material that expires before TIME.")
+    ] = None,
+    as_json: Annotated[bool, JSON] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Current Commands: what is held and wished for."""
-    before = None if expiring_before is None else moment(expiring_before)
+    """Current Commands: list what is held and requested."""
+    before = None if expiring_before is None else moment(expiring_before, "--expiring-before")
     lines = homes.field_tool(home).current_commands(now=moment(now), expiring_before=before)
     rows = [
         [
@@ -96,11 +123,11 @@ def field_current(
             line.token_type,
             names_of(line.actions),
             line.state.name.lower(),
-            "-" if line.uses_left is None else str(line.uses_left),
+            "-" if line.uses_left is None else line.uses_left,
         ]
         for line in lines
     ]
-    show(["device", "type", "actions", "state", "uses left"], rows)
+    show(["device", "type", "actions", "state", "uses left"], rows, as_json=as_json)
 
 
 @field_app.command("prune")
@@ -118,14 +145,28 @@ def field_prune(
 @field_app.command("preflight")
 def field_preflight(
     home: Annotated[Path, HOME],
-    plan: Annotated[list[str], typer.Argument(metavar="DEVICE=ACTION...", help="Such as ert:5=read_endpoint.")],
+    plan: Annotated[
+        list[str] | None, typer.Argument(metavar="DEVICE=ACTION...", help="Such as ert:5=read_endpoint.")
+    ] = None,
+    *,
+    file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A planned route: its columns device and action.")
+    ] = None,
+    request: Annotated[
+        bool, typer.Option("--request-missing", help="Queue a command request for all that is missing.")
+    ] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Decide a planned route from what is held."""
-    rows = [_planned(text) for text in plan]
-    results = homes.field_tool(home).preflight(rows, now=moment(now))
+    rows = [_planned(text) for text in plan or []] + ([] if file is None else planned_rows(file))
+    if not rows:
+        raise UsageError("no route is given", "name DEVICE=ACTION, or --file FILE")
+    tool, at = homes.field_tool(home), moment(now)
+    results = tool.preflight(rows, now=at)
     for place, (device, action) in enumerate(rows):
         say(f"{device} {action.name.lower()}: {results.explain(place)}")
+    if request:
+        say(f"{counted(tool.request_missing(rows, results, now=at), 'new command request')}.")
     if set(results["decision"].to_pylist()) - {Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN}:
         raise typer.Exit(Exit.REFUSED)
 

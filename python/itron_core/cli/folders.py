@@ -8,10 +8,10 @@ import ssl
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from itron_core._rust import Keyring, KeyringEntry
-from itron_core.audit import AuditLog
+from itron_core.audit import VERIFIER, AuditLog, read_verifier
 from itron_core.cli.failures import UnreadableError, UsageError
 from itron_core.cli.inputs import text_of
 from itron_core.cli.key_files import new_master_key, new_signer, read_sealed_master_key, signer_in
@@ -20,11 +20,13 @@ from itron_core.enums import TOKEN_TYPES
 from itron_core.field_tool import FieldTool
 from itron_core.manager.security_manager import SecurityManager
 from itron_core.stores import open_store
+from itron_core.stores.private_files import make_folder, write_private
 from itron_core.tools_server import ToolsServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from itron_core._rust import PublicKey
     from itron_core.device import Answer, Message
     from itron_core.enums import DeviceClass, Mode, SecurityLevel
     from itron_core.service.client import RemoteToolsServer
@@ -60,7 +62,7 @@ def make_manager_home(home: Path, utility: str, now: int) -> None:
         new_master_key(new / "master.key")
         manager(new).rotate(_signer(new, "issuer"), now=now)
         root = KeyringEntry(_signer(new, "root").public_key, issuer="ism", token_types=TOKEN_TYPES)
-        (new / "root.jwks").write_text(Keyring([root]).to_jwks() + "\n")
+        write_private(new / "root.jwks", Keyring([root]).to_jwks().encode() + b"\n")
 
 
 def manager(home: Path) -> SecurityManager:
@@ -93,7 +95,8 @@ def make_server_home(home: Path, keyring: Path) -> None:
     with _made(home, {"party": "server"}) as new:
         for name in ("log", "bearers"):
             new_signer(new / f"{name}.pem")
-        (new / "keyring.jwks").write_text(roots)
+        log(new)
+        write_private(new / "keyring.jwks", roots.encode())
 
 
 def server(home: Path) -> ToolsServer:
@@ -131,7 +134,7 @@ def make_field_home(home: Path, tool: str, keyring: Path) -> None:
     roots = text_of(keyring, "the keyring")
     Keyring.from_jwks(roots)
     with _made(home, {"party": "field", "tool": tool}) as new:
-        (new / "keyring.jwks").write_text(roots)
+        write_private(new / "keyring.jwks", roots.encode())
 
 
 def field_tool(home: Path) -> FieldTool:
@@ -140,11 +143,21 @@ def field_tool(home: Path) -> FieldTool:
     return FieldTool(open_store(home / "store.db"), _keyring(home), settings["tool"])
 
 
-def audit_origin(home: Path) -> tuple[Path, Any, str]:
-    """Return the folder of a party's log, its public key and its name."""
-    if not (home / "log.pem").exists():
-        raise UsageError(f"{home} has no audit log", "name the folder of a manager or a server")
-    return home / "log", _signer(home, "log").public_key, _origin(home)
+def audit_origin(home: Path, verifier: str | None = None) -> tuple[Path, PublicKey, str]:
+    """Return the folder of a party's log, its public key and its name; no secret is read.
+
+    `home` is the folder of the party, a copy of it, or the folder of the log itself. `verifier` is the log's key as
+    name+hash+key; by default the one in its folder.
+    """
+    folder = next(
+        (one for one in (home, home / "log") if (one / "checkpoint").exists() or (one / VERIFIER).exists()), None
+    )
+    if folder is None:
+        raise UsageError(f"{home} has no audit log", "name the folder of a manager, of a server, or of a log")
+    if verifier is None and not (folder / VERIFIER).exists():
+        raise UsageError(f"{folder} has no file {VERIFIER!r}", "name the log's key: --key NAME+HASH+KEY")
+    origin, key = read_verifier(text_of(folder / VERIFIER, "the verifier key") if verifier is None else verifier)
+    return folder, key, origin
 
 
 def make_device(
@@ -189,11 +202,8 @@ class MeterInFile:
 
 
 def _keep(path: Path, device: Device, keyring: str, born: int) -> None:
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(
-        json.dumps({"born": born, "keyring": keyring, "state": device.to_bytes().decode()}, indent=1) + "\n"
-    )
-    fresh.replace(path)
+    kept = {"born": born, "keyring": keyring, "state": device.to_bytes().decode()}
+    write_private(path, json.dumps(kept, indent=1).encode() + b"\n", replace=True)
 
 
 @contextmanager
@@ -203,10 +213,11 @@ def _made(home: Path, settings: dict[str, str]) -> Iterator[Path]:
         raise UsageError(f"{home} is in use already", "name another folder")
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise UsageError(f"{home} exists already, and is not an empty folder", "name another folder")
-    home.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(home.parent)
     new = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
     try:
-        (new / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
+        new.chmod(0o700)  # whatever the umask left of it
+        write_private(new / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n")
         yield new
         new.replace(home)
     finally:

@@ -10,6 +10,7 @@ from itron_core._rust import MasterKey
 from itron_core.cli.failures import UnreadableError, UnwritableError, UsageError
 from itron_core.errors import InputError
 from itron_core.signing import LocalSigner
+from itron_core.stores.private_files import write_private
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -27,24 +28,30 @@ __all__ = [
 
 PASSWORD_FILE = "ITRON_CORE_PASSWORD_FILE"
 SEALED = b"itron_core sealed 1\n"
+# Room for a mark of UTF-8 and blank lines before the label of a PEM.
+FIRST_BYTES = 256
 SALT_BYTES, NONCE_BYTES, MASTER_BYTES = 16, 12, 32
 
 
 def new_signer(path: Path) -> LocalSigner:
-    """Make an Ed25519 key in a file (PEM, PKCS#8) and return its signer."""
-    pem, signer = new_key("Ed25519", _password())
+    """Make an Ed25519 key in a file (PEM, PKCS#8), encrypted as the other keys of the folder are; return its signer."""
+    password = _password()
+    _check_as_the_others(path, sealed=password is not None)
+    pem, signer = new_key("Ed25519", password)
     write_secret(path, pem)
     return signer
 
 
 def signer_in(path: Path) -> LocalSigner:
-    """Read a private key."""
+    """Read a private key of a party; a plain one beside encrypted ones is refused."""
+    _check_not_weaker(path)
     return read_signer(path)
 
 
 def new_master_key(path: Path) -> None:
     """Make a master key in a file: sealed by AES-256-GCM under a key of scrypt (RFC 7914), or hex digits."""
     key, password = os.urandom(MASTER_BYTES), _password()
+    _check_as_the_others(path, sealed=password is not None)
     if password is None:
         write_secret(path, key.hex().encode() + b"\n")
         return
@@ -53,7 +60,8 @@ def new_master_key(path: Path) -> None:
 
 
 def read_sealed_master_key(path: Path) -> MasterKey:
-    """Read a master key, sealed or not."""
+    """Read a master key, sealed or not; a plain one beside encrypted keys is refused."""
+    _check_not_weaker(path)
     sealed = _start_of(path).startswith(SEALED)
     if sealed and _password_file() is None:
         raise UsageError(f"{path} is encrypted", f"name the file of its password: {PASSWORD_FILE}=FILE")
@@ -78,16 +86,46 @@ def _cipher(password: bytes, salt: bytes) -> AESGCM:
     return AESGCM(Scrypt(salt=salt, length=32, n=2**15, r=8, p=1).derive(password))
 
 
+def _check_not_weaker(path: Path) -> None:
+    """Raise UsageError for a plain key among encrypted ones: somebody put it in the place of another."""
+    if not _is_sealed(path) and any(_is_sealed(one) for one in _keys_beside(path)):
+        raise UsageError(
+            f"{path} is not encrypted, and other keys of its folder are", "put the encrypted key of before back"
+        )
+
+
+def _check_as_the_others(path: Path, *, sealed: bool) -> None:
+    """Raise UsageError for a new key that would be plain among encrypted ones, or the other way round."""
+    if all(_is_sealed(one) == sealed for one in _keys_beside(path)):
+        return
+    if sealed:
+        raise UsageError(f"the other keys in {path.parent} are not encrypted", f"unset {PASSWORD_FILE}")
+    raise UsageError(
+        f"the other keys in {path.parent} are encrypted", f"name their password's file: {PASSWORD_FILE}=FILE"
+    )
+
+
+def _keys_beside(path: Path) -> list[Path]:
+    return [one for one in (*path.parent.glob("*.pem"), *path.parent.glob("*.key")) if one != path]
+
+
+def _is_sealed(path: Path) -> bool:
+    start = _start_of(path)
+    return start.startswith(SEALED) or b"ENCRYPTED" in start
+
+
 def _start_of(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(len(SEALED))
+            return file.read(FIRST_BYTES)
     except OSError as error:
         raise UnreadableError(f"{path.name} cannot be read: {error}") from error
 
 
 def _password_file() -> Path | None:
     named = os.environ.get(PASSWORD_FILE)
+    if named is not None and not named.strip():
+        raise UsageError(f"{PASSWORD_FILE} is set and empty", "name the file of the password, or unset the variable")
     return Path(named) if named else None
 
 
@@ -121,7 +159,7 @@ def password_in(file: Path) -> bytes:
         password = file.read_bytes().rstrip(b"\r\n")
     except OSError as error:
         raise UnreadableError(f"the password {file} cannot be read: {error.strerror}") from error
-    if not password:
+    if not password.strip():
         raise UnreadableError(f"the password in {file} is empty")
     return password
 
@@ -129,8 +167,7 @@ def password_in(file: Path) -> bytes:
 def write_secret(path: Path, data: bytes) -> None:
     """Write a file that its owner alone may read; it must not exist yet."""
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
+        write_private(path, data)
     except FileExistsError:
         raise UsageError(f"{path} exists already", "a secret is never overwritten; name another file") from None
     except OSError as error:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from itron_core.cli import folders as homes
-from itron_core.cli.columns import DEVICE_COLUMNS
+from itron_core.cli.columns import DEVICE_COLUMNS, place_of
 from itron_core.cli.failures import Exit, UnreadableError, UsageError
-from itron_core.cli.files import read_rows
-from itron_core.cli.inputs import actions_of, bytes_of, devices_of, member, moment, permissions_of
+from itron_core.cli.files import format_of, read_rows
+from itron_core.cli.inputs import bytes_of, member, member_or_none, moment, permissions_of
 from itron_core.cli.options import (
     ACTIONS,
     BEARER,
     CA,
     DEVICES,
+    DRY_RUN,
+    FILE,
     HOME,
     INPUT_FORMAT,
+    JSON,
     NOW,
     PERMISSIONS,
     ROUTE,
@@ -27,10 +30,15 @@ from itron_core.cli.options import (
     FileFormat,
     group,
 )
-from itron_core.cli.output import counted, names_of, say, show
+from itron_core.cli.output import counted, iso, names_of, permission_names, say, show
+from itron_core.cli.wanted import wanted_of
 from itron_core.enums import DeviceClass, Mode, SecurityLevel
 from itron_core.exchange.records import DeviceRecord
 
+if TYPE_CHECKING:
+    from itron_core.manager.requests import Request
+
+PAGE_ROWS = 10_000
 manager_app = group("The security manager: people, devices, requests, issuing.")
 
 
@@ -56,7 +64,7 @@ def manager_role(
     """Add or change a role."""
     granted = permissions_of(permissions)
     homes.manager(home).set_role(name, granted, officer=officer, now=moment(now))
-    say(f"Role {name}: {granted.name or int(granted)}{', officer' if officer else ''}.")
+    say(f"Role {name}: {permission_names(granted)}{', officer' if officer else ''}.")
 
 
 @manager_app.command("user")
@@ -72,19 +80,47 @@ def manager_user(
     say(f"{name}: {role} in {unit}.")
 
 
+@manager_app.command("users")
+def manager_users(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False) -> None:
+    """List the people: name, unit, and the permissions of their role."""
+    rows = [[name, unit, permission_names(permissions)] for name, unit, permissions in homes.manager(home).users()]
+    show(["user", "unit", "permissions"], rows, as_json=as_json)
+
+
 @manager_app.command("devices")
 def manager_devices(
     home: Annotated[Path, HOME],
-    source: Annotated[str, typer.Argument(metavar="FILE", help="Columns device, unit, device_class and others.")],
-    pending_level: Annotated[str, typer.Option(help="The level that they are about to have.")] = "unknown",
+    source: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="A file of devices; without it, the devices are listed.")
+    ] = None,
+    pending_level: Annotated[str, typer.Option(help="The level that the devices are about to have.")] = "unknown",
+    *,
     now: Annotated[str | None, NOW] = None,
     input_format: Annotated[FileFormat | None, INPUT_FORMAT] = None,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Take devices from a file: device, unit, device_class, mode, security_level, level_verified, epoch."""
-    records = [_record(row) for batch in read_rows(source, input_format, DEVICE_COLUMNS) for row in batch.to_pylist()]
+    """Add or change the devices of a file, or list all devices.
+
+    Columns: device, unit, device_class, and mode, security_level, level_verified, epoch if they are known.
+    """
+    if source is None:
+        _list_devices(homes.manager(home).devices(), as_json=as_json)
+        return
+    records = _device_records(source, input_format)
     level = member(SecurityLevel, pending_level, "level")
     homes.manager(home).set_devices(records, pending_level=level, now=moment(now))
     say(f"{counted(len(records), 'device')}.")
+
+
+def _list_devices(records: list[DeviceRecord], *, as_json: bool) -> None:
+    rows = [
+        [
+            *(one.device, one.unit, DeviceClass(one.device_class).name.lower(), Mode(one.mode).name.lower()),
+            *(SecurityLevel(one.security_level).name.lower(), "yes" if one.level_verified else "no", one.epoch),
+        ]
+        for one in records
+    ]
+    show(["device", "unit", "device_class", "mode", "security_level", "level_verified", "epoch"], rows, as_json=as_json)
 
 
 @manager_app.command("request")
@@ -93,46 +129,74 @@ def manager_request(
     officer: str,
     devices: Annotated[list[str] | None, DEVICES] = None,
     *,
-    token_type: Annotated[str, TYPE],
-    actions: Annotated[str, ACTIONS],
+    token_type: Annotated[str | None, TYPE] = None,
+    actions: Annotated[str | None, ACTIONS] = None,
     route: Annotated[str | None, ROUTE] = None,
-    argument: Annotated[str, typer.Option(help="What the command says beside its action.")] = "",
-    session_seconds: Annotated[int | None, typer.Option(help="60 to 28,800; default 3,600.")] = None,
-    key: Annotated[str | None, typer.Option(help="A text of your own: again with it, nothing is asked twice.")] = None,
+    file: Annotated[str | None, FILE] = None,
+    argument: Annotated[
+        str, typer.Option(help="The argument of the command's action: a level, for set_security_level.")
+    ] = "",
+    session_seconds: Annotated[
+        int | None, typer.Option(help="The length of the session: 60 to 28,800. Default: 3,600.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(help="Idempotency key: repeating the call with it creates no second request."),
+    ] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Ask, as an officer, for one token a device."""
-    asked = homes.manager(home).request(
-        officer,
-        devices_of(devices, route),
-        token_type=token_type,
-        actions=sum(1 << action for action in actions_of(actions)),
-        argument=argument,
-        session_seconds=session_seconds,
-        key=key,
-        now=moment(now),
-    )
-    say(f"Request {asked.id}: {asked.state}, {counted(asked.rows, 'token')}.")
+    """Ask, as an officer, for one token per device."""
+    ism, at, refused = homes.manager(home), moment(now), 0
+    groups = wanted_of(devices, route, file, token_type, actions)
+    for one in groups:
+        own_key = key if key is None or len(groups) == 1 else f"{key} {one.token_type} {one.actions[0].name.lower()}"
+        asked = ism.request(
+            officer,
+            one.devices,
+            token_type=one.token_type,
+            actions=sum(1 << action for action in one.actions),
+            argument=argument,
+            session_seconds=session_seconds,
+            key=own_key,
+            now=at,
+        )
+        refused += len(asked.refused)
+        _say_asked(asked)
+    if refused:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _say_asked(asked: Request) -> None:
+    if asked.rows:
+        say(f"Request {asked.id}: {asked.state}, {counted(asked.rows, 'token')}.")
+    else:
+        say(f"Request {asked.id}: nothing to issue; {counted(len(asked.refused), 'device')} refused:")
     for device, reason in asked.refused:
         say(f"  {device}: {reason}")
-    if asked.refused:
-        raise typer.Exit(Exit.REFUSED)
 
 
 @manager_app.command("requests")
 def manager_requests(
     home: Annotated[Path, HOME],
-    state: Annotated[str | None, typer.Option(help="Only those: waiting, approved, allotted or rejected.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Only requests of one state: waiting, approved, allotted or rejected.")
+    ] = None,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """List what was asked for, the oldest first."""
-    rows = [
+    """List the requests, the oldest first."""
+    rows: list[list[str | int]] = [
         [
-            *(str(asked.id), asked.state, asked.officer, asked.approver or "-"),
-            *(asked.token_type, names_of(asked.actions), f"{asked.size:,}"),
+            asked.id,
+            asked.state,
+            asked.officer,
+            asked.approver or "-",
+            asked.token_type,
+            names_of(asked.actions),
+            asked.size,
         ]
         for asked in homes.manager(home).requests(state=state)
     ]
-    show(["request", "state", "officer", "approver", "type", "actions", "rows"], rows)
+    show(["request", "state", "officer", "approver", "type", "actions", "rows"], rows, as_json=as_json)
 
 
 @manager_app.command("approve")
@@ -158,6 +222,26 @@ def manager_issue(home: Annotated[Path, HOME], now: Annotated[str | None, NOW] =
     """Issue everything that is approved."""
     report = homes.manager(home).issue(now=moment(now))
     say(f"{counted(report.issued, 'token')} issued.")
+
+
+@manager_app.command("material")
+def manager_material(
+    home: Annotated[Path, HOME],
+    device: Annotated[str | None, typer.Option(help="Only the material of one device.")] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """List the issued tokens; the id is what `manager revoke --token` takes."""
+    rows, after, more = [], 0, True
+    ism = homes.manager(home)
+    while more:
+        page = ism.materials(after, PAGE_ROWS)
+        after, more = page.next, page.more
+        rows += [
+            [f"{one.kid.hex()}:{one.cti.hex()}", one.device, one.token_type, names_of(one.actions), iso(one.expires_at)]
+            for _, one in page.rows
+            if device in {None, one.device}
+        ]
+    show(["id", "device", "type", "actions", "expires at"], rows, as_json=as_json)
 
 
 @manager_app.command("deliver")
@@ -186,21 +270,25 @@ def manager_revoke(
     token: Annotated[
         list[str] | None, typer.Option(metavar="KID:CTI", help="One token, in hexadecimal digits.")
     ] = None,
+    dry_run: Annotated[bool, DRY_RUN] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Withdraw what was issued; the next delivery takes the list along. What is revoked stays so."""
+    """Revoke issued material; the next delivery takes the list along.
+
+    What is revoked stays so.
+    """
     if not (key or device or token):
-        raise UsageError("nothing to revoke", "--key KID, --device DEVICE or --token KID:CTI")
+        raise UsageError("nothing to revoke", "name --key KID, --device DEVICE or --token KID:CTI")
     at = moment(now)
     pairs = [one.partition(":")[::2] for one in token or []]
-    homes.manager(home).revoke(
-        issuers=[bytes_of(one, "--key") for one in key or []],
-        devices=dict.fromkeys(device or [], (0, at, 0)),
-        tokens=[(bytes_of(kid, "--token"), bytes_of(cti, "--token")) for kid, cti in pairs],
-        now=at,
-    )
-    what = [counted(len(key or []), "key"), counted(len(device or []), "device"), counted(len(pairs), "token")]
-    say(f"Revoked: {', '.join(what)}.")
+    issuers = [bytes_of(one, "--key") for one in key or []]
+    tokens = [(bytes_of(kid, "--token"), bytes_of(cti, "--token")) for kid, cti in pairs]
+    if not dry_run:
+        homes.manager(home).revoke(
+            issuers=issuers, devices=dict.fromkeys(device or [], (0, at, 0)), tokens=tokens, now=at
+        )
+    what = [counted(len(issuers), "key"), counted(len(device or []), "device"), counted(len(pairs), "token")]
+    say(f"{'Would be revoked' if dry_run else 'Revoked'}: {', '.join(what)}.")
 
 
 @manager_app.command("rotate")
@@ -220,20 +308,46 @@ def manager_keyring(home: Annotated[Path, HOME], now: Annotated[str | None, NOW]
     say(homes.manager(home).keyring(now=moment(now)).to_jwks())
 
 
+def _device_records(source: str, input_format: FileFormat | None) -> list[DeviceRecord]:
+    """Read devices; raises for the first row that cannot be read, with its column."""
+    place = place_of(has_header=format_of(source, input_format, "--format") is FileFormat.CSV)
+    records: list[DeviceRecord] = []
+    for batch in read_rows(source, input_format, DEVICE_COLUMNS):
+        missing = [f'"{name}"' for name in ("device", "unit", "device_class") if name not in batch.schema.names]
+        if missing:
+            there = ", ".join(batch.schema.names)
+            raise UnreadableError(f"{source}: no column {', '.join(missing)}; its columns: {there}")
+        for row in batch.to_pylist():
+            try:
+                records.append(_record(row))
+            except UsageError as error:
+                raise UnreadableError(f"{source}: {place(len(records))}, {error}", error.hint) from None
+    return records
+
+
 def _record(row: dict[str, Any]) -> DeviceRecord:
-    try:
-        return DeviceRecord(
-            str(row["device"]),
-            str(row["unit"]),
-            member(DeviceClass, str(row["device_class"]), "class"),
-            member(Mode, str(row.get("mode") or "unknown"), "mode"),
-            member(SecurityLevel, str(row.get("security_level") or "unknown"), "level"),
-            row.get("level_verified") is not False,
-            int(row.get("epoch") or 0),
+    for name in ("device", "unit"):
+        if not row[name]:
+            raise UsageError(f'column "{name}": the cell is empty')
+    return DeviceRecord(
+        device=str(row["device"]),
+        unit=str(row["unit"]),
+        device_class=_of(DeviceClass, row, "device_class"),
+        mode=_of(Mode, row, "mode", Mode.UNKNOWN),
+        security_level=_of(SecurityLevel, row, "security_level", SecurityLevel.UNKNOWN),
+        level_verified=row.get("level_verified") is not False,
+        epoch=row.get("epoch") or 0,
+    )
+
+
+def _of(enumeration: Any, row: dict[str, Any], name: str, absent: Any = None) -> Any:
+    text = row.get(name)
+    if text is None and absent is not None:
+        return absent
+    found = None if text is None else member_or_none(enumeration, str(text))
+    if found is None:
+        known = ", ".join(one.name.lower() for one in enumeration)
+        raise UsageError(
+            f'column "{name}": got {text!r}' if text else f'column "{name}": the cell is empty', f"known: {known}"
         )
-    except KeyError as error:
-        raise UnreadableError(
-            f"a row of devices cannot be read: {error}; wanted device, unit, device_class, and level_verified true or false"
-        ) from error
-    except ValueError as error:
-        raise UnreadableError(f"a row of devices cannot be read: {error}") from error
+    return found

@@ -51,6 +51,7 @@ BEARER = typer.Option(
 CA = typer.Option("--ca", metavar="FILE", help="Certificates (PEM) that the server's is checked against.")
 DEVICES = typer.Argument(metavar="DEVICE...", help="Device ids, such as ert:100000001.")
 ROUTE = typer.Option(metavar="FILE", help="Add the devices of a route: its column device.")
+FILE = typer.Option("--file", metavar="FILE", help="Requests, one per row: columns device, token_type and action.")
 TYPE = typer.Option("--type", metavar="TYPE", help="secure_command, authorization or reading_key.")
 ACTIONS = typer.Option("--action", metavar="NAMES", help="Action names joined by commas; a secure command has one.")
 PERMISSIONS = typer.Option(metavar="NAMES", help="The user's permissions, joined by commas, or `all`.")

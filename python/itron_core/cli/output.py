@@ -6,23 +6,26 @@ import json
 import re
 import sys
 import unicodedata
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from itron_core.cli.failures import Exit, ReaderGoneError, UnwritableError
-from itron_core.enums import Action
+from itron_core.enums import Action, Permission
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "counted",
     "exit_code",
+    "iso",
     "lost",
     "names_of",
+    "permission_names",
     "printable",
     "remark",
     "say",
@@ -32,7 +35,6 @@ __all__ = [
     "with_progress",
 ]
 
-NUMBER = re.compile(r"[\d,]+")
 # Controls, surrogates, and what turns the direction of a line: a file's text may have them, a terminal gets them escaped.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -101,19 +103,33 @@ def names_of(actions: int) -> str:
     return ",".join(action.name.lower() for action in Action if actions >> action & 1)
 
 
-def show(titles: list[str], rows: list[list[str]], *, as_json: bool = False, to_remarks: bool = False) -> None:
+def permission_names(permissions: int) -> str:
+    """Return the names of a bit set of permissions, joined by commas."""
+    return ",".join(one.name.lower() for one in Permission if permissions & one and one.name) or "-"
+
+
+def iso(seconds: int) -> str:
+    """Return a moment in ISO 8601, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def show(
+    titles: list[str], rows: Sequence[Sequence[str | int]], *, as_json: bool = False, to_remarks: bool = False
+) -> None:
     """Print a table: rows under their titles, aligned, numbers to the right; nothing is cut to the terminal's width.
 
-    With `as_json` it is an array of objects, whose numbers are numbers, and `-` is null.
+    With `as_json` it is an array of objects; a cell of `-` is null there.
     """
     if as_json:
         names = [title.replace(" ", "_") for title in titles]
-        show_json([dict(zip(names, map(_json_cell, row), strict=True)) for row in rows])
+        show_json(
+            [{name: None if cell == "-" else cell for name, cell in zip(names, row, strict=True)} for row in rows]
+        )
         return
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(_width(row[at]) for row in [titles, *rows]) for at in range(len(titles))]
-    numeric = [all(NUMBER.fullmatch(row[at]) for row in rows) for at in range(len(titles))]
-    for number, row in enumerate([titles, *rows]):
+    numeric = [all(isinstance(row[at], int) or row[at] == "-" for row in rows) for at in range(len(titles))]
+    texts = [[f"{cell:,}" if isinstance(cell, int) else printable(cell) for cell in row] for row in rows]
+    widths = [max(_width(row[at]) for row in [titles, *texts]) for at in range(len(titles))]
+    for number, row in enumerate([titles, *texts]):
         cells = [_padded(cell, w, right=right) for cell, w, right in zip(row, widths, numeric, strict=True)]
         _write(_ERR if to_remarks else _OUT, Text("  ".join(cells).rstrip()), "bold" if number == 0 else None)
 
@@ -132,7 +148,7 @@ def show_counts(counts: Mapping[str, Counter[str]], *, as_json: bool = False, to
         if number:
             remark() if to_remarks else say()
         ordered = sorted(names.items(), key=lambda item: (-item[1], item[0]))
-        show([title, "rows"], [[name, f"{count:,}"] for name, count in ordered], to_remarks=to_remarks)
+        show([title, "rows"], [[name, count] for name, count in ordered], to_remarks=to_remarks)
 
 
 def with_progress(batches: Iterable[Any], what: str) -> Iterator[Any]:
@@ -153,12 +169,6 @@ def with_progress(batches: Iterable[Any], what: str) -> Iterator[Any]:
 def exit_code(counts: Counter[str], *good: str) -> Exit:
     """Return REFUSED if anything but the good names was counted, else OK."""
     return Exit.REFUSED if any(count for name, count in counts.items() if name not in good) else Exit.OK
-
-
-def _json_cell(cell: str) -> str | int | None:
-    if cell == "-":
-        return None
-    return int(cell.replace(",", "")) if NUMBER.fullmatch(cell) else cell
 
 
 def _width(text: str) -> int:

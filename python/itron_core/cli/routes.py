@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from itron_core.cli.answers import Beside, named, paired, record_batch
-from itron_core.cli.columns import REQUIRED_OF_ROUTE, ROUTE_COLUMNS, TOKEN
+from itron_core.cli.columns import REQUIRED_OF_ROUTE, ROUTE_COLUMNS, TOKEN, place_of
 from itron_core.cli.failures import UnreadableError, UsageError
-from itron_core.cli.files import STANDARD_STREAM, read_rows, rows_to
+from itron_core.cli.files import STANDARD_STREAM, format_of, read_rows, rows_to
 from itron_core.cli.inputs import moment, permissions_of, planned_moment, read_keyring, zone_of
 from itron_core.cli.options import (
     INPUT_FILE,
@@ -28,7 +28,7 @@ from itron_core.cli.options import (
     FileFormat,
     group,
 )
-from itron_core.cli.output import exit_code, say, show_counts, with_progress
+from itron_core.cli.output import counted, exit_code, remark, say, show_counts, with_progress
 from itron_core.enums import Decision
 from itron_core.explain import reason_name
 from itron_core.policy import PolicyOptions
@@ -38,6 +38,38 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 route_app = group("Routes as files: an example with every column.")
+EXAMPLE: Final[tuple[dict[str, str], ...]] = (
+    {
+        "device": "ert:100000001",
+        "device_class": "basic",
+        "security_level": "ready_to_secure",
+        "action": "read_endpoint",
+        "on_menu": "yes",
+    },
+    {
+        "device": "ert:100000002",
+        "device_class": "enhanced",
+        "security_level": "command",
+        "action": "read_interval_data",
+        "session_opened_at": "2026-11-18T12:00:00+01:00",
+        "session_seconds": "3600",
+        "level_verified": "yes",
+        "epoch": "4",
+    },
+    {
+        "device": "ert:100000003",
+        "device_class": "multi_mode",
+        "security_level": "full",
+        "mode": "mobile",
+        "action": "disconnect_service",
+        "commands_used": "0",
+        "authorizations_used": "0",
+        "secure_command_used": "no",
+        "authorization_used": "no",
+        "key_exchange": "no",
+        "permissions": "read_endpoints|remote_disconnect",
+    },
+)
 AT = typer.Option(
     "--at", metavar="TIME", help="Decide for a planned moment, such as 'tomorrow 08:00' (with --time-zone)."
 )
@@ -95,14 +127,18 @@ def preflight(
     decisions: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     beside = Beside()
+    unreadable = Unreadable()
     with rows_to(target, target_format) as write:
         batches = with_progress(_route(source, input_format, time_zone, keyring), "rows decided")
         for batch, results in paired(batches, decide):
             answers, some_decisions, some_reasons = decided(results)
             decisions += some_decisions
             reasons += some_reasons
+            if "unreadable" in answers.schema.names:
+                unreadable.add(answers)
             if target is not None:
                 write(beside(batch, answers))
+    unreadable.remark(has_header=format_of(source, input_format, "--format") is FileFormat.CSV)
     show_counts({"decision": decisions, "reason": reasons}, as_json=as_json, to_remarks=target == STANDARD_STREAM)
     raise typer.Exit(exit_code(decisions, "allowed", "allowed_after_open"))
 
@@ -126,6 +162,56 @@ def explain(
         decisions += decided(results)[1]
         say(results.explain(0))
     raise typer.Exit(exit_code(decisions, "allowed", "allowed_after_open"))
+
+
+@route_app.command("template")
+def route_template(
+    target: Annotated[
+        str, typer.Argument(metavar="FILE", help="Write the example here; - is standard output.")
+    ] = STANDARD_STREAM,
+    target_format: Annotated[FileFormat | None, OUTPUT_FORMAT] = None,
+) -> None:
+    """Write an example of a route with every column.
+
+    Only device, device_class, security_level and action are required; docs/files.md says what each column holds.
+    """
+    import pyarrow as pa
+
+    if target_format is None and target == STANDARD_STREAM:
+        target_format = FileFormat.CSV
+    with rows_to(target, target_format) as write:
+        columns = {name: [row.get(name) for row in EXAMPLE] for name in ROUTE_COLUMNS}
+        write(pa.record_batch({name: pa.array(cells, pa.string()) for name, cells in columns.items()}))
+
+
+class Unreadable:
+    """Remarks the first rows that could not be read: each with its column and its value."""
+
+    SHOWN = 5
+
+    def __init__(self) -> None:
+        self._first: list[tuple[int, str]] = []
+        self._rows = self._count = 0
+
+    def add(self, answers: Any) -> None:
+        """Take the rows of a batch of answers."""
+        import pyarrow.compute as pc
+
+        column = answers["unreadable"]
+        count = len(column) - column.null_count
+        if count and len(self._first) < self.SHOWN:
+            for at in pc.indices_nonzero(column.is_valid()).to_pylist()[: self.SHOWN - len(self._first)]:
+                self._first.append((self._rows + at, column[at].as_py()))
+        self._count += count
+        self._rows += len(column)
+
+    def remark(self, *, has_header: bool) -> None:
+        """Print them to standard error."""
+        place = place_of(has_header=has_header)
+        for row, what in self._first:
+            remark(f"{place(row)}: {what}")
+        if self._count > len(self._first):
+            remark(f"... and {counted(self._count - len(self._first), 'more row')} that cannot be read")
 
 
 def decided(results: Any) -> tuple[Any, Counter[str], Counter[str]]:

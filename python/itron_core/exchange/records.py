@@ -9,10 +9,21 @@ from itron_core.enums import Code, DeviceClass, Mode, Permission, SecurityLevel
 from itron_core.errors import InputError
 from itron_core.exchange.identity import EPOCHS, device_id
 
-__all__ = ["MOST_DELEGATIONS", "VERDICTS", "CommandRequest", "DeviceRecord", "OutcomeReport", "SignIn", "record_row"]
+__all__ = [
+    "LONGEST_ANSWER",
+    "MOST_DELEGATIONS",
+    "VERDICTS",
+    "CommandRequest",
+    "DeviceRecord",
+    "OutcomeReport",
+    "SignIn",
+    "record_row",
+]
 
 # Delegations in force at a time: the server sends no more, and no tool takes more.
 MOST_DELEGATIONS = 256
+# The most bytes of a device's answer in a report.
+LONGEST_ANSWER = 65_536
 # What a tools server answers to an outcome.
 VERDICTS = frozenset({Code.OK, Code.REPLAY_IDENTICAL, Code.REPLAY_CONFLICT})
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from itron_core._arguments import whole
+from itron_core._arguments import moment
 from itron_core._rust import verify_tokens
 from itron_core.enums import DEVICE_TOKEN_TYPES, Code
-from itron_core.errors import KeyRefused, TokenRefused
+from itron_core.errors import InputError, KeyRefused, TokenRefused
 from itron_core.exchange.material import LONGEST_LIFETIME
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ def ring_at(keyring: Keyring, delegations: Iterable[bytes], moment: int) -> Keyr
 
 def check_before(before: object, now: int) -> int:
     """Return the moment by which material must have ended to be pruned; raises InputError for one to come."""
-    return whole("before", before, 0, whole("now", now)) - LONGEST_SKEW
+    latest, ended = moment("now", now), moment("before", before)
+    if ended > latest:
+        raise InputError(f"before: got {ended}, which lies in the future; expected a moment up to now, {latest}")
+    return ended - LONGEST_SKEW
 
 
 def judged(

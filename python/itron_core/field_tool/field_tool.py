@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from itron_core._arguments import whole
 from itron_core.audit import audit_entry
 from itron_core.audit.journal import Journal
-from itron_core.enums import DEVICE_TOKEN_TYPES, Action, Code, Permission, SecurityLevel
+from itron_core.enums import DEVICE_TOKEN_TYPES, Action, Code, Need, Permission, SecurityLevel
 from itron_core.errors import InputError
 from itron_core.exchange.identity import device_id
 from itron_core.exchange.material import SPENT, MaterialState
 from itron_core.exchange.verification import check_before
-from itron_core.field_tool.outcomes import COUNTED
 from itron_core.field_tool.planning import (
     HELD,
     UNUSED,
@@ -27,7 +26,7 @@ from itron_core.field_tool.planning import (
 from itron_core.field_tool.state import STEPS, advance, bind, moment_of, state_of, trust_at
 from itron_core.field_tool.sync import Sync
 from itron_core.field_tool.work import Work
-from itron_core.policy import PolicyOptions, permission_for
+from itron_core.policy import PolicyOptions, counted_material, permission_for
 from itron_core.stores.protocol import rows_of
 
 if TYPE_CHECKING:
@@ -360,7 +359,9 @@ def _state_by(piece: Held, code: int) -> MaterialState:
 def _uses_left(piece: Held, limits: PolicyOptions, uses: dict[tuple[str, str], int]) -> int | None:
     if piece.token_type == "authorization":
         limit = limits.authorization_limit
-    elif piece.token_type == "secure_command" and any(piece.actions == 1 << action for action in COUNTED):
+    elif piece.token_type == "secure_command" and any(
+        piece.covers(action) and Need.SECURE_COMMAND in counted_material(action) for action in Action
+    ):
         limit = limits.command_limit
     else:
         return None

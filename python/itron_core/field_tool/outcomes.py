@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from itron_core.enums import Action, ActionGroup, Code, Mode, Reason, SecurityLevel
+from itron_core.enums import Action, ActionGroup, Code, Mode, Need, Reason, SecurityLevel
 from itron_core.exchange.material import MaterialState
 from itron_core.exchange.messages import Answer, Outcome
+from itron_core.policy import counted_material
 
 if TYPE_CHECKING:
     from itron_core.field_tool.planning import Held
     from itron_core.stores.protocol import Transaction
 
-__all__ = ["COUNTED", "Sending", "actions_opened_by", "became_of", "note", "settle", "told_by"]
+__all__ = ["Sending", "actions_opened_by", "became_of", "note", "settle", "told_by"]
 
 DEFAULT_SESSION = 3_600
 LONGEST_SESSION = 28_800
 EVERY_ACTION = sum(1 << action for action in Action)
-COUNTED = frozenset({Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE})
 NO_SESSION = frozenset({Reason.SESSION_REQUIRED, Reason.SESSION_EXPIRED, Reason.SESSION_NOT_STARTED})
 # By these a device says that it will never take this token; not by those of its clock, or of a session's scope.
 FINAL = frozenset(
@@ -68,7 +68,7 @@ def note(t: Transaction, sending: Sending, moment: int) -> int:
     number = _insert(t, sending, (int(MaterialState.SENT), 0, b"", moment))
     spent = sending.spent
     if spent is not None:
-        counts = spent.token_type == "authorization" or sending.action in COUNTED
+        counts = Need[spent.token_type.upper()] in counted_material(sending.action)
         t.run(
             "UPDATE tool_material SET state = ?, sent_at = ?, counted = ? WHERE kid = ? AND cti = ?",
             (

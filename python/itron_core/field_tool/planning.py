@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from itron_core._rust import verify_tokens
 from itron_core.enums import Action, Code, DeviceClass, Mode, Need, SecurityLevel
 from itron_core.exchange.material import SPENT, MaterialState
-from itron_core.policy import PolicyOptions, needs
+from itron_core.policy import PolicyOptions, entry
 from itron_core.routes import RouteResults, process_route
 from itron_core.stores.protocol import rows_of
 
@@ -221,20 +221,18 @@ def missing_wants(
         if Need.AUTHORIZATION in lacks:
             wants.append((device, "authorization", action))
         if Need.SECURE_COMMAND in lacks:
-            commanded = Need.SECURE_COMMAND in _needs(row, action, options)
+            commanded = Need.SECURE_COMMAND in _asked(row, action, options).needs
             wants.append((device, "secure_command", action if commanded else Action.OPEN_SESSION))
     return wants
 
 
 def spent_by(known: Known, choice: Choice, action: Action, options: PolicyOptions, *, opens: bool) -> Held | None:
     """Return the piece that an allowed row spends: what opens its session first, or what the action itself needs."""
-    need = _needs(known, action, options)
-    if opens:
-        is_network = known.device_class == DeviceClass.MULTI_MODE and known.mode == Mode.NETWORK
-        return choice.authorization if is_network else choice.secure_command
-    if Need.SECURE_COMMAND in need:
+    needs, opener, _ = _asked(known, action, options)
+    spent = opener if opens else needs
+    if Need.SECURE_COMMAND in spent:
         return choice.secure_command
-    return choice.authorization if Need.AUTHORIZATION in need else None
+    return choice.authorization if Need.AUTHORIZATION in spent else None
 
 
 def known_of(t: Transaction, plan: Sequence[tuple[str, Action]]) -> list[Known]:
@@ -254,14 +252,23 @@ def _candidates(t: Transaction, devices: Sequence[str]) -> dict[tuple[str, str],
     return found
 
 
-def _needs(row: Known, action: Action, options: PolicyOptions) -> Need:
+class Asked(NamedTuple):
+    """What the policy's table says of a row: what it needs, what opens its session, whose uses count."""
+
+    needs: Need = Need(0)
+    opener: Need = Need(0)
+    counted: Need = Need(0)
+
+
+def _asked(row: Known, action: Action, options: PolicyOptions) -> Asked:
     if row.device_class is None or row.mode is None or row.security_level is None:  # no server has told of it yet
-        return Need(0)
+        return Asked()
     try:
         device_class, mode, level = DeviceClass(row.device_class), Mode(row.mode), SecurityLevel(row.security_level)
     except ValueError:  # no number of ours: the row is unreadable
-        return Need(0)
-    return needs(device_class, mode, level, action, options)
+        return Asked()
+    line = entry(device_class, mode, level, action, options)
+    return Asked(line.needs, line.opener, line.counted)
 
 
 def _all_slots(
@@ -280,16 +287,13 @@ def _all_slots(
 
 
 def _slots(row: Known, action: Action, options: PolicyOptions, *, has_session: bool) -> Slots:
-    need = _needs(row, action, options)
-    opens = Need.OPEN_SESSION in need and action is not Action.CLOSE_SESSION and not has_session
-    is_multi_mode = row.device_class == DeviceClass.MULTI_MODE
-    opens_by_command = opens and (not is_multi_mode or row.mode != Mode.NETWORK)
-    opens_by_authorization = opens and is_multi_mode and row.mode != Mode.MOBILE
-    command = action if Need.SECURE_COMMAND in need else Action.OPEN_SESSION if opens_by_command else None
+    needs, opener, _ = _asked(row, action, options)
+    opener = Need(0) if has_session else opener
+    opens_by_command = Action.OPEN_SESSION if Need.SECURE_COMMAND in opener else None
     return Slots(
-        command,
-        action if Need.AUTHORIZATION in need or opens_by_authorization else None,
-        action if Need.READING_KEY in need else None,
+        action if Need.SECURE_COMMAND in needs else opens_by_command,
+        action if Need.AUTHORIZATION in needs | opener else None,
+        action if Need.READING_KEY in needs else None,
     )
 
 

@@ -92,7 +92,9 @@ class Bearers:
         if algorithm not in ALGORITHMS:
             raise InputError(f"a bearer key that is {type(key).__name__}; wanted a PublicKey")
         # joserfc knows the curve by another name of its algorithm, so the JWK says the curve alone.
-        jwk = {name: value for name, value in key.to_jwk().items() if name not in {"alg", "kid"}}
+        jwk: dict[str, str | list[str]] = {
+            name: value for name, value in key.to_jwk().items() if name not in {"alg", "kid"}
+        }
         self._key = OKPKey.import_key(jwk) if algorithm == "Ed25519" else ECKey.import_key(jwk)
         self._algorithms = [ALGORITHMS[algorithm]]
         self._registry = JWSRegistry(algorithms=self._algorithms)

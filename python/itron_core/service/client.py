@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import json
 import re
+import socket
 import time
 from ipaddress import ip_address
 from itertools import islice
@@ -250,7 +251,7 @@ class RemoteToolsServer:
                 return self._read(response, deadline)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             # Not chained: the error holds the request, and the request holds the bearer.
-            raise ExchangeError(f"{self._url} could not be asked: {type(error).__name__}") from None
+            raise ExchangeError(f"{self._url} cannot be reached: {_reason(error)}") from None
 
     def _read(self, response: httpx.Response, deadline: float) -> _Reply:
         """Read an answer up to its limits of size and of time; a redirect is an answer like another."""
@@ -334,3 +335,25 @@ def _some_at_a_time(records: Iterable[DeviceRecord]) -> Iterator[list[DeviceReco
     rest = iter(records)
     while some := list(islice(rest, DEVICES_A_CALL)):
         yield some
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a server cannot be reached: the first cause that is known, else the error's own name."""
+    import ssl
+
+    import httpx
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({cause.verify_message})"
+        if isinstance(cause, ssl.SSLError):
+            return "it does not speak TLS as expected"
+        if isinstance(cause, socket.gaierror):
+            return "there is no such name"
+        if isinstance(cause, ConnectionRefusedError):
+            return "it refuses the connection"
+        if isinstance(cause, (TimeoutError, httpx.TimeoutException)):
+            return "no answer came in time"
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__

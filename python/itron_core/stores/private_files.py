@@ -20,7 +20,8 @@ def open_private(path: str | os.PathLike[str], flags: int) -> int:
         return descriptor
     if flags & os.O_EXCL:
         raise FileExistsError(None, "File exists", os.fspath(path))
-    return os.open(path, flags | os.O_CLOEXEC)
+    # It may go again meanwhile.
+    return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, OWNER_READS_AND_WRITES)
 
 
 def write_private(path: str | os.PathLike[str], data: bytes, *, replace: bool = False) -> None:

@@ -1,5 +1,5 @@
 """The tools server (FDM Tools): holds issued material and passes it to field tools when they sync."""
 
-from itron_core.tools_server.server import ToolsServer
+from itron_core.tools_server.server import Quotas, ToolsServer
 
-__all__ = ["ToolsServer"]
+__all__ = ["Quotas", "ToolsServer"]

@@ -11,6 +11,7 @@ pub mod format;
 pub mod names;
 mod placement;
 mod process;
+pub mod reading;
 pub mod route;
 pub mod token;
 pub mod work;

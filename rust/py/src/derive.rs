@@ -42,22 +42,26 @@ impl What {
         kdf: &str,
         extra: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let utility = match utility.extract::<String>() {
-            Ok(text) if text.is_ascii() => text.into_bytes(),
-            _ => match utility.cast::<PyBytes>() {
-                Ok(bytes) => bytes.as_bytes().to_vec(),
-                Err(_) => return Err(input(format!("utility: got {utility}, wanted bytes or ASCII text, 1..16"))),
-            },
-        };
         Ok(Self {
             kdf: Kdf::from_name(kdf).ok_or_else(|| input(format!("kdf: got {kdf:?}, wanted {}", kdf_names())))?,
             label: Label::from_name(label)
                 .ok_or_else(|| input(format!("label: got {label:?}, wanted {}", label_names())))?,
-            utility,
+            utility: self::utility(utility)?,
             key_version,
             extra: extra.map(|extra| bytes_like(extra, "extra")).transpose()?,
             length,
         })
+    }
+}
+
+/// The argument `utility`: bytes, or ASCII text; its length is checked where keys are derived.
+pub fn utility(given: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    match given.extract::<String>() {
+        Ok(text) if text.is_ascii() => Ok(text.into_bytes()),
+        _ => match given.cast::<PyBytes>() {
+            Ok(bytes) => Ok(bytes.as_bytes().to_vec()),
+            Err(_) => Err(input(format!("utility: got {given}, wanted bytes or ASCII text, 1..16"))),
+        },
     }
 }
 

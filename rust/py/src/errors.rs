@@ -20,6 +20,11 @@ pub fn input(message: impl Into<String>) -> PyErr {
     python::InputError::new_err(message.into())
 }
 
+/// Memory that cannot be had.
+pub fn memory(error: std::collections::TryReserveError) -> PyErr {
+    pyo3::exceptions::PyMemoryError::new_err(error.to_string())
+}
+
 /// A key that cannot be used.
 pub fn key_refused(message: impl Into<String>) -> PyErr {
     python::KeyRefused::new_err(message.into())

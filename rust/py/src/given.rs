@@ -75,7 +75,7 @@ macro_rules! objects {
     };
 }
 
-texts! { algorithm audience_prefix kdf label name token_type }
+texts! { algorithm audience_prefix kdf label name profile token_type }
 
 objects! {
     columns: crate::route::RouteColumns;
@@ -85,6 +85,7 @@ objects! {
     master: crate::secrets::MasterKey;
     policy: crate::route::Policy;
     public_key: crate::public_key::PublicKey;
+    readings: crate::readings::ReadingColumns;
     revocations: crate::revocations::Revocations;
 }
 
@@ -96,6 +97,11 @@ pub fn audience<'a>(given: &'a Bound<'_, PyAny>) -> PyResult<Option<&'a str>> {
 /// The argument `legacy_algorithms`.
 pub fn legacy_algorithms(given: &Bound<'_, PyAny>) -> PyResult<bool> {
     flag(given, "legacy_algorithms")
+}
+
+/// The argument `allow_plain`.
+pub fn allow_plain(given: &Bound<'_, PyAny>) -> PyResult<bool> {
+    flag(given, "allow_plain")
 }
 
 /// The argument `index`.

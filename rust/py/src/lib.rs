@@ -14,7 +14,9 @@ mod issuing;
 mod jwk;
 mod keyring;
 mod machine;
+mod names;
 mod public_key;
+mod readings;
 mod revocations;
 mod route;
 mod secrets;
@@ -40,7 +42,14 @@ mod _rust {
     #[pymodule_export]
     use super::machine::cpu_features;
     #[pymodule_export]
+    use super::names::near_name;
+    #[pymodule_export]
     use super::public_key::PublicKey;
+    #[pymodule_export]
+    use super::readings::{
+        KeySource, ReadingColumns, ReadingDevices, ReadingKeys, ReadingNames, open_readings, protect_readings,
+        reading_names,
+    };
     #[pymodule_export]
     use super::revocations::{Revocations, accepted_revocations};
     #[pymodule_export]

@@ -23,29 +23,34 @@ use std::sync::Arc;
 /// A table of needs, as Python's policy says it.
 #[pyclass(module = "itron_core._rust", frozen)]
 pub struct Policy {
-    policy: route::Policy,
-    needs: Vec<u32>,
+    policy: Arc<route::Policy>,
+    /// Needs, openers, counted.
+    columns: [Vec<u32>; 3],
     never_reasons: Vec<i16>,
 }
 
 #[pymethods]
 impl Policy {
     #[new]
-    #[pyo3(signature = (needs, never_reasons, actions, command_limit, authorization_limit))]
+    #[pyo3(signature = (needs, never_reasons, openers, counted, actions, command_limit, authorization_limit))]
+    #[allow(clippy::too_many_arguments, reason = "the columns of the table, and the limits")]
     fn new(
         needs: Vec<u32>,
         never_reasons: Vec<i16>,
+        openers: Vec<u32>,
+        counted: Vec<u32>,
         actions: Vec<(u8, i64)>,
         command_limit: i64,
         authorization_limit: i64,
     ) -> PyResult<Self> {
         let limits = [command_limit, authorization_limit];
-        let policy = route::Policy::new(needs.clone(), never_reasons.clone(), &actions, limits)
+        let columns = [needs, openers, counted];
+        let policy = route::Policy::new(columns.clone(), never_reasons.clone(), &actions, limits)
             .map_err(|error| input(format!("policy: {error}")))?;
-        Ok(Self { policy, needs, never_reasons })
+        Ok(Self { policy: Arc::new(policy), columns, never_reasons })
     }
 
-    /// The table: `device_class`, mode, `security_level`, action (names), needs int32, reason int16.
+    /// The table: `device_class`, mode, `security_level`, action (names); needs int32, reason int16, opener, counted int32.
     fn table(&self) -> PolicyTable {
         let mut names: [Vec<&str>; 4] = Default::default();
         for (_, class) in DEVICE_CLASS {
@@ -61,23 +66,26 @@ impl Policy {
         }
         let text = |names: &[&str]| Out::text(names.iter().map(|&name| Some(name)));
         let [class, mode, level, action] = &names;
-        let needs = self.needs.iter().map(|&needs| needs as i32).collect();
+        let [needs, opener, counted] =
+            self.columns.each_ref().map(|column| Out::int32(column.iter().map(|&needs| needs as i32).collect()));
         PolicyTable::new(OutTable::new(
-            self.needs.len(),
+            self.never_reasons.len(),
             vec![
                 ("device_class", text(class)),
                 ("mode", text(mode)),
                 ("security_level", text(level)),
                 ("action", text(action)),
-                ("needs", Out::int32(needs)),
+                ("needs", needs),
                 ("reason", Out::int16(self.never_reasons.clone())),
+                ("opener", opener),
+                ("counted", counted),
             ],
         ))
     }
 }
 
 result_class!(
-    /// The whole policy: `device_class`, mode, `security_level`, action (names), needs int32, reason int16.
+    /// The whole policy: `device_class`, mode, `security_level`, action (names); needs, reason, opener, counted.
     PolicyTable
 );
 

@@ -71,10 +71,22 @@ pub struct DerivedKeys {
     pub source: Source,
 }
 
+impl DerivedKeys {
+    /// How many keys.
+    pub fn rows(&self) -> usize {
+        self.keys.len() / self.length
+    }
+
+    /// The key of a row.
+    pub fn row(&self, row: usize) -> &[u8] {
+        &self.keys[row * self.length..][..self.length]
+    }
+}
+
 #[pymethods]
 impl DerivedKeys {
     fn __len__(&self) -> usize {
-        self.keys.len() / self.length
+        self.rows()
     }
 
     /// One device's key.
@@ -88,7 +100,7 @@ impl DerivedKeys {
         let place = if index < 0 { index.checked_add_unsigned(rows) } else { Some(index) };
         let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rows);
         let place = place.ok_or_else(|| PyIndexError::new_err(format!("key {index} of {rows}")))?;
-        Ok(PyBytes::new(py, &self.keys[place * self.length..][..self.length]))
+        Ok(PyBytes::new(py, self.row(place)))
     }
 
     /// All keys as a memoryview of uint8, shape (n, length). Its memory is wiped when nothing refers to it.

@@ -1,4 +1,4 @@
-//! One row decided: missing = needed and not in hand.
+//! One row decided: missing = needed and not in hand. What opens a session and what counts is in the table, as what is needed.
 
 use crate::code::Code;
 use crate::format::scope::OPEN_SESSION as OPEN_SESSION_ACTION;
@@ -55,9 +55,6 @@ const MULTI_MODE: u8 = 2;
 const MOBILE: u8 = 0;
 const NETWORK: u8 = 1;
 const LEVEL_UNKNOWN: u8 = 3;
-const CONNECT_SERVICE: u8 = 16;
-const DISCONNECT_SERVICE: u8 = 17;
-const CLOSE_SESSION: u8 = 25;
 
 /// What every combination needs, as Python's policy says it.
 #[derive(Clone, Debug)]
@@ -66,6 +63,10 @@ pub struct Policy {
     needs: Vec<Needs>,
     /// Why a combination is never allowed, else 0.
     never_reasons: Vec<i16>,
+    /// The material that opens the session which is needed.
+    openers: Vec<Needs>,
+    /// The material whose uses count until the next sync.
+    counted: Vec<Needs>,
     /// The place of an action's number in the table.
     places: [Option<u8>; 64],
     /// The permission that each action asks for.
@@ -82,7 +83,7 @@ pub struct TableError;
 
 impl std::fmt::Display for TableError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "wanted {COMBINATIONS} needs and reasons, and {ACTIONS} actions below 64 with their permissions")
+        write!(f, "expected {COMBINATIONS} rows in each column, and {ACTIONS} actions below 64 with their permissions")
     }
 }
 
@@ -92,17 +93,19 @@ impl Policy {
     /// The reason of a row that cannot be read.
     pub const ROW_UNREADABLE: i16 = 1005;
 
-    /// A policy from its table; `actions` are (number, permission), rising, as the table's last index counts them.
+    /// A policy from its table: needs, openers and counted material, and why a combination is never allowed. `actions` are
+    /// (number, permission), rising, as the table's last index counts them.
     ///
     /// # Errors
     /// The table has another size.
     pub fn new(
-        needs: Vec<u32>,
+        [needs, openers, counted]: [Vec<u32>; 3],
         never_reasons: Vec<i16>,
         actions: &[(u8, i64)],
         [command_limit, authorization_limit]: [i64; 2],
     ) -> Result<Self, TableError> {
-        if needs.len() != COMBINATIONS || never_reasons.len() != COMBINATIONS || actions.len() != ACTIONS {
+        let columns = [needs.len(), openers.len(), counted.len(), never_reasons.len()];
+        if columns != [COMBINATIONS; 4] || actions.len() != ACTIONS {
             return Err(TableError);
         }
         let mut places = [None; 64];
@@ -110,7 +113,7 @@ impl Policy {
             *places.get_mut(usize::from(number)).ok_or(TableError)? = Some(place);
         }
         let permissions = actions.iter().map(|&(_, permission)| permission).collect();
-        Ok(Self { needs, never_reasons, places, permissions, command_limit, authorization_limit })
+        Ok(Self { needs, never_reasons, openers, counted, places, permissions, command_limit, authorization_limit })
     }
 
     /// What a row with these enumerations asks; `None` when a number has no meaning.
@@ -130,12 +133,18 @@ impl Policy {
         };
         // Mode matters to a multi-mode device alone; where it is not known, the answer is the union over both.
         let is_undetermined = class == MULTI_MODE && mode == Self::MODE_UNKNOWN;
-        let possible = |mode: u8| Variant { needs: self.needs[index(mode)] & !NEVER, network: mode == NETWORK };
+        let variant = |mode: u8, network: bool| {
+            let index = index(mode);
+            Variant { needs: self.needs[index], opener: self.openers[index], counted: self.counted[index], network }
+        };
+        let possible = |mode: u8| {
+            let variant = variant(mode, mode == NETWORK);
+            Variant { needs: variant.needs & !NEVER, ..variant }
+        };
         let variants = if is_undetermined {
             [possible(MOBILE), possible(NETWORK)]
         } else {
-            let needs = self.needs[index(mode)];
-            [Variant { needs, network: class == MULTI_MODE && mode == NETWORK }; 2]
+            [variant(mode, class == MULTI_MODE && mode == NETWORK); 2]
         };
         Some(Situation {
             class,
@@ -154,6 +163,8 @@ impl Policy {
 #[derive(Clone, Copy, Debug)]
 struct Variant {
     needs: Needs,
+    opener: Needs,
+    counted: Needs,
     network: bool,
 }
 
@@ -234,17 +245,15 @@ impl Situation {
         if self.variants.iter().any(|variant| variant.needs & need != 0) {
             return Some(self.action);
         }
-        let opens = |variant: &Variant| self.opener(*variant) == Some(need);
+        let opens = |variant: &Variant| self.opener(*variant) == need;
         let would_open = self.variants.iter().any(opens);
         // A secure command opens by being for open_session; an authorization by its type, and its scope says what for.
         would_open.then_some(if need == SECURE_COMMAND { OPEN_SESSION_ACTION } else { self.action })
     }
 
-    /// The material that would open the session that the row needs and has not.
-    fn opener(&self, variant: Variant) -> Option<Needs> {
-        let needed = variant.needs & OPEN_SESSION != 0 && self.session != SessionState::Open;
-        let openable = needed && self.action != CLOSE_SESSION;
-        openable.then_some(if variant.network { AUTHORIZATION } else { SECURE_COMMAND })
+    /// The material that would open the session that the row needs and has not; no bit where nothing would.
+    fn opener(&self, variant: Variant) -> Needs {
+        if self.session == SessionState::Open { 0 } else { variant.opener }
     }
 
     /// Whether the answer rests on a level that is unknown or known from an import only.
@@ -309,20 +318,21 @@ impl Situation {
             SessionState::NotStarted => SESSION_NOT_STARTED,
             SessionState::Closed | SessionState::None => SESSION_REQUIRED,
         };
-        let Some(opener) = self.opener(variant) else {
-            lack.add(OPEN_SESSION, required, required);
-            return false;
+        let material = match variant.opener {
+            AUTHORIZATION => hand.authorization,
+            SECURE_COMMAND => hand.secure_command,
+            _ => {
+                lack.add(OPEN_SESSION, required, required);
+                return false;
+            }
         };
-        let material = if opener == AUTHORIZATION { hand.authorization } else { hand.secure_command };
-        lack.unless_met_by(material, OPEN_SESSION | opener, required, required)
+        lack.unless_met_by(material, OPEN_SESSION | variant.opener, required, required)
     }
 
     /// Whether the row would spend what the uses before a sync no longer allow.
     fn needs_resync(&self, variant: Variant, hand: &Hand, policy: &Policy) -> bool {
-        let counted = matches!(self.action, CONNECT_SERVICE | DISCONNECT_SERVICE);
-        let spends_command = counted && variant.needs & SECURE_COMMAND != 0;
-        let spends_authorization = variant.needs & AUTHORIZATION != 0 || self.opener(variant) == Some(AUTHORIZATION);
-        spends_command && hand.commands_used >= policy.command_limit
-            || spends_authorization && hand.authorizations_used >= policy.authorization_limit
+        let counted = (variant.needs | self.opener(variant)) & variant.counted;
+        counted & SECURE_COMMAND != 0 && hand.commands_used >= policy.command_limit
+            || counted & AUTHORIZATION != 0 && hand.authorizations_used >= policy.authorization_limit
     }
 }

@@ -111,6 +111,27 @@ impl Out {
         Self { rows, values: Values::Bytes { text: false, offsets, data }, validity: None }
     }
 
+    /// binary, or string from UTF-8: bytes one row after another, and the length of each row.
+    ///
+    /// # Panics
+    /// If the lengths are not those of all bytes together.
+    #[must_use]
+    pub fn joined(text: bool, data: Vec<u8>, lengths: &[u32]) -> Self {
+        let ends = || {
+            let summed = lengths.iter().scan(0, |end: &mut i64, &length| {
+                *end += i64::from(length);
+                Some(*end)
+            });
+            std::iter::once(0).chain(summed)
+        };
+        assert_eq!(ends().last(), Some(data.len() as i64), "the bytes of {} rows", lengths.len());
+        let offsets = match i32::try_from(data.len()) {
+            Ok(_) => Offsets::Small(Arc::new(ends().map(|end| end as i32).collect())),
+            Err(_) => Offsets::Large(Arc::new(ends().collect())),
+        };
+        Self { rows: lengths.len(), values: Values::Bytes { text, offsets, data: Arc::new(data) }, validity: None }
+    }
+
     /// string; a row may be null.
     pub fn text<'a>(rows: impl IntoIterator<Item = Option<&'a str>>) -> Self {
         Self::bytes(true, rows.into_iter().map(|row| row.map(str::as_bytes)))

@@ -1,0 +1,37 @@
+"""Bearer tokens that were revoked: by their id, or all that a field tool had up to a moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from itron_core.stores.protocol import Transaction
+
+__all__ = ["forget_refusals", "is_refused", "refuse"]
+
+
+def refuse(t: Transaction, *, ids: Iterable[str], tools: Iterable[str], now: int) -> None:
+    """Refuse bearers by id, and those of tools that were made up to now."""
+    t.run_many(
+        "INSERT INTO server_bearer_refusal (kind, name, until) VALUES (?, ?, ?)"
+        " ON CONFLICT (kind, name) DO UPDATE SET until = excluded.until",
+        [*(("id", name, now) for name in ids), *(("tool", name, now) for name in tools)],
+    )
+
+
+def is_refused(t: Transaction, token_id: str, tool: str, issued_at: int) -> bool:
+    """Return whether a bearer was revoked: by its id, or as one of its tool that was made up to the moment of that."""
+    return bool(
+        t.rows(
+            "SELECT 1 FROM server_bearer_refusal WHERE (kind = 'id' AND name = ?)"
+            " OR (kind = 'tool' AND name = ? AND until >= ?)",
+            (token_id, tool, issued_at),
+        )
+    )
+
+
+def forget_refusals(t: Transaction, before: int) -> None:
+    """Forget refusals of bearers that ended long ago."""
+    t.run("DELETE FROM server_bearer_refusal WHERE until < ?", (before,))

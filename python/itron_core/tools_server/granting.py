@@ -1,0 +1,212 @@
+"""Command requests, and what is granted for them: to one tool and one user, by the whole scope of the material."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from itron_core._arguments import instance
+from itron_core.audit import audit_entry
+from itron_core.enums import DEVICE_TOKEN_TYPES, Action, ActionGroup, Permission
+from itron_core.errors import InputError, RequestRefused
+from itron_core.exchange.identity import device_id
+from itron_core.exchange.material import Material, Page
+from itron_core.exchange.pages import rows_of_a_page
+from itron_core.exchange.records import CommandRequest
+from itron_core.policy import permission_for_scope
+from itron_core.stores.protocol import rows_of
+from itron_core.tools_server.tools import advance, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from itron_core.stores.protocol import Transaction
+    from itron_core.tools_server.tools import Tool
+
+__all__ = [
+    "check_request",
+    "differing_requests",
+    "end_grants",
+    "entries_of",
+    "grant",
+    "granted",
+    "granted_page",
+    "take",
+]
+
+EVERY_PERMISSION = int(sum(Permission))
+MATERIAL = (
+    "m.unit, m.device, m.token_type, m.actions, m.kid, m.sequence, m.epoch, m.issued_at, m.not_before, m.expires_at,"
+    " m.session_seconds, m.token"
+)
+# Every request meets every unused and unexpired token that fulfils it, if its user may do all that the token permits,
+# unless that user has it at this tool already.
+GRANT = """
+    INSERT INTO server_grant (tool, serial, user_name, material, ended)
+    SELECT found.tool,
+        t.granted + row_number() OVER (PARTITION BY found.tool ORDER BY found.material, found.user_name),
+        found.user_name, found.material, 0
+    FROM (
+        SELECT DISTINCT w.tool AS tool, w.user_name AS user_name, m.serial AS material
+        FROM server_want w
+        JOIN server_material m
+            ON m.device = w.device AND m.token_type = w.token_type AND m.unit = w.unit AND (m.actions & w.action_bit) <> 0
+        JOIN server_user u
+            ON u.name = w.user_name AND u.unit = w.unit AND (m.permissions & ~u.permissions) = 0
+        WHERE m.used = 0 AND m.expires_at > ? AND {new}
+    ) found
+    JOIN server_tool t ON t.tool = found.tool
+    WHERE NOT EXISTS (
+        SELECT 1 FROM server_grant g
+        WHERE g.tool = found.tool AND g.material = found.material AND g.user_name = found.user_name AND g.ended = 0
+    )
+"""
+COUNT_GRANTS = """
+    UPDATE server_tool SET granted =
+        (SELECT coalesce(max(g.serial), 0) FROM server_grant g WHERE g.tool = server_tool.tool)
+"""
+END_REQUESTS = """
+    DELETE FROM server_want WHERE user_name = ? AND NOT EXISTS (
+        SELECT 1 FROM server_user u WHERE u.name = server_want.user_name AND u.unit = server_want.unit
+        AND (server_want.permissions & ~u.permissions) = 0
+    )
+"""
+END_GRANTS = """
+    UPDATE server_grant SET ended = 1 WHERE user_name = ? AND ended = 0 AND NOT EXISTS (
+        SELECT 1 FROM server_material m JOIN server_user u ON u.unit = m.unit
+        WHERE m.serial = server_grant.material AND u.name = server_grant.user_name
+        AND (m.permissions & ~u.permissions) = 0
+    )
+"""
+# What is handed out is asked at each fetch of who is signed in then, by what that user may do then.
+HANDED_OUT = """
+    FROM server_grant g JOIN server_material m ON m.serial = g.material
+    WHERE g.tool = ? AND g.user_name = ? AND m.unit = ? AND g.serial > ? AND g.ended = 0 AND m.used = 0
+    AND length(m.token) > 0 AND (m.permissions & ?) = 0 AND m.kid IN ({kids})
+"""
+
+
+def check_request(request: CommandRequest) -> None:
+    """Raise InputError unless it names a device, a type of material and an action."""
+    instance("a command request", request, CommandRequest)
+    if request.token_type not in DEVICE_TOKEN_TYPES or request.action not in Action._value2member_map_:
+        raise InputError(
+            f"a command request: got type {request.token_type!r:.80}, action {request.action!r:.80},"
+            f" expected one of {', '.join(DEVICE_TOKEN_TYPES)} and an action"
+        )
+    device_id(request.device)
+
+
+def take(
+    t: Transaction, known: Tool, requests: Sequence[CommandRequest], permissions: Permission, most: int
+) -> list[CommandRequest]:
+    """Keep those of new requests that their user may make; returns them.
+
+    Equal ones are kept once. Raises RequestRefused `quota_exceeded` where the tool would have more than `most`.
+    """
+    permitted = [one for one in requests if _wanted_by(one) in permissions]
+    t.run_many(
+        "INSERT INTO server_want (tool, number, user_name, unit, device, token_type, action_bit, permissions)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tool, user_name, device, token_type, action_bit)"
+        " DO UPDATE SET number = excluded.number",
+        [
+            (
+                known.tool,
+                one.number,
+                known.name,
+                known.unit,
+                one.device,
+                one.token_type,
+                1 << one.action,
+                int(_wanted_by(one)),
+            )
+            for one in permitted
+        ],
+    )
+    advance(t, known.tool, wanted=known.wanted + len(requests))
+    ((count,),) = t.rows("SELECT count(*) FROM server_want WHERE tool = ?", (known.tool,)) if permitted else ((0,),)
+    if count > most:
+        raise RequestRefused(
+            "quota_exceeded", f"tool {known.tool!r} has {count} different command requests, expected at most {most}"
+        )
+    return permitted
+
+
+def differing_requests(t: Transaction, tool: str, requests: Sequence[CommandRequest]) -> list[int]:
+    """Return the numbers under which something else was requested before.
+
+    What was not permitted, or came again later, is not kept under its number, and cannot be compared.
+    """
+    given = {one.number: (one.device, one.token_type, 1 << one.action) for one in requests}
+    found = rows_of(
+        t,
+        "SELECT number, device, token_type, action_bit FROM server_want WHERE tool = ? AND number IN ({values})",
+        list(given),
+        (tool,),
+    )
+    return [number for number, *kept in found if tuple(kept) != given[number]]
+
+
+def grant(t: Transaction, now: int, new: str, *parameters: object) -> None:
+    """Grant what fulfils command requests; `new` bounds what is looked at."""
+    t.run(GRANT.replace("{new}", new), (now, *parameters))
+    t.run(COUNT_GRANTS)
+
+
+def end_grants(t: Transaction, users: Iterable[str]) -> None:
+    """End the command requests and grants of users who lost what these stand on."""
+    for user in users:
+        t.run(END_REQUESTS, (user,))
+        t.run(END_GRANTS, (user,))
+
+
+def granted_page(
+    t: Transaction, known: Tool, permissions: int, kids: Sequence[bytes], *, after: int, limit: int
+) -> Page:
+    """Return what was granted after a cursor to the user who is signed in, as far as the keys `kids` signed it."""
+    rest = HANDED_OUT.replace("{kids}", ", ".join("?" * len(kids)))
+    asked = (known.tool, known.name, known.unit, after, EVERY_PERMISSION & ~permissions, *kids)
+    # The sizes first: a page ends at its bytes before a token of it is read.
+    sizes = t.rows(f"SELECT g.serial, length(m.token) {rest} ORDER BY g.serial LIMIT ?", (*asked, limit + 1))
+    count = rows_of_a_page((size for _, size in sizes), limit)
+    more = count < len(sizes)
+    end = sizes[count - 1][0] if count else after
+    found = t.rows(f"SELECT g.serial, {MATERIAL} {rest} AND g.serial <= ? ORDER BY g.serial", (*asked, end))
+    rows = [(serial, Material(*plain(columns))) for serial, *columns in found]
+    return Page(rows, end if more else known.granted, more)
+
+
+def granted(t: Transaction, tool: str, ids: Sequence[bytes]) -> dict[tuple[bytes, bytes], tuple[bytes, str]]:
+    """Return content and device of what the tool was granted, by key id and CWT id, whether or not the grant has ended."""
+    found = rows_of(
+        t,
+        # CROSS keeps SQLite from looking through all grants of the tool instead.
+        "SELECT m.kid, m.cti, m.content, m.device FROM server_material m CROSS JOIN server_grant g"
+        " WHERE g.tool = ? AND g.material = m.serial AND m.cti IN ({values})",
+        ids,
+        (tool,),
+    )
+    return {(bytes(kid), bytes(cti)): (bytes(content), device) for kid, cti, content, device in found}
+
+
+def entries_of(
+    known: Tool, fresh: Sequence[CommandRequest], permitted: Sequence[CommandRequest], now: int
+) -> Iterator[bytes]:
+    """Yield the audit entries of new command requests: one for all, and one for each critical one that was refused."""
+    if fresh:
+        yield audit_entry("request", now, tool=known.tool, user=known.name, count=len(fresh), permitted=len(permitted))
+    numbers = {one.number for one in permitted}
+    for one in fresh:
+        if one.number not in numbers and Action(one.action).group is ActionGroup.SERVICE:
+            yield audit_entry(
+                "critical_refused",
+                now,
+                tool=known.tool,
+                user=known.name,
+                device=one.device,
+                action=Action(one.action).name.lower(),
+                reason="permission_denied",
+            )
+
+
+def _wanted_by(request: CommandRequest) -> Permission:
+    return permission_for_scope(request.token_type, 1 << request.action)

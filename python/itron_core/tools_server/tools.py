@@ -1,0 +1,134 @@
+"""What the server keeps of each field tool: who signed in last, how far it has come, and what it may still send."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from itron_core.errors import RequestRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from itron_core.stores.protocol import Transaction
+
+__all__ = [
+    "Quotas",
+    "Tool",
+    "advance",
+    "charge",
+    "check_reused",
+    "fresh_numbers",
+    "known_tool",
+    "number_in",
+    "permissions_of",
+    "plain",
+    "sign_in",
+    "signed_in",
+]
+
+SECONDS_A_DAY = 86_400
+
+
+class Quotas(NamedTuple):
+    """What one field tool may have the server keep: command requests in all, and bytes of outcomes per day (UTC)."""
+
+    command_requests: int = 250_000
+    outcome_bytes_a_day: int = 256 * 2**20
+
+
+class Tool(NamedTuple):
+    """A field tool: `name` is the user who signed in last; the numbers are the highest of each kind."""
+
+    tool: str
+    unit: str
+    name: str
+    wanted: int
+    granted: int
+    reported: int
+    report_day: int
+    report_bytes: int
+
+
+def known_tool(t: Transaction, tool: str) -> Tool:
+    """Return a tool that has signed in; raises RequestRefused `sign_in_required` for another."""
+    found = t.rows(f"SELECT {', '.join(Tool._fields)} FROM server_tool WHERE tool = ?", (tool,))  # noqa: S608
+    if not found:
+        raise RequestRefused("sign_in_required", f"tool {tool!r} has never signed in: sync begins with the sign-in")
+    return Tool(*found[0])
+
+
+def signed_in(t: Transaction, tool: str) -> tuple[str, str] | None:
+    """Return the user who signed in last at a tool, and its unit; None for an unknown tool."""
+    found = t.rows("SELECT name, unit FROM server_tool WHERE tool = ?", (tool,))
+    return found[0] if found else None
+
+
+def sign_in(t: Transaction, tool: str, user: str, unit: str) -> None:
+    """Let a user sign in at a tool, which belongs to the unit of its first user."""
+    known = signed_in(t, tool)
+    if known is None:
+        t.run(
+            "INSERT INTO server_tool (tool, unit, name, wanted, granted, reported, report_day, report_bytes)"
+            " VALUES (?, ?, ?, 0, 0, 0, 0, 0)",
+            (tool, unit, user),
+        )
+    elif known[1] != unit:
+        raise RequestRefused("unit_mismatch", f"tool {tool!r} is of unit {known[1]!r}, user {user!r} of {unit!r}")
+    else:
+        t.run("UPDATE server_tool SET name = ? WHERE tool = ?", (user, tool))
+
+
+def permissions_of(t: Transaction, known: Tool) -> int | None:
+    """Return the permissions, at this moment, of the user who is signed in; None for one who was removed."""
+    found = t.rows("SELECT permissions FROM server_user WHERE name = ? AND unit = ?", (known.name, known.unit))
+    return int(found[0][0]) if found else None
+
+
+def advance(t: Transaction, tool: str, **changes: int) -> None:
+    """Change how far a tool has come."""
+    names = ", ".join(f"{name} = ?" for name in changes)
+    t.run(f"UPDATE server_tool SET {names} WHERE tool = ?", (*changes.values(), tool))  # noqa: S608
+
+
+def charge(t: Transaction, known: Tool, size: int, most: int, now: int) -> None:
+    """Count bytes of outcomes against the quota of the day; raises RequestRefused `quota_exceeded` beyond it."""
+    day = now // SECONDS_A_DAY
+    total = size + (known.report_bytes if known.report_day == day else 0)
+    if total > most:
+        raise RequestRefused(
+            "quota_exceeded",
+            f"tool {known.tool!r} has reported {total} bytes of outcomes today, expected at most {most}: report the rest tomorrow",
+        )
+    advance(t, known.tool, report_day=day, report_bytes=total)
+
+
+def fresh_numbers(numbers: Sequence[int], last: int) -> int:
+    """Return how many of rising numbers are new; raises RequestRefused `number_skipped` unless they follow the last.
+
+    Those that were taken before may come again.
+    """
+    fresh = [number for number in numbers if number > last]
+    if fresh != list(range(last + 1, last + 1 + len(fresh))):
+        raise RequestRefused("number_skipped", f"numbers: got {fresh[:5]}, expected {last + 1} and rising by one")
+    return len(fresh)
+
+
+def plain(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield the values of a row as they are kept: PostgreSQL's driver has byte strings as views."""
+    return (bytes(value) if isinstance(value, memoryview) else value for value in values)
+
+
+def check_reused(tool: str, numbers: Sequence[int]) -> None:
+    """Raise RequestRefused `number_reused` if there are numbers under which something else came before."""
+    if numbers:
+        raise RequestRefused(
+            "number_reused",
+            f"tool {tool!r}: numbers {', '.join(map(str, numbers[:5]))} were already used for different content;"
+            " its store is an outdated copy; sync again",
+        )
+
+
+def number_in(t: Transaction, sql: str, *parameters: object) -> int:
+    """Return the one number that a query finds, 0 if it finds none."""
+    rows = t.rows(sql, parameters)
+    return int(rows[0][0] or 0) if rows else 0

@@ -1,0 +1,457 @@
+//! Layer 4, beside routes: protected readings, opened in bulk. One file a profile, and the order of the checks here, once.
+//!
+//! 1 null · 2 structure and lengths · 3 the link layer's checksums · 4 what protects it · 5 plain · 6 the system title · 7 the keys and
+//! their lengths · 8 the authentication key · 9 the assurance asked · 10 the check: 16 bits, the key's check value, a MAC or tag ·
+//! 11 the counter. The first failure is the answer, and bytes are handed out for `Ok` alone.
+
+mod cipher;
+pub mod code;
+pub mod cose;
+mod cursor;
+pub mod device;
+mod dlms;
+pub mod hexadecimal;
+pub mod keys;
+mod pieces;
+mod wmbus;
+
+use crate::columns::{Bits, columns};
+use crate::crypto::kdf::Label;
+use crate::work::{Split, in_chunks};
+use code::{Check, Protection, ReadingCode};
+use device::DeviceId;
+use keys::{Keys, KeysOfRow};
+use pieces::Pieces;
+use std::collections::TryReserveError;
+use std::ops::Range;
+use std::sync::Mutex;
+use zeroize::{Zeroize, Zeroizing};
+
+/// What telegrams are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Profile {
+    /// Reading profile 1.
+    Cose,
+    /// Wireless M-Bus and OMS.
+    Wmbus,
+    /// DLMS/COSEM.
+    Dlms,
+}
+
+impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cose, Self::Wmbus, Self::Dlms];
+
+    /// The name in interfaces.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cose => "cose",
+            Self::Wmbus => "wmbus",
+            Self::Dlms => "dlms",
+        }
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+
+    /// Bits of assurance that are asked when a call does not say.
+    #[must_use]
+    pub const fn default_assurance(self) -> u16 {
+        match self {
+            Self::Cose | Self::Dlms => 64,
+            Self::Wmbus => 16,
+        }
+    }
+}
+
+/// What holds for every row of a call.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// What the telegrams are.
+    pub profile: Profile,
+    /// Bits that a check must have.
+    pub minimum_assurance: u16,
+    /// Whether plain telegrams are handed out, where no key is given for them.
+    pub allow_plain: bool,
+    /// The keys.
+    pub keys: Keys<'a>,
+}
+
+/// The rows of a call.
+pub trait Rows: Sync {
+    /// How many.
+    fn rows(&self) -> usize;
+    /// The telegram, `None` where the row has none.
+    fn telegram(&self, row: usize) -> Option<&[u8]>;
+    /// Whether telegrams are hexadecimal text.
+    fn hexadecimal(&self) -> bool;
+    /// The system title of the association.
+    fn title(&self, row: usize) -> Option<&[u8]>;
+    /// The counter that the row's must be above.
+    fn floor(&self, row: usize, device: DeviceId) -> Option<i64>;
+}
+
+columns! {
+    /// The answers, row for row.
+    pub struct ReadingColumns / ReadingSlices {
+        /// [`ReadingCode`].
+        code: Vec<i16> = ReadingCode::Internal as i16,
+        /// Bits of the check that passed.
+        assurance: Vec<i16> = 0,
+        /// [`Protection`], where it was read.
+        protection: Vec<i16> = 0,
+        /// Rows whose protection was read.
+        protection_known: Bits = false,
+        /// The device, where it was read.
+        device: Vec<DeviceId> = [0; 8],
+        /// Rows whose device was read.
+        device_known: Bits = false,
+        /// The counter, where it was read.
+        counter: Vec<i64> = 0,
+        /// Rows whose counter was read.
+        counter_known: Bits = false,
+        /// Rows with a payload: those of code 0.
+        opened: Bits = false,
+        /// Bytes of each payload.
+        payload_length: Vec<u32> = 0,
+        /// Bytes of each device's name.
+        name_length: Vec<u32> = 0,
+        /// The payloads.
+        payloads: Pieces = (),
+        /// The names.
+        names: Pieces = (),
+    }
+}
+
+impl ReadingColumns {
+    /// All payloads, then all names, each one after another.
+    ///
+    /// # Errors
+    /// There is not that much memory.
+    pub fn take_bytes(&mut self, threads: usize) -> Result<[Vec<u8>; 2], TryReserveError> {
+        let payloads = std::mem::take(&mut self.payloads).joined(threads)?;
+        Ok([payloads, std::mem::take(&mut self.names).joined(threads)?])
+    }
+}
+
+/// What a telegram says of itself, as far as it was read: nothing vouches for it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Facts {
+    device: Option<DeviceId>,
+    counter: Option<u32>,
+    protection: Option<Protection>,
+}
+
+impl Facts {
+    /// The refusal of a protection that is not opened here.
+    #[cold]
+    fn unsupported(&mut self) -> ReadingCode {
+        self.protection = Some(Protection::Unsupported);
+        ReadingCode::ProtectionUnsupported
+    }
+}
+
+/// What reading a telegram comes to.
+#[derive(Clone, Debug)]
+enum Outcome {
+    /// Its data, which nothing protects.
+    Plain(Range<usize>),
+    Wmbus(wmbus::Sealed),
+    Dlms(dlms::Sealed),
+    Cose(cose::Sealed),
+}
+
+impl Outcome {
+    /// Bytes of its key; `None` where it takes none.
+    fn key_length(&self) -> Option<usize> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Wmbus(_) => Some(16),
+            Self::Dlms(sealed) => Some(sealed.key_length()),
+            Self::Cose(sealed) => Some(sealed.key_length()),
+        }
+    }
+
+    /// Bits that its check has.
+    fn assurance(&self) -> u16 {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Wmbus(sealed) => sealed.assurance(),
+            Self::Dlms(sealed) => sealed.assurance(),
+            Self::Cose(sealed) => sealed.assurance(),
+        }
+    }
+
+    /// Whether its tag takes a second key.
+    fn is_checked_by_two_keys(&self) -> bool {
+        matches!(self, Self::Dlms(sealed) if sealed.is_authenticated())
+    }
+
+    /// Whether the system title is missing.
+    fn lacks_title(&self) -> bool {
+        matches!(self, Self::Dlms(sealed) if sealed.title.is_none())
+    }
+
+    /// Step 10: checks and decrypts in place; the payload's place.
+    fn open(&self, keys: &KeysOfRow<'_>, telegram: &mut [u8]) -> Check<Range<usize>> {
+        let key = keys.key.ok_or(ReadingCode::NoKey)?;
+        match self {
+            Self::Plain(_) => Err(ReadingCode::NotProtected),
+            Self::Wmbus(sealed) => sealed.open(key.try_into().map_err(|_| ReadingCode::KeyLength)?, telegram),
+            Self::Dlms(sealed) => sealed.open(key, keys.authentication_key, telegram),
+            Self::Cose(sealed) => sealed.open(key, keys.check_value, telegram),
+        }
+    }
+}
+
+/// A telegram as far as it is read before any key is used.
+struct Read {
+    facts: Facts,
+    /// Where its bytes lie among those of the chunk.
+    place: Range<usize>,
+    outcome: Check<Outcome>,
+}
+
+/// Opens each row.
+///
+/// # Errors
+/// There is not that much memory.
+pub fn open_many<R: Rows>(rows: &R, call: &Call<'_>, threads: usize) -> Result<ReadingColumns, TryReserveError> {
+    let mut columns = ReadingColumns::new(rows.rows());
+    let failure = Mutex::new(None);
+    in_chunks(columns.slices(), threads, &|start, mut slices| {
+        if let Err(error) = open_chunk(rows, call, start, &mut slices) {
+            // Nobody panics while it is held; a second failure is the same one.
+            failure.lock().map(|mut failure| *failure = Some(error)).unwrap_or_default();
+        }
+    });
+    match failure.into_inner() {
+        Ok(Some(error)) => Err(error),
+        _ => Ok(columns),
+    }
+}
+
+/// The answer of one row.
+#[derive(Clone, Copy)]
+struct Answer {
+    code: ReadingCode,
+    assurance: u16,
+    payload_length: usize,
+    name_length: usize,
+}
+
+/// Opens the rows of a chunk, and answers all of them at once in the end: a chunk that panics before leaves refusals.
+fn open_chunk<R: Rows>(
+    rows: &R,
+    call: &Call<'_>,
+    start: usize,
+    slices: &mut ReadingSlices<'_>,
+) -> Result<(), TryReserveError> {
+    let count = slices.rows();
+    let mut bytes = Vec::new();
+    let mut read = room_for(count)?;
+    for row in start..start + count {
+        read.push(read_row(rows, call.profile, row, &mut bytes)?);
+    }
+    let Ok(derived) = Derived::of(call, &read) else { return Ok(()) };
+    let (mut payloads, mut names) = (room_for(bytes.len())?, room_for(count * NAME)?);
+    let mut answers = room_for(count)?;
+    for (at, read) in read.iter().enumerate() {
+        let telegram = &mut bytes[read.place.clone()];
+        let opened = read.outcome.as_ref().map_err(|&code| code).and_then(|outcome| {
+            let keys = derived.keys(call, at, start + at, read.facts.device);
+            let opened = open(outcome, call, &keys, telegram)?;
+            let floor = read.facts.device.and_then(|device| rows.floor(start + at, device));
+            let is_above = read.facts.counter.zip(floor).is_none_or(|(counter, floor)| i64::from(counter) > floor);
+            if is_above { Ok(opened) } else { Err(ReadingCode::CounterNotAbove) }
+        });
+        let (code, assurance, payload) = match opened {
+            Ok((payload, assurance)) => (ReadingCode::Ok, assurance, &telegram[payload]),
+            Err(code) => {
+                telegram.zeroize();
+                (code, 0, &[][..])
+            }
+        };
+        payloads.extend_from_slice(payload);
+        let name = names.len();
+        if let Some(device) = read.facts.device {
+            device::append_name(call.profile, &device, &mut names);
+        }
+        answers.push(Answer { code, assurance, payload_length: payload.len(), name_length: names.len() - name });
+    }
+    for (at, (answer, read)) in answers.iter().zip(&read).enumerate() {
+        slices.answer(at, answer, &read.facts);
+    }
+    slices.payloads.put(payloads);
+    slices.names.put(names);
+    Ok(())
+}
+
+impl ReadingSlices<'_> {
+    fn answer(&mut self, at: usize, answer: &Answer, facts: &Facts) {
+        self.code[at] = answer.code as i16;
+        self.assurance[at] = answer.assurance as i16;
+        self.payload_length[at] = answer.payload_length as u32;
+        self.name_length[at] = answer.name_length as u32;
+        if answer.code == ReadingCode::Ok {
+            self.opened.set(at);
+        }
+        if let Some(protection) = facts.protection {
+            self.protection[at] = protection as i16;
+            self.protection_known.set(at);
+        }
+        if let Some(counter) = facts.counter {
+            self.counter[at] = counter.into();
+            self.counter_known.set(at);
+        }
+        if let Some(device) = facts.device {
+            self.device[at] = device;
+            self.device_known.set(at);
+        }
+    }
+}
+
+/// Steps 1 to 4: copies the telegram, a single time, and reads the copy.
+fn read_row<R: Rows>(rows: &R, profile: Profile, row: usize, bytes: &mut Vec<u8>) -> Result<Read, TryReserveError> {
+    let (start, mut facts) = (bytes.len(), Facts::default());
+    let copied = match rows.telegram(row) {
+        None => Err(ReadingCode::NullTelegram),
+        Some(telegram) if rows.hexadecimal() => {
+            let mut read = room_for(telegram.len() / 2)?;
+            bytes.try_reserve(telegram.len() / 2)?;
+            let read = hexadecimal::append(telegram, &mut read).map(|()| read);
+            read.ok_or(ReadingCode::TelegramMalformed).and_then(|read| copy(profile, &read, bytes))
+        }
+        Some(telegram) => {
+            bytes.try_reserve(telegram.len())?;
+            copy(profile, telegram, bytes)
+        }
+    };
+    let outcome = copied.and_then(|()| match profile {
+        Profile::Cose => cose::read(&bytes[start..], &mut facts),
+        Profile::Wmbus => wmbus::read(&bytes[start..], &mut facts),
+        Profile::Dlms => {
+            let title = rows.title(row).and_then(|title| title.try_into().ok());
+            dlms::read(&bytes[start..], title, &mut facts)
+        }
+    });
+    Ok(Read { facts, place: start..bytes.len(), outcome })
+}
+
+/// Appends what is read of a telegram: of a radio frame, its bytes without checksums.
+fn copy(profile: Profile, telegram: &[u8], bytes: &mut Vec<u8>) -> Check<()> {
+    match profile {
+        Profile::Wmbus => return wmbus::strip(telegram, bytes),
+        Profile::Cose if telegram.len() > cose::MAX_READING => return Err(ReadingCode::TelegramMalformed),
+        Profile::Cose | Profile::Dlms => bytes.extend_from_slice(telegram),
+    }
+    Ok(())
+}
+
+/// Steps 5 to 10: the payload's place, and the bits of the check that passed.
+#[inline]
+fn open(outcome: &Outcome, call: &Call<'_>, keys: &KeysOfRow<'_>, telegram: &mut [u8]) -> Check<(Range<usize>, u16)> {
+    let Some(key_length) = outcome.key_length() else {
+        return match outcome {
+            Outcome::Plain(data) if call.allow_plain && keys.key.is_none() => Ok((data.clone(), 0)),
+            _ => Err(ReadingCode::NotProtected),
+        };
+    };
+    if outcome.lacks_title() {
+        return Err(ReadingCode::TitleMissing);
+    }
+    let key = keys.key.ok_or(ReadingCode::NoKey)?;
+    if key.len() != key_length {
+        return Err(ReadingCode::KeyLength);
+    }
+    let mut assurance = outcome.assurance();
+    if outcome.is_checked_by_two_keys() {
+        match keys.authentication_key {
+            Some(key) if key.len() != key_length => return Err(ReadingCode::KeyLength),
+            None if call.minimum_assurance > 0 => return Err(ReadingCode::AuthenticationKeyMissing),
+            None => assurance = 0,
+            Some(_) => {}
+        }
+    }
+    if assurance < call.minimum_assurance {
+        return Err(ReadingCode::TooWeak);
+    }
+    outcome.open(keys, telegram).map(|payload| (payload, assurance))
+}
+
+/// What was derived for the rows of a chunk, where the keys come from one master.
+#[derive(Default)]
+struct Derived {
+    /// Which of the keys of which length is the row's.
+    places: Vec<Option<(usize, usize)>>,
+    /// Of 16 bytes, of 32 bytes.
+    keys: [Zeroizing<Vec<u8>>; 2],
+    authentication_keys: [Zeroizing<Vec<u8>>; 2],
+    check_values: [Vec<[u8; keys::CHECK_VALUE]>; 2],
+}
+
+/// Bytes of the derived keys.
+const LENGTHS: [usize; 2] = [16, 32];
+
+impl Derived {
+    fn of(call: &Call<'_>, read: &[Read]) -> Result<Self, crate::crypto::kdf::KdfError> {
+        let Keys::Source(source) = call.keys else { return Ok(Self::default()) };
+        let mut ids = [const { Vec::new() }; 2];
+        let mut derived = Self::default();
+        for read in read {
+            let outcome = read.outcome.as_ref().ok();
+            // A plain telegram is refused for its key, which is not needed for that.
+            let length = outcome.map(|outcome| outcome.key_length().unwrap_or(LENGTHS[0]));
+            let place = length.zip(read.facts.device).map(|(length, device)| {
+                let which = usize::from(length != LENGTHS[0]);
+                ids[which].push(device);
+                (which, ids[which].len() - 1)
+            });
+            derived.places.push(place);
+        }
+        for (which, ids) in ids.iter().enumerate().filter(|(_, ids)| !ids.is_empty()) {
+            derived.keys[which] = source.keys(Label::ReadEnc, LENGTHS[which], ids)?;
+            match call.profile {
+                Profile::Cose => derived.check_values[which] = source.check_values(ids)?,
+                Profile::Dlms => {
+                    derived.authentication_keys[which] = source.keys(Label::ReadAuth, LENGTHS[which], ids)?;
+                }
+                Profile::Wmbus => {}
+            }
+        }
+        Ok(derived)
+    }
+
+    /// The keys of row `row` of the call, row `at` of the chunk.
+    #[inline]
+    fn keys<'a>(&'a self, call: &Call<'a>, at: usize, row: usize, device: Option<DeviceId>) -> KeysOfRow<'a> {
+        match call.keys {
+            Keys::Column(column) => column.keys(row),
+            Keys::Table(table) => device.map(|device| table.get(call.profile, device)).unwrap_or_default(),
+            Keys::Source(_) => {
+                let Some((which, place)) = self.places.get(at).copied().flatten() else { return KeysOfRow::default() };
+                let length = LENGTHS[which];
+                let of = |keys: &'a Zeroizing<Vec<u8>>| keys.get(place * length..(place + 1) * length);
+                KeysOfRow {
+                    key: of(&self.keys[which]),
+                    authentication_key: of(&self.authentication_keys[which]),
+                    check_value: self.check_values[which].get(place).copied(),
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of most devices' names.
+const NAME: usize = 24;
+
+/// An empty list with room for that many items.
+fn room_for<T>(items: usize) -> Result<Vec<T>, TryReserveError> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(items)?;
+    Ok(list)
+}
