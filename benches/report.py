@@ -47,10 +47,21 @@ def kernels_of(measured: dict[str, Any]) -> str:
     return str(measured["machine_info"]["itron_core"]["kernels"]["ed25519"])
 
 
-def table_of(rows: Iterable[Row]) -> str:
-    """Write the rows as a Markdown table."""
-    lines = ["| what | a second | beside (its own a second) |", "|---|---:|---|"]
+HOW_TO_READ = (
+    "Rates and ratios are medians over the rounds, each for itself: a ratio may differ a little from the rates' own.\n"
+)
+
+
+def table_of(rows: Iterable[Row], again: Iterable[Row] = (), doubted: Iterable[str] = ()) -> str:
+    """Write the rows as a Markdown table; a doubted row is followed by what its second measurement found."""
+    second = {row.what: row for row in again}
+    shown: list[Row] = []
     for row in rows:
+        shown.append(row)
+        if row.what in set(doubted) and row.what in second:
+            shown.append(second[row.what]._replace(what=f"{row.what}, measured again"))
+    lines = ["| what | per second | compared with (its rate) |", "|---|---:|---|"]
+    for row in shown:
         peers = "; ".join(
             f"**{row.ratios[name]:.{2 if row.ratios[name] < 10 else 0}f}x** {name.replace('_', ' ')} ({short(speed)})"
             for name, speed in row.peers.items()

@@ -2,6 +2,7 @@
 
 import array
 import datetime as dt
+import decimal
 import gc
 import random
 import re
@@ -262,7 +263,10 @@ NO_INTEGERS = [
     np.array([[1]]),
     np.array(["2020"], dtype="M8[s]"),
     pa.array([2**63], type=pa.uint64()),
-    pa.array([1.0]),
+    pa.array([1.5]),
+    pa.array([float("inf")]),
+    pa.array([2.0**63]),
+    pa.array([1.0], type=pa.float32()),
     pa.array(["x"]),
     pa.array([0], type=pa.timestamp("s")),
     pa.array([1]).dictionary_encode(),
@@ -275,7 +279,32 @@ def test_what_is_no_column_of_integers_is_refused(wrong):
         ic.check_sessions([NOW], wrong, now=NOW)
 
 
-@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+def test_whole_numbers_as_floats_are_integers_and_nan_is_null():
+    """Pandas makes integers so beside nulls."""
+    whole = [60.0, float("nan"), -0.0, 2.0**30]
+    for column in (
+        np.array(whole),
+        np.array([*whole, 7.0])[:-1],
+        np.repeat(np.array(whole), 2)[::2],
+        pd.Series(whole),
+        pa.array(whole),
+        pa.array([1.5, *whole])[1:],
+        pl.Series(whole),
+    ):
+        assert seconds(column) == [60, None, 0, 2**30]
+    assert seconds(pa.array([1.0, None])) == [1, None]
+    assert moments(np.array([NOW, float("nan")])) == [100, None]
+
+
+@pytest.mark.parametrize("wrong", [1.5, float("inf"), 2.0**63, -1e300])
+def test_a_float_that_is_no_whole_number_of_64_bits_raises_with_row_and_value(wrong):
+    for column in (np.array([1.0, wrong]), pa.array([1.0, wrong])):
+        with pytest.raises(ic.InputError, match=r"^seconds: got .* in row 1, wanted a whole number") as raised:
+            ic.check_sessions([NOW, NOW], column, now=NOW)
+        assert float(str(raised.value).split()[2]) == wrong
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "+02:00"])
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_every_time_type(unit, zone):
     ticks = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[unit]
@@ -283,12 +312,60 @@ def test_every_time_type(unit, zone):
     whole = pa.array(raw, type=pa.timestamp(unit, zone))
     for column, rows in slices(whole):
         assert moments(column) == [[100, None, 60][row] for row in rows]
-    numbers = np.array([NOW * ticks, -(2**63), (NOW - 40) * ticks]).view(f"M8[{unit}]")
-    assert moments(numbers) == [100, None, 60]
-    assert moments(numbers[::-2]) == [60, 100]
     # A tick after `now` is not yet: nothing was cut on the way in.
     finest = pa.array([NOW * ticks + 1], type=pa.timestamp(unit, zone))
     assert ic.check_windows(finest, [NOW + 9], now=NOW).to_pylist() == [False]
+
+
+def without_a_zone(unit):
+    ticks = np.array([NOW], "M8[s]").astype(f"M8[{unit}]")
+    yield ticks
+    yield pa.array(ticks)
+    yield pd.Series(ticks)
+    if unit != "s":
+        yield pl.Series([dt.datetime(2026, 11, 18, 11)], dtype=pl.Datetime(unit))  # noqa: DTZ001  the naive one is the case
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_without_a_zone_raise_and_say_what_to_do(unit):
+    for column in without_a_zone(unit):
+        for call in (
+            lambda column=column: ic.check_sessions(column, [60], now=NOW),
+            lambda column=column: ic.check_sessions([NOW], [60], now=NOW, closed_at=column),
+            lambda column=column: ic.check_windows(column, [NOW], now=NOW),
+            lambda column=column: ic.check_windows([NOW], column, now=NOW),
+        ):
+            with pytest.raises(ic.InputError, match=r"^(opened_at|closed_at|not_before|not_after): got ") as raised:
+                call()
+            assert "without a time zone" in str(raised.value)
+            assert "UTC" in str(raised.value)
+    aware = pd.Series(np.array([NOW], "M8[s]")).dt.tz_localize("UTC")
+    assert moments(aware) == [100]
+
+
+NAMES_OF_TYPES = [
+    (pa.array([decimal.Decimal(1)], pa.decimal128(38, 0)), "decimal(38, 0)"),
+    (pa.array([decimal.Decimal(1)], pa.decimal256(60, 2)), "decimal256(60, 2)"),
+    (pa.array([dt.date(2026, 1, 1)]), "date32"),
+    (pa.array([1.5], pa.float32()), "float"),
+    (pa.array([dt.time(1)]), "time64[us]"),
+    (pa.array([dt.timedelta(1)]), "duration[us]"),
+    (pa.array([[1]]), "list"),
+    (pa.array([True]), "bool"),
+    (pa.array(["1"]).dictionary_encode(), "dictionary<int32, string>"),
+    (pa.array([NOW], pa.timestamp("ms")), "timestamp[ms]"),
+]
+
+
+@pytest.mark.parametrize("column,name", NAMES_OF_TYPES, ids=[name for _, name in NAMES_OF_TYPES])
+def test_a_refused_type_is_called_by_its_name(column, name):
+    with pytest.raises(ic.InputError, match=rf"^seconds: got .*{re.escape(name)}.*, wanted an integer column"):
+        ic.check_sessions([NOW], column, now=NOW)
+
+
+def test_masked_arrays_are_null_where_they_are_masked():
+    masked = np.ma.array([1, 2, 3], mask=[False, True, False])
+    assert seconds(masked) == [1, None, 3]
 
 
 def test_times_of_lists():
@@ -314,6 +391,7 @@ NO_TIMES = [
     np.array(["2020"], dtype="M8[D]"),
     np.array(["2020"], dtype=">M8[s]"),
     np.array([1], dtype="M8[25s]"),
+    pa.array([NOW], type=pa.timestamp("s")),
     pa.array([dt.date(2026, 1, 1)]),
     pa.array([1.5]),
 ]
@@ -703,3 +781,26 @@ def test_results_go_back_in():
     )
     for column in (tokens, tokens[1:], pa.array(tokens), pl.Series(tokens), tokens.to_pylist()):
         assert set(ic.verify_tokens(column, KEYRING, now=NOW)["code"].to_pylist()) == {0}
+
+
+def test_flags_and_texts_of_numpy_are_flags_and_texts():
+    route = {
+        "device": np.array([b"ert:1", b"ert:100000001"]),
+        "device_class": np.array([b"basic", b"enhanced"]),
+        "security_level": np.array(["command", "full"]),
+        "action": ["read_endpoint"] * 2,
+        "on_menu": list(np.array([False, True])),
+    }
+    assert route["device"].dtype == np.dtype("S13")
+    results = ic.process_route(route, KEYRING, now=NOW, permissions=31)
+    plain = {
+        "device": ["ert:1", "ert:100000001"],
+        "device_class": ["basic", "enhanced"],
+        "security_level": ["command", "full"],
+        "action": ["read_endpoint"] * 2,
+        "on_menu": [False, True],
+    }
+    assert results.to_pydict() == ic.process_route(plain, KEYRING, now=NOW, permissions=31).to_pydict()
+    assert results["reason"].to_pylist()[0] == ic.Reason.NOT_ON_MENU
+    with pytest.raises(ic.InputError, match=r"on_menu: row 0 is numpy\.int64"):
+        ic.process_route(plain | {"on_menu": list(np.array([1, 1]))}, KEYRING, now=NOW, permissions=31)

@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benches"))
 import report
+import run
 
 
 def bench(what: str, ratio: float, peer: str = "pyca") -> dict:
@@ -39,6 +40,35 @@ def test_the_table_has_a_line_a_bench():
     lines = report.table_of(report.rows_of(MEASURED)).splitlines()
     assert lines[2] == "| one | 480 k tokens | **60x** pyca (8 k) |"
     assert lines[4] == "| three | 15.2 k tokens | **1.90x** one thread (8 k) |"
+
+
+def test_a_row_measured_twice_shows_both_measurements():
+    again = report.rows_of({"benchmarks": [bench("one", 70.0), bench("two", 9.5)]})
+    lines = report.table_of(report.rows_of(MEASURED), again, ["one"]).splitlines()
+    assert lines[2:5] == [
+        "| one | 480 k tokens | **60x** pyca (8 k) |",
+        "| one, measured again | 560 k tokens | **70x** pyca (8 k) |",
+        "| two | 72 k tokens | **9.00x** pyca (8 k) |",
+    ]
+
+
+@pytest.mark.parametrize(
+    "ratio,complaints,says",
+    [
+        (
+            79.0,
+            [],
+            "No ratio to pyca fell by more than 25% of the recorded one. 1 did once, and not when measured again.",
+        ),
+        (61.0, ["one: 60.00x, recorded 90.00x; again 61.00x, recorded 90.00x"], "- fell: one: 60.00x"),
+    ],
+)
+def test_the_verdict_says_what_both_measurements_found(ratio, complaints, says):
+    recorded = {"one": 90.0}
+    first = report.fallen(report.rows_of(MEASURED), recorded, 0.25)
+    again = report.rows_of({"benchmarks": [bench("one", ratio)]})
+    assert run.fallen_twice(first, again, recorded) == complaints
+    assert says in run.verdict_of(complaints, recorded, "avx512", measured_again=len(first))
 
 
 def test_the_picture_is_a_picture_of_every_bench():

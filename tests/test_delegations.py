@@ -353,7 +353,7 @@ def test_two_delegations_of_one_key_have_different_ids():
 
 
 def test_what_is_no_collection_of_tokens_raises():
-    for wrong in ("text", 7, None, [7], ["text"], [None]):
+    for wrong in ("text", 7, None, [7], [None]):
         with pytest.raises(TypeError):
             ring(ISSUER).with_delegations(wrong, now=NOW)
     with pytest.raises(TypeError):

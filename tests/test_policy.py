@@ -388,7 +388,7 @@ def test_an_action_s_number_is_its_place_in_the_scope():
 
 
 CODES = """
-0 ok 1 no_token 100 too_large 101 too_small 102 cbor_malformed 103 cbor_not_deterministic 104 cbor_duplicate_key
+0 ok 1 no_token 2 text_unreadable 100 too_large 101 too_small 102 cbor_malformed 103 cbor_not_deterministic 104 cbor_duplicate_key
 105 cbor_trailing 106 cbor_depth 110 envelope_tag 111 envelope_shape 112 payload_detached 113 unprotected_not_empty
 200 header_unknown 201 header_missing 202 header_type 203 crit_unsupported 210 typ_mismatch 220 alg_unsupported
 221 alg_not_allowed 230 key_unknown 231 key_mismatch 232 key_not_for_type 300 signature_length 301 signature_encoding

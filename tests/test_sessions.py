@@ -275,17 +275,6 @@ def test_windows_of_every_length_and_at_every_offset(count, nulls):
         assert asked(np.array(before, np.int64), np.array(after, np.int64)) == wanted
 
 
-# NumPy's own times.
-
-
-@pytest.mark.parametrize("unit", UNITS)
-def test_numpy_s_datetime64_is_a_time_and_nat_is_null(unit):
-    opened = np.array(["2027-06-01T12:00:00", "NaT", "2027-06-01T12:00:01"], f"datetime64[{unit}]")
-    assert check_sessions(opened, np.array([60, 60, 60]), now=T)["state"].to_pylist() == [OPEN, NONE, NOT_STARTED]
-    ends = np.array(["2027-06-01T12:00:01", "2027-06-01T12:00:01", "NaT"], f"datetime64[{unit}]")
-    assert check_windows(opened, ends, now=T).to_pylist() == [True, None, None]
-
-
 def test_lists_of_datetimes_are_times():
     moment = dt.datetime.fromtimestamp(T, dt.UTC)
     assert answers(check_sessions([moment, None], [60, 60], now=T)) == [(OPEN, 60), (NONE, 0)]

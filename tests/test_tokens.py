@@ -1,10 +1,13 @@
 """Tokens through the public calls: the worked example, damage of every kind, the order of checks, what columns tell."""
 
+import base64
 import copy
 import datetime as dt
 import random
 
 import cbor2
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -242,6 +245,78 @@ def test_every_bit_flip_of_a_snapshot_of_revocations_is_refused():
             with pytest.raises(TokenRefused) as refused:
                 Revocations.from_token(damaged, KEYRING, now=NOW)
             assert refused.value.code // 100 in {1, 2, 3}
+
+
+# Tokens as text.
+
+
+def texts_of(token):
+    plain, url = base64.b64encode(token).decode(), base64.urlsafe_b64encode(token).decode()
+    wrapped = "\n".join(plain[at : at + 60] for at in range(0, len(plain), 60)) + "\r\n"
+    return [
+        *(plain, plain.rstrip("="), url, url.rstrip("="), wrapped, f"\t {url} "),
+        *(token.hex(), token.hex().upper(), f"0x{token.hex()}", f"\\x{token.hex()}"),
+    ]
+
+
+UNREADABLE = [
+    "no token",
+    "0oR*",
+    "0oRA=",
+    "d28",
+    "d284f",
+    "d284 58",
+    " d284",
+    "0x",
+    "9" * 20_000,
+    "0oR\u00e9",
+    "\ud800",
+]
+
+
+def columns_of_text(texts):
+    yield texts
+    yield tuple(texts)
+    for dtype in (pa.string(), pa.large_string(), pa.string_view()):
+        yield pa.array(texts, dtype)
+        yield pa.array(["", *texts], dtype)[1:]
+    yield pa.array(texts).dictionary_encode()
+    yield pl.Series(texts)
+    yield pd.Series(texts)
+    yield pa.chunked_array([texts[:1], texts[1:]])
+
+
+def test_a_token_may_come_as_text_in_every_column():
+    whole = verify_tokens([token()] * 10, KEYRING, now=NOW).to_pydict()
+    for column in columns_of_text(texts_of(token())):
+        assert verify_tokens(column, KEYRING, now=NOW).to_pydict() == whole
+
+
+def test_any_other_text_is_unreadable_before_all_checks():
+    assert [codes_of([text])[0] for text in UNREADABLE] == [2] * len(UNREADABLE)
+    written = [text for text in UNREADABLE if text.isascii()]
+    for column in columns_of_text(written):
+        assert verify_tokens(column, KEYRING, now=NOW)["code"].to_pylist() == [2] * len(written)
+    assert codes_of(["", None, "d284", "d284" * 3_000]) == [1, 1, 101, 100]
+    assert codes_of([texts_of(bytes.fromhex("d28458") + bytes(5_000))[0]]) == [100]
+
+
+def test_bytes_and_text_stand_in_one_list():
+    good = token()
+    rows = [good, good.hex(), None, bytearray(good), "x", texts_of(good)[0], b""]
+    assert codes_of(rows) == [0, 0, 1, 0, 2, 0, 1]
+    assert codes_of(list(reversed(rows))) == [1, 0, 2, 0, 1, 0, 0]
+    # Bytes are a token as it is, never its text.
+    assert codes_of([good.hex().encode()]) == [110]
+
+
+def test_one_token_may_be_text():
+    for text in texts_of(token()):
+        assert verify_token(text, KEYRING, now=NOW).audience == verify_token(token(), KEYRING, now=NOW).audience
+    for text in UNREADABLE:
+        with pytest.raises(TokenRefused) as refused:
+            verify_token(text, KEYRING, now=NOW)
+        assert refused.value.code is Code.TEXT_UNREADABLE
 
 
 # What columns tell.
@@ -583,7 +658,7 @@ def test_a_stream_asks_for_a_batch_only_when_its_result_is_wanted():
 
 
 def test_a_stream_raises_for_the_batch_that_cannot_be_read():
-    results = verify_stream([[token()], ["text"], [token()]], KEYRING, now=NOW)
+    results = verify_stream([[token()], [5], [token()]], KEYRING, now=NOW)
     assert next(results)["code"].to_pylist() == [0]
     with pytest.raises(TypeError):
         next(results)

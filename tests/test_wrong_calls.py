@@ -289,7 +289,7 @@ def test_a_public_key_is_one(wrong):
 
 @pytest.mark.parametrize(
     "wrong",
-    ["text", [5], [token(), 5], [token(), "text"], 5, {"a": 1}, object(), pa.array([1.5])],
+    ["text", [5], [token(), 5], ["text", 5], 5, {"a": 1}, object(), pa.array([1.5])],
     ids=lambda w: type(w).__name__,
 )
 def test_tokens_are_a_column_of_bytes(wrong):
@@ -297,7 +297,7 @@ def test_tokens_are_a_column_of_bytes(wrong):
         verify_tokens(wrong, KEYRING, now=NOW)
 
 
-@pytest.mark.parametrize("wrong", [5, "text", [1, 2], object(), 1.5])
+@pytest.mark.parametrize("wrong", [5, [1, 2], object(), 1.5])
 def test_one_token_is_bytes(wrong):
     with pytest.raises(InputError, match=r"token: got .*, wanted bytes"):
         verify_token(wrong, KEYRING, now=NOW)
@@ -314,7 +314,7 @@ def test_a_route_s_required_columns_are_named_when_absent(column):
     "column,values",
     [
         ("device", [1, 2]),
-        ("device_class", [1.0, 2.0]),
+        ("device_class", [1.5, 2.5]),
         ("security_level", [True, False]),
         ("action", [b"a", b"b"]),
         ("mode", [0.5, 1.5]),
@@ -324,14 +324,14 @@ def test_a_route_s_required_columns_are_named_when_absent(column):
         ("session_opened_at", ["now", "now"]),
         ("session_seconds", [1.5, 2.5]),
         ("commands_used", ["1", "2"]),
-        ("authorizations_used", [1.0, 2.0]),
+        ("authorizations_used", [1.5, 2.5]),
         ("secure_command_used", [1, 0]),
         ("authorization_used", ["yes", "no"]),
         ("on_menu", [1, 1]),
         ("level_verified", ["true", "true"]),
         ("key_exchange", [0, 0]),
         ("permissions", ["read", "read"]),
-        ("epoch", [1.0, 2.0]),
+        ("epoch", [1.5, 2.5]),
     ],
 )
 def test_a_route_s_column_of_a_wrong_type_is_named(column, values):

@@ -173,6 +173,7 @@ class Code(IntEnum):
 
     OK = 0
     NO_TOKEN = 1
+    TEXT_UNREADABLE = 2
     TOO_LARGE = 100
     TOO_SMALL = 101
     CBOR_MALFORMED = 102
@@ -290,6 +291,7 @@ _READING_SENTENCES = {
 _SENTENCES = {
     Code.OK: "The token is genuine and in force.",
     Code.NO_TOKEN: "There is no token: it is null or empty.",
+    Code.TEXT_UNREADABLE: "The token is text, but neither base64 (from 0oR on) nor hexadecimal (from d284 on).",
     Code.TOO_LARGE: "The token, its protected header or its payload is larger than its limit.",
     Code.TOO_SMALL: "The token is shorter than any token can be.",
     Code.CBOR_MALFORMED: "The bytes are no well-formed CBOR, or end too early.",

@@ -10,7 +10,7 @@ from itron_core.policy import PolicyOptions, needs
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Row", "explain", "reason_name"]
+__all__ = ["Row", "because", "explain", "reason_name"]
 
 FIRST_POLICY_REASON = 1000
 
@@ -103,10 +103,13 @@ def _sentences(row: Row, options: PolicyOptions) -> list[str]:
     return lines
 
 
+def because(reason: int) -> str:
+    """Return a reason as a clause; raises ValueError for a number that is no reason."""
+    return WHY[Reason(reason)] if reason >= FIRST_POLICY_REASON else _clause(Code(reason).explain())
+
+
 def _because(row: Row) -> str:
-    if row.reason < FIRST_POLICY_REASON:
-        return f"{reason_name(row.reason)} ({row.reason}): {_clause(Code(row.reason).explain())}"
-    return f"{reason_name(row.reason)} ({row.reason}): {WHY[Reason(row.reason)]}"
+    return f"{reason_name(row.reason)} ({row.reason}): {because(row.reason)}"
 
 
 def _materials(row: Row) -> list[str]:

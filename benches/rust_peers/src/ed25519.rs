@@ -11,7 +11,8 @@ use crate::with_c;
 use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey, verify_batch};
 use itron_core::crypto::public_key::Algorithm;
 use itron_core::token::keyring::{Entry, Keyring};
-use itron_core::token::verify::{Call, Question, verify_many};
+use itron_core::scratch::Scratch;
+use itron_core::token::verify::{Call, Question, copied, verify_many};
 use itron_core_kernels::ed25519::{OneOffRow, Row, Table, verify, verify_one_off};
 use itron_core_kernels::features;
 
@@ -73,9 +74,10 @@ fn by_table(cases: &'static Cases) -> Contestant {
 pub(crate) fn from_tokens(cases: &'static Cases) -> Contestant {
     let keyring = Keyring::new(vec![Entry::plain(cases.public_key.clone())]).expect("one key");
     let call = Call::new(TOKEN_TYPE, NOW);
-    let question = |row: usize| Question { token: Some(&cases.rows[row].token), ..Question::default() };
+    let question = |row: usize| Question { token: Ok(&cases.rows[row].token), ..Question::default() };
     Contestant::new("itron_core, whole tokens", cases.rows.len(), cases.verdicts(), move |verdicts| {
-        let columns = verify_many(&keyring, &call, cases.rows.len(), 1, question);
+        let fetch = |row: usize, scratch: &mut Scratch| copied(&question(row), scratch);
+        let columns = verify_many(&keyring, &call, cases.rows.len(), 1, fetch).expect("memory");
         for (verdict, code) in verdicts.iter_mut().zip(columns.code) {
             *verdict = code == 0;
         }

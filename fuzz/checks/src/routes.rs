@@ -3,11 +3,14 @@
 use crate::issuers::{DEVICES, GENUINE, KEYRING, NOW};
 use crate::source::Source;
 use crate::tokens;
+use itron_core::code::{Check, Code};
 use itron_core::format::device;
 use itron_core::format::scope::ALL_ACTIONS;
 use itron_core::route::{Choice, Decision, MATERIALS, Policy, Route, RouteCall, RouteColumns, Row, process};
+use itron_core::scratch::{Place, Scratch};
 use itron_core::token::verify::Call;
 use itron_core::token::window::{SessionState, Unit, session};
+use itron_core::work::Stop;
 
 const PERMISSION: u32 = 1;
 const ON_MENU: u32 = 2;
@@ -146,13 +149,13 @@ impl Route for Rows {
         self.rows.len()
     }
 
-    fn row(&self, index: usize) -> Row<'_> {
+    fn row(&self, index: usize, scratch: &mut Scratch) -> Result<Row, Stop> {
         let row = &self.rows[index];
         let [session_opened_at, session_seconds] = row.session;
         let [commands_used, authorizations_used] = row.used;
         let [secure_command_used, authorization_used, off_menu, level_verified, no_exchange] = row.flags;
-        Row {
-            device: row.device.as_deref(),
+        Ok(Row {
+            device: row.device.as_deref().map(|device| scratch.push(device)).transpose()?,
             class: row.class,
             mode: row.mode,
             level: row.level,
@@ -168,11 +171,12 @@ impl Route for Rows {
             key_exchange: !no_exchange,
             permissions: row.permissions,
             epoch: row.epoch,
-        }
+        })
     }
 
-    fn token(&self, material: usize, index: usize) -> Option<&[u8]> {
-        self.rows[index].tokens[material].as_deref()
+    fn token(&self, material: usize, index: usize, scratch: &mut Scratch) -> Result<Check<Place>, Stop> {
+        let token = self.rows[index].tokens[material].as_deref();
+        token.map_or(Ok(Err(Code::NoToken)), |token| scratch.push(token).map(Ok))
     }
 
     fn has(&self, material: usize) -> bool {
@@ -194,12 +198,12 @@ pub fn check(source: &mut Source<'_>) {
     // More than the rows for which no thread is woken, now and then.
     let count = if source.once_in(16) { 65 + source.below(70) } else { few.len() };
     let rows = Rows { rows: few.iter().cycle().take(count).cloned().collect(), columns };
-    let answers = process(&rows, &KEYRING, &call, 1);
+    let answers = process(&rows, &KEYRING, &call, 1).expect("memory for a few rows");
     for index in 0..count {
         check_row(&rows, index, &answers, &table, &call);
     }
     let backwards = Rows { rows: rows.rows.iter().rev().cloned().collect(), columns };
-    let backwards = process(&backwards, &KEYRING, &call, 3);
+    let backwards = process(&backwards, &KEYRING, &call, 3).expect("memory for a few rows");
     for index in 0..count {
         assert_eq!(line(&answers, index), line(&backwards, count - 1 - index));
         assert_eq!(line(&answers, index), line(&answers, index % few.len()));

@@ -5,8 +5,9 @@ use crate::source::Source;
 use itron_core::code::Code;
 use itron_core::format::cose::{self, Envelope};
 use itron_core::format::token_type::TokenType;
+use itron_core::scratch::Scratch;
 use itron_core::token::issue::Unsigned;
-use itron_core::token::verify::{Call, Question, verify_many, verify_single};
+use itron_core::token::verify::{Call, Question, copied, verify_many, verify_single};
 use p256::elliptic_curve::ff::PrimeField;
 
 /// Some edits of `bytes`, as the input says.
@@ -94,7 +95,7 @@ pub fn call(source: &mut Source<'_>, token_type: TokenType) -> Call<'static> {
 
 /// The verdict on one token: no fault of the library's, and no allowance but for a genuine token in its time.
 pub fn check(call: &Call<'_>, token: &[u8]) {
-    let verdict = verify_single(&KEYRING, call, Question { token: Some(token), ..Question::default() });
+    let verdict = verify_single(&KEYRING, call, Question { token: Ok(token), ..Question::default() });
     assert_ne!(verdict.code, Code::Internal);
     let genuine = is_genuine(token, call.token_type);
     if verdict.code == Code::Ok || verdict.claims.is_some() {
@@ -109,13 +110,14 @@ pub fn check(call: &Call<'_>, token: &[u8]) {
 /// The answers for many tokens are those for each alone, for any number of threads.
 pub fn check_many(call: &Call<'_>, tokens: &[Vec<u8>], rows: usize) {
     let question = |row: usize| {
-        let token = tokens.get(row % (tokens.len() + 1)).map(Vec::as_slice);
+        let token = tokens.get(row % (tokens.len() + 1)).map(Vec::as_slice).ok_or(Code::NoToken);
         Question { token, ..Question::default() }
     };
     let alone: Vec<i16> =
         (0..=tokens.len()).map(|row| verify_single(&KEYRING, call, question(row)).code as i16).collect();
-    let one = verify_many(&KEYRING, call, rows, 1, question);
-    let three = verify_many(&KEYRING, call, rows, 3, question);
+    let fetch = |row: usize, scratch: &mut Scratch| copied(&question(row), scratch);
+    let one = verify_many(&KEYRING, call, rows, 1, fetch).expect("memory for a few rows");
+    let three = verify_many(&KEYRING, call, rows, 3, fetch).expect("memory for a few rows");
     assert_eq!(format!("{one:?}"), format!("{three:?}"));
     assert!(one.code.iter().zip(alone.iter().cycle()).all(|(together, alone)| together == alone));
 }
@@ -132,7 +134,7 @@ pub fn check_signed(source: &mut Source<'_>, call: &Call<'_>) {
     let payload = Envelope::read(&genuine.token, usize::MAX).expect("genuine").payload;
     let payload = edited(payload, source);
     let token = cose::write(&protected, &payload, &issuer.sign(&cose::sig_structure(&protected, &payload)));
-    let verdict = verify_single(&KEYRING, call, Question { token: Some(&token), ..Question::default() });
+    let verdict = verify_single(&KEYRING, call, Question { token: Ok(&token), ..Question::default() });
     assert_ne!(verdict.code, Code::Internal);
     let Some(claims) = verdict.claims else { return assert_ne!(verdict.code, Code::Ok) };
     assert_eq!(claims.to_bytes(), payload);

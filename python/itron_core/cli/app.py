@@ -23,6 +23,7 @@ from itron_core.cli.keys import keys_app
 from itron_core.cli.manager import manager_app
 from itron_core.cli.output import lost, remark, say
 from itron_core.cli.server import serve, server_app
+from itron_core.cli.store_option import with_store
 from itron_core.errors import (
     ExchangeError,
     ItronCoreError,
@@ -52,7 +53,11 @@ for _command in (
     machine.doctor,
     serve,
 ):
-    app.command()(_command)
+    app.command()(with_store(_command) if _command is serve else _command)
+for _party in (manager_app, server_app, field_app):
+    for _listed in _party.registered_commands:
+        if _listed.callback is not None:
+            _listed.callback = with_store(_listed.callback)
 for _name, _group in (
     ("route", routes.route_app),
     ("keys", keys_app),
@@ -115,6 +120,14 @@ _CODES: dict[type[Exception], Exit] = {
 }
 
 
+# What the library advises in Python, as commands.
+_IN_COMMANDS = {
+    "rotate(signer) makes one": "itron-core manager rotate HOME makes one",
+    "create one with bearer_token()": "itron-core server bearer HOME FILE makes one",
+    "wanted what bearer_token makes": "itron-core server bearer HOME FILE makes one",
+}
+
+
 def _exit_code_of_the_command() -> int:
     try:
         # Not standalone: the exit code of a reader that has gone, and of what cannot be printed, is decided here.
@@ -139,8 +152,11 @@ def _exit_code_of_the_command() -> int:
 
 
 def _failed(error: Exception, code: Exit) -> int:
+    message = str(error)
+    for python, command in _IN_COMMANDS.items():
+        message = message.replace(python, command)
     try:
-        remark(f"itron-core: {error}", style="red")
+        remark(f"itron-core: {message}", style="red")
         if hint := getattr(error, "hint", ""):
             remark(f"  hint: {hint}")
     except OSError:  # standard error cannot be written either: the exit code says it

@@ -13,8 +13,9 @@ from itron_core.cli.columns import DEVICE_ID
 from itron_core.cli.failures import UnreadableError, UsageError
 from itron_core.cli.files import STANDARD_STREAM, read_rows, rows_to
 from itron_core.cli.key_files import read_master_key
-from itron_core.cli.options import INPUT_FILE, INPUT_FORMAT, OUTPUT_FORMAT, THREADS, FileFormat
+from itron_core.cli.options import INPUT_FILE, INPUT_FORMAT, OUTPUT_FORMAT, PIN_FILE, THREADS, FileFormat
 from itron_core.cli.output import with_progress
+from itron_core.cli.pkcs11 import is_uri, master_key_at
 
 LONGEST_UTILITY = 16
 
@@ -48,14 +49,18 @@ class Length(StrEnum):
 def derive(
     source: Annotated[str, INPUT_FILE],
     master: Annotated[
-        Path, typer.Option("--master", metavar="FILE", help="The master key: hexadecimal digits in a file.")
+        str,
+        typer.Option("--master", metavar="KEY", help="The master key: a file of hexadecimal digits, or a pkcs11: URI."),
     ],
     utility: Annotated[str, typer.Option(help="The utility's id, 1 to 16 ASCII characters.")],
     *,
     label: Annotated[Label, typer.Option(help="The purpose of the keys.")] = Label.READ_ENC,
     key_version: Annotated[int, typer.Option(min=0, help="The version of the keys.")] = 1,
     length: Annotated[Length, typer.Option(help="The length of a key, in bytes.")] = Length.SHORT,
-    kdf: Annotated[Kdf, typer.Option(help="The derivation function.")] = Kdf.KBKDF_HMAC_SHA256,
+    kdf: Annotated[
+        Kdf | None, typer.Option(help="The derivation function. Default: kbkdf-hmac-sha256, or the HSM key's own.")
+    ] = None,
+    pin_file: Annotated[Path | None, PIN_FILE] = None,
     show_keys: Annotated[
         bool, typer.Option("--show-keys", help="Write the keys themselves, not only their check values.")
     ] = False,
@@ -74,23 +79,34 @@ def derive(
 
     if not (utility.isascii() and 1 <= len(utility) <= LONGEST_UTILITY):
         raise UsageError(f"--utility: got {utility!r}, expected 1 to {LONGEST_UTILITY} ASCII characters")
-    master_key = read_master_key(master)
+    options: dict[str, Any] = {
+        "utility": utility,
+        "label": label.value,
+        "key_version": key_version,
+        "length": int(length.value),
+    }
+    if is_uri(master):
+        held = master_key_at(master, pin_file)
+        if kdf is not None and held.kdf != kdf.value:
+            raise UsageError(f"--kdf: got {kdf.value}, and the key in the HSM derives by {held.kdf}")
+
+        def derived(devices: Any) -> Any:
+            return held.derive_keys(devices.to_pylist(), **options)
+    else:
+        master_key = read_master_key(Path(master))
+
+        def derived(devices: Any) -> Any:
+            return derive_keys(
+                master_key, devices, kdf=(kdf or Kdf.KBKDF_HMAC_SHA256).value, threads=threads, **options
+            )
+
     if target_format is None and target == STANDARD_STREAM:
         target_format = FileFormat.CSV
     with rows_to(target, target_format) as write:
         for batch in with_progress(read_rows(source, input_format, {"device": DEVICE_ID}), "keys derived"):
             if "device" not in batch.schema.names:
                 raise UnreadableError(f'{source}: no column "device"; its columns: {", ".join(batch.schema.names)}')
-            keys = derive_keys(
-                master_key,
-                batch["device"],
-                utility=utility,
-                label=label.value,
-                key_version=key_version,
-                length=int(length.value),
-                kdf=kdf.value,
-                threads=threads,
-            )
+            keys = derived(batch["device"])
             columns = {"device": batch["device"], "check_value": _fixed_rows(keys.check_values())}
             if show_keys:
                 columns["key"] = _fixed_rows(keys.to_buffer())

@@ -116,7 +116,8 @@ def field_current(
 ) -> None:
     """Current Commands: list what is held and requested."""
     before = None if expiring_before is None else moment(expiring_before, "--expiring-before")
-    lines = homes.field_tool(home).current_commands(now=moment(now), expiring_before=before)
+    tool, at = homes.field_tool(home), moment(now)
+    lines = tool.current_commands(now=at, expiring_before=before)
     rows = [
         [
             line.device,
@@ -128,6 +129,9 @@ def field_current(
         for line in lines
     ]
     show(["device", "type", "actions", "state", "uses left"], rows, as_json=as_json)
+    found = tool.status(now=at)
+    if found.needs_attention and not as_json:
+        say(found.explanation)
 
 
 @field_app.command("prune")

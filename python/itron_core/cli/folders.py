@@ -8,13 +8,15 @@ import ssl
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from itron_core._rust import Keyring, KeyringEntry
 from itron_core.audit import VERIFIER, AuditLog, read_verifier
 from itron_core.cli.failures import UnreadableError, UsageError
 from itron_core.cli.inputs import text_of
 from itron_core.cli.key_files import new_master_key, new_signer, read_sealed_master_key, signer_in
+from itron_core.cli.pkcs11 import master_key_at, signer_at
+from itron_core.cli.store_option import named_store
 from itron_core.device import Device
 from itron_core.enums import TOKEN_TYPES
 from itron_core.field_tool import FieldTool
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from itron_core._rust import PublicKey
-    from itron_core.device import Answer, Message
+    from itron_core.device import Answer, Message, TrustUpdate
     from itron_core.enums import DeviceClass, Mode, SecurityLevel
     from itron_core.service.client import RemoteToolsServer
-    from itron_core.signing import LocalSigner
+    from itron_core.signing import Signer
+    from itron_core.stores import Store
 
 __all__ = [
+    "ManagerKeys",
     "MeterInFile",
     "audit_origin",
     "bearer_signer",
@@ -52,14 +56,25 @@ SETTINGS = "settings.json"
 LONGEST_UTILITY = 16
 
 
-def make_manager_home(home: Path, utility: str, now: int) -> None:
+class ManagerKeys(NamedTuple):
+    """Where the keys of a security manager are: `pkcs11:` URIs, or None for files in its folder."""
+
+    root: str | None = None
+    issuer: str | None = None
+    master: str | None = None
+
+
+def make_manager_home(home: Path, utility: str, now: int, keys: ManagerKeys = ManagerKeys()) -> None:  # noqa: B008  # immutable
     """Make the folder of a security manager: root and issuing key, master key, log key, and an empty store."""
     if not utility.isascii() or not 0 < len(utility) <= LONGEST_UTILITY:
         raise UsageError(f"--utility: got {utility!r}, expected 1 to {LONGEST_UTILITY} ASCII characters")
-    with _made(home, {"party": "manager", "utility": utility}) as new:
+    named = {name: uri for name, uri in keys._asdict().items() if uri is not None}
+    with _made(home, {"party": "manager", "utility": utility, **({"keys": named} if named else {})}) as new:
         for name in ("root", "issuer", "log"):
-            new_signer(new / f"{name}.pem")
-        new_master_key(new / "master.key")
+            if name not in named:
+                new_signer(new / f"{name}.pem")
+        if keys.master is None:
+            new_master_key(new / "master.key")
         manager(new).rotate(_signer(new, "issuer"), now=now)
         root = KeyringEntry(_signer(new, "root").public_key, issuer="ism", token_types=TOKEN_TYPES)
         write_private(new / "root.jwks", Keyring([root]).to_jwks().encode() + b"\n")
@@ -68,23 +83,33 @@ def make_manager_home(home: Path, utility: str, now: int) -> None:
 def manager(home: Path) -> SecurityManager:
     """Open a security manager."""
     settings = _settings(home, "manager")
+    master = settings.get("keys", {}).get("master")
     return SecurityManager(
-        open_store(home / "store.db"),
+        _store(home),
         _signer(home, "issuer"),
         root=_signer(home, "root"),
-        master=read_sealed_master_key(home / "master.key"),
+        master=read_sealed_master_key(home / "master.key") if master is None else master_key_at(master),
         utility=settings["utility"],
         log=log(home),
     )
 
 
-def rotate_key(home: Path, now: int, overlap: int) -> LocalSigner:
-    """Issue with a new key from now on; the old one stays in force for `overlap` seconds."""
+def rotate_key(home: Path, now: int, overlap: int, uri: str | None = None) -> Signer:
+    """Issue with a new key from now on, made here or named by its URI; the old one stays in force for `overlap` seconds."""
+    settings = _settings(home, "manager")
+    if uri is not None:
+        held = signer_at(uri)
+        manager(home).rotate(held, now=now, overlap=overlap)
+        _keep_settings(home, settings | {"keys": settings.get("keys", {}) | {"issuer": uri}})
+        return held
     waiting = home / "issuer.pem.new"
     waiting.unlink(missing_ok=True)
     signer = new_signer(waiting)
     manager(home).rotate(signer, now=now, overlap=overlap)
     waiting.replace(home / "issuer.pem")
+    if "issuer" in settings.get("keys", {}):
+        keys = {name: at for name, at in settings["keys"].items() if name != "issuer"}
+        _keep_settings(home, settings | {"keys": keys})
     return signer
 
 
@@ -99,13 +124,13 @@ def make_server_home(home: Path, keyring: Path) -> None:
         write_private(new / "keyring.jwks", roots.encode())
 
 
-def server(home: Path) -> ToolsServer:
-    """Open a tools server."""
+def server(home: Path, *, own: bool = True) -> ToolsServer:
+    """Open a tools server; `--store` is its own unless the command is another party's."""
     _settings(home, "server")
-    return ToolsServer(open_store(home / "store.db"), _keyring(home), log=log(home))
+    return ToolsServer(_store(home, own=own), _keyring(home), log=log(home))
 
 
-def bearer_signer(home: Path) -> LocalSigner:
+def bearer_signer(home: Path) -> Signer:
     """Return the key of a tools server that makes its bearer tokens."""
     _settings(home, "server")
     return _signer(home, "bearers")
@@ -115,7 +140,7 @@ def bearer_signer(home: Path) -> LocalSigner:
 def reached(server_at: str, bearer: Path | None, ca: Path | None) -> Iterator[ToolsServer | RemoteToolsServer]:
     """Yield a tools server: the one at a URL, or that of a folder on this machine."""
     if "://" not in server_at:
-        yield server(Path(server_at))
+        yield server(Path(server_at), own=False)
         return
     from itron_core.service.client import RemoteToolsServer
 
@@ -140,7 +165,7 @@ def make_field_home(home: Path, tool: str, keyring: Path) -> None:
 def field_tool(home: Path) -> FieldTool:
     """Open a field tool."""
     settings = _settings(home, "field")
-    return FieldTool(open_store(home / "store.db"), _keyring(home), settings["tool"])
+    return FieldTool(_store(home), _keyring(home), settings["tool"])
 
 
 def audit_origin(home: Path, verifier: str | None = None) -> tuple[Path, PublicKey, str]:
@@ -192,7 +217,7 @@ class MeterInFile:
         self.device = Device.from_bytes(state.encode(), keyring=Keyring.from_jwks(self._keys))
         self._path, self._now, self._loses_answers = path, now, loses_answers
 
-    def __call__(self, message: Message, /) -> Answer:
+    def __call__(self, message: Message | TrustUpdate, /) -> Answer:
         """Answer a message."""
         answer = self.device.answer(message, uptime=max(self._now - self._born, self.device.state.uptime))
         _keep(self._path, self.device, self._keys, self._born)
@@ -207,7 +232,7 @@ def _keep(path: Path, device: Device, keyring: str, born: int) -> None:
 
 
 @contextmanager
-def _made(home: Path, settings: dict[str, str]) -> Iterator[Path]:
+def _made(home: Path, settings: dict[str, Any]) -> Iterator[Path]:
     """Yield a new folder that becomes `home` when all in it is made; a fault leaves nothing, so it can be tried again."""
     if (home / SETTINGS).exists():
         raise UsageError(f"{home} is in use already", "name another folder")
@@ -217,14 +242,26 @@ def _made(home: Path, settings: dict[str, str]) -> Iterator[Path]:
     new = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
     try:
         new.chmod(0o700)  # whatever the umask left of it
-        write_private(new / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n")
+        if (store := named_store()) is not None:
+            settings = settings | {"store": store if "://" in store else str(Path(store).absolute())}
+        _keep_settings(new, settings)
         yield new
         new.replace(home)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _settings(home: Path, party: str) -> dict[str, str]:
+def _keep_settings(home: Path, settings: dict[str, Any]) -> None:
+    write_private(home / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n", replace=True)
+
+
+def _store(home: Path, *, own: bool = True) -> Store:
+    """Open a party's store: the one that the command names, else the one named at its init, else that of its folder."""
+    named = named_store() if own else None
+    return open_store(named or json.loads((home / SETTINGS).read_text()).get("store") or home / "store.db")
+
+
+def _settings(home: Path, party: str) -> dict[str, Any]:
     try:
         settings = json.loads((home / SETTINGS).read_text())
         kind = settings["party"]
@@ -235,8 +272,9 @@ def _settings(home: Path, party: str) -> dict[str, str]:
     return dict(settings)
 
 
-def _signer(home: Path, name: str) -> LocalSigner:
-    return signer_in(home / f"{name}.pem")
+def _signer(home: Path, name: str) -> Signer:
+    uri = json.loads((home / SETTINGS).read_text()).get("keys", {}).get(name)
+    return signer_in(home / f"{name}.pem") if uri is None else signer_at(uri)
 
 
 def _keyring(home: Path) -> Keyring:

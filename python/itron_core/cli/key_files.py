@@ -19,6 +19,7 @@ __all__ = [
     "new_key",
     "new_master_key",
     "new_signer",
+    "password_in",
     "read_master_key",
     "read_sealed_master_key",
     "read_signer",
@@ -153,14 +154,14 @@ def read_signer(path: Path, password_file: Path | None = None) -> LocalSigner:
         raise UnreadableError(f"{path}: {error}") from error
 
 
-def password_in(file: Path) -> bytes:
-    """Read a password: the file's text without its line end."""
+def password_in(file: Path, what: str = "the password") -> bytes:
+    """Read a password or a PIN: the file's text without its line end."""
     try:
         password = file.read_bytes().rstrip(b"\r\n")
     except OSError as error:
-        raise UnreadableError(f"the password {file} cannot be read: {error.strerror}") from error
+        raise UnreadableError(f"{what} {file} cannot be read: {error.strerror}") from error
     if not password.strip():
-        raise UnreadableError(f"the password in {file} is empty")
+        raise UnreadableError(f"{what} in {file} is empty")
     return password
 
 

@@ -31,6 +31,7 @@ from itron_core.cli.options import (
     group,
 )
 from itron_core.cli.output import counted, iso, names_of, permission_names, say, show
+from itron_core.cli.pkcs11 import SCHEME, is_uri
 from itron_core.cli.wanted import wanted_of
 from itron_core.enums import DeviceClass, Mode, SecurityLevel
 from itron_core.exchange.records import DeviceRecord
@@ -46,10 +47,21 @@ manager_app = group("The security manager: people, devices, requests, issuing.")
 def manager_init(
     home: Annotated[Path, HOME],
     utility: Annotated[str, typer.Option(help="The utility's id, 1 to 16 ASCII characters.")],
+    *,
+    root_key: Annotated[
+        str | None, typer.Option(metavar="URI", help="A root key in an HSM: a pkcs11: URI. Default: a new file.")
+    ] = None,
+    issuing_key: Annotated[
+        str | None, typer.Option(metavar="URI", help="An issuing key in an HSM: a pkcs11: URI. Default: a new file.")
+    ] = None,
+    master_key: Annotated[
+        str | None, typer.Option(metavar="URI", help="A master key in an HSM: a pkcs11: URI. Default: a new file.")
+    ] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Make a security manager: its keys (readable by their owner alone), its store, its log."""
-    homes.make_manager_home(home, utility, moment(now))
+    keys = homes.ManagerKeys(*(_uri(one) for one in (root_key, issuing_key, master_key)))
+    homes.make_manager_home(home, utility, moment(now), keys)
     say(f"A security manager in {home}; its public root key is in {home / 'root.jwks'}.")
 
 
@@ -295,10 +307,13 @@ def manager_revoke(
 def manager_rotate(
     home: Annotated[Path, HOME],
     overlap: Annotated[int, typer.Option(min=0, help="Seconds that the old key stays in force.")] = 604_800,
+    issuing_key: Annotated[
+        str | None, typer.Option(metavar="URI", help="The new key in an HSM: a pkcs11: URI. Default: a new file.")
+    ] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Issue with a new key from now on."""
-    signer = homes.rotate_key(home, moment(now), overlap)
+    signer = homes.rotate_key(home, moment(now), overlap, _uri(issuing_key))
     say(f"Issuing with key {signer.public_key.kid.hex()}.")
 
 
@@ -306,6 +321,12 @@ def manager_rotate(
 def manager_keyring(home: Annotated[Path, HOME], now: Annotated[str | None, NOW] = None) -> None:
     """Print the root key and the issuing keys in force as a JWK set: what a device trusts."""
     say(homes.manager(home).keyring(now=moment(now)).to_jwks())
+
+
+def _uri(text: str | None) -> str | None:
+    if text is not None and not is_uri(text):
+        raise UsageError(f"expected a {SCHEME} URI, got {text!r}", "keys in files are made in the folder itself")
+    return text
 
 
 def _device_records(source: str, input_format: FileFormat | None) -> list[DeviceRecord]:

@@ -58,6 +58,9 @@ PERMISSIONS = typer.Option(metavar="NAMES", help="The user's permissions, joined
 LEGACY_ALGORITHMS = typer.Option("--legacy-algorithms", help="Accept the deprecated EdDSA and ES256, too.")
 
 
+PIN_FILE = typer.Option(metavar="FILE", help="A file with the HSM's PIN. Default: the terminal is asked.")
+
+
 def group(text: str) -> typer.Typer:
     """Return an empty group of commands."""
     return typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=text)

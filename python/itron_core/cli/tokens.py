@@ -23,12 +23,14 @@ from itron_core.cli.options import (
     NOW,
     OUTPUT_FILE,
     OUTPUT_FORMAT,
+    PIN_FILE,
     THREADS,
     TIME_ZONE,
     FileFormat,
     TokenType,
 )
 from itron_core.cli.output import exit_code, show_counts, with_progress
+from itron_core.cli.pkcs11 import is_uri, signer_at
 from itron_core.enums import Action, Code
 from itron_core.issuing import issue_tokens
 from itron_core.streams import verify_stream
@@ -85,12 +87,13 @@ def verify(
 
 def issue(
     source: Annotated[str, INPUT_FILE],
-    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The private key, in PEM.")],
+    key: Annotated[str, typer.Option("--key", metavar="KEY", help="The private key: a file in PEM, or a pkcs11: URI.")],
     target: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="Write the tokens here; - is standard output.")
     ],
     *,
     password_file: Annotated[Path | None, typer.Option(help="A file with the private key's password.")] = None,
+    pin_file: Annotated[Path | None, PIN_FILE] = None,
     token_type: Annotated[TokenType, typer.Option(help="The type of token to issue.")] = TokenType.AUTHORIZATION,
     max_lifetime: Annotated[int | None, typer.Option(min=1, help="Seconds. Default: the type's own.")] = None,
     time_zone: Annotated[str | None, TIME_ZONE] = None,
@@ -104,7 +107,8 @@ def issue(
     """
     import pyarrow as pa
 
-    signer, at, rows = read_signer(key, password_file), moment(now), 0
+    signer = signer_at(key, pin_file) if is_uri(key) else read_signer(Path(key), password_file)
+    at, rows = moment(now), 0
     with rows_to(target, target_format) as write:
         batches = read_rows(source, input_format, REQUEST_COLUMNS, zone=zone_of(time_zone))
         for batch in with_progress(batches, "tokens issued"):

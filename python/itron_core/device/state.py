@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
+from itron_core._arguments import EARLIEST
 from itron_core.enums import Action, DeviceClass, Mode, SecurityLevel
 from itron_core.errors import InputError
 from itron_core.exchange.identity import device_id
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ANSWERS_KEPT",
     "CHECK_VALUE_BYTES",
-    "EARLIEST",
+    "DELEGATIONS_KEPT",
     "EPOCH_MAX",
+    "LONGEST_SNAPSHOT",
     "DeviceState",
     "Session",
     "Use",
@@ -31,9 +33,11 @@ __all__ = [
 
 ANSWERS_KEPT = 64
 CHECK_VALUE_BYTES = 4
-STATE_BYTES = 1 << 20
+# What a device has room for: delegations, and the bytes of a revocation snapshot; both are written as hexadecimal.
+DELEGATIONS_KEPT = 64
+LONGEST_SNAPSHOT = 1 << 20
+STATE_BYTES = 4 << 20
 STATE_VERSION = 1
-EARLIEST = 1_577_836_800  # 2020-01-01: no token was issued before
 EPOCH_MAX = 2**32 - 1
 I64_MAX = 2**63 - 1
 SERVICE_STATES = frozenset({"connected", "disconnected", "restricted", "armed"})
@@ -63,7 +67,11 @@ class Use(NamedTuple):
 
 
 class DeviceState(NamedTuple):
-    """All that a device knows, but for the keys that it trusts; plain values, none of them secret."""
+    """All that a device knows, but for its root keys; plain values, none of them secret.
+
+    `delegations` and `snapshot` are what it has learned, signed tokens in hexadecimal; `snapshot_at` is when the snapshot
+    was believed, in seconds since 1970.
+    """
 
     device: str
     device_class: DeviceClass
@@ -84,6 +92,9 @@ class DeviceState(NamedTuple):
     reading: int = 1_000
     interval_count: int = 96
     settings: tuple[tuple[str, int | str], ...] = ()
+    delegations: tuple[str, ...] = ()
+    snapshot: str | None = None
+    snapshot_at: int = 0
 
 
 _E = TypeVar("_E", DeviceClass, Mode, SecurityLevel, Action)
@@ -170,8 +181,13 @@ def _state_of(plain: dict[str, Any]) -> DeviceState:
         session=None if made.session is None else Session(*made.session),
         uses=tuple(_use_of(row) for row in made.uses),
         settings=_pairs(made.settings),
+        delegations=tuple(made.delegations),
     )
-    numbers = [state.uptime, state.operations, state.reading, state.interval_count, state.watermark]
+    if len(state.delegations) > DELEGATIONS_KEPT or not all(bytes.fromhex(token) for token in state.delegations):
+        _corrupted("delegations that cannot be")
+    if state.snapshot is not None and not bytes.fromhex(state.snapshot):
+        _corrupted("a snapshot that cannot be")
+    numbers = [state.snapshot_at, state.uptime, state.operations, state.reading, state.interval_count, state.watermark]
     if not all(is_int(number, 0, I64_MAX) for number in numbers) or not is_int(state.floor, -1, I64_MAX):
         _corrupted("a number is out of its range")
     if state.session is not None and not all(is_int(number, 0, I64_MAX) for number in state.session):

@@ -17,6 +17,7 @@ from itron_core.enums import Code, Permission
 from itron_core.errors import RequestRefused, TokenRefused
 from itron_core.exchange.records import DeviceRecord, SignIn
 from itron_core.exchange.verification import check_before
+from itron_core.stores.incarnation import incarnation
 from itron_core.stores.protocol import rows_of
 from itron_core.tools_server import access, granting, receiving, tools
 from itron_core.tools_server import outcomes as reported
@@ -135,7 +136,7 @@ class ToolsServer:
         whole("after", after)
         whole("limit", limit, 1)
         with self._store.read() as t:
-            return reported.page_of(t, after, limit, self._incarnation)
+            return reported.page_of(t, after, limit, incarnation(t))
 
     def prune(self, *, before: int, now: int) -> int:
         """Forget the tokens of material that ended before a moment, in seconds since 1970; returns how many.
@@ -203,7 +204,7 @@ class ToolsServer:
             tools.sign_in(t, tool, user, own)
             revocations = t.rows("SELECT token FROM server_revocation")
             delegations = receiving.delegations(t)
-            counts = tools.known_tool(t, tool)
+            counts, store = tools.known_tool(t, tool), incarnation(t)
             self._journal.write(t, [audit_entry("sign_in", now, tool=tool, user=user)])
         return SignIn(
             user=user,
@@ -214,7 +215,7 @@ class ToolsServer:
             reported=counts.reported,
             wanted=counts.wanted,
             answered_at=now,
-            incarnation=self._incarnation,
+            incarnation=store,
         )
 
     def request(self, tool: str, wants: Sequence[CommandRequest], *, now: int) -> int:
@@ -303,7 +304,3 @@ class ToolsServer:
             answer = reported.codes_given(t, tool, [one.number for one in before])
             answer |= dict(zip((one.number for one in fresh), codes, strict=True))
         return [answer[one.number] for one in outcomes]
-
-    @property
-    def _incarnation(self) -> str:
-        return str(getattr(self._store, "incarnation", ""))

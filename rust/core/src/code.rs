@@ -27,6 +27,8 @@ codes! {
     Ok = 0 "ok",
     /// The row has no token: null or empty.
     NoToken = 1 "no_token",
+    /// The row is text, but neither base64 nor hexadecimal of a token.
+    TextUnreadable = 2 "text_unreadable",
     /// The token, its protected header or its payload is over its limit.
     TooLarge = 100 "too_large",
     /// The token is shorter than any token can be.

@@ -1,6 +1,7 @@
 //! Results column by column, which many threads fill in pieces.
 
-use crate::work::Split;
+use crate::work::{Split, Stop};
+use itron_core_kernels::memory;
 
 /// A whole column, which is filled through slices of its rows.
 pub(crate) trait Column {
@@ -11,26 +12,46 @@ pub(crate) trait Column {
     where
         Self: 'a;
 
+    /// Bits that a row takes.
+    const ROW_BITS: usize;
     /// A column with the same value in each of `rows` rows.
-    fn filled(rows: usize, value: Self::Item) -> Self;
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    fn filled(rows: usize, value: Self::Item) -> Result<Self, Stop>
+    where
+        Self: Sized;
     /// All rows.
     fn slice(&mut self) -> Self::Slice<'_>;
 }
 
-impl<T: Copy + Send> Column for Vec<T> {
+impl<T: memory::Plain + PartialEq> Column for Vec<T> {
+    const ROW_BITS: usize = 8 * size_of::<T>();
     type Item = T;
     type Slice<'a>
         = &'a mut [T]
     where
         T: 'a;
 
-    fn filled(rows: usize, value: T) -> Self {
-        vec![value; rows]
+    fn filled(rows: usize, value: T) -> Result<Self, Stop> {
+        let mut column = memory::zeroed(rows).ok_or(Stop::OutOfMemory)?;
+        if value != T::default() {
+            column.fill(value);
+        }
+        Ok(column)
     }
 
     fn slice(&mut self) -> &mut [T] {
         self
     }
+}
+
+/// So many zeros.
+///
+/// # Errors
+/// [`Stop::OutOfMemory`].
+pub fn zeros<T: memory::Plain>(count: usize) -> Result<Vec<T>, Stop> {
+    memory::zeroed(count).ok_or(Stop::OutOfMemory)
 }
 
 /// One bit a row, the least significant bit of a byte first: which rows hold a value, or a flag.
@@ -71,12 +92,13 @@ impl Bits {
 }
 
 impl Column for Bits {
+    const ROW_BITS: usize = 1;
     type Item = bool;
     type Slice<'a> = BitSlice<'a>;
 
-    fn filled(rows: usize, value: bool) -> Self {
+    fn filled(rows: usize, value: bool) -> Result<Self, Stop> {
         assert!(!value, "bits begin as 0");
-        Self { bytes: vec![0; rows.div_ceil(8)], rows }
+        Ok(Self { bytes: memory::zeroed(rows.div_ceil(8)).ok_or(Stop::OutOfMemory)?, rows })
     }
 
     fn slice(&mut self) -> BitSlice<'_> {
@@ -126,9 +148,14 @@ macro_rules! columns {
 
         impl $columns {
             /// Columns of `rows` rows that were not answered yet.
-            #[must_use]
-            pub fn new(rows: usize) -> Self {
-                Self { $($field: <$type as crate::columns::Column>::filled(rows, $initial),)* }
+            ///
+            /// # Errors
+            /// [`Stop::OutOfMemory`](crate::work::Stop) when there is no memory for all of them together.
+            pub fn new(rows: usize) -> Result<Self, crate::work::Stop> {
+                let bits = 0 $(+ <$type as crate::columns::Column>::ROW_BITS)*;
+                // All at once: a system that lends more than it has would say yes to each of them.
+                crate::work::ask_for_memory(rows.saturating_mul(bits) / 8)?;
+                Ok(Self { $($field: <$type as crate::columns::Column>::filled(rows, $initial)?,)* })
             }
 
             fn slices(&mut self) -> $slices<'_> {
@@ -162,7 +189,7 @@ mod tests {
 
     #[test]
     fn bits_are_set_through_slices_and_read_whole() {
-        let mut bits = Bits::filled(19, false);
+        let mut bits = Bits::filled(19, false).unwrap();
         let (mut left, right) = bits.slice().split(8);
         let (mut middle, mut last) = right.split(8);
         assert_eq!((left.rows(), middle.rows(), last.rows()), (8, 8, 3));
@@ -177,6 +204,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "threads never share a byte")]
     fn no_byte_is_split() {
-        let _ = Bits::filled(16, false).slice().split(4);
+        let _ = Bits::filled(16, false).unwrap().slice().split(4);
     }
 }

@@ -13,5 +13,6 @@ mod placement;
 mod process;
 pub mod reading;
 pub mod route;
+pub mod scratch;
 pub mod token;
 pub mod work;

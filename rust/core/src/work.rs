@@ -2,8 +2,10 @@
 
 use crate::placement::Placement;
 use crate::process::PerProcess;
+use crate::scratch::Scratch;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use std::collections::HashMap;
+use std::collections::TryReserveError;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,45 +39,138 @@ pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Calls `work` with the first row's number and the output of each chunk. A chunk whose work panics keeps what its output began as.
+/// Why a call ended before its rows did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Who asked for it wants it no longer.
+    Interrupted,
+    /// Memory that it needs cannot be had.
+    OutOfMemory,
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interrupted => "the call was interrupted",
+            Self::OutOfMemory => "not enough memory for the call",
+        })
+    }
+}
+
+impl std::error::Error for Stop {}
+
+impl From<TryReserveError> for Stop {
+    fn from(_: TryReserveError) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+/// Who works on a call: at most so many threads, the calling one among them.
+#[derive(Clone, Copy)]
+pub struct Workers<'a> {
+    threads: usize,
+    interrupted: Option<&'a dyn Fn() -> bool>,
+}
+
+impl<'a> Workers<'a> {
+    /// Threads that ask between chunks, on the calling thread only, whether the call is `interrupted`.
+    #[must_use]
+    pub fn new(threads: usize, interrupted: &'a dyn Fn() -> bool) -> Self {
+        Self { threads, interrupted: Some(interrupted) }
+    }
+}
+
+impl From<usize> for Workers<'_> {
+    fn from(threads: usize) -> Self {
+        Self { threads, interrupted: None }
+    }
+}
+
+impl fmt::Debug for Workers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} threads", self.threads)
+    }
+}
+
+/// What a call takes beside its columns: chunks of each thread, and tables of keys.
+const WORKING_MEMORY: usize = 16 << 20;
+const WORKING_MEMORY_OF_A_THREAD: usize = 1 << 20;
+
+/// Whether so much memory could be had just now.
 ///
-/// The calling thread works too, and at most `threads` in all.
-pub(crate) fn in_chunks<S: Split>(output: S, threads: usize, work: &(impl Fn(usize, S) + Sync)) {
+/// # Errors
+/// [`Stop::OutOfMemory`] when it could not.
+pub(crate) fn ask_for_memory(bytes: usize) -> Result<(), Stop> {
+    Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| Stop::OutOfMemory)
+}
+
+/// Calls `work` with room for the bytes of a chunk's rows, the first row's number and the output of the chunk. A chunk whose work
+/// panics keeps what its output began as.
+///
+/// The calling thread works too.
+///
+/// # Errors
+/// The first [`Stop`] that any chunk, or the caller, asks for: the rest of the output is then as it began.
+pub(crate) fn in_chunks<'w, S: Split>(
+    output: S,
+    workers: impl Into<Workers<'w>>,
+    work: &(impl Fn(&mut Scratch, usize, S) -> Result<(), Stop> + Sync),
+) -> Result<(), Stop> {
+    let Workers { threads, interrupted } = workers.into();
+    let rows = output.rows();
     // As many as have something to do.
-    let threads = threads.min(output.rows().div_ceil(SMALL)).max(1);
-    let queue = Mutex::new(Queue { rest: Some(output), start: 0, threads });
-    let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let work_off = || {
-        while let Some((start, output)) = take() {
+    let threads = threads.min(rows.div_ceil(SMALL)).max(1);
+    if rows > SMALL {
+        ask_for_memory(WORKING_MEMORY + threads * WORKING_MEMORY_OF_A_THREAD)?;
+    }
+    let pool = if threads == 1 { None } else { pool(threads - 1) };
+    let threads = pool.as_ref().map_or(1, |pool| threads.min(1 + pool.threads.current_num_threads()));
+    let queue = Mutex::new(Queue { rest: Some(output), start: 0, threads, stop: None });
+    let queue = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+    let work_off = |interrupted: Option<&dyn Fn() -> bool>| {
+        let mut scratch = Scratch::default();
+        loop {
+            // In a statement of its own: the queue is free again while the chunk is worked on.
+            let taken = queue().take();
+            let Some((start, output)) = taken else { return };
+            scratch.clear();
             // The output is not looked at again before it is read whole, and it begins as refusals.
-            let _ = catch_unwind(AssertUnwindSafe(|| work(start, output)));
+            let done = catch_unwind(AssertUnwindSafe(|| work(&mut scratch, start, output)));
+            let stop = done.unwrap_or(Ok(())).err();
+            let stop = stop.or_else(|| interrupted.is_some_and(|asked| asked()).then_some(Stop::Interrupted));
+            if let Some(stop) = stop {
+                return queue().stop(stop);
+            }
         }
     };
-    if threads == 1 {
-        return work_off();
-    }
-    let busy = AtomicUsize::new(threads - 1);
-    let pool = pool(threads - 1);
-    pool.placement.keep_off();
-    pool.threads.in_place_scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|_| {
-                if let Some(index) = pool.threads.current_thread_index() {
-                    pool.placement.awake(index);
+    match pool {
+        None => work_off(interrupted),
+        Some(pool) => {
+            let busy = AtomicUsize::new(threads - 1);
+            pool.placement.keep_off();
+            pool.threads.in_place_scope(|scope| {
+                for _ in 1..threads {
+                    scope.spawn(|_| {
+                        if let Some(index) = pool.threads.current_thread_index() {
+                            pool.placement.awake(index);
+                        }
+                        work_off(None);
+                        busy.fetch_sub(1, Ordering::Release);
+                    });
                 }
-                work_off();
-                busy.fetch_sub(1, Ordering::Release);
+                work_off(interrupted);
+                // What is left to wait for is the end of a small chunk: mostly less than it takes to sleep and be woken.
+                for _ in 0..PATIENCE {
+                    if busy.load(Ordering::Acquire) == 0 {
+                        break;
+                    }
+                    std::hint::spin_loop();
+                }
             });
         }
-        work_off();
-        // What is left to wait for is the end of a small chunk: mostly less than it takes to sleep and be woken.
-        for _ in 0..PATIENCE {
-            if busy.load(Ordering::Acquire) == 0 {
-                break;
-            }
-            std::hint::spin_loop();
-        }
-    });
+    }
+    let stop = queue().stop;
+    stop.map_or(Ok(()), Err)
 }
 
 /// The rows that nobody has taken yet.
@@ -83,9 +178,17 @@ struct Queue<S> {
     rest: Option<S>,
     start: usize,
     threads: usize,
+    /// Why there are no more.
+    stop: Option<Stop>,
 }
 
 impl<S: Split> Queue<S> {
+    /// Hands out no more rows.
+    fn stop(&mut self, why: Stop) {
+        self.rest = None;
+        self.stop.get_or_insert(why);
+    }
+
     /// The next chunk and its first row's number. The last ones are smaller, so that all threads end together.
     fn take(&mut self) -> Option<(usize, S)> {
         let rest = self.rest.take().filter(|rest| rest.rows() > 0)?;
@@ -107,19 +210,34 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(threads: usize) -> Self {
-        let placement = Arc::new(Placement::new(threads));
-        let started = Arc::clone(&placement);
-        let threads = ThreadPoolBuilder::new().num_threads(threads).start_handler(move |index| started.started(index));
-        Self { threads: threads.build().expect("INVARIANT: a thread can be started"), placement }
+    /// So many threads, or as many of them as can be started; `None` where not one can.
+    fn new(mut threads: usize) -> Option<Self> {
+        while threads > 0 {
+            let placement = Arc::new(Placement::new(threads));
+            let starting = Arc::clone(&placement);
+            let builder = ThreadPoolBuilder::new().num_threads(threads);
+            if let Ok(threads) = builder.start_handler(move |index| starting.started(index)).build() {
+                return Some(Self { threads, placement });
+            }
+            threads /= 2;
+        }
+        None
     }
 }
 
-/// This process's threads, made at their first use and kept.
-fn pool(threads: usize) -> Arc<Pool> {
-    static POOLS: PerProcess<Mutex<HashMap<usize, Arc<Pool>>>> = PerProcess::new();
-    let mut pools = POOLS.get().lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(pools.entry(threads).or_insert_with(|| Arc::new(Pool::new(threads))))
+/// This process's threads, made at their first use and kept: as many as the largest call has asked for, or a few less where no
+/// more can be started.
+fn pool(threads: usize) -> Option<Arc<Pool>> {
+    static POOL: PerProcess<Mutex<Option<Arc<Pool>>>> = PerProcess::new();
+    let mut kept = POOL.get().lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pool) = kept.as_ref().filter(|pool| pool.threads.current_num_threads() >= threads) {
+        return Some(Arc::clone(pool));
+    }
+    // The smaller pool ends when the last call that works in it has ended.
+    if let Some(larger) = Pool::new(threads) {
+        *kept = Some(Arc::new(larger));
+    }
+    kept.clone()
 }
 
 #[cfg(test)]
@@ -131,12 +249,14 @@ mod tests {
         for rows in [0, 1, 63, 64, 65, 511, 512, 513, 1_000, 4_097, 10_000] {
             for threads in 1..5 {
                 let mut seen = vec![0; rows];
-                in_chunks(seen.as_mut_slice(), threads, &|start, chunk: &mut [usize]| {
+                let done = in_chunks(seen.as_mut_slice(), threads, &|_, start, chunk: &mut [usize]| {
                     assert!(start.is_multiple_of(SMALL) && (1..=CHUNK).contains(&chunk.len()));
                     for (place, seen) in chunk.iter_mut().enumerate() {
                         *seen += 1 + start + place;
                     }
+                    Ok(())
                 });
+                assert_eq!(done, Ok(()));
                 assert!(seen.into_iter().eq(1..=rows), "{rows} rows on {threads} threads");
             }
         }
@@ -147,18 +267,48 @@ mod tests {
         for threads in [1, 2, 3] {
             let mut answers = vec![900; 10_000];
             let lost = Mutex::new(0..0);
-            in_chunks(answers.as_mut_slice(), threads, &|start, chunk: &mut [i16]| {
+            let done = in_chunks(answers.as_mut_slice(), threads, &|_, start, chunk: &mut [i16]| {
                 let rows = start..start + chunk.len();
                 if rows.contains(&5_000) {
                     *lost.lock().expect("nobody panics while it is held") = rows;
                     panic!("a fault of the library's");
                 }
                 chunk.fill(0);
+                Ok(())
             });
+            assert_eq!(done, Ok(()));
             let lost = lost.into_inner().expect("nobody panics while it is held");
             assert!(lost.contains(&5_000) && lost.len() <= CHUNK);
             let expected = (0..10_000).map(|row| if lost.contains(&row) { 900 } else { 0 });
             assert!(answers.into_iter().eq(expected), "on {threads} threads");
         }
+    }
+
+    #[test]
+    fn a_call_ends_soon_after_it_is_interrupted_or_short_of_memory() {
+        for threads in [1, 2, 3] {
+            for why in [Stop::Interrupted, Stop::OutOfMemory] {
+                let worked = AtomicUsize::new(0);
+                let mut answers = vec![900; 1_000 * CHUNK];
+                let interrupted = || why == Stop::Interrupted && worked.load(Ordering::Relaxed) > CHUNK;
+                let workers = Workers::new(threads, &interrupted);
+                let done = in_chunks(answers.as_mut_slice(), workers, &|_, _, chunk: &mut [i16]| {
+                    chunk.fill(0);
+                    let before = worked.fetch_add(chunk.len(), Ordering::Relaxed);
+                    if why == Stop::OutOfMemory && before > CHUNK { Err(why) } else { Ok(()) }
+                });
+                assert_eq!(done, Err(why));
+                // The calling thread asks after each of its chunks; the others may be faster, but not by that much.
+                assert!(worked.into_inner() < 500 * CHUNK, "on {threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn calls_of_many_sizes_leave_one_pool_behind() {
+        let sizes: Vec<_> =
+            (1..=9).map(|threads| pool(threads).map(|pool| pool.threads.current_num_threads())).collect();
+        assert_eq!(sizes.last(), Some(&Some(9)));
+        assert!(pool(2).is_some_and(|pool| pool.threads.current_num_threads() >= 9));
     }
 }

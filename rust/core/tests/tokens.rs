@@ -9,9 +9,10 @@ use itron_core::crypto::signatures::verify_many as verify_signatures;
 use itron_core::format::claims::Claims;
 use itron_core::format::scope::Scope;
 use itron_core::format::token_type::TokenType;
+use itron_core::scratch::Scratch;
 use itron_core::token::issue::Unsigned;
 use itron_core::token::keyring::{Entry, Keyring};
-use itron_core::token::verify::{Call, Question, verify_many, verify_one};
+use itron_core::token::verify::{Call, Question, copied, verify_many, verify_one};
 use proptest::prelude::*;
 use sha2::Digest;
 
@@ -109,8 +110,9 @@ fn every_single_bit_flip_is_refused_as_unbelieved() {
             .collect();
         let call = Call::new(TokenType::Authorization, NOW);
         assert_eq!(verify_one(&keyring, &call, &token).code, Code::Ok);
-        let question = |row: usize| Question { token: Some(&flipped[row]), ..Question::default() };
-        let columns = verify_many(&keyring, &call, flipped.len(), 2, question);
+        let question = |row: usize| Question { token: Ok(&flipped[row]), ..Question::default() };
+        let columns =
+            verify_many(&keyring, &call, flipped.len(), 2, |row, scratch| copied(&question(row), scratch)).unwrap();
         for (bit, code) in columns.code.into_iter().enumerate() {
             assert!((100..400).contains(&code), "bit {bit}: {code}");
         }
@@ -148,14 +150,18 @@ proptest! {
             })
             .collect();
         let call = Call::new(TokenType::Authorization, NOW);
-        let question = |row: usize| Question { token: tokens[row].as_deref(), ..Question::default() };
-        let together = verify_many(&known, &call, rows.len(), threads, question);
+        let question = |row: usize| {
+            Question { token: tokens[row].as_deref().ok_or(Code::NoToken), ..Question::default() }
+        };
+        let together =
+            verify_many(&known, &call, rows.len(), threads, |row, scratch| copied(&question(row), scratch)).unwrap();
         for (row, token) in tokens.iter().enumerate() {
             let alone = token.as_deref().map_or(Code::NoToken, |token| verify_one(&known, &call, token).code);
             prop_assert_eq!(together.code[row], alone as i16);
         }
         let last = rows.len() - 1;
-        let backwards = verify_many(&known, &call, rows.len(), 1, |row| question(last - row));
+        let backwards =
+            verify_many(&known, &call, rows.len(), 1, |row, scratch| copied(&question(last - row), scratch)).unwrap();
         prop_assert!(together.code.iter().eq(backwards.code.iter().rev()));
     }
 }
@@ -167,7 +173,11 @@ mod vectors {
 
     fn code(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> i16 {
         let key = PublicKey::from_raw(algorithm, key).unwrap();
-        verify_signatures(1, 1, 1, |_| Ok((&key, signature, [message, &[], &[], &[]])))[0]
+        let fetch = |_, scratch: &mut Scratch| Ok((scratch.push(message)?, scratch.push(signature)?));
+        let codes = verify_signatures(1, 1, 1, fetch, |&(message, signature), scratch| {
+            Ok((&key, scratch.get(signature), [scratch.get(message), &[], &[], &[]]))
+        });
+        codes.unwrap()[0]
     }
 
     fn check(name: &str, expected: TestResult, code: i16) {

@@ -10,6 +10,7 @@ mod field25519;
 pub mod hmac;
 mod huge_pages;
 mod inverse;
+pub mod memory;
 pub mod p256;
 pub mod sha256;
 mod sha512;

@@ -4,13 +4,16 @@ use crate::errors::input;
 use crate::keyring::token_type_unknown;
 use crate::revocations::Revocations;
 use crate::time::Now;
+use itron_core::code::{Check, Code};
+use itron_core::format::text::TextReader;
 use itron_core::format::token_type::TokenType;
 use itron_core::token::revocation::Revocations as Snapshot;
 use itron_core::token::verify::{Call, MAX_SKEW};
 use pyo3::buffer::PyBuffer;
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::prelude::*;
-use pyo3::types::PyBool;
+use pyo3::types::{PyBool, PyBytes, PyString};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The options of a verification, without a borrow of Python's.
@@ -140,6 +143,26 @@ pub fn threads(given: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
     let count = if given.is_instance_of::<PyBool>() { None } else { given.extract::<usize>().ok() };
     let wanted = || input(format!("threads: got {given}, wanted None or 1..{MOST}"));
     count.filter(|count| (1..=MOST).contains(count)).ok_or_else(wanted)
+}
+
+/// A token, as bytes or as their text; or the code that it has without being read.
+pub fn token_given<'a>(
+    given: &'a Bound<'_, PyAny>,
+    name: &str,
+    token_type: TokenType,
+) -> PyResult<Check<Cow<'a, [u8]>>> {
+    if given.is_none() {
+        return Ok(Err(Code::NoToken));
+    }
+    if let Ok(bytes) = given.cast::<PyBytes>() {
+        return Ok(Ok(Cow::Borrowed(bytes.as_bytes())));
+    }
+    let Ok(text) = given.cast::<PyString>() else { return bytes_like(given, name).map(|bytes| Ok(Cow::Owned(bytes))) };
+    Ok(match text.to_str() {
+        Ok("") => Err(Code::NoToken),
+        Ok(text) => TextReader::decode(text.as_bytes(), token_type.size_limits().0).map(Cow::Owned),
+        Err(_) => Err(Code::TextUnreadable),
+    })
 }
 
 /// The content of any bytes-like object; text is none.

@@ -2,11 +2,13 @@
 
 use crate::arguments::{bytes_like, key_version_given, length_given, threads};
 use crate::arrow::{AnyColumn, BinaryColumn, Kind};
-use crate::errors::input;
+use crate::bulk;
+use crate::errors::{self, input};
 use crate::given;
 use crate::secrets::{DerivedKeys, MasterKey};
-use itron_core::crypto::kdf::{self, Derivation, Kdf, Label};
+use itron_core::crypto::kdf::{self, Derivation, Kdf, KdfError, Label};
 use itron_core::format::device;
+use itron_core::scratch::Scratch;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use std::sync::Arc;
@@ -93,7 +95,7 @@ pub fn derive_keys(
     let threads = self::threads(threads)?;
     let ids = ids(device_ids)?;
     let source = Source { master: Arc::clone(&master.get().0), what, ids, threads };
-    let keys = py.detach(|| source.keys())?;
+    let keys = source.keys(py)?;
     Ok(DerivedKeys { keys, length, source })
 }
 
@@ -106,17 +108,22 @@ pub struct Source {
 }
 
 impl Source {
-    fn keys(&self) -> PyResult<Zeroizing<Vec<u8>>> {
+    fn keys(&self, py: Python<'_>) -> PyResult<Zeroizing<Vec<u8>>> {
         let derivation = self.what.derivation();
         let mut keys = room(&self.master, &derivation, self.ids.len())?;
-        kdf::derive_all(&self.master, &derivation, &self.ids, self.threads, &mut keys)
-            .map_err(|error| input(error.to_string()))?;
+        let derived = bulk::run(py, self.threads, |workers| {
+            match kdf::derive_all(&self.master, &derivation, &self.ids, workers, &mut keys) {
+                Err(KdfError::Stopped(stop)) => Err(stop),
+                done => Ok(done),
+            }
+        })?;
+        derived.map_err(|error| input(error.to_string()))?;
         Ok(keys)
     }
 
     /// Four bytes a device.
     pub fn check_values(&self) -> PyResult<Vec<u8>> {
-        let mut values = vec![0; self.ids.len() * 4];
+        let mut values = itron_core::columns::zeros(self.ids.len() * 4).map_err(errors::stopped)?;
         kdf::check_values(&self.master, &self.what.derivation(), &self.ids, &mut values)
             .map_err(|error| input(error.to_string()))?;
         Ok(values)
@@ -126,7 +133,7 @@ impl Source {
 /// Room for the keys of `devices` devices, once their length is known to be a right one.
 fn room(master: &kdf::MasterKey, derivation: &Derivation<'_>, devices: usize) -> PyResult<Zeroizing<Vec<u8>>> {
     let length = kdf::output_length(master, derivation, devices).map_err(|error| input(error.to_string()))?;
-    Ok(Zeroizing::new(vec![0; length]))
+    itron_core::columns::zeros(length).map(Zeroizing::new).map_err(errors::stopped)
 }
 
 /// Derives one key.
@@ -163,10 +170,20 @@ fn ids(column: &Bound<'_, PyAny>) -> PyResult<Vec<[u8; 8]>> {
     let column = BinaryColumn::bytes_or_text(py, &AnyColumn::new(column, "device_ids")?)?;
     let of_text = column.kind() == Kind::Text;
     let id = |value: &[u8]| if of_text { device::parse(value).map(u64::to_be_bytes) } else { value.try_into().ok() };
-    let ids: Result<Vec<_>, usize> =
-        py.detach(|| column.iter().enumerate().map(|(row, value)| value.and_then(id).ok_or(row)).collect());
-    ids.map_err(|row| {
-        let got = column.get(row).map_or("null".into(), String::from_utf8_lossy);
-        input(format!("device_ids: got {got:?} in row {row}, wanted an aud of a device or 8 bytes"))
+    py.detach(|| {
+        let mut ids = Vec::new();
+        ids.try_reserve_exact(column.len()).map_err(|_| errors::out_of_memory())?;
+        let mut scratch = Scratch::default();
+        for row in 0..column.len() {
+            scratch.clear();
+            // A longer one is no device's, whatever follows.
+            let value = column.fetch(row, device::LONGEST + 1, &mut scratch).map_err(errors::stopped)?;
+            let value = value.map(|value| scratch.get(value));
+            ids.push(value.and_then(id).ok_or_else(|| {
+                let got = value.map_or("null".into(), String::from_utf8_lossy);
+                input(format!("device_ids: got {got:?} in row {row}, wanted an aud of a device or 8 bytes"))
+            })?);
+        }
+        Ok(ids)
     })
 }

@@ -5,6 +5,7 @@ use itron_core::code::Code;
 use itron_core::crypto::public_key::WeakKey;
 use itron_core::token::keyring::KeyringError;
 use itron_core::token::revocation::SnapshotError;
+use itron_core::work::Stop;
 use pyo3::prelude::*;
 
 mod python {
@@ -38,6 +39,24 @@ pub fn refused(message: impl Into<String>) -> PyErr {
 /// A token that was refused where only a good one can be returned.
 pub fn token_refused(code: Code) -> PyErr {
     python::TokenRefused::new_err(code as i16)
+}
+
+/// Memory that cannot be had.
+pub fn out_of_memory() -> PyErr {
+    pyo3::exceptions::PyMemoryError::new_err("not enough memory for the call")
+}
+
+/// A call that ended before its rows did.
+pub fn stopped(stop: Stop) -> PyErr {
+    match stop {
+        Stop::OutOfMemory => out_of_memory(),
+        Stop::Interrupted => pyo3::exceptions::PyKeyboardInterrupt::new_err(()),
+    }
+}
+
+/// Whether an exception says that memory cannot be had.
+pub fn is_out_of_memory(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py)
 }
 
 /// Pickling or copying what holds a secret.

@@ -2,6 +2,7 @@
 
 use crate::arguments::{bytes_like, max_lifetime, max_lifetime_or_none};
 use crate::arrow::{BinaryColumn, Column, IntColumn, Out, StringColumn, Table, TextListColumn, TimeColumn};
+use crate::bulk;
 use crate::errors::{input, refused};
 use crate::given;
 use crate::keyring::{KeyringEntry, token_type_unknown};
@@ -20,6 +21,9 @@ use pyo3::types::{PyBytes, PyList};
 
 /// Session length where a request names none, in seconds.
 const DEFAULT_SESSION: u32 = 3_600;
+
+/// Bytes that are read of a cell: more than any claim may have.
+const MOST: usize = 1_024;
 
 /// Tokens that wait for their signatures.
 #[pyclass(module = "itron_core._rust", frozen)]
@@ -44,21 +48,21 @@ impl PendingTokens {
             let got = signatures.len();
             return Err(input(format!("signatures: got {got} bytes, wanted 64 for each of {rows} tokens")));
         }
-        let tokens = py.detach(|| {
+        let tokens = bulk::run(py, itron_core::work::available_threads(), |workers| {
             let tokens: Vec<Vec<u8>> = self
                 .tokens
                 .iter()
                 .zip(signatures.chunks(64))
                 .map(|(token, signature)| token.token(signature))
                 .collect();
-            let codes = verify_issued(&tokens, &self.key, itron_core::work::available_threads());
-            match codes.iter().position(|&code| code != 0) {
+            let codes = verify_issued(&tokens, &self.key, workers)?;
+            Ok(match codes.iter().position(|&code| code != 0) {
                 Some(row) => Err((row, codes[row])),
-                None => Ok(tokens),
-            }
-        });
+                None => Ok(Out::binary(tokens.iter().map(|token| Some(token.as_slice())))?),
+            })
+        })?;
         match tokens {
-            Ok(tokens) => Ok(Column::new(Out::binary(tokens.iter().map(|token| Some(token.as_slice()))))),
+            Ok(tokens) => Ok(Column::new(tokens)),
             Err((row, code)) => Err(refused(format!(
                 "row {row}: the signer's signature is refused with code {code}; it was not made by the key it names"
             ))),
@@ -147,9 +151,9 @@ impl Request {
 
     /// The claims of one row, and the token that waits for its signature.
     fn token(&self, row: usize, issue: &Issue) -> Result<Unsigned, String> {
-        let device = self.device.get(row).ok_or("device is null")?;
-        let audience = std::str::from_utf8(device).map_err(|_| "device is no text")?;
-        let id = device::parse(device).ok_or_else(|| format!("device {audience:?} is no aud of a device"))?;
+        let device = self.device.get(row, MOST).ok_or("device is null")?;
+        let audience = std::str::from_utf8(&device).map_err(|_| "device is no text")?;
+        let id = device::parse(&device).ok_or_else(|| format!("device {audience:?} is no aud of a device"))?;
         let sequence = from_zero(self.sequence.get(row), "sequence")?;
         let epoch = from_zero(self.epoch.get(row), "epoch")?;
         let scope = Scope::from_actions(self.actions(row)?);
@@ -164,10 +168,12 @@ impl Request {
             (None, false) => None,
             (Some(seconds), _) => Some(u32::try_from(seconds).map_err(|_| format!("session_seconds is {seconds}"))?),
         };
+        let subject = text(self.subject.as_ref(), row)?;
+        let command = self.command.as_ref().and_then(|column| column.get(row, MOST));
         let claims = Claims {
             audience: Some(audience),
             device: id,
-            subject: text(self.subject.as_ref(), row)?,
+            subject: subject.as_deref(),
             expires_at: time(self.expires_at.as_ref(), row, "expires_at")?.unwrap_or(issue.expires_at()),
             not_before: time(self.not_before.as_ref(), row, "not_before")?,
             issued_at: issue.now,
@@ -175,7 +181,7 @@ impl Request {
             scope: Some(scope),
             session_seconds,
             epoch: Some(u32::try_from(epoch).map_err(|_| format!("epoch is {epoch}, wanted 0..2^32-1"))?),
-            command: self.command.as_ref().and_then(|column| column.get(row)),
+            command: command.as_deref(),
             reading_key: self.reading_key(row)?,
             ..Claims::default()
         };
@@ -187,7 +193,7 @@ impl Request {
         let bits = match &self.actions {
             ActionColumn::Bits(bits) => from_zero(bits.get(row), "actions")?,
             ActionColumn::Names(names) => {
-                let names = names.get(row).ok_or("actions is null")?;
+                let names = names.get(row, MOST).ok_or("actions is null")?;
                 names.into_iter().try_fold(0, |bits, name| {
                     let number = crate::enums::action(&name).ok_or_else(|| format!("{name:?} is no action"))?;
                     Ok::<_, String>(bits | 1 << number)
@@ -203,13 +209,13 @@ impl Request {
     fn reading_key(&self, row: usize) -> Result<Option<ReadingKey>, String> {
         let get = |column: Option<&IntColumn>| column.and_then(|column| column.get(row));
         let (kdf, version) = (get(self.kdf.as_ref()), get(self.key_version.as_ref()));
-        let check_value = self.check_value.as_ref().and_then(|column| column.get(row));
+        let check_value = self.check_value.as_ref().and_then(|column| column.get(row, MOST));
         match (kdf, version, check_value) {
             (None, None, None) => Ok(None),
             (Some(kdf), Some(version), Some(check_value)) => Ok(Some(ReadingKey {
                 kdf: u8::try_from(kdf).map_err(|_| format!("kdf is {kdf}, wanted 1..4"))?,
                 key_version: from_zero(Some(version), "key_version")?,
-                check_value: check_value
+                check_value: (*check_value)
                     .try_into()
                     .map_err(|_| format!("check_value is {} bytes, wanted 4", check_value.len()))?,
             })),
@@ -223,8 +229,8 @@ fn from_zero(value: Option<i64>, name: &str) -> Result<u64, String> {
     u64::try_from(value).map_err(|_| format!("{name} is {value}, wanted one from 0 up"))
 }
 
-fn text(column: Option<&StringColumn>, row: usize) -> Result<Option<&str>, String> {
-    let text = column.and_then(|column| column.get(row)).map(std::str::from_utf8);
+fn text(column: Option<&StringColumn>, row: usize) -> Result<Option<String>, String> {
+    let text = column.and_then(|column| column.get(row, MOST)).map(|text| String::from_utf8(text.into_owned()));
     text.transpose().map_err(|_| "subject is no text".to_owned())
 }
 

@@ -1,17 +1,19 @@
 //! `KeyringEntry`, `Keyring`: the keys that tokens may be signed with, from keys, JWKS and PEM, pickled by their public bytes.
 
-use crate::arguments::bytes_like;
-use crate::arrow::{AnyColumn, BinaryColumn, is_arrow};
-use crate::errors::{self, input, key_refused};
+use crate::arguments::token_given;
+use crate::arrow::{AnyColumn, TokenColumn, is_arrow};
+use crate::errors::{self, input, key_refused, stopped, token_refused};
 use crate::given;
 use crate::jwk;
 use crate::public_key::{PublicKey, hex};
 use crate::time::{Now, seconds};
 use itron_core::format::scope::ALL_ACTIONS;
 use itron_core::format::token_type::{TokenType, TypeSet};
+use itron_core::scratch::Scratch;
 use itron_core::token::keyring::{Delegation, Entry, Keyring as Keys};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFrozenSet, PyString, PyTuple, PyType};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A key, and what it may sign.
@@ -324,13 +326,27 @@ fn collected(tokens: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<u8>>> {
     if tokens.is_instance_of::<PyString>() || tokens.is_instance_of::<PyBytes>() {
         return Err(input("tokens: got one value, wanted a collection of tokens"));
     }
+    let null = |row: usize| input(format!("tokens: got null in row {row}, wanted a token"));
     if !is_arrow(tokens) {
         let tokens = given::items(tokens, "tokens", "a collection of tokens")?;
-        return tokens.map(|token| bytes_like(&token?, "tokens")).collect();
+        let given = |(row, token): (usize, PyResult<Bound<'_, PyAny>>)| {
+            let token = token?;
+            if token.is_none() {
+                return Err(null(row));
+            }
+            token_given(&token, "tokens", TokenType::Delegation)?.map(Cow::into_owned).map_err(token_refused)
+        };
+        return tokens.enumerate().map(given).collect();
     }
-    let column = BinaryColumn::new(tokens.py(), &AnyColumn::new(tokens, "tokens")?)?;
-    let token = |(row, token): (usize, Option<&[u8]>)| {
-        token.map(<[u8]>::to_vec).ok_or_else(|| input(format!("tokens: got null in row {row}, wanted bytes")))
+    let column = TokenColumn::new(tokens.py(), &AnyColumn::new(tokens, "tokens")?)?;
+    let (most, mut scratch) = (TokenType::Delegation.size_limits().0, Scratch::default());
+    let mut fetched = |row| {
+        if column.is_null(row) {
+            return Err(null(row));
+        }
+        scratch.clear();
+        let place = column.fetch(row, most, &mut scratch).map_err(stopped)?.map_err(token_refused)?;
+        Ok(scratch.get(place).to_vec())
     };
-    column.iter().enumerate().map(token).collect()
+    (0..column.len()).map(&mut fetched).collect()
 }

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 mod arguments;
 mod arrow;
+mod bulk;
 mod derive;
 mod enums;
 mod errors;

@@ -2,8 +2,9 @@
 
 use crate::arguments::{key_version_given, threads};
 use crate::arrow::{AnyColumn, BinaryColumn, Column, IntColumn, Kind, Out, OutTable, Valid, result_class, same_length};
+use crate::bulk;
 use crate::derive::utility;
-use crate::errors::{input, memory, secret_stays};
+use crate::errors::{input, memory, secret_stays, stopped};
 use crate::given;
 use crate::secrets::{DerivedKeys, MasterKey};
 use itron_core::crypto::kdf::Kdf;
@@ -14,6 +15,8 @@ use itron_core::reading::device::{DeviceId, append_name, parse_name};
 use itron_core::reading::hexadecimal;
 use itron_core::reading::keys::{self, CHECK_VALUE, KeyColumn, Keys, KeysOfRow};
 use itron_core::reading::{Call, Profile, ReadingColumns as Columns, Rows, open_many};
+use itron_core::scratch::{Place, Scratch};
+use itron_core::work::Stop;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyTuple};
@@ -21,12 +24,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Bytes, or hexadecimal text as the bytes that it stands for: decoded when it is read, and wiped when dropped.
+/// Bytes, or those that hexadecimal text stands for: copied when they are taken, and wiped when dropped.
 enum Cells {
-    Bytes(BinaryColumn),
-    Decoded { bytes: Zeroizing<Vec<u8>>, ends: Vec<usize>, given: Vec<bool> },
+    Copied { bytes: Zeroizing<Vec<u8>>, ends: Vec<usize>, given: Vec<bool> },
     Derived(Py<DerivedKeys>),
 }
+
+/// Bytes that are read of a cell: more than any key, check value or title has.
+const LONGEST_CELL: usize = 256;
 
 impl Cells {
     fn new(column: &Bound<'_, PyAny>, name: &str) -> PyResult<Self> {
@@ -35,28 +40,36 @@ impl Cells {
         }
         let py = column.py();
         let column = BinaryColumn::bytes_or_text(py, &AnyColumn::new(column, name)?)?;
-        if column.kind() == Kind::Text { py.detach(|| Self::decoded(&column)) } else { Ok(Self::Bytes(column)) }
+        py.detach(|| Self::copied(&column))
     }
 
     /// Text that is not hexadecimal stands for no bytes, which no key is.
-    fn decoded(column: &BinaryColumn) -> PyResult<Self> {
-        // The digits of each cell are at least as many as its bytes: the buffer never moves and leaves nothing behind.
-        let room = column.iter().map(|cell| cell.map_or(0, |cell| cell.len() / 2)).sum();
+    fn copied(column: &BinaryColumn) -> PyResult<Self> {
+        let of_text = column.kind() == Kind::Text;
+        // As much as there can be: the buffer never moves and leaves nothing behind.
+        let room = (0..column.len()).map(|row| column.len_of(row).unwrap_or(0).min(LONGEST_CELL)).sum();
         let mut bytes = Zeroizing::new(Vec::new());
         bytes.try_reserve_exact(room).map_err(memory)?;
-        let (mut ends, mut given) = (Vec::with_capacity(column.len()), Vec::with_capacity(column.len()));
-        for cell in column.iter() {
-            let _ = hexadecimal::append(cell.unwrap_or_default(), &mut bytes);
+        let (mut ends, mut given) = (crate::arrow::room(column.len())?, crate::arrow::room(column.len())?);
+        let mut cell = Zeroizing::new([0; LONGEST_CELL]);
+        for row in 0..column.len() {
+            let len = column.copy_to(row, &mut *cell);
+            match len {
+                Some(len) if !of_text => bytes.extend_from_slice(&cell[..len.min(LONGEST_CELL)]),
+                Some(len @ ..=LONGEST_CELL) => {
+                    let _ = hexadecimal::append(&cell[..len], &mut bytes);
+                }
+                _ => {}
+            }
             ends.push(bytes.len());
-            given.push(cell.is_some());
+            given.push(len.is_some());
         }
-        Ok(Self::Decoded { bytes, ends, given })
+        Ok(Self::Copied { bytes, ends, given })
     }
 
     fn len(&self) -> usize {
         match self {
-            Self::Bytes(column) => column.len(),
-            Self::Decoded { ends, .. } => ends.len(),
+            Self::Copied { ends, .. } => ends.len(),
             Self::Derived(keys) => keys.get().rows(),
         }
     }
@@ -64,8 +77,7 @@ impl Cells {
     #[inline]
     fn get(&self, row: usize) -> Option<&[u8]> {
         match self {
-            Self::Bytes(column) => column.get(row),
-            Self::Decoded { bytes, ends, given } => {
+            Self::Copied { bytes, ends, given } => {
                 let start = if row == 0 { 0 } else { ends[row - 1] };
                 given[row].then(|| &bytes[start..ends[row]])
             }
@@ -160,7 +172,9 @@ fn table(devices: &BinaryColumn, rows: &RowKeys) -> PyResult<keys::KeyTable> {
     let made =
         keys::KeyTable::with_capacity(devices.len(), total(&rows.keys), total(&rows.authentication_keys), by_name);
     let mut table = made.map_err(memory)?;
-    for (row, device) in devices.iter().enumerate() {
+    for row in 0..devices.len() {
+        let device = devices.get(row, LONGEST_CELL);
+        let device = device.as_deref();
         let named = device.and_then(|device| named(device, by_name));
         let (profile, id) = named.ok_or_else(|| no_device("devices", device, row))?;
         if !table.add(profile, id, rows.keys(row)) {
@@ -313,8 +327,8 @@ impl Rows for Given {
     }
 
     #[inline]
-    fn telegram(&self, row: usize) -> Option<&[u8]> {
-        self.telegrams.get(row)
+    fn telegram(&self, row: usize, scratch: &mut Scratch) -> Result<Option<Place>, Stop> {
+        self.telegrams.fetch(row, usize::MAX, scratch)
     }
 
     fn hexadecimal(&self) -> bool {
@@ -386,36 +400,35 @@ pub fn open_readings(
         same_length(&[("telegrams", rows), ("system_titles", titles.len())])?;
     }
     let given = Given { profile, telegrams, titles, floors: Floors::read(counter_floors, rows)? };
-    let opened = py.detach(|| {
+    let (table, devices) = bulk::run(py, threads, |workers| {
         let call = Call { profile, minimum_assurance, allow_plain, keys: keys.keys() };
-        let mut columns = open_many(&given, &call, threads)?;
-        let [payloads, names] = columns.take_bytes(threads)?;
+        let mut columns = open_many(&given, &call, workers)?;
+        let [payloads, names] = columns.take_bytes(workers)?;
         let devices = Devices {
             profile,
             minimum_assurance,
             known: columns.device_known.clone(),
             ids: std::mem::take(&mut columns.device),
         };
-        Ok((self::columns(columns, payloads, names), devices))
-    });
-    let (table, devices) = opened.map_err(memory)?;
+        Ok((self::columns(columns, payloads, names)?, devices))
+    })?;
     Ok(ReadingColumns::new(table, Arc::new(devices)))
 }
 
-fn columns(columns: Columns, payloads: Vec<u8>, names: Vec<u8>) -> OutTable {
+fn columns(columns: Columns, payloads: Vec<u8>, names: Vec<u8>) -> Result<OutTable, Stop> {
     let rows = columns.code.len();
     let devices = Valid::from(columns.device_known);
-    OutTable::new(
+    Ok(OutTable::new(
         rows,
         vec![
             ("code", Out::int16(columns.code)),
             ("assurance", Out::int16(columns.assurance)),
             ("protection", Out::int16(columns.protection).null_unless(columns.protection_known)),
-            ("device", Out::joined(true, names, &columns.name_length).null_unless(devices)),
+            ("device", Out::joined(true, names, &columns.name_length)?.null_unless(devices)),
             ("counter", Out::int64(columns.counter).null_unless(columns.counter_known)),
-            ("payload", Out::joined(false, payloads, &columns.payload_length).null_unless(columns.opened)),
+            ("payload", Out::joined(false, payloads, &columns.payload_length)?.null_unless(columns.opened)),
         ],
-    )
+    ))
 }
 
 /// What the results keep of their call, beside the columns.
@@ -490,21 +503,20 @@ result_class!(
         }
 
         /// What became of each device's telegrams.
-        fn devices(&self, py: Python<'_>) -> ReadingDevices {
-            py.detach(|| ReadingDevices::new(self.by_device()))
+        fn devices(&self, py: Python<'_>) -> PyResult<ReadingDevices> {
+            py.detach(|| self.by_device()).map(ReadingDevices::new).map_err(stopped)
         }
 
         /// The devices without a key, and how many telegrams each has.
-        fn missing_keys(&self, py: Python<'_>) -> ReadingDevices {
+        fn missing_keys(&self, py: Python<'_>) -> PyResult<ReadingDevices> {
             py.detach(|| {
                 let (order, tallies) = self.tallies();
                 let rows = order.iter().map(|device| (device, tallies[device].no_key)).filter(|&(_, rows)| rows > 0);
                 let (devices, rows): (Vec<_>, Vec<_>) = rows.unzip();
                 let names: Vec<_> = devices.into_iter().map(|&device| self.devices.name(device)).collect();
-                ReadingDevices::new(OutTable::new(
-                    rows.len(),
-                    vec![("device", Out::text(names.iter().map(|name| Some(&**name)))), ("rows", Out::int64(rows))],
-                ))
+                let names = Out::text(names.iter().map(|name| Some(&**name))).map_err(stopped)?;
+                let columns = vec![("device", names), ("rows", Out::int64(rows))];
+                Ok(ReadingDevices::new(OutTable::new(columns[0].1.rows(), columns)))
             })
         }
 
@@ -561,14 +573,18 @@ result_class!(
         }
 
         /// The same columns, with codes and protections by name.
-        fn names(&self, py: Python<'_>) -> ReadingNames {
+        fn names(&self, py: Python<'_>) -> PyResult<ReadingNames> {
             py.detach(|| {
-                let columns = self.table.columns().iter().map(|(name, column)| match &**name {
-                    "code" => (name.clone(), self.named(name, &ReadingCode::ALL.map(|(code, name)| (code as i64, name)))),
-                    "protection" => (name.clone(), self.named(name, &Protection::ALL.map(|(protection, name)| (protection as i64, name)))),
-                    _ => (name.clone(), column.clone()),
-                });
-                ReadingNames::new(OutTable::new(self.table.rows(), columns.collect()))
+                let named = |(name, column): &(String, Out)| {
+                    let column = match &**name {
+                        "code" => self.named(name, &ReadingCode::ALL.map(|(code, name)| (code as i64, name)))?,
+                        "protection" => self.named(name, &Protection::ALL.map(|(protection, name)| (protection as i64, name)))?,
+                        _ => column.clone(),
+                    };
+                    Ok((name.clone(), column))
+                };
+                let columns = self.table.columns().iter().map(named).collect::<Result<Vec<_>, _>>().map_err(stopped)?;
+                Ok(ReadingNames::new(OutTable::new(self.table.rows(), columns)))
             })
         }
     }
@@ -589,7 +605,7 @@ impl ReadingColumns {
     }
 
     /// An integer column by the names of its numbers.
-    fn named(&self, name: &str, names: &[(i64, &str)]) -> Out {
+    fn named(&self, name: &str, names: &[(i64, &str)]) -> Result<Out, Stop> {
         let of = |number: i64| names.iter().find(|&&(known, _)| known == number).map(|&(_, name)| name);
         Out::text(self.integers(name).map(|number| number.and_then(of)))
     }
@@ -621,22 +637,22 @@ impl ReadingColumns {
         (order, tallies)
     }
 
-    fn by_device(&self) -> OutTable {
+    fn by_device(&self) -> Result<OutTable, Stop> {
         let (order, tallies) = self.tallies();
         let names: Vec<_> = order.iter().map(|&device| self.devices.name(device)).collect();
         let count = |of: fn(&Tally) -> i64| Out::int64(order.iter().map(|device| of(&tallies[device])).collect());
-        OutTable::new(
+        Ok(OutTable::new(
             order.len(),
             vec![
-                ("device", Out::text(names.iter().map(|name| Some(&**name)))),
+                ("device", Out::text(names.iter().map(|name| Some(&**name)))?),
                 ("rows", count(|tally| tally.rows)),
                 ("opened", count(|tally| tally.opened)),
                 ("check_failed", count(|tally| tally.check_failed)),
                 ("not_protected", count(|tally| tally.not_protected)),
                 ("no_key", count(|tally| tally.no_key)),
-                ("verdict", Out::text(order.iter().map(|device| Some(tallies[device].verdict())))),
+                ("verdict", Out::text(order.iter().map(|device| Some(tallies[device].verdict())))?),
             ],
-        )
+        ))
     }
 }
 
@@ -692,9 +708,10 @@ pub fn protect_readings(
         let (mut readings, mut lengths) = (Vec::new(), Vec::new());
         let mut used = HashSet::new();
         for row in 0..rows {
-            let payload = payloads.get(row).filter(|payload| payload.len() <= MAX_PAYLOAD);
-            let payload = payload.ok_or_else(|| input(format!("payloads: got null or more than {MAX_PAYLOAD} bytes in row {row}, expected 0..{MAX_PAYLOAD} bytes")))?;
-            let given = devices.get(row);
+            let payload = payloads.get(row, MAX_PAYLOAD + 1).filter(|payload| payload.len() <= MAX_PAYLOAD);
+            let payload = &*payload.ok_or_else(|| input(format!("payloads: got null or more than {MAX_PAYLOAD} bytes in row {row}, expected 0..{MAX_PAYLOAD} bytes")))?;
+            let given = devices.get(row, LONGEST_CELL);
+            let given = given.as_deref();
             let device = given.and_then(|given| if by_name { parse_audience(given).map(u64::to_be_bytes) } else { given.try_into().ok() });
             let device: DeviceId = device.ok_or_else(|| no_device("devices", given, row))?;
             let counter = counters.get(row).and_then(|counter| u32::try_from(counter).ok());
@@ -712,6 +729,6 @@ pub fn protect_readings(
             protect(&Plain { payload, device, counter, key, check_value }, &mut readings).ok_or_else(|| input(format!("row {row} cannot be protected")))?;
             lengths.push((readings.len() - before) as u32);
         }
-        Ok(Column::new(Out::joined(false, readings, &lengths)))
+        Out::joined(false, readings, &lengths).map(Column::new).map_err(stopped)
     })
 }

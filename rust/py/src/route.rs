@@ -2,18 +2,23 @@
 
 use crate::arguments::{revocations, threads};
 use crate::arrow::{
-    AnyColumn, BinaryColumn, BoolColumn, IntColumn, Out, OutTable, StringColumn, Table, TextOrInt, TimeColumn,
-    result_class,
+    AnyColumn, BoolColumn, InputError, IntColumn, LONGEST_MAPPED, Out, OutTable, StringColumn, Table, TextOrInt,
+    TimeColumn, TokenColumn, result_class, room,
 };
+use crate::bulk;
 use crate::enums::{self, ACTION, DEVICE_CLASS, Enumeration, MODE, SECURITY_LEVEL};
-use crate::errors::input;
+use crate::errors::{input, stopped};
 use crate::given;
 use crate::keyring::Keyring;
 use crate::time::Now;
+use itron_core::code::{Check, Code};
+use itron_core::format::device;
 use itron_core::format::token_type::TokenType;
 use itron_core::route::{self, Choice, MATERIALS, RouteCall, Row};
+use itron_core::scratch::{Place, Scratch};
 use itron_core::token::verify::Call;
 use itron_core::token::window::Unit;
+use itron_core::work::Stop;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -51,7 +56,7 @@ impl Policy {
     }
 
     /// The table: `device_class`, mode, `security_level`, action (names); needs int32, reason int16, opener, counted int32.
-    fn table(&self) -> PolicyTable {
+    fn table(&self) -> PyResult<PolicyTable> {
         let mut names: [Vec<&str>; 4] = Default::default();
         for (_, class) in DEVICE_CLASS {
             for (_, mode) in MODE {
@@ -64,23 +69,23 @@ impl Policy {
                 }
             }
         }
-        let text = |names: &[&str]| Out::text(names.iter().map(|&name| Some(name)));
+        let text = |names: &[&str]| Out::text(names.iter().map(|&name| Some(name))).map_err(stopped);
         let [class, mode, level, action] = &names;
         let [needs, opener, counted] =
             self.columns.each_ref().map(|column| Out::int32(column.iter().map(|&needs| needs as i32).collect()));
-        PolicyTable::new(OutTable::new(
+        Ok(PolicyTable::new(OutTable::new(
             self.never_reasons.len(),
             vec![
-                ("device_class", text(class)),
-                ("mode", text(mode)),
-                ("security_level", text(level)),
-                ("action", text(action)),
+                ("device_class", text(class)?),
+                ("mode", text(mode)?),
+                ("security_level", text(level)?),
+                ("action", text(action)?),
                 ("needs", needs),
                 ("reason", Out::int16(self.never_reasons.clone())),
                 ("opener", opener),
                 ("counted", counted),
             ],
-        ))
+        )))
     }
 }
 
@@ -97,7 +102,7 @@ pub struct Columns {
     level: Vec<Choice>,
     action: Vec<Choice>,
     mode: Option<Vec<Choice>>,
-    materials: [Option<BinaryColumn>; 3],
+    materials: [Option<TokenColumn>; 3],
     session_opened_at: Option<TimeColumn>,
     session_seconds: Option<IntColumn>,
     commands_used: Option<IntColumn>,
@@ -119,8 +124,8 @@ impl Columns {
         let py = route.py();
         let table = Table::new(route, "route")?;
         let choices =
-            |column: &AnyColumn, enumeration| Ok::<_, PyErr>(choices(&TextOrInt::new(py, column)?, enumeration));
-        let bytes = |name: &str| table.column(name).map(|column| BinaryColumn::new(py, column)).transpose();
+            |column: &AnyColumn, enumeration| Ok::<_, PyErr>(choices(&TextOrInt::new(py, column)?, enumeration)?);
+        let tokens = |name: &str| table.column(name).map(|column| TokenColumn::new(py, column)).transpose();
         let ints = |name: &str| table.column(name).map(|column| IntColumn::with_outside(py, column)).transpose();
         let bools = |name: &str| table.column(name).map(|column| BoolColumn::new(py, column)).transpose();
         let [authorization, secure_command, reading_key] = MATERIALS.map(TokenType::name);
@@ -131,7 +136,7 @@ impl Columns {
             level: choices(table.required("security_level")?, SECURITY_LEVEL)?,
             action: choices(table.required("action")?, ACTION)?,
             mode: table.column("mode").map(|column| choices(column, MODE)).transpose()?,
-            materials: [bytes(authorization)?, bytes(secure_command)?, bytes(reading_key)?],
+            materials: [tokens(authorization)?, tokens(secure_command)?, tokens(reading_key)?],
             session_opened_at: table
                 .column("session_opened_at")
                 .map(|column| TimeColumn::new(py, column))
@@ -151,13 +156,17 @@ impl Columns {
     }
 }
 
-fn choices(column: &TextOrInt, enumeration: Enumeration) -> Vec<Choice> {
+fn choices(column: &TextOrInt, enumeration: Enumeration) -> Result<Vec<Choice>, InputError> {
     let member = |number: Option<u8>| number.map_or(Choice::Unknown, Choice::Member);
     match column {
-        TextOrInt::Text(names) => names.map_values(Choice::Null, |name| member(enums::member(enumeration, name))),
+        TextOrInt::Text(names) => {
+            names.map_values(LONGEST_MAPPED, Choice::Null, |name| member(enums::member(enumeration, name)))
+        }
         TextOrInt::Int(numbers) => {
             let choice = |number: i64| member(enums::numbered(enumeration, number));
-            numbers.iter().map(|number| number.map_or(Choice::Null, choice)).collect()
+            let mut choices = room(numbers.len())?;
+            choices.extend(numbers.iter().map(|number| number.map_or(Choice::Null, choice)));
+            Ok(choices)
         }
     }
 }
@@ -180,9 +189,10 @@ impl route::Route for Columns {
         self.rows
     }
 
-    fn row(&self, index: usize) -> Row<'_> {
-        Row {
-            device: self.device.get(index),
+    fn row(&self, index: usize, scratch: &mut Scratch) -> Result<Row, Stop> {
+        Ok(Row {
+            // A longer one is no device's, whatever follows.
+            device: self.device.fetch(index, device::LONGEST + 1, scratch)?,
             class: self.class[index],
             mode: self.mode.as_ref().map_or(Choice::Null, |mode| mode[index]),
             level: self.level[index],
@@ -198,11 +208,13 @@ impl route::Route for Columns {
             key_exchange: flag(self.key_exchange.as_ref(), index, false),
             permissions: granted(self.permissions.as_ref(), index).unwrap_or(self.call_permissions),
             epoch: int(self.epoch.as_ref(), index),
-        }
+        })
     }
 
-    fn token(&self, material: usize, index: usize) -> Option<&[u8]> {
-        self.materials[material].as_ref().and_then(|column| column.get(index))
+    fn token(&self, material: usize, index: usize, scratch: &mut Scratch) -> Result<Check<Place>, Stop> {
+        let most = MATERIALS[material].size_limits().0;
+        let column = self.materials[material].as_ref();
+        column.map_or(Ok(Err(Code::NoToken)), |column| column.fetch(index, most, scratch))
     }
 
     fn has(&self, material: usize) -> bool {
@@ -237,11 +249,11 @@ pub fn process_route(
         session_unit: columns.session_opened_at.as_ref().map_or(Unit::Second, TimeColumn::unit),
         policy,
     };
-    let (columns, table) = py.detach(|| {
-        let answers = route::process(&columns, keys, &call, threads);
+    let (columns, table) = bulk::run(py, threads, |workers| {
+        let answers = route::process(&columns, keys, &call, workers)?;
         let table = table(columns.rows, answers);
-        (columns, table)
-    });
+        Ok((columns, table))
+    })?;
     Ok(RouteColumns::new(table, Arc::new(columns)))
 }
 
@@ -291,13 +303,14 @@ result_class!(
             let place = if row < 0 { row.checked_add_unsigned(rows) } else { Some(row) };
             let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rows);
             let place = place.ok_or_else(|| PyIndexError::new_err(format!("row {row} of {rows}")))?;
-            let asked = route::Route::row(&*self.route, place);
+            let mut scratch = Scratch::default();
+            let asked = route::Route::row(&*self.route, place, &mut scratch).map_err(stopped)?;
             let member = |choice: Choice| match choice {
                 Choice::Member(member) => Some(member),
                 Choice::Null | Choice::Unknown => None,
             };
             let mode = if asked.mode == Choice::Null { Some(route::Policy::MODE_UNKNOWN) } else { member(asked.mode) };
-            let device = asked.device.map(|device| String::from_utf8_lossy(device).into_owned());
+            let device = asked.device.map(|device| String::from_utf8_lossy(scratch.get(device)).into_owned());
             let mut parts = vec![device.into_pyobject(py)?.into_any()];
             for choice in [member(asked.class), mode, member(asked.level), member(asked.action)] {
                 parts.push(choice.into_pyobject(py)?.into_any());

@@ -3,7 +3,7 @@
 use crate::arguments::{bytes_like, length_given};
 use crate::arrow::{ByteRows, Column, Out};
 use crate::derive::Source;
-use crate::errors::{input, key_refused, secret_stays};
+use crate::errors::{input, key_refused, secret_stays, stopped};
 use crate::given;
 use itron_core::crypto::kdf;
 use pyo3::exceptions::PyIndexError;
@@ -109,8 +109,8 @@ impl DerivedKeys {
     }
 
     /// All keys as a binary column.
-    fn to_arrow(&self) -> Column {
-        Column::new(Out::binary(self.keys.chunks(self.length).map(Some)))
+    fn to_arrow(&self) -> PyResult<Column> {
+        Out::binary(self.keys.chunks(self.length).map(Some)).map(Column::new).map_err(stopped)
     }
 
     /// The key check values as a memoryview of uint8, shape (n, 4): they tell master, utility, device and version.

@@ -17,9 +17,10 @@ pub fn check_sessions(
     closed_at: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<SessionResults> {
     let now = Now::read(now)?.nanos;
-    let opened_at = TimeColumn::new(py, &AnyColumn::new(opened_at, "opened_at")?)?;
-    let seconds = IntColumn::new(py, &AnyColumn::new(seconds, "seconds")?)?;
-    let closed_at = closed_at.map(|column| TimeColumn::new(py, &AnyColumn::new(column, "closed_at")?)).transpose()?;
+    let opened_at = TimeColumn::shared(py, &AnyColumn::new(opened_at, "opened_at")?)?;
+    let seconds = IntColumn::shared(py, &AnyColumn::new(seconds, "seconds")?)?;
+    let closed_at =
+        closed_at.map(|column| TimeColumn::shared(py, &AnyColumn::new(column, "closed_at")?)).transpose()?;
     let rows = same_length(&[("opened_at", opened_at.len()), ("seconds", seconds.len())])?;
     if let Some(closed_at) = &closed_at {
         same_length(&[("opened_at", rows), ("closed_at", closed_at.len())])?;

@@ -2,11 +2,14 @@
 
 use crate::arguments::threads;
 use crate::arrow::{AnyColumn, BinaryColumn, IntColumn, Out, OutTable, SignatureResults, same_length};
+use crate::bulk;
 use crate::errors::input;
 use crate::public_key::PublicKey;
 use itron_core::code::Code;
 use itron_core::crypto::public_key::PublicKey as Key;
 use itron_core::crypto::signatures;
+use itron_core::scratch::Scratch;
+use itron_core::work::Stop;
 use pyo3::prelude::*;
 
 /// Verifies each signature over its message. Column: code int16 (0, 1 no message or signature, 300, 301, 302).
@@ -25,16 +28,23 @@ pub fn verify_signatures(
     let signatures = BinaryColumn::new(py, &AnyColumn::new(signatures, "signatures")?)?;
     let rows = same_length(&[("messages", messages.len()), ("signatures", signatures.len())])?;
     let keys = keys(public_key, key_index, rows)?;
-    let codes = py.detach(|| {
-        signatures::verify_many(rows, keys.expected(rows), threads, |row| {
-            let (Some(message), Some(signature)) = (messages.get(row), signatures.get(row)) else {
-                return Err(Code::NoToken);
-            };
-            Ok((keys.of(row), signature, [message, &[], &[], &[]]))
+    let fetch = |row: usize, scratch: &mut Scratch| -> Result<_, Stop> {
+        // A longer signature is refused for its length, whatever follows.
+        let signature = signatures.fetch(row, LONGEST_SIGNATURE + 1, scratch)?;
+        let message = if signature.is_some() { messages.fetch(row, usize::MAX, scratch)? } else { None };
+        Ok((keys.of(row), message, signature))
+    };
+    let codes = bulk::run(py, threads, |workers| {
+        signatures::verify_many(rows, keys.expected(rows), workers, fetch, |&(key, message, signature), scratch| {
+            let (Some(message), Some(signature)) = (message, signature) else { return Err(Code::NoToken) };
+            Ok((key, scratch.get(signature), [scratch.get(message), &[], &[], &[]]))
         })
-    });
+    })?;
     Ok(SignatureResults::new(OutTable::new(rows, vec![("code", Out::int16(codes))])))
 }
+
+/// No signature of any algorithm is longer.
+const LONGEST_SIGNATURE: usize = 8_192;
 
 /// One key for all rows, or each row's.
 enum Keys {

@@ -1,6 +1,6 @@
 //! `Token`: one token that was verified, and the call that makes it.
 
-use crate::arguments::{VerifyOptions, action_number, bytes_like, max_lifetime_or_none, skew_given};
+use crate::arguments::{VerifyOptions, action_number, max_lifetime_or_none, skew_given, token_given};
 use crate::errors::{input, no_pickle, token_refused};
 use crate::given;
 use crate::keyring::Keyring;
@@ -202,17 +202,9 @@ pub fn verify_token(
     let options = VerifyOptions::read(now, token_type, revocations, skew, max_lifetime, legacy_algorithms)?;
     let epoch =
         epoch.map(|epoch| crate::time::int(epoch).ok_or_else(|| input(format!("epoch: got {epoch}, wanted an int"))));
-    let copied;
-    let bytes: Option<&[u8]> = if token.is_none() {
-        None
-    } else if let Ok(bytes) = token.cast::<PyBytes>() {
-        Some(bytes.as_bytes())
-    } else {
-        copied = bytes_like(token, "token")?;
-        Some(&copied)
-    };
+    let token = token_given(token, "token", options.call().token_type)?;
     let question = Question {
-        token: bytes,
+        token: token.as_deref().map_err(|&code| code),
         audience: audience.map(str::as_bytes),
         action: action.map(action_number).transpose()?,
         epoch: epoch.transpose()?,

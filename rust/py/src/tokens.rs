@@ -1,11 +1,15 @@
 //! `verify_tokens`: a whole column of tokens in one call.
 
 use crate::arguments::{VerifyOptions, action_number, max_lifetime_or_none, skew_given, threads};
-use crate::arrow::{AnyColumn, BinaryColumn, IntColumn, Out, OutTable, StringColumn, TokenResults, Valid, same_length};
+use crate::arrow::{AnyColumn, IntColumn, Out, OutTable, StringColumn, TokenColumn, TokenResults, Valid, same_length};
+use crate::bulk;
 use crate::errors::input;
 use crate::given;
 use crate::keyring::Keyring;
-use itron_core::token::verify::{Question, TokenColumns, verify_many};
+use itron_core::format::device;
+use itron_core::scratch::Scratch;
+use itron_core::token::verify::{Fetched, TokenColumns, verify_many};
+use itron_core::work::Stop;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 
@@ -38,7 +42,7 @@ pub fn verify_tokens(
     let options = VerifyOptions::read(now, token_type, revocations, skew, max_lifetime, legacy_algorithms)?;
     let threads = self::threads(threads)?;
     let action = action.map(action_number).transpose()?;
-    let tokens = BinaryColumn::new(py, &AnyColumn::new(tokens, "tokens")?)?;
+    let tokens = TokenColumn::new(py, &AnyColumn::new(tokens, "tokens")?)?;
     let rows = tokens.len();
     let audience = match audience {
         None => Asked::Nothing,
@@ -62,13 +66,16 @@ pub fn verify_tokens(
         same_length(&[("tokens", rows), ("epoch", epoch.len())])?;
     }
     let keys = &keyring.get().keys;
-    let columns = py.detach(|| {
-        let columns = verify_many(keys, &options.call(), rows, threads, |row| Question {
-            token: tokens.get(row),
+    let call = options.call();
+    let most = call.token_type.size_limits().0;
+    let fetch = |row: usize, scratch: &mut Scratch| -> Result<Fetched, Stop> {
+        Ok(Fetched {
+            token: tokens.fetch(row, most, scratch)?,
             audience: match &audience {
                 Asked::Nothing => None,
-                Asked::One(one) => Some(one.as_bytes()),
-                Asked::Each(each) => each.get(row),
+                Asked::One(one) => Some(scratch.push(one.as_bytes())?),
+                // A longer one is no device's, whatever follows.
+                Asked::Each(each) => each.fetch(row, device::LONGEST + 1, scratch)?,
             },
             action,
             epoch: match &epoch {
@@ -76,15 +83,18 @@ pub fn verify_tokens(
                 Asked::One(one) => Some(*one),
                 Asked::Each(each) => each.get(row),
             },
-        });
+        })
+    };
+    let columns = bulk::run(py, threads, |workers| {
+        let columns = verify_many(keys, &call, rows, workers, fetch)?;
         table(rows, columns)
-    });
+    })?;
     Ok(TokenResults::new(columns))
 }
 
-fn table(rows: usize, columns: TokenColumns) -> OutTable {
+fn table(rows: usize, columns: TokenColumns) -> Result<OutTable, Stop> {
     let claims = Valid::from(columns.claims_known);
-    OutTable::new(
+    Ok(OutTable::new(
         rows,
         vec![
             ("code", Out::int16(columns.code)),
@@ -96,7 +106,7 @@ fn table(rows: usize, columns: TokenColumns) -> OutTable {
             ("actions", Out::int64(columns.actions).null_unless(claims)),
             ("sequence", Out::int64(columns.sequence).null_unless(columns.sequence_known)),
             ("epoch", Out::int64(columns.epoch).null_unless(columns.epoch_known)),
-            ("kid", Out::binary_fixed(columns.kid).null_unless(columns.kid_known)),
+            ("kid", Out::binary_fixed(columns.kid)?.null_unless(columns.kid_known)),
         ],
-    )
+    ))
 }

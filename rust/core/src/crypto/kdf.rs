@@ -13,7 +13,7 @@
 //! Only the master key and what is derived are secret. The device id is at one place whatever the device, so the rest of the
 //! input is built, and hashed, once.
 
-use crate::work::{Split, in_chunks};
+use crate::work::{Split, Stop, Workers, in_chunks};
 use itron_core_kernels::stack::wiped;
 use itron_core_kernels::{cmac, hmac};
 use std::fmt;
@@ -200,6 +200,8 @@ pub enum KdfError {
         /// Bytes of all keys together.
         wanted: usize,
     },
+    /// The call ended before the last key.
+    Stopped(Stop),
     /// Some rows were not derived, by a fault of this program; the output was wiped.
     Internal,
 }
@@ -216,6 +218,7 @@ impl fmt::Display for KdfError {
             Self::ExtraLength { got } => write!(formatter, "extra: got {got} bytes, wanted 0..32"),
             Self::Length { got } => write!(formatter, "length: got {got}, wanted 16 or 32"),
             Self::OutputLength { got, wanted } => write!(formatter, "output: got {got} bytes, wanted {wanted}"),
+            Self::Stopped(why) => why.fmt(formatter),
             Self::Internal => formatter.write_str("internal: some keys were not derived"),
         }
     }
@@ -249,16 +252,21 @@ pub fn derive_many(
 /// [`derive_many`] on several threads.
 ///
 /// # Errors
-/// [`KdfError`] when a length is wrong; `out` is then as it was.
-pub fn derive_all(
+/// [`KdfError`] when a length is wrong; `out` is then as it was. [`KdfError::Stopped`]; `out` is then zero.
+pub fn derive_all<'w>(
     master: &MasterKey,
     derivation: &Derivation<'_>,
     ids: &[[u8; 8]],
-    threads: usize,
+    workers: impl Into<Workers<'w>>,
     out: &mut [u8],
 ) -> Result<(), KdfError> {
     output_fits(out, output_length(master, derivation, ids.len())?)?;
-    let derived = wiped(|| derive_on_threads(master, derivation, ids, threads, out))?;
+    let workers = workers.into();
+    let derived = wiped(|| derive_on_threads(master, derivation, ids, workers, out));
+    if let Err(KdfError::Stopped(_)) = derived {
+        out.zeroize();
+    }
+    let derived = derived?;
     // A chunk that panicked has left zeros where its keys should be.
     if derived != ids.len() {
         out.zeroize();
@@ -272,16 +280,18 @@ fn derive_on_threads(
     master: &MasterKey,
     derivation: &Derivation<'_>,
     ids: &[[u8; 8]],
-    threads: usize,
+    workers: Workers<'_>,
     out: &mut [u8],
 ) -> Result<usize, KdfError> {
     let prepared = Prepared::new(master, derivation)?;
     let derived = AtomicUsize::new(0);
-    in_chunks(Keys { bytes: out, length: derivation.length }, threads, &|start, keys: Keys<'_>| {
+    in_chunks(Keys { bytes: out, length: derivation.length }, workers, &|_, start, keys: Keys<'_>| {
         let rows = keys.rows();
         prepared.derive(&ids[start..start + rows], keys.bytes);
         derived.fetch_add(rows, Ordering::Relaxed);
-    });
+        Ok(())
+    })
+    .map_err(KdfError::Stopped)?;
     Ok(derived.into_inner())
 }
 

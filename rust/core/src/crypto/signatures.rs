@@ -4,8 +4,9 @@ use super::public_key::{Algorithm, PublicKey};
 use super::tables::{Table, share_of_lanes};
 use super::{ed25519, p256};
 use crate::code::{Check, Code};
-use crate::work;
-use itron_core_kernels::{self as kernels, Message};
+use crate::scratch::Scratch;
+use crate::work::{self, Stop, Workers};
+use itron_core_kernels::{self as kernels, Message, memory};
 use std::iter::repeat_n;
 use std::sync::Arc;
 
@@ -68,36 +69,63 @@ fn verify_algorithm(algorithm: Algorithm, rows: &[Row<'_>], expected: u64, verdi
 /// A bare signature: its key, its bytes, its message in pieces; or the code with which the row is given.
 pub type Signed<'a> = Check<(&'a PublicKey, &'a [u8], Message<'a>)>;
 
-/// Verifies bare signatures on at most `threads` threads: 0, 300, 301, 302, or the code with which a row is given.
+/// Verifies bare signatures: 0, 300, 301, 302, or the code with which a row is given.
 ///
-/// `expected` is how many rows one key is likely to have.
-#[must_use]
-pub fn verify_many<'a>(
+/// `expected` is how many rows one key is likely to have. `fetch` copies the bytes of a row to the scratch, once, and what it gives
+/// is then read there by `row`.
+///
+/// # Errors
+/// [`Stop`], and no row is answered.
+pub fn verify_many<'k, 'w, F>(
     rows: usize,
     expected: u64,
-    threads: usize,
-    row: impl Fn(usize) -> Signed<'a> + Sync,
-) -> Vec<i16> {
-    let mut codes = vec![Code::Internal as i16; rows];
-    work::in_chunks(codes.as_mut_slice(), threads, &|start, codes: &mut [i16]| {
-        let checked = |place: usize| {
-            let (key, signature, message) = row(start + place)?;
-            Ok(Row { key, signature: check_form(key.algorithm(), signature)?, message })
-        };
-        let checked: Vec<Check<Row<'_>>> = (0..codes.len()).map(checked).collect();
-        let asked: Vec<Row<'_>> = checked.iter().filter_map(|row| row.ok()).collect();
-        let mut verdicts = vec![false; asked.len()];
-        verify(&asked, expected, &mut verdicts);
-        let mut verdicts = verdicts.into_iter();
-        for (code, checked) in codes.iter_mut().zip(checked) {
-            *code = match checked {
-                Err(refused) => refused,
-                Ok(_) if verdicts.next() == Some(true) => Code::Ok,
-                Ok(_) => Code::SignatureInvalid,
-            } as i16;
+    workers: impl Into<Workers<'w>>,
+    fetch: impl Fn(usize, &mut Scratch) -> Result<F, Stop> + Sync,
+    row: impl for<'a> Fn(&F, &'a Scratch) -> Check<(&'k PublicKey, &'a [u8], Message<'a>)> + Sync,
+) -> Result<Vec<i16>, Stop> {
+    let mut codes = memory::zeroed(rows).ok_or(Stop::OutOfMemory)?;
+    codes.fill(Code::Internal as i16);
+    work::in_chunks(codes.as_mut_slice(), workers, &|scratch, start, mut codes: &mut [i16]| {
+        let mut next = start;
+        // As many rows at a time as their bytes fit the cache: mostly the whole chunk.
+        while !codes.is_empty() {
+            scratch.clear();
+            let mut fetched = Vec::with_capacity(codes.len());
+            while fetched.len() < codes.len() && scratch.used() < BYTES_TOGETHER {
+                fetched.push(fetch(next, scratch)?);
+                next += 1;
+            }
+            let scratch = &*scratch;
+            let (now, later) = std::mem::take(&mut codes).split_at_mut(fetched.len());
+            verify_chunk(expected, now, fetched.iter().map(|fetched| row(fetched, scratch)));
+            codes = later;
         }
+        Ok(())
+    })?;
+    Ok(codes)
+}
+
+/// Bytes of rows that are verified together, but for the last row's.
+const BYTES_TOGETHER: usize = 1 << 20;
+
+/// Verifies rows whose bytes nobody changes.
+fn verify_chunk<'a>(expected: u64, codes: &mut [i16], rows: impl Iterator<Item = Signed<'a>>) {
+    let checked = rows.map(|row| {
+        let (key, signature, message) = row?;
+        Ok(Row { key, signature: check_form(key.algorithm(), signature)?, message })
     });
-    codes
+    let checked: Vec<Check<Row<'_>>> = checked.collect();
+    let asked: Vec<Row<'_>> = checked.iter().filter_map(|row| row.ok()).collect();
+    let mut verdicts = vec![false; asked.len()];
+    verify(&asked, expected, &mut verdicts);
+    let mut verdicts = verdicts.into_iter();
+    for (code, checked) in codes.iter_mut().zip(checked) {
+        *code = match checked {
+            Err(refused) => refused,
+            Ok(_) if verdicts.next() == Some(true) => Code::Ok,
+            Ok(_) => Code::SignatureInvalid,
+        } as i16;
+    }
 }
 
 /// What the kernels of one algorithm offer.

@@ -1,5 +1,8 @@
 //! Device ids as audiences: `ert:` and a decimal below 2^48, or `eui64:` and sixteen lower-case hex digits from 2^48 up.
 
+/// The most bytes that an audience has.
+pub const LONGEST: usize = 64;
+
 const FIRST_EUI64: u64 = 1 << 48;
 
 /// The id that `aud` names. `None` when it names no device.

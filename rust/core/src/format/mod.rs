@@ -5,4 +5,5 @@ pub mod claims;
 pub mod cose;
 pub mod device;
 pub mod scope;
+pub mod text;
 pub mod token_type;

@@ -17,14 +17,13 @@ mod wmbus;
 
 use crate::columns::{Bits, columns};
 use crate::crypto::kdf::Label;
-use crate::work::{Split, in_chunks};
+use crate::scratch::{Place, Scratch};
+use crate::work::{Split, Stop, Workers, in_chunks};
 use code::{Check, Protection, ReadingCode};
 use device::DeviceId;
 use keys::{Keys, KeysOfRow};
 use pieces::Pieces;
-use std::collections::TryReserveError;
 use std::ops::Range;
-use std::sync::Mutex;
 use zeroize::{Zeroize, Zeroizing};
 
 /// What telegrams are.
@@ -85,8 +84,11 @@ pub struct Call<'a> {
 pub trait Rows: Sync {
     /// How many.
     fn rows(&self) -> usize;
-    /// The telegram, `None` where the row has none.
-    fn telegram(&self, row: usize) -> Option<&[u8]>;
+    /// Copies the telegram, `None` where the row has none.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the call.
+    fn telegram(&self, row: usize, scratch: &mut Scratch) -> Result<Option<Place>, Stop>;
     /// Whether telegrams are hexadecimal text.
     fn hexadecimal(&self) -> bool;
     /// The system title of the association.
@@ -131,10 +133,10 @@ impl ReadingColumns {
     /// All payloads, then all names, each one after another.
     ///
     /// # Errors
-    /// There is not that much memory.
-    pub fn take_bytes(&mut self, threads: usize) -> Result<[Vec<u8>; 2], TryReserveError> {
-        let payloads = std::mem::take(&mut self.payloads).joined(threads)?;
-        Ok([payloads, std::mem::take(&mut self.names).joined(threads)?])
+    /// [`Stop`].
+    pub fn take_bytes(&mut self, workers: Workers<'_>) -> Result<[Vec<u8>; 2], Stop> {
+        let payloads = std::mem::take(&mut self.payloads).joined(workers)?;
+        Ok([payloads, std::mem::take(&mut self.names).joined(workers)?])
     }
 }
 
@@ -219,20 +221,17 @@ struct Read {
 /// Opens each row.
 ///
 /// # Errors
-/// There is not that much memory.
-pub fn open_many<R: Rows>(rows: &R, call: &Call<'_>, threads: usize) -> Result<ReadingColumns, TryReserveError> {
-    let mut columns = ReadingColumns::new(rows.rows());
-    let failure = Mutex::new(None);
-    in_chunks(columns.slices(), threads, &|start, mut slices| {
-        if let Err(error) = open_chunk(rows, call, start, &mut slices) {
-            // Nobody panics while it is held; a second failure is the same one.
-            failure.lock().map(|mut failure| *failure = Some(error)).unwrap_or_default();
-        }
-    });
-    match failure.into_inner() {
-        Ok(Some(error)) => Err(error),
-        _ => Ok(columns),
-    }
+/// [`Stop`], and no row is answered.
+pub fn open_many<'w, R: Rows>(
+    rows: &R,
+    call: &Call<'_>,
+    workers: impl Into<Workers<'w>>,
+) -> Result<ReadingColumns, Stop> {
+    let mut columns = ReadingColumns::new(rows.rows())?;
+    in_chunks(columns.slices(), workers, &|scratch, start, mut slices| {
+        open_chunk(rows, call, start, &mut slices, scratch)
+    })?;
+    Ok(columns)
 }
 
 /// The answer of one row.
@@ -250,12 +249,14 @@ fn open_chunk<R: Rows>(
     call: &Call<'_>,
     start: usize,
     slices: &mut ReadingSlices<'_>,
-) -> Result<(), TryReserveError> {
+    scratch: &mut Scratch,
+) -> Result<(), Stop> {
     let count = slices.rows();
     let mut bytes = Vec::new();
     let mut read = room_for(count)?;
     for row in start..start + count {
-        read.push(read_row(rows, call.profile, row, &mut bytes)?);
+        scratch.clear();
+        read.push(read_row(rows, call.profile, row, scratch, &mut bytes)?);
     }
     let Ok(derived) = Derived::of(call, &read) else { return Ok(()) };
     let (mut payloads, mut names) = (room_for(bytes.len())?, room_for(count * NAME)?);
@@ -316,9 +317,16 @@ impl ReadingSlices<'_> {
 }
 
 /// Steps 1 to 4: copies the telegram, a single time, and reads the copy.
-fn read_row<R: Rows>(rows: &R, profile: Profile, row: usize, bytes: &mut Vec<u8>) -> Result<Read, TryReserveError> {
+fn read_row<R: Rows>(
+    rows: &R,
+    profile: Profile,
+    row: usize,
+    scratch: &mut Scratch,
+    bytes: &mut Vec<u8>,
+) -> Result<Read, Stop> {
     let (start, mut facts) = (bytes.len(), Facts::default());
-    let copied = match rows.telegram(row) {
+    let telegram = rows.telegram(row, scratch)?;
+    let copied = match telegram.map(|telegram| scratch.get(telegram)) {
         None => Err(ReadingCode::NullTelegram),
         Some(telegram) if rows.hexadecimal() => {
             let mut read = room_for(telegram.len() / 2)?;
@@ -450,7 +458,7 @@ impl Derived {
 const NAME: usize = 24;
 
 /// An empty list with room for that many items.
-fn room_for<T>(items: usize) -> Result<Vec<T>, TryReserveError> {
+fn room_for<T>(items: usize) -> Result<Vec<T>, Stop> {
     let mut list = Vec::new();
     list.try_reserve_exact(items)?;
     Ok(list)

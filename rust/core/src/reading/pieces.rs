@@ -1,9 +1,7 @@
 //! Bytes of variable length that many threads write: a buffer per chunk, joined at the end.
 
-use super::room_for;
-use crate::columns::Column;
-use crate::work::{Split, in_chunks};
-use std::collections::TryReserveError;
+use crate::columns::{Column, zeros};
+use crate::work::{Split, Stop, Workers, in_chunks};
 
 /// Rows that one buffer stands for at least: where columns may be cut.
 const ROWS: usize = 64;
@@ -17,11 +15,12 @@ pub struct Pieces {
 
 impl Pieces {
     /// All bytes one after another.
-    pub(super) fn joined(mut self, threads: usize) -> Result<Vec<u8>, TryReserveError> {
+    pub(super) fn joined(mut self, workers: Workers<'_>) -> Result<Vec<u8>, Stop> {
         let total = self.buffers.iter().map(Vec::len).sum();
-        let mut joined = zeroed(total)?;
+        // Zeros that nobody has touched yet: each page is fetched by the thread that fills it.
+        let mut joined = zeros(total)?;
         let (buffers, rows) = (&mut self.buffers[..], self.rows);
-        in_chunks(Join { buffers, rows, joined: &mut joined }, threads, &|_, Join { buffers, joined, .. }| {
+        in_chunks(Join { buffers, rows, joined: &mut joined }, workers, &|_, _, Join { buffers, joined, .. }| {
             let mut rest = joined;
             for buffer in buffers {
                 let (place, behind) = rest.split_at_mut(buffer.len());
@@ -29,24 +28,22 @@ impl Pieces {
                 rest = behind;
                 *buffer = Vec::new();
             }
-        });
+            Ok(())
+        })?;
         Ok(joined)
     }
 }
 
-/// Zeros that nobody has touched yet: each page is fetched by the thread that fills it.
-fn zeroed(bytes: usize) -> Result<Vec<u8>, TryReserveError> {
-    // Zeros that may fail cannot be asked for, so the room is asked for first.
-    drop(room_for::<u8>(bytes)?);
-    Ok(vec![0; bytes])
-}
-
 impl Column for Pieces {
+    const ROW_BITS: usize = 8 * size_of::<Vec<u8>>() / ROWS;
     type Item = ();
     type Slice<'a> = PieceSlice<'a>;
 
-    fn filled(rows: usize, (): ()) -> Self {
-        Self { buffers: vec![Vec::new(); rows.div_ceil(ROWS)], rows }
+    fn filled(rows: usize, (): ()) -> Result<Self, Stop> {
+        let mut buffers = Vec::new();
+        buffers.try_reserve_exact(rows.div_ceil(ROWS))?;
+        buffers.resize(rows.div_ceil(ROWS), Vec::new());
+        Ok(Self { buffers, rows })
     }
 
     fn slice(&mut self) -> PieceSlice<'_> {
@@ -112,13 +109,15 @@ mod tests {
     #[test]
     fn pieces_are_joined_in_the_order_of_their_rows() {
         for (rows, threads) in [(0, 1), (1, 1), (64, 2), (1_000, 2), (5_000, 3)] {
-            let mut pieces = Pieces::filled(rows, ());
+            let mut pieces = Pieces::filled(rows, ()).expect("memory for the test");
             let bytes = |start: usize, rows: usize| (start..start + rows).flat_map(|row| vec![row as u8; row % 7]);
-            in_chunks(pieces.slice(), threads, &|start, mut slice: PieceSlice<'_>| {
+            let done = in_chunks(pieces.slice(), threads, &|_, start, mut slice: PieceSlice<'_>| {
                 let rows = slice.rows();
                 slice.put(bytes(start, rows).collect());
+                Ok(())
             });
-            let joined = pieces.joined(threads).expect("memory for the test");
+            assert_eq!(done, Ok(()));
+            let joined = pieces.joined(threads.into()).expect("memory for the test");
             assert!(joined.into_iter().eq(bytes(0, rows)), "{rows} rows on {threads} threads");
         }
     }

@@ -4,14 +4,15 @@
 
 mod decide;
 
-use crate::code::Code;
+use crate::code::{Check, Code};
 use crate::columns::{BitSlice, Bits, columns};
 use crate::format::device;
 use crate::format::token_type::TokenType;
+use crate::scratch::{Place, Scratch};
 use crate::token::keyring::Keyring;
-use crate::token::verify::{Call, Question, expected_rows, verify_range};
+use crate::token::verify::{Call, Fetched, expected_rows, verify_range};
 use crate::token::window::{Nanos, Session, SessionState, Unit, session, session_end};
-use crate::work;
+use crate::work::{self, Stop, Workers};
 
 pub use decide::{Decision, Policy, TableError};
 use decide::{Hand, Material, Situation};
@@ -39,11 +40,11 @@ impl Choice {
 /// The three materials of a row, in the order of their columns.
 pub const MATERIALS: [TokenType; 3] = [TokenType::Authorization, TokenType::SecureCommand, TokenType::ReadingKey];
 
-/// One row of a route.
+/// One row of a route, its device in a [`Scratch`].
 #[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
+pub struct Row {
     /// aud of the device.
-    pub device: Option<&'a [u8]>,
+    pub device: Option<Place>,
     /// Device class.
     pub class: Choice,
     /// Mode.
@@ -120,25 +121,41 @@ columns! {
 }
 
 /// Where the columns of a route lie: its rows, and the token that a row holds of each material.
+///
+/// Each row and each token is fetched once, and its bytes are copied to the scratch: whoever changes them where they came from
+/// never makes one part of a row be verified and another be believed.
 pub trait Route: Sync {
     /// How many rows.
     fn rows(&self) -> usize;
     /// One row.
-    fn row(&self, index: usize) -> Row<'_>;
-    /// The token that a row holds in column `material` of [`MATERIALS`].
-    fn token(&self, material: usize, index: usize) -> Option<&[u8]>;
+    ///
+    /// # Errors
+    /// [`Stop`] ends the call.
+    fn row(&self, index: usize, scratch: &mut Scratch) -> Result<Row, Stop>;
+    /// The token that a row holds in column `material` of [`MATERIALS`], or the code that it has without one.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the call.
+    fn token(&self, material: usize, index: usize, scratch: &mut Scratch) -> Result<Check<Place>, Stop>;
     /// Whether the route has that column.
     fn has(&self, material: usize) -> bool;
 }
 
-/// Decides every row on at most `threads` threads.
-#[must_use]
-pub fn process(route: &impl Route, keyring: &Keyring, call: &RouteCall<'_>, threads: usize) -> RouteColumns {
-    let mut columns = RouteColumns::new(route.rows());
-    work::in_chunks(columns.slices(), threads, &|start, slices: RouteSlices<'_>| {
-        process_chunk(route, keyring, call, start, slices);
-    });
-    columns
+/// Decides every row.
+///
+/// # Errors
+/// [`Stop`], and no row is answered.
+pub fn process<'w>(
+    route: &impl Route,
+    keyring: &Keyring,
+    call: &RouteCall<'_>,
+    workers: impl Into<Workers<'w>>,
+) -> Result<RouteColumns, Stop> {
+    let mut columns = RouteColumns::new(route.rows())?;
+    work::in_chunks(columns.slices(), workers, &|scratch, start, slices: RouteSlices<'_>| {
+        process_chunk(route, keyring, call, start, slices, scratch)
+    })?;
+    Ok(columns)
 }
 
 fn process_chunk(
@@ -147,18 +164,40 @@ fn process_chunk(
     call: &RouteCall<'_>,
     start: usize,
     mut slices: RouteSlices<'_>,
-) {
-    let rows: Vec<_> = (start..start + slices.decision.len()).map(|index| route.row(index)).collect();
-    let situations: Vec<_> = rows.iter().map(|row| situation(row, call)).collect();
+    scratch: &mut Scratch,
+) -> Result<(), Stop> {
+    let indices = start..start + slices.decision.len();
+    let rows = indices.map(|index| route.row(index, scratch)).collect::<Result<Vec<_>, _>>()?;
+    let situations: Vec<_> = rows.iter().map(|row| situation(row, call, scratch)).collect();
     let mut codes: [Vec<Option<Code>>; 3] = [Vec::new(), Vec::new(), Vec::new()];
+    let devices_end = scratch.used();
     for (material, codes) in codes.iter_mut().enumerate().filter(|&(material, _)| route.has(material)) {
         codes.resize(rows.len(), None);
-        verify_material(route, keyring, call, start, material, (&rows, &situations), codes);
+        scratch.rewind(devices_end);
+        let fetched = fetch_material(route, start, material, (&rows, &situations), scratch)?;
+        verify_material(route, keyring, call, material, &fetched, scratch, codes);
     }
     for (at, (row, situation)) in rows.iter().zip(&situations).enumerate() {
         let code_of = |material: usize| codes[material].get(at).copied().flatten();
         slices.set(at, row, situation.as_ref(), [code_of(0), code_of(1), code_of(2)], call);
     }
+    Ok(())
+}
+
+/// Copies the tokens of one column, but for rows that are unreadable.
+fn fetch_material(
+    route: &impl Route,
+    start: usize,
+    material: usize,
+    (rows, situations): (&[Row], &[Option<Situation>]),
+    scratch: &mut Scratch,
+) -> Result<Vec<Fetched>, Stop> {
+    let fetch = |(at, (row, situation)): (usize, (&Row, &Option<Situation>))| {
+        let Some(situation) = situation else { return Ok(Fetched::default()) };
+        let token = route.token(material, start + at, scratch)?;
+        Ok(Fetched { token, audience: row.device, action: situation.asked_of(material), epoch: row.epoch })
+    };
+    rows.iter().zip(situations).enumerate().map(fetch).collect()
 }
 
 /// Verifies the tokens of one column; `None` for a row that is unreadable or holds none.
@@ -166,31 +205,23 @@ fn verify_material(
     route: &impl Route,
     keyring: &Keyring,
     call: &RouteCall<'_>,
-    start: usize,
     material: usize,
-    (rows, situations): (&[Row<'_>], &[Option<Situation>]),
+    fetched: &[Fetched],
+    scratch: &Scratch,
     codes: &mut [Option<Code>],
 ) {
     let token_type = MATERIALS[material];
     let verification = Call { token_type, max_lifetime: token_type.default_lifetime(), ..call.call };
-    let question = |at: usize| match &situations[at] {
-        None => Question::default(),
-        Some(situation) => Question {
-            token: route.token(material, start + at),
-            audience: rows[at].device,
-            action: situation.asked_of(material),
-            epoch: rows[at].epoch,
-        },
-    };
+    let question = |at: usize| fetched[at].question(scratch);
     let expected = expected_rows(keyring, route.rows());
-    verify_range(keyring, &verification, 0..rows.len(), expected, question, |at, verdict| {
+    verify_range(keyring, &verification, 0..fetched.len(), expected, question, |at, verdict| {
         codes[at] = Some(verdict.code).filter(|&code| code != Code::NoToken);
     });
 }
 
 /// What a readable row asks; `None` for one that cannot be read.
-fn situation(row: &Row<'_>, call: &RouteCall<'_>) -> Option<Situation> {
-    row.device.and_then(device::parse)?;
+fn situation(row: &Row, call: &RouteCall<'_>, scratch: &Scratch) -> Option<Situation> {
+    row.device.and_then(|device| device::parse(scratch.get(device)))?;
     let mode = match row.mode {
         Choice::Member(mode) => mode,
         Choice::Null => Policy::MODE_UNKNOWN,
@@ -209,7 +240,7 @@ impl RouteSlices<'_> {
     fn set(
         &mut self,
         at: usize,
-        row: &Row<'_>,
+        row: &Row,
         situation: Option<&Situation>,
         codes: [Option<Code>; 3],
         call: &RouteCall<'_>,

@@ -6,6 +6,8 @@ use crate::crypto::signatures;
 use crate::format::claims::Claims;
 use crate::format::cose::{self, Envelope, Header, MAX_PROTECTED, MIN_TOKEN};
 use crate::format::token_type::TokenType;
+use crate::scratch::Scratch;
+use crate::work::{Stop, Workers};
 
 /// A token that waits for its signature.
 #[derive(Clone, Debug)]
@@ -55,10 +57,17 @@ impl Unsigned {
 }
 
 /// Whether each token carries a signature of `key`: 0, 300, 301 or 302 for each. Tokens as [`Unsigned::token`] wrote them.
-#[must_use]
-pub fn verify_issued(tokens: &[Vec<u8>], key: &PublicKey, threads: usize) -> Vec<i16> {
-    signatures::verify_many(tokens.len(), tokens.len() as u64, threads, |row| {
-        let envelope = Envelope::read(&tokens[row], usize::MAX)?;
+///
+/// # Errors
+/// [`Stop`], and no token is answered.
+pub fn verify_issued<'w>(
+    tokens: &[Vec<u8>],
+    key: &PublicKey,
+    workers: impl Into<Workers<'w>>,
+) -> Result<Vec<i16>, Stop> {
+    let fetch = |row: usize, scratch: &mut Scratch| scratch.push(&tokens[row]);
+    signatures::verify_many(tokens.len(), tokens.len() as u64, workers, fetch, |&token, scratch| {
+        let envelope = Envelope::read(scratch.get(token), usize::MAX)?;
         Ok((key, envelope.signature, envelope.signed()))
     })
 }

@@ -14,7 +14,8 @@ use crate::format::claims::Claims;
 use crate::format::cose::{Envelope, Header, MIN_TOKEN};
 use crate::format::scope::OPEN_SESSION;
 use crate::format::token_type::TokenType;
-use crate::work;
+use crate::scratch::{Place, Scratch};
+use crate::work::{self, Stop, Workers};
 use std::ops::Range;
 
 /// Clock skew accepted when a call does not say, in seconds.
@@ -55,16 +56,54 @@ impl Call<'_> {
 }
 
 /// What is asked of one row.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The token; `None` when the row has none.
-    pub token: Option<&'a [u8]>,
+    /// The token, or the code that the row has without one.
+    pub token: Check<&'a [u8]>,
     /// The device that it must be for.
     pub audience: Option<&'a [u8]>,
     /// The action that it must cover.
     pub action: Option<u8>,
     /// The device's security epoch.
     pub epoch: Option<i64>,
+}
+
+impl Default for Question<'_> {
+    /// A row without a token.
+    fn default() -> Self {
+        Self { token: Err(Code::NoToken), audience: None, action: None, epoch: None }
+    }
+}
+
+/// What is asked of one row, whose bytes were copied to a [`Scratch`].
+#[derive(Clone, Copy, Debug)]
+pub struct Fetched {
+    /// The token, or the code that the row has without one.
+    pub token: Check<Place>,
+    /// The device that it must be for.
+    pub audience: Option<Place>,
+    /// The action that it must cover.
+    pub action: Option<u8>,
+    /// The device's security epoch.
+    pub epoch: Option<i64>,
+}
+
+impl Default for Fetched {
+    /// A row without a token.
+    fn default() -> Self {
+        Self { token: Err(Code::NoToken), audience: None, action: None, epoch: None }
+    }
+}
+
+impl Fetched {
+    /// The question, its bytes where they lie in `scratch`.
+    #[inline]
+    #[must_use]
+    pub fn question<'a>(&self, scratch: &'a Scratch) -> Question<'a> {
+        let &Self { token, audience, action, epoch } = self;
+        let bytes = |place| scratch.get(place);
+        Question { token: token.map(bytes), audience: audience.map(bytes), action, epoch }
+    }
 }
 
 /// The answer for one row, with its claims or where they lie.
@@ -103,8 +142,11 @@ impl From<Code> for Refused {
 
 /// Steps 1 to 8.
 #[inline]
-fn open<'a>(keyring: &Keyring, call: &Call<'_>, token: Option<&'a [u8]>) -> Result<Opened<'a>, Refused> {
-    let token = token.filter(|token| !token.is_empty()).ok_or(Code::NoToken)?;
+fn open<'a>(keyring: &Keyring, call: &Call<'_>, token: Check<&'a [u8]>) -> Result<Opened<'a>, Refused> {
+    let token = token?;
+    if token.is_empty() {
+        return Err(Code::NoToken.into());
+    }
     let (max_token, max_payload) = call.token_type.size_limits();
     if token.len() > max_token {
         return Err(Code::TooLarge.into());
@@ -204,7 +246,8 @@ fn covers(claims: &Claims<'_>, token_type: TokenType, action: u8) -> bool {
 
 /// Verifies the rows of a range, in order, and hands each verdict to `sink`.
 ///
-/// `expected` is how many tokens of one key the call is likely to bring.
+/// `expected` is how many tokens of one key the call is likely to bring. A row's question is asked more than once: its bytes must
+/// be such that nobody changes them.
 pub fn verify_range<'a>(
     keyring: &Keyring,
     call: &Call<'_>,
@@ -263,7 +306,7 @@ fn answer<'c, 'a>(
 /// Verifies one token of which nothing but its validity is asked.
 #[must_use]
 pub fn verify_one<'a>(keyring: &Keyring, call: &Call<'_>, token: &'a [u8]) -> Verdict<Claims<'a>> {
-    verify_single(keyring, call, Question { token: Some(token), ..Question::default() })
+    verify_single(keyring, call, Question { token: Ok(token), ..Question::default() })
 }
 
 /// Verifies one row.
@@ -362,24 +405,45 @@ impl TokenSlices<'_> {
     }
 }
 
-/// Verifies `rows` rows on at most `threads` threads.
-#[must_use]
-pub fn verify_many<'a>(
+/// Verifies `rows` rows.
+///
+/// `fetch` copies the bytes of a row, once: whoever changes them where they came from changes what the row says, but never makes
+/// one token be verified and another be believed.
+///
+/// # Errors
+/// [`Stop`], and no row is answered.
+pub fn verify_many<'w>(
     keyring: &Keyring,
     call: &Call<'_>,
     rows: usize,
-    threads: usize,
-    question: impl Fn(usize) -> Question<'a> + Sync,
-) -> TokenColumns {
-    let mut columns = TokenColumns::new(rows);
+    workers: impl Into<Workers<'w>>,
+    fetch: impl Fn(usize, &mut Scratch) -> Result<Fetched, Stop> + Sync,
+) -> Result<TokenColumns, Stop> {
+    let mut columns = TokenColumns::new(rows)?;
     let expected = expected_rows(keyring, rows);
-    work::in_chunks(columns.slices(), threads, &|start, mut slices: TokenSlices<'_>| {
+    work::in_chunks(columns.slices(), workers, &|scratch, start, mut slices: TokenSlices<'_>| {
         let range = start..start + slices.code.len();
-        verify_range(keyring, call, range, expected, &question, |row, verdict| {
+        let fetched = range.clone().map(|row| fetch(row, scratch)).collect::<Result<Vec<_>, _>>()?;
+        let question = |row: usize| fetched[row - start].question(scratch);
+        verify_range(keyring, call, range, expected, question, |row, verdict| {
             slices.set(row - start, verdict, call.token_type);
         });
-    });
-    columns
+        Ok(())
+    })?;
+    Ok(columns)
+}
+
+/// Copies a question whose bytes nobody changes, as [`verify_many`] fetches it.
+///
+/// # Errors
+/// [`Stop::OutOfMemory`].
+pub fn copied(question: &Question<'_>, scratch: &mut Scratch) -> Result<Fetched, Stop> {
+    let token = match question.token {
+        Ok(token) => Ok(scratch.push(token)?),
+        Err(code) => Err(code),
+    };
+    let audience = question.audience.map(|audience| scratch.push(audience)).transpose()?;
+    Ok(Fetched { token, audience, action: question.action, epoch: question.epoch })
 }
 
 /// How many of `rows` tokens one key is likely to have signed.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::errors::{is_out_of_memory, out_of_memory};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
@@ -27,13 +28,18 @@ impl InputError {
         Self(message, Some(cause))
     }
 
+    /// Memory that a column needs cannot be had.
+    pub fn out_of_memory() -> Self {
+        Self("not enough memory".to_owned(), Some(out_of_memory()))
+    }
+
     /// The exception that `make` builds of the sentence, with what the producer raised as its cause.
     ///
-    /// An interrupt is no statement about the input: it is handed on as it came.
+    /// An interrupt or a lack of memory is no statement about the input: it is handed on as it came.
     pub fn into_exception(self, py: Python<'_>, make: impl FnOnce(String) -> PyErr) -> PyErr {
         let Self(message, cause) = self;
         let Some(cause) = cause else { return make(message) };
-        if !cause.is_instance_of::<PyException>(py) {
+        if !cause.is_instance_of::<PyException>(py) || is_out_of_memory(py, &cause) {
             return cause;
         }
         let error = make(message);

@@ -8,8 +8,8 @@ use super::capsule::type_name;
 use super::chunked::{Chunk, Chunked};
 use super::error::{InputError, Result};
 use super::schema::Type;
-use super::source::{AnyColumn, Keep, Piece, Source};
-use super::view::Validity;
+use super::source::{AnyColumn, Piece, Source};
+use super::view::{Validity, bit, copied, room};
 
 /// Rows of booleans.
 #[derive(Debug)]
@@ -21,23 +21,15 @@ pub struct BoolColumn {
 struct BoolChunk {
     len: usize,
     validity: Validity,
-    /// One bit a row.
     values: Bits,
-    #[allow(dead_code, reason = "held, not read")]
-    keep: Option<Keep>,
 }
 
 #[derive(Debug)]
 enum Bits {
-    Packed { bits: *const u8, offset: usize },
+    Packed { bits: Vec<u8>, offset: usize },
     Flags(Vec<Option<bool>>),
     Null,
 }
-
-// SAFETY: the bits are only read, and their owner is kept alive by the chunk.
-unsafe impl Send for BoolChunk {}
-// SAFETY: as above.
-unsafe impl Sync for BoolChunk {}
 
 impl Chunk for BoolChunk {
     fn rows(&self) -> usize {
@@ -69,11 +61,7 @@ impl BoolChunk {
     fn get(&self, at: usize) -> Option<bool> {
         assert!(at < self.len, "row {at} of a chunk of {}", self.len);
         match &self.values {
-            // SAFETY: a row of this chunk, whose owner it keeps.
-            Bits::Packed { bits, offset } => unsafe {
-                let place = at + offset;
-                self.validity.get(at).then(|| *bits.add(place / 8) >> (place % 8) & 1 == 1)
-            },
+            Bits::Packed { bits, offset } => self.validity.get(at).then(|| bit(bits, at + offset)),
             Bits::Flags(flags) => flags[at],
             Bits::Null => None,
         }
@@ -85,14 +73,17 @@ impl BoolChunk {
         let values = if *dtype == Type::Null || len == 0 {
             Bits::Null
         } else {
-            let offset = node.offset + piece.window.skip;
-            Bits::Packed { bits: node.buffer(1, (offset + len).div_ceil(8), "values")?, offset }
+            let first = node.offset + piece.window.skip;
+            let (start, end) = (first / 8, (first + len).div_ceil(8));
+            let bits = node.buffer(1, end, "values")?.wrapping_add(start);
+            // SAFETY: the bits cover length + offset rows, as the interface says.
+            Bits::Packed { bits: unsafe { copied(bits, end - start) }?, offset: first % 8 }
         };
-        Ok(Self { len, validity, values, keep: Some(piece.owner.clone()) })
+        Ok(Self { len, validity, values })
     }
 
     fn of_flags(flags: Vec<Option<bool>>) -> Self {
-        Self { len: flags.len(), validity: Validity::all(), values: Bits::Flags(flags), keep: None }
+        Self { len: flags.len(), validity: Validity::all(), values: Bits::Flags(flags) }
     }
 }
 
@@ -109,13 +100,17 @@ impl AnyColumn {
                 chunks.collect::<Result<Vec<_>>>().map_err(|error| error.about(self.name()))?
             }
             Source::Items(items) => {
-                let flags = items.bind(py).iter_borrowed().enumerate().map(|(at, item)| {
-                    flag(&item).map_err(|got| self.error(format!("row {at} is {got}, wanted bool or None")))
-                });
-                vec![BoolChunk::of_flags(flags.collect::<Result<_>>()?)]
+                let items = items.bind(py);
+                let mut flags = room(items.len())?;
+                for (at, item) in items.iter_borrowed().enumerate() {
+                    let flag = flag(&item);
+                    flags.push(flag.map_err(|got| self.error(format!("row {at} is {got}, wanted bool or None")))?);
+                }
+                vec![BoolChunk::of_flags(flags)]
             }
-            Source::Buffer(buffer, unit) => {
-                let flags = flags(py, buffer, unit.is_some()).map_err(|error| error.about(self.name()))?;
+            Source::Datetime64 { code, .. } => return Err(self.unwanted(format!("a NumPy array of {code}"), WANTED)),
+            Source::Buffer(buffer) => {
+                let flags = flags(py, buffer).map_err(|error| error.about(self.name()))?;
                 vec![BoolChunk::of_flags(flags)]
             }
         };
@@ -127,20 +122,26 @@ fn flag(item: &Bound<'_, PyAny>) -> std::result::Result<Option<bool>, String> {
     if item.is_none() {
         return Ok(None);
     }
-    item.cast::<PyBool>().map(|flag| Some(flag.is_true())).map_err(|_| type_name(item))
+    if let Ok(flag) = item.cast::<PyBool>() {
+        return Ok(Some(flag.is_true()));
+    }
+    let name = type_name(item);
+    let is_numpy = matches!(name.as_str(), "numpy.bool" | "numpy.bool_");
+    item.is_truthy().ok().filter(|_| is_numpy).map(Some).ok_or(name)
 }
 
-fn flags(py: Python<'_>, buffer: &PyUntypedBuffer, is_time: bool) -> Result<Vec<Option<bool>>> {
+fn flags(py: Python<'_>, buffer: &PyUntypedBuffer) -> Result<Vec<Option<bool>>> {
     let format = buffer.format().to_string_lossy();
     let is_bool = format.trim_start_matches(['@', '=', '<', '>', '!', '|']) == "?" && buffer.item_size() == 1;
-    if !is_bool || is_time || buffer.dimensions() != 1 {
+    if !is_bool || buffer.dimensions() != 1 {
         return Err(InputError::new(format!(
             "got a buffer of shape {:?} and format {format:?}, wanted {WANTED}",
             buffer.shape()
         )));
     }
     let copy = super::numbers::copied(py, buffer)?;
-    // SAFETY: the copy has at least that many bytes.
-    let bytes = unsafe { std::slice::from_raw_parts(copy.as_ptr().cast::<u8>(), buffer.len_bytes()) };
-    Ok(bytes.iter().map(|&byte| Some(byte != 0)).collect())
+    let mut flags = room(buffer.len_bytes())?;
+    let bytes = copy.iter().flat_map(|eight| eight.to_ne_bytes());
+    flags.extend(bytes.take(buffer.len_bytes()).map(|byte| Some(byte != 0)));
+    Ok(flags)
 }

@@ -1,9 +1,12 @@
 //! Everything that crosses between Arrow, buffers or Python's lists and plain Rust columns.
 //!
-//! In: [`AnyColumn`] and [`Table`] take an object by its protocol, and give columns that are read where they lie
-//! ([`BinaryColumn`], [`StringColumn`], [`IntColumn`], [`TimeColumn`], [`BoolColumn`], [`TextOrInt`], [`TextListColumn`]); they
-//! are `Send` and `Sync` and may be read and dropped without the interpreter lock. Offsets, lengths, views, codes and
-//! pointers are checked on the way in, before a byte behind them is read; row bytes are not touched.
+//! In: [`AnyColumn`] and [`Table`] take an object by its protocol, and give columns
+//! ([`BinaryColumn`], [`StringColumn`], [`TokenColumn`], [`IntColumn`], [`TimeColumn`], [`BoolColumn`], [`TextOrInt`],
+//! [`TextListColumn`]); they are `Send` and `Sync` and may be read and dropped without the interpreter lock.
+//!
+//! Every byte that decides is read once. Offsets, lengths, views, codes, validity, flags and numbers are copied on the way in and
+//! checked in the copy; the bytes of a row are copied when it is fetched. Whoever writes to the memory of a column meanwhile
+//! changes what a row says, but nothing is read outside, and nothing is read twice.
 //!
 //! Out: [`Out`] is a column, [`OutTable`] a table; [`Column`] and the classes of `result_class!` hand them to Python and, as
 //! Arrow capsules, to any engine, without a copy and any number of times.
@@ -27,7 +30,7 @@ mod source;
 mod text_lists;
 mod view;
 
-pub use binary::{BinaryColumn, Kind, StringColumn};
+pub use binary::{BinaryColumn, Kind, LONGEST_MAPPED, StringColumn, TokenColumn};
 pub use capsule::{is_arrow, type_name};
 pub use column::{ByteRows, Column};
 pub use error::{InputError, same_length};
@@ -39,3 +42,4 @@ pub(crate) use results::result_class;
 pub use results::{SessionResults, SignatureResults, TokenResults};
 pub use source::{AnyColumn, Table};
 pub use text_lists::{TextListColumn, TextOrInt};
+pub(crate) use view::room;

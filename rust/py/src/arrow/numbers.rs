@@ -14,9 +14,9 @@ use pyo3::types::{PyBool, PyDateTime, PyDelta, PyInt, PyTuple, PyTzInfo};
 use super::capsule::type_name;
 use super::chunked::{Chunk, Chunked};
 use super::error::{InputError, Result};
-use super::schema::{IntType, Type};
-use super::source::{AnyColumn, Keep, Piece, Source};
-use super::view::{Integers, Validity};
+use super::schema::{IntType, Type, Zone, unit_name};
+use super::source::{AnyColumn, Keep, Piece, SIGNALS_EVERY, Source};
+use super::view::{Integers, Validity, copied as copied_values, filled, room};
 
 /// What stands for a value beyond 63 bits, where such a value is no error: no number that anybody would mean.
 pub const OUTSIDE: i64 = i64::MIN;
@@ -24,14 +24,24 @@ pub const OUTSIDE: i64 = i64::MIN;
 /// How integers are read.
 #[derive(Clone, Copy)]
 struct Reading {
-    /// A writable buffer where it lies, instead of copying it first.
-    lend: bool,
+    place: Place,
     /// A value beyond 63 bits as [`OUTSIDE`], instead of raising.
     outside: bool,
 }
 
+/// Where integers are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a copy.
+    Copy,
+    /// Where they lie in Arrow memory or a read-only buffer: each row is to be read once.
+    Shared,
+    /// In a writable buffer, too, which is to be read under the interpreter lock.
+    Lent,
+}
+
 impl Reading {
-    const COPIED: Self = Self { lend: false, outside: false };
+    const COPIED: Self = Self { place: Place::Copy, outside: false };
 }
 
 /// Rows of integers of any width, read as `i64`.
@@ -66,6 +76,14 @@ impl IntColumn {
     /// Another type, a value beyond 63 bits, and what contradicts itself.
     pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
         column.ints(py, Reading::COPIED)
+    }
+
+    /// As [`IntColumn::new`], but Arrow memory and read-only buffers are read where they lie: each row is to be read once.
+    ///
+    /// # Errors
+    /// As [`IntColumn::new`].
+    pub fn shared(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
+        column.ints(py, Reading { place: Place::Shared, ..Reading::COPIED })
     }
 
     /// As [`IntColumn::new`], but a value beyond 63 bits is read as [`OUTSIDE`], so that it is its row's alone.
@@ -122,8 +140,7 @@ impl IntColumn {
         self.rows.for_pieces(first..first + values.len(), |row, chunk, rows| {
             let out = &mut values[row - first..row - first + rows.len()];
             match &chunk.values {
-                // SAFETY: rows of this chunk, whose owner it keeps.
-                Some(values) => unsafe { values.copy(rows.start, out) },
+                Some(values) => values.copy(rows.start, out),
                 None => out.fill(0),
             }
         });
@@ -156,15 +173,13 @@ impl IntChunk {
     pub fn get(&self, at: usize) -> Option<i64> {
         assert!(at < self.len, "row {at} of a chunk of {}", self.len);
         let values = self.values.as_ref()?;
-        // SAFETY: a row of this chunk, whose owner it keeps.
-        unsafe { self.validity.get(at).then(|| values.get(at)) }
+        self.validity.get(at).then(|| values.get(at))
     }
 
     /// The values as they lie, those of null rows included, if they are 64-bit integers.
     #[must_use]
     pub fn as_i64(&self) -> Option<&[i64]> {
-        // SAFETY: the rows of this chunk, whose owner it keeps; whoever lends them holds the interpreter lock.
-        self.values.as_ref().and_then(|values| unsafe { values.as_i64(self.len) })
+        self.values.as_ref().and_then(Integers::as_i64)
     }
 
     fn nulls(len: usize) -> Self {
@@ -173,60 +188,70 @@ impl IntChunk {
 
     fn of_piece(piece: &Piece, dtype: &Type, reading: Reading) -> Result<Self> {
         let (node, validity) = piece.node(dtype)?;
+        let window = piece.window;
         let kind = match dtype {
-            Type::Null => return Ok(Self::nulls(piece.window.len)),
-            Type::Timestamp(_) => IntType::I64,
+            Type::Null => return Ok(Self::nulls(window.len)),
+            Type::Float64 => {
+                let (first, width) = (node.offset + window.skip, size_of::<f64>());
+                let needed = if window.len == 0 { 0 } else { (first + window.len) * width };
+                let values = node.buffer(1, needed, "values")?.wrapping_add(first * width);
+                // SAFETY: the values cover length + offset rows, as the interface says; may be crooked.
+                let values = unsafe { copied_values(values.cast::<f64>(), window.len) }?;
+                return Self::of_floats(&values, &validity, reading);
+            }
+            Type::Timestamp(..) => IntType::I64,
             Type::Int(kind) => *kind,
             other => return Err(InputError::new(format!("got {other}, wanted integers"))),
         };
-        let values = Integers::of(&node, kind, piece.window)?;
-        // SAFETY: the rows of the piece, checked to have values behind them; its owner is alive.
-        unsafe { Self::of_values(values, piece.window.len, validity, piece.owner.clone(), reading) }
+        let values = Integers::of(&node, kind, window)?;
+        Self::of_values(values, validity, piece.owner.clone(), reading)
     }
 
     /// A chunk over values that `keep` keeps alive.
-    unsafe fn of_values(
-        values: Integers,
-        len: usize,
-        validity: Validity,
-        keep: Keep,
-        reading: Reading,
-    ) -> Result<Self> {
-        // SAFETY: the caller's promise: rows of the values.
-        let is_outside = |at: &usize| unsafe { validity.get(*at) && values.get(*at) < 0 };
-        if values.kind == IntType::U64
-            && let Some(at) = (0..len).find(is_outside)
-        {
-            if !reading.outside {
-                // SAFETY: as above.
-                let value = unsafe { values.get(at) } as u64;
-                return Err(InputError::new(format!("got {value} in row {at}, wanted at most {}", i64::MAX)));
+    fn of_values(values: Integers, validity: Validity, keep: Keep, reading: Reading) -> Result<Self> {
+        let is_straight = values.kind != IntType::I64 || values.as_i64().is_some();
+        if reading.place != Place::Copy && values.kind != IntType::U64 && is_straight {
+            return Ok(Self { len: values.len(), validity, values: Some(values), is_lent: false, keep: Some(keep) });
+        }
+        let values = values.copied()?;
+        let is_outside = |&at: &usize| validity.get(at) && values.get(at) < 0;
+        let outside = if values.kind == IntType::U64 { (0..values.len()).find(is_outside) } else { None };
+        let Some(at) = outside else { return Ok(Self::of_copy(values, validity)) };
+        if !reading.outside {
+            let value = values.get(at) as u64;
+            return Err(InputError::new(format!("got {value} in row {at}, wanted at most {}", i64::MAX)));
+        }
+        let mut signed = filled(values.len(), 0)?;
+        values.copy(0, &mut signed);
+        signed.iter_mut().filter(|value| **value < 0).for_each(|value| *value = OUTSIDE);
+        Ok(Self::of_copy(Integers::owned(signed), validity))
+    }
+
+    fn of_copy(values: Integers, validity: Validity) -> Self {
+        Self { len: values.len(), validity, values: Some(values), is_lent: false, keep: None }
+    }
+
+    /// Whole numbers as floating-point numbers, which is what integers become beside nulls: NaN is null.
+    fn of_floats(floats: &[f64], validity: &Validity, reading: Reading) -> Result<Self> {
+        /// The first whole number beyond 63 bits.
+        const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+        let (mut values, mut valid) = (filled(floats.len(), 0_i64)?, filled(floats.len(), false)?);
+        for (at, &float) in floats.iter().enumerate() {
+            if !validity.get(at) || float.is_nan() {
+                continue;
             }
-            let mut signed = vec![0; len];
-            // SAFETY: as above.
-            unsafe { values.copy(0, &mut signed) };
-            signed.iter_mut().filter(|value| **value < 0).for_each(|value| *value = OUTSIDE);
-            return Ok(Self::of_vec(signed, validity, Some(keep)));
+            let is_whole = float.fract() == 0.0 && float.is_finite();
+            values[at] = match (-BEYOND..BEYOND).contains(&float) {
+                true if is_whole => float as i64,
+                false if is_whole && reading.outside => OUTSIDE,
+                _ => {
+                    let wanted = "a whole number of 64 bits, or NaN for null";
+                    return Err(InputError::new(format!("got {float:?} in row {at}, wanted {wanted}")));
+                }
+            };
+            valid[at] = true;
         }
-        // SAFETY: the caller's promise.
-        if values.kind == IntType::I64 && unsafe { values.as_i64(len) }.is_none() {
-            let mut straight = vec![0; len];
-            // SAFETY: the caller's promise.
-            unsafe { values.copy(0, &mut straight) };
-            // The bitmap is still the producer's.
-            return Ok(Self::of_vec(straight, validity, Some(keep)));
-        }
-        Ok(Self { len, validity, values: Some(values), is_lent: false, keep: Some(keep) })
-    }
-
-    fn of_vec(values: Vec<i64>, validity: Validity, keep: Option<Keep>) -> Self {
-        let integers = Integers::new(IntType::I64, values.as_ptr().cast());
-        let (len, keep) = (values.len(), Some(Arc::new((values, keep)) as Keep));
-        Self { len, validity, values: Some(integers), is_lent: false, keep }
-    }
-
-    fn of_options(values: Vec<i64>, valid: &[bool]) -> Self {
-        Self::of_vec(values, Validity::from_flags(valid.iter().copied()), None)
+        Ok(Self::of_copy(Integers::owned(values), Validity::from_flags(valid.into_iter())?))
     }
 
     fn of_buffer(py: Python<'_>, buffer: &Arc<PyUntypedBuffer>, reading: Reading) -> Result<Self> {
@@ -236,18 +261,33 @@ impl IntChunk {
                 buffer.shape()
             )));
         };
+        if is_of_floats(buffer) {
+            let mut floats = room(len)?;
+            floats.extend(copied(py, buffer)?.into_iter().map(f64::from_bits));
+            return Self::of_floats(&floats, &Validity::all(), reading);
+        }
         let kind = buffer_kind(buffer)?;
-        let is_lent = reading.lend && !buffer.readonly() && kind == IntType::I64;
-        let (data, keep): (*const u8, Keep) = if (buffer.readonly() || is_lent) && buffer.is_c_contiguous() {
-            (buffer.buf_ptr().cast::<u8>().cast_const(), buffer.clone())
-        } else {
-            let copy = copied(py, buffer)?;
-            (copy.as_ptr().cast(), Arc::new(copy))
-        };
-        // SAFETY: a contiguous buffer of `len` values of this width, kept alive by `keep`.
-        let chunk = unsafe { Self::of_values(Integers::new(kind, data), len, Validity::all(), keep, reading) }?;
+        let is_lent = reading.place == Place::Lent && !buffer.readonly() && kind == IntType::I64;
+        let lies_straight = (buffer.readonly() || is_lent) && buffer.is_c_contiguous();
+        if reading.place == Place::Copy || !lies_straight {
+            let values = Integers::in_buffer(kind, copied(py, buffer)?, len);
+            // What is a copy already is not copied again but where values lie beyond 63 bits.
+            let reading = Reading { place: Place::Shared, ..reading };
+            return Self::of_values(values, Validity::all(), Arc::new(()), reading);
+        }
+        let data = buffer.buf_ptr().cast::<u8>().cast_const();
+        // SAFETY: a contiguous buffer of `len` values of this width, which the chunk keeps.
+        let values = unsafe { Integers::lying(kind, data, len) };
+        let chunk = Self::of_values(values, Validity::all(), buffer.clone(), reading)?;
         Ok(Self { is_lent, ..chunk })
     }
+}
+
+/// Whether a buffer's items are 64-bit floating-point numbers.
+fn is_of_floats(buffer: &PyUntypedBuffer) -> bool {
+    let format = buffer.format().to_string_lossy();
+    let native = if cfg!(target_endian = "little") { '<' } else { '>' };
+    format.trim_start_matches(['@', '=', '|', native]) == "d" && buffer.item_size() == size_of::<f64>()
 }
 
 /// The integer type of a buffer's items.
@@ -268,7 +308,7 @@ fn buffer_kind(buffer: &PyUntypedBuffer) -> Result<IntType> {
 /// A contiguous copy of a buffer, straight for every integer type.
 pub(super) fn copied(py: Python<'_>, buffer: &PyUntypedBuffer) -> Result<Vec<u64>> {
     let bytes = buffer.len_bytes();
-    let mut copy = vec![0_u64; bytes.div_ceil(8)];
+    let mut copy = filled(bytes.div_ceil(8), 0_u64)?;
     if bytes == 0 {
         return Ok(copy);
     }
@@ -295,26 +335,27 @@ pub(super) fn copied(py: Python<'_>, buffer: &PyUntypedBuffer) -> Result<Vec<u64
     Ok(copy)
 }
 
-const INTEGERS: &str = "an integer column of any width, an integer buffer, or a sequence of int";
-const TIMES: &str = "timestamps, integers as seconds since 1970, datetime64, or a sequence of int or aware datetimes";
+const INTEGERS: &str =
+    "an integer column of any width (or whole numbers as double), an integer buffer, or a sequence of int";
+const TIMES: &str =
+    "timestamps with a time zone, integers as seconds since 1970, or a sequence of int or aware datetimes";
 
 impl AnyColumn {
     fn ints(&self, py: Python<'_>, reading: Reading) -> Result<IntColumn> {
         match self.source() {
             Source::Arrow(column) => match &column.dtype {
-                Type::Int(_) | Type::Null => self.arrow_ints(&column.pieces, &column.dtype, reading),
+                Type::Int(_) | Type::Float64 | Type::Null => self.arrow_ints(&column.pieces, &column.dtype, reading),
                 other => Err(self.unwanted(other, INTEGERS)),
             },
             Source::Items(items) => {
-                let values = items.bind(py).iter_borrowed().enumerate();
-                let values = values.map(|(at, item)| match int_item(&item) {
+                let items = items.bind(py);
+                self.gather(items, |item| match int_item(item) {
                     Err(NoInt::Outside(_)) if reading.outside => Ok(Some(OUTSIDE)),
-                    read => read.map_err(|got| self.error(format!("row {at} is {got}, wanted a 64-bit int or None"))),
-                });
-                gather(values).map(|chunk| IntColumn::of([chunk]))
+                    read => read.map_err(|got| format!("{got}, wanted a 64-bit int or None")),
+                })
             }
-            Source::Buffer(_, Some(_)) => Err(self.unwanted("datetime64", INTEGERS)),
-            Source::Buffer(buffer, None) => {
+            Source::Datetime64 { code, .. } => Err(self.unwanted(format!("a NumPy array of {code}"), INTEGERS)),
+            Source::Buffer(buffer) => {
                 let chunk = IntChunk::of_buffer(py, buffer, reading).map_err(|error| error.about(self.name()))?;
                 Ok(IntColumn::of([chunk]))
             }
@@ -325,21 +366,33 @@ impl AnyColumn {
         match self.source() {
             Source::Arrow(column) => {
                 let unit = match &column.dtype {
-                    Type::Timestamp(unit) => *unit,
-                    Type::Int(_) | Type::Null => Unit::Second,
+                    Type::Timestamp(unit, Zone::Said) => *unit,
+                    Type::Timestamp(unit, Zone::Unsaid) => {
+                        let remedy = format!(
+                            "cast it to timestamp[{}, tz=UTC] where the times are UTC (pandas: .dt.tz_localize(\"UTC\"), Polars: \
+                             .dt.replace_time_zone(\"UTC\")), or say their own zone",
+                            unit_name(*unit)
+                        );
+                        return Err(self.without_zone(&column.dtype, &remedy));
+                    }
+                    Type::Int(_) | Type::Float64 | Type::Null => Unit::Second,
                     other => return Err(self.unwanted(other, TIMES)),
                 };
                 Ok(TimeColumn { ticks: self.arrow_ints(&column.pieces, &column.dtype, reading)?, unit })
             }
             Source::Items(items) => self.time_items(items.bind(py)),
-            Source::Buffer(_, None) => Ok(TimeColumn { ticks: self.ints(py, reading)?, unit: Unit::Second }),
-            // A NaT is found by reading every value beforehand: such a buffer is not lent.
-            Source::Buffer(buffer, Some(unit)) => {
-                let copied = IntChunk::of_buffer(py, buffer, Reading::COPIED);
-                let chunk = copied.map_err(|error| error.about(self.name()))?;
-                Ok(TimeColumn { ticks: IntColumn::of([without_nat(chunk)]), unit: *unit })
+            Source::Buffer(_) => Ok(TimeColumn { ticks: self.ints(py, reading)?, unit: Unit::Second }),
+            Source::Datetime64 { code, .. } => {
+                let remedy = "where its times are UTC, give seconds since 1970, .astype(\"datetime64[s]\").astype(\"int64\"), or \
+                              an Arrow column of timestamps with a time zone";
+                Err(self.without_zone(format!("a NumPy array of {code}"), remedy))
             }
         }
+    }
+
+    /// Times of which nobody knows what zone they are of.
+    fn without_zone(&self, got: impl fmt::Display, remedy: &str) -> InputError {
+        self.error(format!("got {got} without a time zone, wanted times with one: {remedy}"))
     }
 
     fn arrow_ints(&self, pieces: &[Piece], dtype: &Type, reading: Reading) -> Result<IntColumn> {
@@ -351,34 +404,39 @@ impl AnyColumn {
     fn time_items(&self, items: &Bound<'_, PyTuple>) -> Result<TimeColumn> {
         let has_datetimes = items.iter_borrowed().any(|item| item.is_instance_of::<PyDateTime>());
         let unit = if has_datetimes { Unit::Micro } else { Unit::Second };
-        let wrong = |at: usize, got: String| {
-            self.error(format!("row {at} is {got}, wanted an int of seconds, an aware datetime, or None"))
-        };
-        let values = items.iter_borrowed().enumerate().map(|(at, item)| {
-            let item = item.to_owned();
+        let wrong = |got: String| format!("{got}, wanted an int of seconds, an aware datetime, or None");
+        let ticks = self.gather(items, |item| {
             if let Ok(time) = item.cast::<PyDateTime>() {
-                return micros_of(time).map(Some).map_err(|error| wrong(at, error.0));
+                return micros_of(time).map(Some).map_err(|error| wrong(error.0));
             }
-            let seconds = int_item(&item).map_err(|got| wrong(at, got.to_string()))?;
-            seconds
-                .map(|seconds| {
-                    seconds.checked_mul(unit.per_second() as i64).ok_or_else(|| wrong(at, format!("{seconds} seconds")))
-                })
-                .transpose()
-        });
-        let ticks = IntColumn::of([gather(values)?]);
+            let seconds = int_item(item).map_err(|got| wrong(got.to_string()))?;
+            let ticks = |seconds: i64| {
+                seconds.checked_mul(unit.per_second() as i64).ok_or_else(|| wrong(format!("{seconds} seconds")))
+            };
+            seconds.map(ticks).transpose()
+        })?;
         Ok(TimeColumn { ticks, unit })
     }
-}
 
-fn gather(values: impl ExactSizeIterator<Item = Result<Option<i64>>>) -> Result<IntChunk> {
-    let (mut ints, mut valid) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
-    for value in values {
-        let value = value?;
-        ints.push(value.unwrap_or(0));
-        valid.push(value.is_some());
+    /// What `read` makes of each item, or what it says that the item is.
+    fn gather(
+        &self,
+        items: &Bound<'_, PyTuple>,
+        read: impl Fn(&Bound<'_, PyAny>) -> std::result::Result<Option<i64>, String>,
+    ) -> Result<IntColumn> {
+        let py = items.py();
+        let (mut ints, mut valid) = (room(items.len())?, room(items.len())?);
+        for (at, item) in items.iter_borrowed().enumerate() {
+            if at % SIGNALS_EVERY == SIGNALS_EVERY - 1 {
+                py.check_signals().map_err(|cause| InputError::raised(py, self.name(), "reading it", cause))?;
+            }
+            let value = read(&item).map_err(|got| self.error(format!("row {at} is {got}")))?;
+            ints.push(value.unwrap_or(0));
+            valid.push(value.is_some());
+        }
+        let validity = Validity::from_flags(valid.into_iter())?;
+        Ok(IntColumn::of([IntChunk::of_copy(Integers::owned(ints), validity)]))
     }
-    Ok(IntChunk::of_options(ints, &valid))
 }
 
 /// What an item is instead of a 64-bit int or None.
@@ -436,16 +494,6 @@ pub fn micros_of(time: &Bound<'_, PyDateTime>) -> Result<i64> {
     Ok((part("days")? * 86_400 + part("seconds")?) * 1_000_000 + part("microseconds")?)
 }
 
-/// `NumPy` writes no time (`NaT`) as the least integer.
-fn without_nat(chunk: IntChunk) -> IntChunk {
-    const NAT: i64 = i64::MIN;
-    let validity = match chunk.as_i64() {
-        Some(ticks) if ticks.contains(&NAT) => Validity::from_flags(ticks.iter().map(|&tick| tick != NAT)),
-        _ => return chunk,
-    };
-    IntChunk { validity, ..chunk }
-}
-
 /// Rows of times: whole ticks since 1970 in UTC, and how many make a second.
 #[derive(Debug)]
 pub struct TimeColumn {
@@ -462,13 +510,21 @@ impl TimeColumn {
         column.times(py, Reading::COPIED)
     }
 
-    /// As [`TimeColumn::new`], but a writable buffer is read where it lies. Such a column [is lent](Self::is_lent): it is to
+    /// As [`TimeColumn::new`], but Arrow memory and read-only buffers are read where they lie: each row is to be read once.
+    ///
+    /// # Errors
+    /// As [`TimeColumn::new`].
+    pub fn shared(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
+        column.times(py, Reading { place: Place::Shared, ..Reading::COPIED })
+    }
+
+    /// As [`TimeColumn::shared`], and a writable buffer is read where it lies, too. Such a column [is lent](Self::is_lent): it is to
     /// be read under the interpreter lock.
     ///
     /// # Errors
     /// As [`TimeColumn::new`].
     pub fn lent(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
-        column.times(py, Reading { lend: true, ..Reading::COPIED })
+        column.times(py, Reading { place: Place::Lent, ..Reading::COPIED })
     }
 
     /// Whether Python may write to the values, so that the interpreter lock must be held while they are read.

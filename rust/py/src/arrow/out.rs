@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_void};
 use std::sync::Arc;
 
+use itron_core::work::Stop;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDateTime, PyDelta, PyInt, PyString, PyTzInfo};
 
@@ -95,64 +96,63 @@ impl Out {
     }
 
     /// binary; a row may be null.
-    pub fn binary<'a>(rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Self {
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    pub fn binary<'a>(rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Result<Self, Stop> {
         Self::bytes(false, rows)
     }
 
     /// binary, of rows of equal length.
-    #[must_use]
-    pub fn binary_fixed<const N: usize>(rows: Vec<[u8; N]>) -> Self {
-        let ends = 0..=rows.len();
-        let offsets = match i32::try_from(rows.len() * N) {
-            Ok(_) => Offsets::Small(Arc::new(ends.map(|end| (end * N) as i32).collect())),
-            Err(_) => Offsets::Large(Arc::new(ends.map(|end| (end * N) as i64).collect())),
-        };
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    pub fn binary_fixed<const N: usize>(rows: Vec<[u8; N]>) -> Result<Self, Stop> {
+        let offsets = Offsets::of((0..rows.len() + 1).map(|end| end * N), rows.len() * N)?;
         let (rows, data) = (rows.len(), Arc::new(rows.into_flattened()));
-        Self { rows, values: Values::Bytes { text: false, offsets, data }, validity: None }
+        Ok(Self { rows, values: Values::Bytes { text: false, offsets, data }, validity: None })
     }
 
     /// binary, or string from UTF-8: bytes one row after another, and the length of each row.
     ///
     /// # Panics
     /// If the lengths are not those of all bytes together.
-    #[must_use]
-    pub fn joined(text: bool, data: Vec<u8>, lengths: &[u32]) -> Self {
-        let ends = || {
-            let summed = lengths.iter().scan(0, |end: &mut i64, &length| {
-                *end += i64::from(length);
-                Some(*end)
-            });
-            std::iter::once(0).chain(summed)
-        };
-        assert_eq!(ends().last(), Some(data.len() as i64), "the bytes of {} rows", lengths.len());
-        let offsets = match i32::try_from(data.len()) {
-            Ok(_) => Offsets::Small(Arc::new(ends().map(|end| end as i32).collect())),
-            Err(_) => Offsets::Large(Arc::new(ends().collect())),
-        };
-        Self { rows: lengths.len(), values: Values::Bytes { text, offsets, data: Arc::new(data) }, validity: None }
+    pub fn joined(text: bool, data: Vec<u8>, lengths: &[u32]) -> Result<Self, Stop> {
+        let mut last = 0;
+        let ends = (0..lengths.len() + 1).map(|row| {
+            last += if row == 0 { 0 } else { lengths[row - 1] as usize };
+            last
+        });
+        let offsets = Offsets::of(ends, data.len())?;
+        assert_eq!(last, data.len(), "the bytes of {} rows", lengths.len());
+        Ok(Self { rows: lengths.len(), values: Values::Bytes { text, offsets, data: Arc::new(data) }, validity: None })
     }
 
     /// string; a row may be null.
-    pub fn text<'a>(rows: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    pub fn text<'a>(rows: impl IntoIterator<Item = Option<&'a str>>) -> Result<Self, Stop> {
         Self::bytes(true, rows.into_iter().map(|row| row.map(str::as_bytes)))
     }
 
-    fn bytes<'a>(text: bool, rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Self {
+    fn bytes<'a>(text: bool, rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Result<Self, Stop> {
         let rows = rows.into_iter();
-        let (mut data, mut ends) = (Vec::new(), Vec::with_capacity(rows.size_hint().0 + 1));
-        let mut valid = Vec::with_capacity(rows.size_hint().0);
+        let (mut data, mut ends, mut valid) = (Vec::new(), Vec::new(), Vec::new());
+        let more = rows.size_hint().0;
+        ends.try_reserve(more.saturating_add(1)).map_err(|_| Stop::OutOfMemory)?;
+        valid.try_reserve(more).map_err(|_| Stop::OutOfMemory)?;
         ends.push(0);
         for row in rows {
-            data.extend_from_slice(row.unwrap_or_default());
-            ends.push(data.len() as i64);
+            let bytes = row.unwrap_or_default();
+            data.try_reserve(bytes.len()).map_err(|_| Stop::OutOfMemory)?;
+            data.extend_from_slice(bytes);
+            ends.push(data.len());
             valid.push(row.is_some());
         }
-        let offsets = match i32::try_from(data.len()) {
-            Ok(_) => Offsets::Small(Arc::new(ends.iter().map(|&end| end as i32).collect())),
-            Err(_) => Offsets::Large(Arc::new(ends)),
-        };
+        let offsets = Offsets::of(ends.into_iter(), data.len())?;
         let values = Values::Bytes { text, offsets, data: Arc::new(data) };
-        Self { rows: valid.len(), values, validity: None }.with_validity(|row| valid[row])
+        Ok(Self { rows: valid.len(), values, validity: None }.with_validity(|row| valid[row]))
     }
 
     /// The same column, null in the rows that are not `valid`.
@@ -299,6 +299,20 @@ impl Out {
 }
 
 impl Offsets {
+    /// Where rows end, the last of them at `bytes`, after a 0.
+    fn of(ends: impl ExactSizeIterator<Item = usize>, bytes: usize) -> Result<Self, Stop> {
+        fn all<T>(ends: impl ExactSizeIterator<Item = T>) -> Result<Arc<Vec<T>>, Stop> {
+            let mut offsets = Vec::new();
+            offsets.try_reserve_exact(ends.len()).map_err(|_| Stop::OutOfMemory)?;
+            offsets.extend(ends);
+            Ok(Arc::new(offsets))
+        }
+        Ok(match i32::try_from(bytes) {
+            Ok(_) => Self::Small(all(ends.map(|end| end as i32))?),
+            Err(_) => Self::Large(all(ends.map(|end| end as i64))?),
+        })
+    }
+
     fn get(&self, at: usize) -> usize {
         match self {
             Self::Small(offsets) => offsets[at] as usize,

@@ -56,16 +56,15 @@ impl IntType {
     }
 }
 
-/// The unit of a symbol: s, ms, us, ns.
+/// The symbol of a unit.
 #[must_use]
-pub fn unit_of(symbol: &str) -> Option<Unit> {
-    Some(match symbol {
-        "s" => Unit::Second,
-        "ms" => Unit::Milli,
-        "us" => Unit::Micro,
-        "ns" => Unit::Nano,
-        _ => return None,
-    })
+pub fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Second => "s",
+        Unit::Milli => "ms",
+        Unit::Micro => "us",
+        Unit::Nano => "ns",
+    }
 }
 
 /// How variable or fixed bytes are laid out.
@@ -86,11 +85,20 @@ pub enum Type {
     Bool,
     Int(IntType),
     Bytes { text: bool, form: Form },
-    Timestamp(Unit),
+    Float64,
+    Timestamp(Unit, Zone),
     Dictionary(IntType, Box<Type>),
     List { large: bool, item: Box<Type> },
     Struct(Vec<Field>),
     Other(String),
+}
+
+/// Whether a column of timestamps says of what zone they are: then its ticks are UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Zone {
+    Said,
+    Unsaid,
 }
 
 /// A column of a table.
@@ -108,17 +116,14 @@ impl fmt::Display for Type {
             Self::Bool => f.write_str("bool"),
             Self::Int(int) => f.write_str(int_name(*int)),
             Self::Bytes { text, form } => f.write_str(&bytes_name(*text, *form)),
-            Self::Timestamp(unit) => f.write_str(match unit {
-                Unit::Second => "timestamp[s]",
-                Unit::Milli => "timestamp[ms]",
-                Unit::Micro => "timestamp[us]",
-                Unit::Nano => "timestamp[ns]",
-            }),
+            Self::Float64 => f.write_str("double"),
+            Self::Timestamp(unit, Zone::Said) => write!(f, "timestamp[{}] with a time zone", unit_name(*unit)),
+            Self::Timestamp(unit, Zone::Unsaid) => write!(f, "timestamp[{}]", unit_name(*unit)),
             Self::Dictionary(index, values) => write!(f, "dictionary<{}, {values}>", int_name(*index)),
             Self::List { large: false, item } => write!(f, "list<{item}>"),
             Self::List { large: true, item } => write!(f, "large_list<{item}>"),
             Self::Struct(fields) => write!(f, "a table of {} columns", fields.len()),
-            Self::Other(format) => write!(f, "a type of format {format:?}"),
+            Self::Other(name) => f.write_str(name),
         }
     }
 }
@@ -190,7 +195,7 @@ unsafe fn read(schema: &ArrowSchema, level: Level) -> Result<Type> {
         }
         // SAFETY: children of a live schema.
         "+l" | "+L" if level <= Level::Column => unsafe { list(format == "+L", children) },
-        _ if format.starts_with('+') => Ok(Type::Other(shortened(format))),
+        _ if format.starts_with('+') => Ok(Type::Other(other_name(format))),
         _ if !children.is_empty() => {
             Err(InputError::new(format!("got Arrow format {format:?} with {} children, wanted none", children.len())))
         }
@@ -217,11 +222,65 @@ fn leaf(format: &str) -> Result<Type> {
         "U" => Type::Bytes { text: true, form: Form::Large },
         "vu" => Type::Bytes { text: true, form: Form::View },
         _ if format.starts_with("w:") => Type::Bytes { text: false, form: Form::Fixed(fixed_width(format)?) },
-        _ if format.starts_with("tss:") => Type::Timestamp(Unit::Second),
-        _ if format.starts_with("tsm:") => Type::Timestamp(Unit::Milli),
-        _ if format.starts_with("tsu:") => Type::Timestamp(Unit::Micro),
-        _ if format.starts_with("tsn:") => Type::Timestamp(Unit::Nano),
-        _ => Type::Other(shortened(format)),
+        "g" => Type::Float64,
+        _ => timestamp(format).unwrap_or_else(|| Type::Other(other_name(format))),
+    })
+}
+
+fn timestamp(format: &str) -> Option<Type> {
+    let (unit, zone) = format.strip_prefix("ts")?.split_once(':')?;
+    let unit = match unit {
+        "s" => Unit::Second,
+        "m" => Unit::Milli,
+        "u" => Unit::Micro,
+        "n" => Unit::Nano,
+        _ => return None,
+    };
+    Some(Type::Timestamp(unit, if zone.is_empty() { Zone::Unsaid } else { Zone::Said }))
+}
+
+/// The name of a type that is not read, as `pyarrow` writes it.
+fn other_name(format: &str) -> String {
+    let name = match format {
+        "e" => "halffloat",
+        "f" => "float",
+        "tdD" => "date32[day]",
+        "tdm" => "date64[ms]",
+        "tts" => "time32[s]",
+        "ttm" => "time32[ms]",
+        "ttu" => "time64[us]",
+        "ttn" => "time64[ns]",
+        "tDs" => "duration[s]",
+        "tDm" => "duration[ms]",
+        "tDu" => "duration[us]",
+        "tDn" => "duration[ns]",
+        "tiM" => "month_interval",
+        "tiD" => "day_time_interval",
+        "tin" => "month_day_nano_interval",
+        "+s" => "struct",
+        "+m" => "map",
+        "+r" => "run_end_encoded",
+        "+l" => "list",
+        "+L" => "large_list",
+        "+vl" => "list_view",
+        "+vL" => "large_list_view",
+        _ if format.starts_with("+w:") => "fixed_size_list",
+        _ if format.starts_with("+ud:") => "dense_union",
+        _ if format.starts_with("+us:") => "sparse_union",
+        _ => return decimal(format).unwrap_or_else(|| format!("a type of format {:?}", shortened(format))),
+    };
+    name.to_owned()
+}
+
+/// `d:precision,scale`, and a width where it is not 128 bits.
+fn decimal(format: &str) -> Option<String> {
+    let mut parts = format.strip_prefix("d:")?.splitn(3, ',').map(|part| part.parse::<i32>().ok());
+    let (precision, scale) = (parts.next()??, parts.next()??);
+    let width = parts.next().unwrap_or(Some(128))?;
+    Some(if width == 128 {
+        format!("decimal({precision}, {scale})")
+    } else {
+        format!("decimal{width}({precision}, {scale})")
     })
 }
 

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use itron_core::token::window::Unit;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyException;
 use pyo3::intern;
@@ -13,7 +12,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PySequence, P
 use super::capsule::{self, Imported, SharedArray, type_name};
 use super::error::{InputError, Result};
 use super::ffi::ArrowArray;
-use super::schema::{Type, unit_of};
+use super::schema::Type;
 use super::view::{MOST_ROWS, Node, Validity, Window, reference};
 
 /// What keeps the memory behind a piece of a column alive.
@@ -30,8 +29,16 @@ pub struct AnyColumn {
 pub(super) enum Source {
     Arrow(ArrowColumn),
     Items(Arc<Py<PyTuple>>),
-    Buffer(Arc<PyUntypedBuffer>, Option<Unit>),
+    Buffer(Arc<PyUntypedBuffer>),
+    /// `NumPy`'s times, of which nobody knows what zone they are of.
+    Datetime64 {
+        rows: usize,
+        code: String,
+    },
 }
+
+/// Items of a list between two looks at signals.
+pub(super) const SIGNALS_EVERY: usize = 1 << 16;
 
 /// A column of Arrow arrays, checked as far as their parents go.
 #[derive(Clone, Debug)]
@@ -65,8 +72,7 @@ impl Piece {
             return Err(InputError::new(format!("got an Arrow array of {len} rows inside one of {rows}")));
         }
         let inner = if *dtype == Type::Null { Validity::all() } else { node.validity(self.window)? };
-        // SAFETY: both were made for the rows of this piece, whose owner is alive.
-        let validity = unsafe { inner.and(&self.outer, self.window.len) };
+        let validity = inner.and(&self.outer, self.window.len)?;
         Ok((node, validity))
     }
 }
@@ -90,7 +96,8 @@ impl AnyColumn {
         match &self.source {
             Source::Arrow(column) => column.rows,
             Source::Items(items) => items.bind(py).len(),
-            Source::Buffer(buffer, _) => buffer.shape().first().copied().unwrap_or(0),
+            Source::Buffer(buffer) => buffer.shape().first().copied().unwrap_or(0),
+            Source::Datetime64 { rows, .. } => *rows,
         }
     }
 
@@ -182,25 +189,35 @@ fn python_source(object: &Bound<'_, PyAny>, name: &str) -> Result<Source> {
 /// A buffer of numbers or bytes; `None` for what is no buffer, or one of Python objects or text, which are read item by item.
 fn buffer_source(object: &Bound<'_, PyAny>, name: &str) -> Result<Option<Source>> {
     let py = object.py();
-    if object.hasattr(intern!(py, "mask")).unwrap_or(false) && object.hasattr(intern!(py, "filled")).unwrap_or(false) {
-        return Err(InputError::new(format!(
-            "{name}: got a masked array, whose buffer does not show its mask; wanted a list or Arrow"
-        )));
+    let has = |name| object.hasattr(name).unwrap_or(false);
+    if has(intern!(py, "mask")) && has(intern!(py, "filled")) {
+        // The buffer of a masked array does not show its mask: its list has None where a value is masked.
+        let items = object.call_method0(intern!(py, "tolist"));
+        let items = items.map_err(|cause| InputError::raised(py, name, "reading it as a list", cause))?;
+        let items = items.cast::<PyList>().map(PyListMethods::to_tuple);
+        return Ok(items.ok().map(|items| Source::Items(Arc::new(items.unbind()))));
     }
-    let (object, unit) = match numpy_time(object, name)? {
-        Some((values, unit)) => (values, Some(unit)),
-        None => (object.clone(), None),
-    };
-    match PyUntypedBuffer::get(&object) {
+    if let Some(times) = numpy_times(object) {
+        return Ok(Some(times));
+    }
+    match PyUntypedBuffer::get(object) {
         Ok(buffer) if is_of_objects(&buffer) => Ok(None),
         Ok(buffer) => {
             check_buffer(&buffer).map_err(|error| error.about(name))?;
-            Ok(Some(Source::Buffer(Arc::new(buffer), unit)))
+            Ok(Some(Source::Buffer(Arc::new(buffer))))
         }
         // A view that cannot be given, such as NumPy's of a type that buffers do not have: its items may still be taken.
         Err(error) if error.is_instance_of::<PyException>(py) => Ok(None),
         Err(error) => Err(InputError::raised(py, name, "reading its buffer", error)),
     }
+}
+
+/// `NumPy`'s times and days, which have no buffer of their own.
+fn numpy_times(object: &Bound<'_, PyAny>) -> Option<Source> {
+    let py = object.py();
+    let code = object.getattr(intern!(py, "dtype")).and_then(|dtype| dtype.getattr(intern!(py, "str"))).ok()?;
+    let code = code.extract::<String>().ok().filter(|code| code.get(1..3) == Some("M8"))?;
+    Some(Source::Datetime64 { rows: object.len().ok()?, code: code.get(1..)?.replacen("M8", "datetime64", 1) })
 }
 
 fn is_of_objects(buffer: &PyUntypedBuffer) -> bool {
@@ -225,26 +242,6 @@ fn check_buffer(buffer: &PyUntypedBuffer) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// The ticks of a `NumPy` datetime64 array, which has no buffer of its own.
-fn numpy_time<'py>(object: &Bound<'py, PyAny>, name: &str) -> Result<Option<(Bound<'py, PyAny>, Unit)>> {
-    let py = object.py();
-    let Ok(dtype) = object.getattr(intern!(py, "dtype")) else { return Ok(None) };
-    let Some(code) = dtype.getattr(intern!(py, "str")).ok().and_then(|code| code.extract::<String>().ok()) else {
-        return Ok(None);
-    };
-    if code.get(1..3) != Some("M8") {
-        return Ok(None);
-    }
-    let native = if cfg!(target_endian = "little") { '<' } else { '>' };
-    let unit = code.strip_prefix(native).and_then(|code| code.strip_prefix("M8[")?.strip_suffix(']'));
-    let unit = unit.and_then(unit_of).ok_or_else(|| {
-        InputError::new(format!("{name}: got a NumPy array of {code}, wanted datetime64 in s, ms, us or ns"))
-    })?;
-    let ticks = object.call_method1(intern!(py, "view"), ("int64",));
-    let ticks = ticks.map_err(|cause| InputError::raised(py, name, "reading its ticks", cause))?;
-    Ok(Some((ticks, unit)))
 }
 
 /// Columns by name, all of one length.

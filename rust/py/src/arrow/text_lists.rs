@@ -1,19 +1,18 @@
 //! Columns of lists of text, and columns of names or numbers.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use super::binary::{BinaryChunk, Kind, StringColumn, Texts, chunk_of_text, kind_of, rising};
+use super::binary::{BinaryChunk, Cells, Kind, StringColumn, Takes, chunk_of_text, kind_of, rising};
 use super::capsule::type_name;
 use super::chunked::{Chunk, Chunked};
 use super::error::{InputError, Result};
 use super::numbers::IntColumn;
 use super::schema::Type;
 use super::source::{AnyColumn, Piece, Source};
-use super::view::Validity;
+use super::view::{Validity, room};
 
 /// A column of an enumeration: its names or its numbers.
 #[derive(Debug)]
@@ -66,17 +65,16 @@ impl TextListColumn {
         column.text_lists(py)
     }
 
-    /// The texts of row `at`, empty where one is null; `None` where the row is. What is no UTF-8 comes with replacement characters.
+    /// The texts of row `at`, empty where one is null, and of a longer one its first `most` bytes; `None` where the row is null. What
+    /// is no UTF-8 comes with replacement characters.
     ///
     /// # Panics
     /// If there is no such row.
     #[must_use]
-    pub fn get(&self, at: usize) -> Option<Vec<Cow<'_, str>>> {
+    pub fn get(&self, at: usize, most: usize) -> Option<Vec<String>> {
         let (chunk, at) = self.rows.locate(at);
-        // SAFETY: a row of this chunk, whose owner it keeps.
-        let valid = unsafe { chunk.validity.get(at) };
-        let texts = chunk.starts[at]..chunk.starts[at + 1];
-        valid.then(|| texts.map(|text| String::from_utf8_lossy(chunk.texts.get(text).unwrap_or_default())).collect())
+        let text = |text| String::from_utf8_lossy(&chunk.texts.get(text, most).unwrap_or_default()).into_owned();
+        chunk.validity.get(at).then(|| (chunk.starts[at]..chunk.starts[at + 1]).map(text).collect())
     }
 }
 
@@ -87,9 +85,9 @@ impl ListChunk {
         let texts = BinaryChunk::of_nested(unsafe { node.child(0) }?, item)?;
         let len = piece.window.len;
         let starts = if large {
-            starts::<i64>(rising(&node, piece.window)?, len)
+            starts::<i64>(rising(&node, piece.window)?)?
         } else {
-            starts::<i32>(rising(&node, piece.window)?, len)
+            starts::<i32>(rising(&node, piece.window)?)?
         };
         let end = starts.last().copied().unwrap_or(0);
         if end > texts.len() {
@@ -99,12 +97,13 @@ impl ListChunk {
     }
 }
 
-fn starts<T: super::binary::Offset>((offsets, _): (*const T, usize), len: usize) -> Vec<usize> {
-    if len == 0 {
-        return vec![0];
+fn starts<T: super::binary::Offset>((offsets, _): (Vec<T>, usize)) -> Result<Vec<usize>> {
+    let mut starts = room(offsets.len().max(1))?;
+    starts.extend(offsets.into_iter().map(|offset| offset.into() as usize));
+    if starts.is_empty() {
+        starts.push(0);
     }
-    // SAFETY: `rising` has read these very len + 1 offsets and found them from 0 up.
-    (0..=len).map(|at| unsafe { offsets.add(at).read_unaligned() }.into() as usize).collect()
+    Ok(starts)
 }
 
 const LISTS: &str = "lists of strings";
@@ -123,14 +122,14 @@ impl AnyColumn {
                 chunks.collect::<Result<Vec<_>>>().map_err(|error| error.about(self.name()))?
             }
             Source::Items(items) => vec![self.list_items(items.bind(py))?],
-            Source::Buffer(..) => return Err(self.unwanted("a buffer", LISTS)),
+            Source::Buffer(..) | Source::Datetime64 { .. } => return Err(self.unwanted("a buffer", LISTS)),
         };
         Ok(TextListColumn { rows: Chunked::new(chunks) })
     }
 
     fn list_items(&self, items: &Bound<'_, PyTuple>) -> Result<ListChunk> {
         let py = items.py();
-        let (mut texts, mut keep, mut starts, mut valid) = (Texts::default(), Vec::new(), vec![0], Vec::new());
+        let (mut texts, mut keep, mut starts, mut valid) = (Cells::default(), Vec::new(), vec![0], Vec::new());
         for (at, item) in items.iter_borrowed().enumerate() {
             valid.push(!item.is_none());
             if !item.is_none() {
@@ -140,20 +139,21 @@ impl AnyColumn {
                 let failed = |cause| InputError::raised(py, self.name(), "reading its lists", cause);
                 let row = py.get_type::<PyTuple>().call1((item,)).map_err(failed)?;
                 let row = row.cast_into_exact::<PyTuple>().map_err(|_| self.error("a tuple was wanted"))?;
-                self.text_items(&row, &mut texts).map_err(|error| error.about(&format!("in row {at}")))?;
+                self.cells(&row, Takes::Text, &mut texts).map_err(|error| error.about(&format!("in row {at}")))?;
                 keep.push(row.unbind());
             }
-            starts.push(texts.pairs.len());
+            starts.push(texts.len());
         }
-        let texts = chunk_of_text(texts.pairs, Arc::new((keep, texts.written)));
-        let validity = Validity::from_flags(valid.into_iter());
+        let (pairs, kept) = texts.finish();
+        let texts = chunk_of_text(pairs, Arc::new((keep, kept)));
+        let validity = Validity::from_flags(valid.into_iter())?;
         Ok(ListChunk { len: starts.len() - 1, validity, starts, texts, keep: None })
     }
 
     fn text_or_ints(&self, py: Python<'_>) -> Result<TextOrInt> {
         let is_text = match self.source() {
             Source::Arrow(column) => match &column.dtype {
-                Type::Int(_) => false,
+                Type::Int(_) | Type::Float64 => false,
                 dtype if matches!(kind_of(dtype), Some(Kind::Text | Kind::Null)) => true,
                 other => return Err(self.unwanted(other, NAMES_OR_NUMBERS)),
             },
@@ -161,7 +161,8 @@ impl AnyColumn {
                 let first = items.bind(py).iter_borrowed().find(|item| !item.is_none());
                 first.is_none_or(|first| first.is_instance_of::<PyString>())
             }
-            Source::Buffer(..) => false,
+            Source::Buffer(buffer) => buffer.format().to_bytes().last() == Some(&b's'),
+            Source::Datetime64 { .. } => false,
         };
         if is_text {
             StringColumn::new(py, self).map(TextOrInt::Text)

@@ -2,11 +2,13 @@
 //!
 //! The interface carries no size of a buffer. Beyond what is checked here the producer is trusted.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::error::{InputError, Result};
 use super::ffi::ArrowArray;
 use super::schema::{Form, IntType, Type};
+use super::source::Keep;
 
 /// More rows than this are refused: the limit that the Arrow format recommends for all readers.
 pub const MOST_ROWS: usize = i32::MAX as usize;
@@ -22,15 +24,16 @@ enum Count {
     AtLeast(i64),
 }
 
-/// An array whose numbers and pointers fit its type.
-#[derive(Clone, Copy, Debug)]
+/// An array whose numbers and pointers fit its type: a copy of them, so that what was checked is what is used.
+#[derive(Debug)]
 pub struct Node<'a> {
-    array: &'a ArrowArray,
+    array: ArrowArray,
     /// Rows.
     pub len: usize,
     /// Rows before the first one.
     pub offset: usize,
-    buffers: &'a [*const u8],
+    buffers: Vec<*const u8>,
+    live: PhantomData<&'a ArrowArray>,
 }
 
 /// Consecutive rows of a node.
@@ -52,6 +55,8 @@ impl<'a> Node<'a> {
     /// The pointers of `array` are null or those of a producer's live array.
     pub unsafe fn new(array: &'a ArrowArray, dtype: &Type) -> Result<Self> {
         let fail = |what: String| Err(InputError::new(format!("got an Arrow array of {dtype} {what}")));
+        // SAFETY: a live structure without a destructor of its own; the copy is dropped without being released.
+        let array = unsafe { std::ptr::from_ref(array).read() };
         if array.release.is_none() {
             return fail("that was released, wanted a live one".into());
         }
@@ -82,12 +87,9 @@ impl<'a> Node<'a> {
         if array.n_buffers > 0 && (array.buffers.is_null() || !array.buffers.is_aligned()) {
             return fail("whose list of buffers is a null or crooked pointer".into());
         }
-        let buffers = match array.n_buffers {
-            0 => &[][..],
-            // SAFETY: not null, aligned, and as long as the producer says.
-            count => unsafe { std::slice::from_raw_parts(array.buffers.cast::<*const u8>(), count as usize) },
-        };
-        Ok(Self { array, len: length as usize, offset: offset as usize, buffers })
+        // SAFETY: not null where there are buffers, aligned, and as long as the producer says.
+        let buffers = unsafe { copied(array.buffers.cast::<*const u8>(), array.n_buffers as usize) }?;
+        Ok(Self { array, len: length as usize, offset: offset as usize, buffers, live: PhantomData })
     }
 
     /// A buffer of at least `bytes` bytes; null only where nothing of it is needed.
@@ -109,23 +111,27 @@ impl<'a> Node<'a> {
     pub unsafe fn variadic(&self) -> Result<Vec<(*const u8, i64)>> {
         let count = self.buffers.len() - 3;
         let lengths = self.buffer(self.buffers.len() - 1, count * 8, "lengths of its data buffers")?.cast::<i64>();
-        let read = |at: usize| {
-            // SAFETY: not null when count > 0, and of `count` values as the interface says; may be crooked.
-            let length = unsafe { lengths.add(at).read_unaligned() };
+        // SAFETY: not null when count > 0, and of `count` values as the interface says; may be crooked.
+        let lengths = unsafe { copied(lengths, count) }?;
+        let buffer = |(at, &length): (usize, &i64)| {
             if !(0..=MOST_BYTES).contains(&length) {
                 return Err(InputError::new(format!("got an Arrow view array with a data buffer of {length} bytes")));
             }
             Ok((self.buffer(2 + at, length as usize, "data buffer")?, length))
         };
-        (0..count).map(read).collect()
+        lengths.iter().enumerate().map(buffer).collect()
     }
 
     /// Which of the rows of `window` hold a value.
     pub fn validity(&self, window: Window) -> Result<Validity> {
+        if window.len == 0 {
+            return Ok(Validity::all());
+        }
         let first = self.offset + window.skip;
-        let bits = self.buffer(0, 0, "validity")?;
-        if bits.is_null() {
-            if self.array.null_count > 0 && window.len > 0 {
+        let (start, end) = (first / 8, (first + window.len).div_ceil(8));
+        let bits = self.buffer(0, end, "validity");
+        if self.buffers[0].is_null() {
+            if self.array.null_count > 0 {
                 let nulls = self.array.null_count;
                 return Err(InputError::new(format!(
                     "got an Arrow array of {nulls} nulls without its validity bitmap"
@@ -133,10 +139,9 @@ impl<'a> Node<'a> {
             }
             return Ok(Validity::all());
         }
-        self.buffer(0, (first + window.len).div_ceil(8), "validity")?;
-        let validity = Validity { bits, offset: first, owned: None };
-        // SAFETY: the bitmap covers length + offset rows, as the interface says.
-        Ok(if unsafe { validity.count(window.len) } == window.len { Validity::all() } else { validity })
+        // SAFETY: the bitmap is there, and covers length + offset rows, as the interface says.
+        let bits = unsafe { copied(bits?.wrapping_add(start), end - start) }?;
+        Ok(Validity::of_bits(bits, first % 8, window.len))
     }
 
     /// The only child of a list, or child `at` of a table.
@@ -162,6 +167,46 @@ impl<'a> Node<'a> {
     pub fn all(&self) -> Window {
         Window { skip: 0, len: self.len }
     }
+}
+
+/// Values out of memory that somebody may change, each read once. The pointer may be crooked.
+///
+/// # Errors
+/// There is no memory for them.
+///
+/// # Safety
+/// `count` values lie behind `data`, or `count` is 0.
+pub unsafe fn copied<T: Copy>(data: *const T, count: usize) -> Result<Vec<T>> {
+    let mut copy = room(count)?;
+    if count > 0 {
+        let to = std::ptr::from_mut(copy.spare_capacity_mut()).cast::<u8>();
+        // SAFETY: the caller's promise, byte by byte, into room for as many values, which then are values.
+        unsafe {
+            std::ptr::copy_nonoverlapping(data.cast::<u8>(), to, count * size_of::<T>());
+            copy.set_len(count);
+        }
+    }
+    Ok(copy)
+}
+
+/// An empty column with room for so many values.
+///
+/// # Errors
+/// There is no memory for them.
+pub fn room<T>(count: usize) -> Result<Vec<T>> {
+    let mut column = Vec::new();
+    column.try_reserve_exact(count).map_err(|_| InputError::out_of_memory())?;
+    Ok(column)
+}
+
+/// A column of so many values.
+///
+/// # Errors
+/// There is no memory for them.
+pub fn filled<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
+    let mut column = room(count)?;
+    column.resize(count, value);
+    Ok(column)
 }
 
 fn fits(wanted: Count, count: i64) -> bool {
@@ -195,105 +240,94 @@ pub unsafe fn reference<'a>(array: *mut ArrowArray, what: &str) -> Result<&'a Ar
     Ok(unsafe { &*array })
 }
 
-/// One bit a row: 1 where it holds a value.
+/// One bit a row: 1 where it holds a value. They are a copy.
 #[derive(Clone, Debug)]
 pub struct Validity {
-    bits: *const u8,
+    /// `None` where no row is null.
+    bits: Option<Arc<Vec<u8>>>,
     offset: usize,
-    #[allow(dead_code, reason = "held, not read")]
-    owned: Option<Arc<[u8]>>,
 }
 
 impl Validity {
     /// No row is null.
     #[must_use]
     pub fn all() -> Self {
-        Self { bits: std::ptr::null(), offset: 0, owned: None }
+        Self { bits: None, offset: 0 }
     }
 
     /// Bits of our own, from a flag a row.
-    pub fn from_flags(flags: impl ExactSizeIterator<Item = bool>) -> Self {
-        let mut bytes = vec![0; flags.len().div_ceil(8)];
-        let mut nulls = 0;
+    ///
+    /// # Errors
+    /// There is no memory for them.
+    pub fn from_flags(flags: impl ExactSizeIterator<Item = bool>) -> Result<Self> {
+        let len = flags.len();
+        let mut bytes = filled(len.div_ceil(8), 0_u8)?;
         for (at, valid) in flags.enumerate() {
             bytes[at / 8] |= u8::from(valid) << (at % 8);
-            nulls += usize::from(!valid);
         }
-        if nulls == 0 { Self::all() } else { Self::from_bits(bytes) }
+        Ok(Self::of_bits(bytes, 0, len))
     }
 
-    fn from_bits(bytes: Vec<u8>) -> Self {
-        let owned: Arc<[u8]> = bytes.into();
-        Self { bits: owned.as_ptr(), offset: 0, owned: Some(owned) }
+    /// `len` bits from `offset` on, which is less than 8.
+    fn of_bits(bits: Vec<u8>, offset: usize, len: usize) -> Self {
+        if ones(&bits, offset, len) == len { Self::all() } else { Self { bits: Some(Arc::new(bits)), offset } }
     }
 
     /// Whether no row is null.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        self.bits.is_null()
+        self.bits.is_none()
     }
 
     /// Whether row `at` holds a value.
     ///
-    /// # Safety
-    /// `at` is a row of the column that this was made for, and that column's owner is alive.
+    /// # Panics
+    /// If there is no such row.
     #[inline]
     #[must_use]
-    pub unsafe fn get(&self, at: usize) -> bool {
-        if self.bits.is_null() {
-            return true;
-        }
-        let at = at + self.offset;
-        // SAFETY: the caller's promise.
-        unsafe { *self.bits.add(at / 8) >> (at % 8) & 1 == 1 }
+    pub fn get(&self, at: usize) -> bool {
+        self.bits.as_ref().is_none_or(|bits| bit(bits, at + self.offset))
     }
 
     /// Where both hold a value, for `len` rows.
     ///
-    /// # Safety
-    /// As for [`Validity::get`], for `len` rows of both.
-    #[must_use]
-    pub unsafe fn and(self, other: &Self, len: usize) -> Self {
+    /// # Errors
+    /// There is no memory for it.
+    pub fn and(self, other: &Self, len: usize) -> Result<Self> {
         if other.is_all() {
-            return self;
+            return Ok(self);
         }
         if self.is_all() {
-            return other.clone();
+            return Ok(other.clone());
         }
-        // SAFETY: the caller's promise.
-        Self::from_flags((0..len).map(|at| unsafe { self.get(at) && other.get(at) }))
-    }
-
-    unsafe fn count(&self, len: usize) -> usize {
-        let (mut at, mut valid) = (0, 0);
-        while at < len && !(at + self.offset).is_multiple_of(8) {
-            // SAFETY: the caller's promise, row by row up to a whole byte.
-            valid += usize::from(unsafe { self.get(at) });
-            at += 1;
-        }
-        let bytes = (len - at) / 8;
-        if bytes > 0 {
-            // SAFETY: whole bytes of the rows that the caller speaks of.
-            let whole = unsafe { std::slice::from_raw_parts(self.bits.add((at + self.offset) / 8), bytes) };
-            valid += whole.iter().map(|byte| byte.count_ones() as usize).sum::<usize>();
-            at += bytes * 8;
-        }
-        // SAFETY: as above.
-        valid + (at..len).filter(|&at| unsafe { self.get(at) }).count()
+        Self::from_flags((0..len).map(|at| self.get(at) && other.get(at)))
     }
 }
 
-// SAFETY: the bits are only read, and live as long as the column that this belongs to, or are owned.
-unsafe impl Send for Validity {}
-// SAFETY: as above.
-unsafe impl Sync for Validity {}
+/// The bit at a place, the least significant of a byte first.
+#[inline]
+#[must_use]
+pub fn bit(bits: &[u8], at: usize) -> bool {
+    bits[at / 8] >> (at % 8) & 1 == 1
+}
 
-/// Integers of one width behind a pointer that may be crooked.
-#[derive(Clone, Copy, Debug)]
+/// How many of `len` bits from `offset` on are 1; `offset` is less than 8.
+fn ones(bits: &[u8], offset: usize, len: usize) -> usize {
+    let end = offset + len;
+    let all: usize = bits[..end.div_ceil(8)].iter().map(|byte| byte.count_ones() as usize).sum();
+    let outside = (0..offset).chain(end..end.next_multiple_of(8));
+    all - outside.filter(|&at| bit(bits, at)).count()
+}
+
+/// Integers of one width: a copy, or where they lie. The pointer may be crooked.
+#[derive(Debug)]
 pub struct Integers {
     /// Width and sign.
     pub kind: IntType,
     data: *const u8,
+    len: usize,
+    #[allow(dead_code, reason = "held, not read")]
+    copy: Option<Keep>,
 }
 
 // SAFETY: the values are only read.
@@ -341,59 +375,87 @@ macro_rules! each_kind {
 }
 
 impl Integers {
-    /// Values behind `data`, which is read only through the unsafe methods.
-    pub fn new(kind: IntType, data: *const u8) -> Self {
-        Self { kind, data }
+    /// Values where they lie.
+    ///
+    /// # Safety
+    /// `len` values of that kind lie behind `data`, as long as this is used.
+    pub unsafe fn lying(kind: IntType, data: *const u8, len: usize) -> Self {
+        Self { kind, data, len, copy: None }
     }
 
-    /// The values of a node's second buffer in a window.
+    /// The values of a node's second buffer in a window, where they lie: whoever uses them keeps the owner of the node.
     pub fn of(node: &Node<'_>, kind: IntType, window: Window) -> Result<Self> {
         let (first, width) = (node.offset + window.skip, kind.width());
         let needed = if window.len == 0 { 0 } else { (first + window.len) * width };
         let data = node.buffer(1, needed, "values")?;
-        Ok(Self { kind, data: data.wrapping_add(first * width) })
+        Ok(Self { kind, data: data.wrapping_add(first * width), len: window.len, copy: None })
+    }
+
+    /// Values of our own.
+    pub fn owned(values: Vec<i64>) -> Self {
+        let (data, len) = (values.as_ptr().cast(), values.len());
+        Self { kind: IntType::I64, data, len, copy: Some(Arc::new(values)) }
+    }
+
+    /// Values in a buffer of our own, of this kind.
+    pub fn in_buffer(kind: IntType, buffer: Vec<u64>, len: usize) -> Self {
+        assert!(len * kind.width() <= buffer.len() * size_of::<u64>(), "a value for each row");
+        Self { kind, data: buffer.as_ptr().cast(), len, copy: Some(Arc::new(buffer)) }
+    }
+
+    /// A copy of the values, each read once.
+    pub fn copied(&self) -> Result<Self> {
+        let bytes = self.len * self.kind.width();
+        let mut buffer = filled(bytes.div_ceil(size_of::<u64>()), 0_u64)?;
+        // SAFETY: there are that many bytes behind both pointers.
+        unsafe { std::ptr::copy_nonoverlapping(self.data, buffer.as_mut_ptr().cast(), bytes) };
+        Ok(Self::in_buffer(self.kind, buffer, self.len))
+    }
+
+    /// Rows.
+    pub fn len(&self) -> usize {
+        self.len
     }
 
     /// The value of row `at`; an unsigned one beyond 63 bits comes out negative.
     ///
-    /// # Safety
-    /// `at` is a row of the column that this was made for, and that column's owner is alive.
+    /// # Panics
+    /// If there is no such row.
     #[inline]
     #[must_use]
-    pub unsafe fn get(&self, at: usize) -> i64 {
-        // SAFETY: the caller's promise; crooked pointers are read as such.
+    pub fn get(&self, at: usize) -> i64 {
+        assert!(at < self.len, "row {at} of {} integers", self.len);
+        // SAFETY: one of the values that lie there; crooked pointers are read as such.
         each_kind!(self.kind, T => unsafe { self.data.cast::<T>().add(at).read_unaligned() } as i64)
     }
 
-    /// The values as a slice, if they are i64 and straight.
-    ///
-    /// # Safety
-    /// As for [`Integers::get`], for all rows below `len`.
+    /// The values as a slice, if they are i64 and straight. Each is to be read once, where they are no copy.
     #[must_use]
-    pub unsafe fn as_i64<'a>(&self, len: usize) -> Option<&'a [i64]> {
+    pub fn as_i64(&self) -> Option<&[i64]> {
         let data = self.data.cast::<i64>();
-        if len == 0 {
+        if self.len == 0 {
             return Some(&[]);
         }
-        // SAFETY: aligned, not null for rows, and the caller's promise.
-        (self.kind == IntType::I64 && data.is_aligned()).then(|| unsafe { std::slice::from_raw_parts(data, len) })
+        // SAFETY: aligned, not null for rows, and there are that many.
+        (self.kind == IntType::I64 && data.is_aligned()).then(|| unsafe { std::slice::from_raw_parts(data, self.len) })
     }
 
     /// Copies rows from `first` on into `out`.
     ///
-    /// # Safety
-    /// As for [`Integers::get`], for all the rows copied.
-    pub unsafe fn copy(&self, first: usize, out: &mut [i64]) {
+    /// # Panics
+    /// If there are fewer.
+    pub fn copy(&self, first: usize, out: &mut [i64]) {
+        assert!(first + out.len() <= self.len, "rows {first} and {} more of {}", out.len(), self.len);
         if self.kind == IntType::I64 {
             let data = self.data.wrapping_add(first * 8);
-            // SAFETY: the caller's promise, byte by byte: the pointer may be crooked.
+            // SAFETY: rows that are there, byte by byte: the pointer may be crooked.
             unsafe { std::ptr::copy_nonoverlapping(data, out.as_mut_ptr().cast::<u8>(), size_of_val(out)) };
             return;
         }
         each_kind!(self.kind, T => {
             let data = self.data.cast::<T>().wrapping_add(first);
             for (at, out) in out.iter_mut().enumerate() {
-                // SAFETY: the caller's promise.
+                // SAFETY: as above.
                 *out = unsafe { data.add(at).read_unaligned() } as i64;
             }
         });
