@@ -20,12 +20,13 @@ from itron_core import (
     issue_delegation,
 )
 from itron_core.device import Device, Message, Outcome, TrustUpdate
-from itron_core.exchange.material import MaterialState
+from itron_core.exchange.material import MaterialState, Page
 from itron_core.exchange.records import DeviceRecord
 from itron_core.stores import open_store
 from itron_core.stores.incarnation import mark_restored
 from itron_core.tools_server import ToolsServer
 from test_field_tool import (
+    ALL,
     COMMAND,
     DAY,
     DEVICES,
@@ -188,6 +189,32 @@ def test_what_a_server_lost_is_offered_again(make_world, how):  # noqa: F811
     store.close()
 
 
+def test_a_use_of_what_a_server_was_granting_when_it_was_put_back_is_no_conflict(make_world):  # noqa: F811
+    """The grant is lost with the backup; what the manager delivers again is enough to decide the use."""
+    world = make_world()
+    tool = world.tool()
+    tool.sync(world.server, "ann", now=NOW)
+    backup = copied(world, "server")
+    rows = issued(DEVICES, DISCONNECT, expires_in=HOUR)
+    world.grant(rows)
+    tool.request_commands(DEVICES, token_type="secure_command", actions=[DISCONNECT], now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    tool.work(D, DISCONNECT, world.link(), now=NOW)
+    tool.sync(world.server, "ann", now=NOW)
+    store = open_store(backup)
+    with store.write() as t:
+        mark_restored(t)
+    server = ToolsServer(store, keyring())
+    later = NOW + 2 * HOUR
+    assert set(server.receive("ism", Page(list(enumerate(rows, 1)), len(rows), more=False), now=later)) == {
+        Code.EXPIRED
+    }
+    assert tool.sync(server, "ann", now=later)[:3] == (1, 0, ())
+    ((_, _, outcome, code),) = server.outcomes(0, 10).rows
+    assert (outcome.kid, outcome.cti, code) == (rows[0].kid, rows[0].cti, Code.OK)
+    store.close()
+
+
 def test_a_server_that_never_met_the_tool_is_told_all(make_world):  # noqa: F811
     world = make_world()
     empty = copied(world, "server")
@@ -271,6 +298,22 @@ def test_an_authorization_is_used_only_with_the_permissions_of_its_whole_scope(m
     assert tool.work(D, READ, world.link(), now=NOW).sent == ()
     assert tool.status(now=NOW).withheld == len(DEVICES)
     assert MaterialState.HELD not in states(tool)
+
+
+def test_what_was_forgotten_does_not_come_back_when_all_is_fetched_again(make_world):  # noqa: F811
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT, expires_in=HOUR), issued(DEVICES, DISCONNECT, sequence=2))
+    tool = ready(world, DISCONNECT)
+    later = NOW + 3 * HOUR
+    assert tool.prune(before=later, now=later) == len(DEVICES)
+    world.server.set_users([("ann", "gas", ALL & ~Permission.READ_ENDPOINTS), ("bob", "gas", ALL)], now=later)
+    assert tool.sync(world.server, "ann", now=later).material == 0
+    assert states(tool, later) == [MaterialState.HELD]
+    # A clock that was ahead when it was pruned shuts nothing out.
+    tool.prune(before=AHEAD, now=AHEAD)
+    tool.sync(world.server, "ann", now=later)
+    world.server.set_users([("ann", "gas", ALL)], now=later)
+    assert tool.sync(world.server, "ann", now=later).material == len(DEVICES)
 
 
 # --- While no snapshot is in force ---

@@ -6,7 +6,9 @@ subtracted elsewhere.
 
 from array import array
 from collections.abc import Iterator
+from enum import IntEnum
 from functools import lru_cache
+from operator import index
 from typing import NamedTuple, TypeVar
 
 from itron_core.enums import Action, ActionGroup, DeviceClass, Mode, Need, Permission, Reason, SecurityLevel
@@ -237,13 +239,17 @@ def permission_for(action: Action) -> Permission:
     return _SINGLE_PERMISSIONS.get(action) or _GROUP_PERMISSIONS[action.group]
 
 
-@lru_cache(maxsize=1024)
 def permission_for_scope(token_type: str, scope: int) -> Permission:
     """Return all that a user must hold to be granted material of this type and scope (a bit set of actions).
 
     Every action of the scope wants its permission, whatever the material was asked for. Bits without an action grant
     nothing and want nothing.
     """
+    return _permission_for_scope(token_type, scope)
+
+
+@lru_cache(maxsize=1024)
+def _permission_for_scope(token_type: str, scope: int) -> Permission:
     wanted = Permission.SIGNED_AUTHORIZATION if token_type == "authorization" else Permission(0)
     for action in Action:
         if scope >> action & 1:
@@ -305,9 +311,12 @@ def _member(enumeration: type[_E], value: object) -> _E:
     # A member of another enumeration is an int as well: arguments in a wrong order would pass unseen.
     if isinstance(value, enumeration):
         return value
-    if type(value) is int and value in enumeration._value2member_map_:
-        return enumeration(value)
-    raise InputError(f"{value!r} is no {enumeration.__name__}; wanted one of {', '.join(enumeration.__members__)}")
+    if not isinstance(value, (bool, IntEnum)) and hasattr(value, "__index__"):
+        number = index(value)  # an int of NumPy, too
+        if number in enumeration._value2member_map_:
+            return enumeration(number)
+    wanted = ", ".join(enumeration.__members__)
+    raise InputError(f"{enumeration.__name__}: got {value!r}, expected one of {wanted}")
 
 
 def _answer(

@@ -16,12 +16,14 @@ from typer.exceptions import TyperException
 
 from itron_core.cli import demo, derive, machine, routes, tokens
 from itron_core.cli.audit import audit_app
+from itron_core.cli.backup import backup, restore
 from itron_core.cli.device import device_app
 from itron_core.cli.failures import Exit, ReaderGoneError, UnreadableError, UnwritableError, UsageError, missing
 from itron_core.cli.field import field_app
 from itron_core.cli.keys import keys_app
 from itron_core.cli.manager import manager_app
 from itron_core.cli.output import lost, remark, say
+from itron_core.cli.readings import readings_app
 from itron_core.cli.server import serve, server_app
 from itron_core.cli.store_option import with_store
 from itron_core.errors import (
@@ -52,6 +54,8 @@ for _command in (
     demo.demo,
     machine.doctor,
     serve,
+    backup,
+    restore,
 ):
     app.command()(with_store(_command) if _command is serve else _command)
 for _party in (manager_app, server_app, field_app):
@@ -61,6 +65,7 @@ for _party in (manager_app, server_app, field_app):
 for _name, _group in (
     ("route", routes.route_app),
     ("keys", keys_app),
+    ("readings", readings_app),
     ("manager", manager_app),
     ("server", server_app),
     ("field", field_app),

@@ -12,6 +12,7 @@ from itron_core._arguments import EARLIEST, moment
 from itron_core._rust import verify_token, verify_tokens
 from itron_core.device.effects import done
 from itron_core.device.learning import believed, learned, revocations_of
+from itron_core.device.protecting import ReadingKey, protected
 from itron_core.device.rules import (
     SWITCHES,
     Refusal,
@@ -43,7 +44,7 @@ from itron_core.policy import PolicyOptions
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from itron_core._rust import Keyring, Revocations, Token
+    from itron_core._rust import DerivedKeys, Keyring, Revocations, Token
     from itron_core.exchange.messages import Message
 
 __all__ = ["Device"]
@@ -65,11 +66,12 @@ class Device:
     `options` are the readings of the policy that it was built with; the limits of uses are a field tool's, not a
     device's. `check_value` (4 bytes) with `key_version` says which reading key is its own; without it any genuine grant
     for this device is taken. `revocations` is the snapshot that it was made with; it learns newer ones, and delegations
-    of the roots in its keyring, from a `TrustUpdate`. Raises InputError for a mode or level that is unknown, or that a
+    of the roots in its keyring, from a `TrustUpdate`. With a `reading_key` (one derived key, or its bytes beside
+    `check_value`) it answers readings at full security protected by it, and never in the clear. Raises InputError for a mode or level that is unknown, or that a
     device of this class has not. One caller at a time.
     """
 
-    __slots__ = ("_keyring", "_revocations", "_state")
+    __slots__ = ("_keyring", "_reading_key", "_revocations", "_state")
 
     def __init__(
         self,
@@ -85,11 +87,15 @@ class Device:
         key_version: int = 1,
         check_value: bytes | None = None,
         revocations: Revocations | None = None,
+        reading_key: DerivedKeys | bytes | None = None,
     ) -> None:
         if not isinstance(options, PolicyOptions):
             raise InputError(f"options of type {type(options).__name__}; wanted PolicyOptions")
         if check_value is not None and (type(check_value) is not bytes or len(check_value) != CHECK_VALUE_BYTES):
             raise InputError(f"a check value of {check_value!r}; wanted 4 bytes or None")
+        self._reading_key = ReadingKey.given(reading_key, check_value)
+        if self._reading_key is not None:
+            check_value = self._reading_key.check_value
         state = DeviceState(
             device,
             member(DeviceClass, device_class),
@@ -118,18 +124,39 @@ class Device:
         state = self._state
         return f"Device({state.device}, {state.device_class.name}, {state.mode.name}, {state.level.name})"
 
+    def __getstate__(self) -> object:
+        """Refuse to be pickled or copied with a reading key: two devices would send one counter under one key."""
+        if self._reading_key is not None:
+            raise TypeError("a device with a reading key cannot be pickled or copied; use to_bytes")
+        return super().__getstate__()
+
     def to_bytes(self) -> bytes:
         """Return its state as deterministic JSON with its SHA-256, for `from_bytes`."""
         return written(self._state)
 
     @classmethod
-    def from_bytes(cls, data: bytes, *, keyring: Keyring, revocations: Revocations | None = None) -> Device:
-        """Make the device whose state `to_bytes` returned, with the keys that it shall trust from now on.
+    def from_bytes(
+        cls,
+        data: bytes,
+        *,
+        keyring: Keyring,
+        revocations: Revocations | None = None,
+        reading_key: DerivedKeys | bytes | None = None,
+        check_value: bytes | None = None,
+    ) -> Device:
+        """Make the device whose state `to_bytes` returned, with the root keys that it shall trust from now on.
 
-        Any other bytes raise InputError, one flipped bit included.
+        A reading key is no part of the state and is given again; after a key exchange it is the new one, and its check
+        value becomes the device's. Any other bytes raise InputError, one flipped bit included, and a reading key of
+        another check value.
         """
-        device = cls.__new__(cls)
-        device._state, device._keyring, device._revocations = read(data), keyring, revocations  # noqa: SLF001  # its own
+        device, state, key = cls.__new__(cls), read(data), ReadingKey.given(reading_key, check_value)
+        if key is not None:
+            if state.check_value not in {None, key.check_value.hex()}:
+                raise InputError("reading_key: got a key of another check value than the device's")
+            state = state._replace(check_value=key.check_value.hex())
+        device._state, device._keyring, device._revocations = state, keyring, revocations  # noqa: SLF001  # its own
+        device._reading_key = key  # noqa: SLF001  # its own
         return device
 
     def restart(self) -> None:
@@ -173,6 +200,8 @@ class Device:
         if token and (first := used_before(state, token, content)):
             return again(first), state
         after, data = done(state, message, token)
+        if self._reading_key is not None and wants_reading_key(state, action):
+            data, after = protected(after, data, self._reading_key)
         seen = [int(shown.issued_at.timestamp()) for shown in (token, reading_key) if shown]
         after = after._replace(watermark=max(state.watermark, *seen, EARLIEST))
         if token:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ANSWERS_KEPT",
     "CHECK_VALUE_BYTES",
+    "COUNTER_MAX",
     "DELEGATIONS_KEPT",
     "EPOCH_MAX",
     "LONGEST_SNAPSHOT",
@@ -39,6 +40,7 @@ LONGEST_SNAPSHOT = 1 << 20
 STATE_BYTES = 4 << 20
 STATE_VERSION = 1
 EPOCH_MAX = 2**32 - 1
+COUNTER_MAX = 2**32 - 1
 I64_MAX = 2**63 - 1
 SERVICE_STATES = frozenset({"connected", "disconnected", "restricted", "armed"})
 TOKEN_TYPES = frozenset({"secure_command", "authorization"})
@@ -70,7 +72,7 @@ class DeviceState(NamedTuple):
     """All that a device knows, but for its root keys; plain values, none of them secret.
 
     `delegations` and `snapshot` are what it has learned, signed tokens in hexadecimal; `snapshot_at` is when the snapshot
-    was believed, in seconds since 1970.
+    was believed, in seconds since 1970. `reading_counter` is that of the last protected reading.
     """
 
     device: str
@@ -95,6 +97,7 @@ class DeviceState(NamedTuple):
     delegations: tuple[str, ...] = ()
     snapshot: str | None = None
     snapshot_at: int = 0
+    reading_counter: int = 0
 
 
 _E = TypeVar("_E", DeviceClass, Mode, SecurityLevel, Action)
@@ -188,6 +191,8 @@ def _state_of(plain: dict[str, Any]) -> DeviceState:
     if state.snapshot is not None and not bytes.fromhex(state.snapshot):
         _corrupted("a snapshot that cannot be")
     numbers = [state.snapshot_at, state.uptime, state.operations, state.reading, state.interval_count, state.watermark]
+    if not is_int(state.reading_counter, 0, COUNTER_MAX):
+        _corrupted("a counter that cannot be")
     if not all(is_int(number, 0, I64_MAX) for number in numbers) or not is_int(state.floor, -1, I64_MAX):
         _corrupted("a number is out of its range")
     if state.session is not None and not all(is_int(number, 0, I64_MAX) for number in state.session):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from itron_core._arguments import moment, text, whole
@@ -19,6 +20,7 @@ from itron_core.field_tool.sync import Sync
 from itron_core.field_tool.trust import bring_trust
 from itron_core.field_tool.work import Work
 from itron_core.policy import PolicyOptions
+from itron_core.stores.protocol import Undone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -141,23 +143,26 @@ class FieldTool:
         with self._store.read() as t:
             return status(t, self._keyring, now=moment("now", now))
 
-    def prune(self, *, before: int, now: int) -> int:
+    def prune(self, *, before: int, now: int, dry_run: bool = False) -> int:
         """Forget material that ended before a moment, in seconds since 1970, and outcomes of before; returns how much material.
 
         What a server has not acknowledged stays, and what still counts as a use until the next whole sync. What was used
         and has not ended stays, too: it must not be sent as new. So do wishes: one whose material is forgotten is open
-        again, at the server as well. Raises InputError for a moment to come.
+        again, at the server as well. Raises InputError for a moment to come. With `dry_run` it only counts.
         """
-        with self._store.write() as t:
+        count = 0
+        with suppress(Undone), self._store.write() as t:
             state = state_of(t)
             latest = moment_of(state, now)
             ended = check_before(before, latest)
-            advance(t, seen=latest)
+            advance(t, seen=latest, forgotten=max(ended, state.forgotten))
             count = t.run(
                 "DELETE FROM tool_material WHERE expires_at < ? AND (counted IS NULL OR counted <= ?)"
                 " AND (kid, cti) NOT IN (SELECT kid, cti FROM tool_outcome WHERE code IS NULL)",
                 (ended, state.counted_from),
             )
+            if dry_run:
+                raise Undone
             t.run("DELETE FROM tool_holder WHERE (kid, cti) NOT IN (SELECT kid, cti FROM tool_material)")
             t.run("DELETE FROM tool_outcome WHERE code IS NOT NULL AND happened_at < ?", (ended,))
             self._journal.write(t, [audit_entry("pruned", latest, before=before, count=count)])

@@ -12,6 +12,7 @@ from itron_core.exchange.material import SPENT, MaterialState
 from itron_core.field_tool.state import moment_of
 from itron_core.policy import PolicyOptions, entry, permission_for_scope
 from itron_core.routes import RouteResults, process_route
+from itron_core.stores.incarnation import restored
 from itron_core.stores.protocol import rows_of
 
 if TYPE_CHECKING:
@@ -202,6 +203,8 @@ def decided(
     slots = _all_slots(known, plan, moment, limited)
     choices = _choose(_candidates(t, devices, state), known, slots, trust, moment)
     uses = uses_of(t, devices, state)
+    if restored(t):  # the uses since the backup are not known: all are spent until a whole sync
+        uses |= {(device, kind): limit for device in devices for kind, limit in _limits(limited).items()}
     results = process_route(
         _columns(plan, known, choices, _Uses(uses, state.counted_from), key_exchange=key_exchange),
         trust.keyring,
@@ -211,6 +214,10 @@ def decided(
         revocations=trust.revocations,
     )
     return Plan(known, choices, PlanResults(results, limited, later_time(state, moment, now)))
+
+
+def _limits(options: PolicyOptions) -> dict[str, int]:
+    return {"secure_command": options.command_limit, "authorization": options.authorization_limit}
 
 
 def limits_of(options: PolicyOptions, state: State) -> PolicyOptions:
