@@ -527,11 +527,11 @@ def once():
     t.pa.record_batch(ic.verify_tokens(tokens, t.RING, now=t.NOW, threads=2))
     t.pa.record_batch(ic.process_route(route, t.route().keyring, now=t.NOW, permissions=31))
     ic.derive_keys(master, ids, utility="U").to_buffer()
-    ic.check_windows(times, times, now=5)
-    t.pa.record_batch(ic.check_sessions(times, times, now=5))
-    ic.Keyring(t.RING.entries).with_delegations([], now=5)
+    ic.check_windows(times, times, now=t.NOW)
+    t.pa.record_batch(ic.check_sessions(times, times, now=t.NOW))
+    ic.Keyring(t.RING.entries).with_delegations([], now=t.NOW)
     try:
-        ic.verify_token(b"", t.RING, now=5)
+        ic.verify_token(b"", t.RING, now=t.NOW)
     except ic.TokenRefused:
         pass
 

@@ -140,11 +140,12 @@ def test_the_columns_have_the_types_of_the_page():
 
 # The ends of int64.
 
+EARLIEST, LATEST = 1_577_836_800, 4_102_444_800
 EXTREMES = [I64_MIN, I64_MIN + 1, -(2**62), -(2**33), -1, 0, 1, T, 2**33, 2**62, I64_MAX - 1, I64_MAX]
 
 
 @pytest.mark.parametrize("unit", [None, *UNITS])
-@pytest.mark.parametrize("now", [0, 1, T, 2**53, 2**62, I64_MAX])
+@pytest.mark.parametrize("now", [EARLIEST, EARLIEST + 1, T, LATEST])
 def test_nothing_wraps_at_the_ends_of_int64(unit, now):
     """Every pair of extreme openings and lengths, and of extreme ends of windows, in every unit."""
     pairs = [(a, b) for a in EXTREMES for b in EXTREMES]
@@ -285,7 +286,7 @@ def test_lists_of_datetimes_are_times():
 NAIVE = dt.datetime.fromtimestamp(T, dt.UTC).replace(tzinfo=None)
 
 
-@pytest.mark.parametrize("now", [-1, 1.0, float(T), True, None, "2027-06-01", NAIVE, NAIVE.date()])
+@pytest.mark.parametrize("now", [-1, 0, EARLIEST - 1, LATEST + 1, T * 1_000, 2**63, 1.0, float(T), True, None, "2027-06-01", NAIVE, NAIVE.date()])
 def test_a_now_that_is_no_moment_raises(now):
     for call in (
         lambda: check_sessions([T], [60], now=now),

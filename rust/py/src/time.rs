@@ -1,6 +1,7 @@
 //! `now`, and other moments that a caller names: whole seconds since 1970, or an aware datetime.
 
 use crate::errors::input;
+use itron_core::format::claims::{MAX_TIME, MIN_TIME};
 use itron_core::token::window::Nanos;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -19,8 +20,13 @@ impl Now {
     /// Reads the argument `now`.
     pub fn read(value: &Bound<'_, PyAny>) -> PyResult<Self> {
         let micros = micros(value, "now")?;
-        let seconds = u64::try_from(micros.div_euclid(1_000_000))
-            .map_err(|_| input("now: got a moment before 1970, wanted one from 1970 on"))?;
+        let bounds = i128::from(MIN_TIME) * 1_000_000..=i128::from(MAX_TIME) * 1_000_000;
+        let seconds = u64::try_from(micros.div_euclid(1_000_000)).ok().filter(|_| bounds.contains(&micros));
+        let seconds = seconds.ok_or_else(|| {
+            let in_seconds = bounds.contains(&(micros / 1_000));
+            let hint = if in_seconds { " (these are milliseconds)" } else { "" };
+            input(format!("now: got {value}, expected whole seconds from 2020 to 2100{hint}"))
+        })?;
         Ok(Self { seconds, nanos: micros * 1_000 })
     }
 }
