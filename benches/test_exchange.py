@@ -1,7 +1,7 @@
-"""A field tool syncing 100,000 devices over HTTP on loopback: Arrow IPC, and JSON on the same routes.
+"""A field tool syncing 100,000 devices over HTTP on loopback.
 
 The server runs in a process of its own, on SQLite with every commit on the disk. `python benches/test_exchange.py` times
-the whole sync of a fresh field tool once in each format, with what it verifies and stores.
+the whole sync of a fresh field tool once, with what it verifies and stores.
 """
 
 from __future__ import annotations
@@ -106,9 +106,9 @@ def running(path: Path, issuing: LocalSigner, people: LocalSigner) -> Iterator[s
             process.join()
 
 
-def remote_of(url: str, people: LocalSigner, tool: str, form: str) -> RemoteToolsServer:
+def remote_of(url: str, people: LocalSigner, tool: str) -> RemoteToolsServer:
     bearer = bearer_token(people, subject=USER, tool=tool, unit="gas", roles=["field_tool"], now=NOW, lifetime=HOUR)
-    return RemoteToolsServer(url, bearer, timeout=120, format=form)
+    return RemoteToolsServer(url, bearer, timeout=120)
 
 
 def fetched(remote: RemoteToolsServer, tool: str) -> int:
@@ -123,47 +123,35 @@ def fetched(remote: RemoteToolsServer, tool: str) -> int:
 def test_material_over_http(beside, tmp_path):
     issuing, people = LocalSigner.generate(), LocalSigner.generate()
     filled(tmp_path / "server.db", issuing, ["t1"])
-    with running(tmp_path / "server.db", issuing, people) as url:
-        remotes = {form: remote_of(url, people, "t1", form) for form in ("arrow", "json")}
+    with running(tmp_path / "server.db", issuing, people) as url, remote_of(url, people, "t1") as remote:
+        remote.snapshot("t1", USER, now=NOW)
 
-        def fetch(form):
-            assert fetched(remotes[form], "t1") == DEVICES
+        def fetch():
+            assert fetched(remote, "t1") == DEVICES
 
-        remotes["arrow"].snapshot("t1", USER, now=NOW)
-        beside(
-            f"material of {DEVICES:,} devices over HTTP on loopback, Arrow",
-            "devices",
-            Work(lambda: fetch("arrow"), DEVICES),
-            json=Work(lambda: fetch("json"), DEVICES),
-        )
-        for remote in remotes.values():
-            remote.close()
+        beside(f"material of {DEVICES:,} devices over HTTP on loopback", "devices", Work(fetch, DEVICES))
 
 
-def time_sync() -> dict[str, float]:
-    """Return the seconds of a whole sync of a fresh field tool, in each format: request, material, devices, verified."""
+def time_sync() -> float:
+    """Return the seconds of a whole sync of a fresh field tool: request, material, devices, verified."""
     issuing, people = LocalSigner.generate(), LocalSigner.generate()
-    seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         keyring = filled(folder / "server.db", issuing, [])
         with running(folder / "server.db", issuing, people) as url:
-            for form in ("arrow", "json"):
-                store = open_store(folder / f"{form}.db")
-                tool = FieldTool(store, keyring, form)
-                tool.request_commands(names(), token_type="secure_command", actions=[Action.READ_ENDPOINT], now=NOW)
-                with remote_of(url, people, form, form) as remote:
-                    started = time.perf_counter()
-                    report = tool.sync(remote, USER, now=NOW, page=PAGE)
-                    seconds[form] = time.perf_counter() - started
-                assert (report.wants, report.material, report.devices) == (DEVICES,) * 3
-                store.close()
+            store = open_store(folder / "tool.db")
+            tool = FieldTool(store, keyring, "t1")
+            tool.request_commands(names(), token_type="secure_command", actions=[Action.READ_ENDPOINT], now=NOW)
+            with remote_of(url, people, "t1") as remote:
+                started = time.perf_counter()
+                report = tool.sync(remote, USER, now=NOW, page=PAGE)
+                seconds = time.perf_counter() - started
+            assert (report.wants, report.material, report.devices) == (DEVICES,) * 3
+            store.close()
     return seconds
 
 
 if __name__ == "__main__":
-    found = time_sync()
-    for form, taken in found.items():
-        print(f"whole sync of {DEVICES:,} devices, {form}: {taken:.2f} s, {DEVICES / taken:,.0f} devices a second")
-    print(f"json / arrow: {found['json'] / found['arrow']:.2f}")
+    taken = time_sync()
+    print(f"whole sync of {DEVICES:,} devices: {taken:.2f} s, {DEVICES / taken:,.0f} devices a second")
     sys.exit()

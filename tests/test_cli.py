@@ -5,12 +5,13 @@ import pty
 import subprocess
 import sys
 import time
+from datetime import datetime
 
 import pytest
 
 from itron_core.cli import app as command_line
 from itron_core.cli import inputs
-from itron_core.cli.failures import Exit
+from itron_core.cli.failures import Exit, UsageError
 from itron_core.testing import make_tokens
 
 PROGRAM = [sys.executable, "-c", "from itron_core.cli import main; main()"]
@@ -43,6 +44,64 @@ def test_the_command_line_asks_the_clock_when_now_is_not_given():
     assert abs(inputs.moment(None) - time.time()) < 5
     assert inputs.moment("1795000000") == 1_795_000_000
     assert inputs.moment("2026-11-18T09:06:40+00:00") == 1_794_992_800
+
+
+WEDNESDAY = 1_795_000_000  # 2026-11-18 12:06:40 in Berlin, a Wednesday
+
+
+@pytest.mark.parametrize(
+    "words,zone,expected",
+    [
+        ("tomorrow 08:00", "Europe/Berlin", "2026-11-19T08:00:00+01:00"),
+        ("today 17:30", "Europe/Berlin", "2026-11-18T17:30:00+01:00"),
+        ("17:30", "Europe/Berlin", "2026-11-18T17:30:00+01:00"),
+        ("8:00", "Europe/Berlin", "2026-11-19T08:00:00+01:00"),
+        ("Friday 7:30", "Europe/Berlin", "2026-11-20T07:30:00+01:00"),
+        ("wednesday 7:30", "Europe/Berlin", "2026-11-25T07:30:00+01:00"),
+        ("tomorrow 08:00 America/Denver", None, "2026-11-19T08:00:00-07:00"),
+        ("tomorrow 08:00 +05:30", "Europe/Berlin", "2026-11-19T08:00:00+05:30"),
+        ("2026-12-01 08:00", "Europe/Berlin", "2026-12-01T08:00:00+01:00"),
+        ("2026-12-01T08:00:00Z", None, "2026-12-01T08:00:00+00:00"),
+        ("2026-07-01 08:00", "Europe/Berlin", "2026-07-01T08:00:00+02:00"),
+        ("1795000060", None, "2026-11-18T11:07:40+00:00"),
+    ],
+)
+def test_a_planned_moment_is_said_as_people_say_it(words, zone, expected):
+    planned = inputs.planned_moment(words, WEDNESDAY, inputs.zone_of(zone))
+    assert planned == datetime.fromisoformat(expected).timestamp()
+
+
+@pytest.mark.parametrize(
+    "words,zone,says",
+    [
+        ("tomorrow 08:00", None, "the time zone is missing"),
+        ("2026-12-01 08:00", None, "the time zone is missing"),
+        ("tomorrow", "UTC", "expected a day and a time"),
+        ("someday 08:00", "UTC", "expected a day and a time"),
+        ("tomorrow 25:00", "UTC", "expected a day and a time"),
+        ("2026-10-25 02:30", "Europe/Berlin", "the clocks change then"),
+        ("2026-03-29 02:30", "Europe/Berlin", "the clocks change then"),
+        ("1795000000000", None, "expected a time from 2020 to 2100"),
+        ("2019-01-01T00:00:00Z", None, "expected a time from 2020 to 2100"),
+        ("tomorrow 08:00 Mars/Base", None, "unknown zone 'Mars/Base'"),
+    ],
+)
+def test_a_planned_moment_that_may_be_misread_is_refused(words, zone, says):
+    with pytest.raises(UsageError, match=says):
+        inputs.planned_moment(words, WEDNESDAY, inputs.zone_of(zone))
+
+
+@pytest.mark.parametrize("given", ["1795000000000", "0", "-1", "1577836799", "4133980800", "2019-12-31T23:59:59Z"])
+def test_a_time_outside_2020_to_2100_is_refused_and_its_option_named(given):
+    with pytest.raises(UsageError, match=r"--before .*expected a time from 2020 to 2100"):
+        inputs.moment(given, "--before")
+
+
+def test_every_sentence_of_a_help_list_is_whole():
+    for arguments in ([], ["manager"], ["server"], ["field"], ["device"], ["keys"], ["audit"], ["route"]):
+        run = subprocess.run([*PROGRAM, *arguments, "--help"], capture_output=True, text=True, check=True)
+        cut = [line for line in run.stdout.splitlines() if line.rstrip().endswith("...") and "COMMAND" not in line]
+        assert not cut, cut
 
 
 @pytest.fixture

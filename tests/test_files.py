@@ -354,6 +354,7 @@ def test_json_of_ours_is_typed_by_name(tmp_path):
         ("[1]\n", "row 1 is not a JSON object"),
         ('{"a": 1, "a": 2}\n', "row 1 names a column twice"),
         ('{"epoch": 1.5}\n', "row 1, column \"epoch\": got '1.5'"),
+        ('{"a": "\\ud800"}\n', "row 1 has half of a surrogate pair"),
         ("[" * 100_000 + "\n", "row 1 is not JSON"),
     ],
 )

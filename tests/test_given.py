@@ -262,7 +262,7 @@ def test_every_public_call_is_walked_with_every_argument():
         ("RouteResults", 0, None, "columns: got NoneType, wanted RouteColumns"),
         ("RouteResults", 1, None, "options: got NoneType, wanted PolicyOptions"),
         ("DerivedKeys.key", 0, "0", "index: got str, wanted an int"),
-        ("TokenResults[]", 0, 0, "name: got int, wanted str"),
+        ("TokenResults[]", 0, 0, "name: got int, expected str"),
         ("process_batches", 0, None, "batches: got NoneType, wanted an iterable"),
     ],
 )

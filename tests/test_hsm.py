@@ -880,3 +880,40 @@ except ItronCoreError as error:
 def test_every_error_is_the_package_s():
     assert issubclass(PinRefused, SignerError)
     assert issubclass(SignerError, ItronCoreError)
+
+
+# --- The command line ---
+
+
+def test_the_command_line_signs_and_derives_with_keys_in_the_hsm(at, tmp_path, monkeypatch):
+    """Keys are named by PKCS#11 URIs, the PIN comes from a file, and none of them is in the party's folder."""
+    for label in ("root", "issuing", "next"):
+        Pkcs11Signer.generate(**at, label=label).close()
+    Pkcs11MasterKey.generate(**at, label="master").close()
+    (tmp_path / "pin").write_text(f"{PIN}\n")
+    (tmp_path / "request.csv").write_text("device,actions,sequence,epoch\nert:1,read_endpoint,7,4\n")
+    monkeypatch.setenv("ITRON_CORE_PKCS11_MODULE", str(at["library"]))
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "itron_core", *arguments, "--now", "1795000000"]
+        if arguments[0] == "derive":
+            command = command[:-2]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    def uri(label):
+        return f"pkcs11:token={at['token']};object={label}?pin-source=file:pin"
+
+    issued = run("issue", "request.csv", "--key", uri("issuing"), "-o", "tokens.jsonl")
+    assert issued.returncode == 0, issued.stderr
+    derived = run("derive", "request.csv", "--master", uri("master"), "--utility", "UTIL0001")
+    assert derived.stdout.startswith('"device","check_value"\n"ert:1","'), derived.stderr
+    made = run(
+        *("manager", "init", "ism", "--utility", "UTIL0001", "--root-key", uri("root")),
+        *("--issuing-key", uri("issuing"), "--master-key", uri("master")),
+    )
+    assert made.returncode == 0, made.stderr
+    assert {path.name for path in (tmp_path / "ism").iterdir()} & {"root.pem", "issuer.pem", "master.key"} == set()
+    assert run("manager", "rotate", "ism", "--issuing-key", uri("next")).returncode == 0
+    assert PIN not in (tmp_path / "ism" / "settings.json").read_text()
+    refused = run("issue", "request.csv", "--key", f"pkcs11:token=x;object=y?pin-value={PIN}", "-o", "-")
+    assert (refused.returncode, PIN in refused.stderr) == (2, False)

@@ -82,7 +82,7 @@ import itron_core as ic
 key = ic.PublicKey.from_raw("Ed25519", bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"))
 ring = ic.Keyring([key])
 print(ic.verify_tokens([bytes(100)], ring, now=1_795_000_000)["code"].to_pylist())
-print(ic.check_sessions([1], [9], now=1_795_000_000).to_pydict())
+print(ic.check_sessions([1_794_999_996], [9], now=1_795_000_000).to_pydict())
 print(ic.derive_key(ic.MasterKey.generate(), "ert:1", utility="U").__len__())
 route = {{"device": ["ert:1"], "device_class": ["basic"], "security_level": [3], "action": ["read_endpoint"]}}
 print(ic.process_route(route, ring, now=1_795_000_000, permissions=31).summary()["decision"])

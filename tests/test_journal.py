@@ -7,7 +7,7 @@ import pytest
 
 from itron_core import AuditError, LocalSigner, StoreError
 from itron_core.audit import AuditLog, audit_entry
-from itron_core.audit.journal import Journal
+from itron_core.audit.journal import Journal, take_up
 from itron_core.stores import open_store
 
 ENTRIES = [audit_entry("use", 1_800_000_000, number=number) for number in range(12)]
@@ -126,7 +126,7 @@ def test_a_restored_store_takes_up_what_only_its_log_knows(store, log_of):
         add(journal, entry)
     set_back(store, 2)
     with store.write() as t:
-        assert journal.take_up(t) == ENTRIES[2:6]
+        assert take_up(t, "one", log_of()) == ENTRIES[2:6]
     add(Journal(store, "one", log_of()), ENTRIES[6])
     assert log_of().entries(0, 7) == ENTRIES[:7]
 
@@ -140,7 +140,7 @@ def test_the_log_of_another_store_is_not_taken_up(store, log_of):
 
     def take():
         with store.write() as t:
-            journal.take_up(t)
+            take_up(t, "one", log_of())
 
     with pytest.raises(StoreError, match="not that of this store"):
         take()

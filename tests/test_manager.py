@@ -1,5 +1,6 @@
 """The security manager on both stores: who may ask, what is issued once, caps, keys, kills."""
 
+import datetime as dt
 import json
 import random
 import subprocess
@@ -108,7 +109,8 @@ def test_a_request_becomes_tokens_that_verify(manager):
         now=NOW,
         session_seconds=600,
     )
-    assert asked == (1, "approved", 50, [])
+    assert asked[:4] == (1, "approved", 50, [])
+    assert "program_endpoints, read_endpoints" in asked.warnings[0]
     assert manager.issue(now=NOW + 5) == ([1], 50, [])
     rows = issued(manager)
     results = verify_tokens(
@@ -147,7 +149,7 @@ def test_a_request_repeated_under_its_key_is_one(manager):
         )
 
     first = ask()
-    assert first == (1, "waiting", 50, [("ert:9", "device_unknown")])
+    assert first[:4] == (1, "waiting", 50, [("ert:9", "device_unknown")])
     before = len(manager._journal)
     manager.approve(1, "otto", now=NOW)
     manager.issue(now=NOW)
@@ -573,9 +575,10 @@ def test_what_was_issued_before_a_renewal_stays_good(store):
     manager.rotate(SIGNER, now=NOW + 1_000, lifetime=9 * DAY)
     disconnect(manager)
     manager.issue(now=NOW + 1_000)
-    for later in [NOW + 1_000, NOW + 2 * DAY]:
-        for row in issued(manager):
-            verify_token(row.token, manager.keyring(now=later), now=later, token_type="secure_command")
+    first, second = issued(manager)
+    assert first.expires_at == NOW + DAY, "nothing is issued beyond its delegation"
+    for row, later in [(first, NOW + 1_000), (first, NOW + DAY - 1), (second, NOW + 1_000), (second, NOW + 2 * DAY)]:
+        verify_token(row.token, manager.keyring(now=later), now=later, token_type="secure_command")
     # One that has ended is not renewed but made anew: what it covered has ended with it.
     manager.rotate(SIGNER, now=NOW + 20 * DAY)
     (entry,) = manager.keyring(now=NOW + 20 * DAY).entries[1:]
@@ -1019,3 +1022,119 @@ def test_the_longest_names_are_kept(manager):
     manager.set_role("r" * 1_000, ALL, now=NOW)
     manager.set_user("u" * 1_000, "r" * 1_000, "\u00e4" * 500, now=NOW)
     assert ("u" * 1_000, "\u00e4" * 500, ALL) in manager.users()
+
+
+# What stands on what
+
+
+def test_nothing_is_issued_beyond_its_delegation(store):
+    """What a tool is handed says so too, and the server takes it."""
+    manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    manager.rotate(SIGNER, now=NOW, lifetime=9 * DAY)
+    disconnect(manager)
+    late = NOW + 5 * DAY
+    manager.issue(now=late)
+    (row,) = issued(manager)
+    assert row.expires_at == NOW + 9 * DAY
+    assert verify_token(row.token, manager.keyring(now=late), now=late, token_type="secure_command").expires_at == (
+        dt.datetime.fromtimestamp(NOW + 9 * DAY, dt.UTC)
+    )
+    assert "shortened" in kinds(manager)
+
+
+def test_after_its_delegation_nothing_is_issued_and_the_date_is_said(store):
+    manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    manager.rotate(SIGNER, now=NOW, lifetime=DAY)
+    disconnect(manager)
+    with pytest.raises(InputError, match=rf"ended at {NOW + DAY}.*manager rotate"):
+        manager.issue(now=NOW + DAY)
+
+
+def test_a_rotation_renews_the_delegation_of_before_for_the_overlap(store):
+    manager, fresh = peopled(SecurityManager(store, SIGNER, root=ROOT)), LocalSigner.generate()
+    manager.rotate(SIGNER, now=NOW)
+    disconnect(manager)
+    manager.issue(now=NOW + 82 * DAY)
+    (row,) = issued(manager)
+    manager.rotate(fresh, now=NOW + 89 * DAY, overlap=7 * DAY)
+    for later in [NOW + 89 * DAY - 1, row.expires_at - 1]:
+        ring = manager.keyring(now=later)
+        assert SIGNER.public_key.kid in {entry.key.kid for entry in ring.entries}
+        verify_token(row.token, ring, now=later, token_type="secure_command")
+    until = {entry.key.kid: entry.valid_until for entry in manager.keyring(now=NOW + 95 * DAY).entries}
+    assert until[SIGNER.public_key.kid] == NOW + 96 * DAY
+    assert SIGNER.public_key.kid not in {entry.key.kid for entry in manager.keyring(now=NOW + 96 * DAY).entries}
+
+
+@pytest.mark.parametrize("now", [NOW * 1_000, 0, 1_577_836_799, 4_102_444_801, True, 1.5e9, "now"])
+def test_a_time_outside_2020_to_2100_is_refused_at_every_door(store, now):
+    manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    server = ToolsServer(open_store(f"{store._path}2"), manager.keyring(now=NOW)) if hasattr(store, "_path") else None
+    before = len(manager._journal)
+    calls = [
+        lambda: manager.set_role("r", ALL, now=now),
+        lambda: manager.remove_role("worker", now=now),
+        lambda: manager.set_user("u", "worker", "gas", now=now),
+        lambda: manager.remove_user("ann", now=now),
+        lambda: manager.set_devices([record("ert:1")], now=now),
+        lambda: disconnect(manager, now=now),
+        lambda: manager.approve(1, "olga", now=now),
+        lambda: manager.reject(1, "olga", now=now),
+        lambda: manager.issue(now=now),
+        lambda: manager.rotate(SIGNER, now=now),
+        lambda: manager.revoke(issuers=[bytes(8)], now=now),
+        lambda: manager.snapshot(now=now),
+        lambda: manager.deliver(server, now=now),
+        lambda: manager.collect(server, now=now),
+        lambda: manager.go_on_after_restore(now=now),
+    ]
+    for call in calls:
+        with pytest.raises(InputError, match="now"):
+            call()
+    assert len(manager._journal) == before
+
+
+def test_a_clock_that_was_ahead_once_does_not_use_up_the_cap_for_years(store):
+    manager = peopled(SecurityManager(store, SIGNER, limits=Limits(alone=2, critical=2)))
+    far = NOW + 3_000 * DAY
+    for device in DEVICES[:2]:
+        disconnect(manager, [device], now=far)
+    manager.issue(now=far)
+    assert disconnect(manager, DEVICES[2:4]).state == "approved"
+    assert manager.issue(now=NOW).issued == 2
+    # Set back by hours, the clock gives nothing back.
+    assert disconnect(manager, DEVICES[4:5], now=NOW - 3_600).state == "waiting"
+
+
+# People who go
+
+
+def test_a_user_and_a_role_can_be_removed(manager):
+    asked = disconnect(manager)
+    with pytest.raises(RequestRefused, match=r"role_in_use.*'ann'"):
+        manager.remove_role("worker", now=NOW)
+    manager.remove_user("ann", now=NOW)
+    manager.remove_role("worker", now=NOW)
+    manager.remove_user("olga", now=NOW)
+    assert not {"ann", "olga"} & {name for name, _, _ in manager.users()}
+    assert [name for name, _, _ in manager.roles()] == ["officer", "reader"]
+    with pytest.raises(RequestRefused, match="not_an_officer"):
+        manager.issue(now=NOW, request_id=asked.id)
+    for call, reason in [
+        (lambda: manager.remove_user("ann", now=NOW), "user_unknown"),
+        (lambda: manager.remove_role("worker", now=NOW), "role_unknown"),
+    ]:
+        with pytest.raises(RequestRefused, match=reason):
+            call()
+    assert [kind for kind in kinds(manager) if "removed" in kind] == ["user_removed", "role_removed", "user_removed"]
+
+
+def test_a_request_for_actions_of_two_permissions_warns_and_is_made(manager):
+    ask = {"token_type": "authorization", "now": NOW}
+    both = manager.request("olga", DEVICES[:1], actions=1 | 1 << Action.DISCONNECT_SERVICE, key="k", **ask)
+    assert both.state == "approved"
+    (warning,) = both.warnings
+    assert "read_endpoints" in warning
+    assert "remote_disconnect" in warning
+    assert manager.request("olga", DEVICES[:1], actions=1 | 1 << Action.DISCONNECT_SERVICE, key="k", **ask) == both
+    assert not manager.request("olga", DEVICES[:1], actions=Action.READ_ENDPOINT, **ask).warnings

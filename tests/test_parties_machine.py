@@ -21,7 +21,22 @@ from hypothesis.stateful import (
 
 from itron_core import Action
 from itron_core.device import Message
-from parties_world import COMMANDS, DAY, KINDS, READING, SESSION, SKEW, STOCK, SWITCHES, USERS, Cut, Service, World
+from parties_world import (
+    COMMANDS,
+    DAY,
+    KINDS,
+    PEOPLE,
+    READING,
+    SESSION,
+    SKEW,
+    STOCK,
+    SWITCHES,
+    USERS,
+    WISHES,
+    Cut,
+    Service,
+    World,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -222,6 +237,50 @@ class Parties(RuleBasedStateMachine):
     @rule(tool=tools, behind=st.sampled_from([0, 60, 3_600, 30 * DAY]))
     def set_clock_back(self, tool, behind):
         self.world.books[tool].behind = behind
+
+    @rule(tool=tools, name=devices, action=st.sampled_from(WORK), syncs=st.booleans())
+    def a_clock_is_ahead_once(self, tool, name, action, syncs):
+        """Nothing that expires is used by what has seen a later time; a sync heals it."""
+        self.world.be_ahead_once(tool, name)
+        self.world.work(tool, name, action)
+        if syncs:
+            self.world.deliver()
+            self.world.sync(tool)
+            self.world.work(tool, name, action)
+
+    @rule(tool=tools, user=st.sampled_from(PEOPLE), at=cuts, name=devices, wishes=st.booleans())
+    def another_user_signs_in(self, tool, user, at, name, wishes):
+        """What the one before was granted is neither seen nor used; each asks anew."""
+        self.world.user_of[tool] = user
+        self.world.sync(tool, self.cut(at))
+        if wishes:
+            for token_type, actions in WISHES.items():
+                self.world.tool(tool).request_commands(
+                    [name], token_type=token_type, actions=actions, now=self.world.clock_of(tool)
+                )
+            self.world.sync(tool, self.cut(at))
+        self.world.work(tool, name, Action.DISCONNECT_SERVICE)
+
+    @rule(tool=tools, at=st.integers(0, 3), name=devices)
+    def permissions_are_taken_during_a_sync(self, tool, at, name):
+        self.world.take_permissions(tool, at)
+        self.world.work(tool, name, Action.DISCONNECT_SERVICE)
+
+    @rule(party=st.sampled_from(["server", *USERS]))
+    def back_up(self, party):
+        self.world.back_up(party)
+
+    @precondition(lambda self: "server" in self.world.backups)
+    @rule(tool=tools, at=cuts)
+    def put_back_server(self, tool, at):
+        self.world.put_back_server()
+        self.world.sync(tool, self.cut(at))
+
+    @rule(tool=tools, name=devices)
+    def put_back(self, tool, name):
+        if tool in self.world.backups:
+            self.world.put_back(tool)
+            self.world.work(tool, name, Action.DISCONNECT_SERVICE)
 
     @rule(party=st.sampled_from(["manager", "server", *USERS]))
     def restart(self, party):

@@ -124,7 +124,6 @@ def test_a_log_is_verified_from_a_copy_of_its_folder_without_its_private_key(sea
         answer = sealed("audit", "verify", *arguments)
         assert answer.exit_code == 0, answer.output
         assert "2 entries" in answer.output
-        assert verifier in answer.output.replace("\n", "")
     Path("copy/log/verifier").unlink()
     assert sealed("audit", "verify", "copy").exit_code == 2
     assert sealed("audit", "verify", "copy", "--key", verifier).exit_code == 0

@@ -485,25 +485,13 @@ def test_windows_are_half_open_and_widened_by_the_skew(skew):
     assert code_of(one, now=utc(NOW + 1_999 + skew) + dt.timedelta(microseconds=999_999), skew=skew) == 0
 
 
-@pytest.mark.parametrize("now", [0, 1_577_836_799, 4_102_444_801, NOW * 1_000, NOW * 1_000_000, 2**63 - 1])
-def test_a_now_outside_2020_to_2100_raises_and_says_seconds(now):
-    calls = (
-        lambda: verify_tokens([token()], KEYRING, now=now),
-        lambda: verify_token(token(), KEYRING, now=now),
-        lambda: KEYRING.with_delegations([], now=now),
-    )
-    for call in calls:
-        with pytest.raises(InputError, match=r"^now: got \d+, expected whole seconds from 2020 to 2100") as raised:
-            call()
-        assert ("milliseconds" in str(raised.value)) == (now == NOW * 1_000)
-
-
 @pytest.mark.parametrize("skew", [0, 120, 600])
 def test_no_arithmetic_wraps_at_the_ends_of_now(skew):
     one = token(issued_at=NOW)
-    assert code_of(one, now=1_577_836_800, skew=skew) == Code.IAT_IN_FUTURE
-    assert code_of(one, now=4_102_444_800, skew=skew) == Code.EXPIRED
-    assert code_of(one, now=4_102_444_800, skew=skew, epoch=2**63 - 1) == Code.EXPIRED
+    first, last = 1_577_836_800, 4_102_444_800
+    assert code_of(one, now=first, skew=skew) == Code.IAT_IN_FUTURE
+    assert code_of(one, now=last, skew=skew) == Code.EXPIRED
+    assert code_of(one, now=last, skew=skew, epoch=2**63 - 1) == Code.EXPIRED
     assert code_of(one, epoch=-(2**63)) == 0
 
 

@@ -228,5 +228,5 @@ def test_the_server_s_calls_of_wrong_types_are_refused(server, wrong):
 
 
 def test_a_user_comes_once(server):
-    with pytest.raises(InputError, match="twice"):
+    with pytest.raises(InputError, match="duplicate name"):
         server.set_users([("bob", "gas", 31), ("bob", "water", 31)], now=NOW)

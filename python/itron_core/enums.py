@@ -1,10 +1,11 @@
 """The enumerations of the policy and the format, with the numbers that columns carry; none is ever renumbered."""
 
 from enum import IntEnum, IntFlag
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 __all__ = [
     "DEVICE_TOKEN_TYPES",
+    "PHRASES",
     "TOKEN_TYPES",
     "Action",
     "ActionGroup",
@@ -19,6 +20,7 @@ __all__ = [
     "ReadingKey",
     "Reason",
     "SecurityLevel",
+    "named",
 ]
 
 
@@ -50,6 +52,19 @@ class SecurityLevel(IntEnum):
     COMMAND = 1
     FULL = 2
     UNKNOWN = 3
+
+
+# What people write for a member besides its name: the field manual's own phrases. As all names they are compared without case;
+# space, hyphen and underscore are one.
+PHRASES: dict[type[IntEnum], dict[str, int]] = {
+    DeviceClass: {
+        "basic security": DeviceClass.BASIC,
+        "enhanced security capable": DeviceClass.ENHANCED,
+        "multi-mode capable": DeviceClass.MULTI_MODE,
+    },
+    Mode: {"mobile mode": Mode.MOBILE, "network mode": Mode.NETWORK},
+    SecurityLevel: {"command security": SecurityLevel.COMMAND, "full security": SecurityLevel.FULL},
+}
 
 
 class ActionGroup(IntEnum):
@@ -104,6 +119,26 @@ class Action(IntEnum):
     def bit(self) -> int:
         """Its bit in the group, from 0 up."""
         return self % 8
+
+
+PHRASES[Action] = {
+    "connect": Action.CONNECT_SERVICE,
+    "disconnect": Action.DISCONNECT_SERVICE,
+    "restrict": Action.RESTRICT_SERVICE,
+}
+
+_E = TypeVar("_E", bound=IntEnum)
+_ONE_SEPARATOR = str.maketrans(" -", "__")
+
+
+def named(enumeration: type[_E], text: str) -> _E | None:
+    """Return the member that a name or phrase names, as people write it; None where it names none."""
+    phrases = PHRASES.get(enumeration, {}).items()
+    known = [(member.name, member) for member in enumeration] + [
+        (phrase, enumeration(number)) for phrase, number in phrases
+    ]
+    written = text.translate(_ONE_SEPARATOR).lower()
+    return next((member for name, member in known if name.translate(_ONE_SEPARATOR).lower() == written), None)
 
 
 class Decision(IntEnum):
@@ -294,20 +329,20 @@ _SENTENCES = {
     Code.TEXT_UNREADABLE: "The token is text, but neither base64 (from 0oR on) nor hexadecimal (from d284 on).",
     Code.TOO_LARGE: "The token, its protected header or its payload is larger than its limit.",
     Code.TOO_SMALL: "The token is shorter than any token can be.",
-    Code.CBOR_MALFORMED: "The bytes are no well-formed CBOR, or end too early.",
+    Code.CBOR_MALFORMED: "The bytes are not well-formed CBOR, or end too early.",
     Code.CBOR_NOT_DETERMINISTIC: "The CBOR is well-formed, but not in its one deterministic encoding.",
-    Code.CBOR_DUPLICATE_KEY: "A map names one key twice.",
-    Code.CBOR_TRAILING: "Bytes are left over behind the end.",
+    Code.CBOR_DUPLICATE_KEY: "A map has one key twice.",
+    Code.CBOR_TRAILING: "Bytes are left over after the end.",
     Code.CBOR_DEPTH: "The CBOR is nested deeper than four levels.",
     Code.ENVELOPE_TAG: "The token does not begin with the tag of COSE_Sign1.",
     Code.ENVELOPE_SHAPE: "The envelope is not the four items of a COSE_Sign1.",
-    Code.PAYLOAD_DETACHED: "The token carries no payload: detached payloads are not taken.",
+    Code.PAYLOAD_DETACHED: "The token has no payload; detached payloads are not accepted.",
     Code.UNPROTECTED_NOT_EMPTY: "The unprotected header is not empty.",
     Code.HEADER_UNKNOWN: "The protected header has a label that this profile does not know.",
     Code.HEADER_MISSING: "The protected header lacks its algorithm, its key id or its type.",
     Code.HEADER_TYPE: "A value of the protected header has a wrong type or size.",
-    Code.CRIT_UNSUPPORTED: "The protected header asks for critical extensions, and none is supported.",
-    Code.TYP_MISMATCH: "The token is of another type than the one asked for.",
+    Code.CRIT_UNSUPPORTED: "The protected header demands critical extensions; none is supported.",
+    Code.TYP_MISMATCH: "The token is not of the type that was asked for.",
     Code.ALG_UNSUPPORTED: "The token is signed with an algorithm that is not supported.",
     Code.ALG_NOT_ALLOWED: "The token names its algorithm in a deprecated way, which is not allowed here.",
     Code.KEY_UNKNOWN: "No key of the keyring has the token's key id.",
@@ -316,7 +351,7 @@ _SENTENCES = {
     Code.SIGNATURE_LENGTH: "The signature has a wrong length.",
     Code.SIGNATURE_ENCODING: "The signature is not encoded in the one allowed way.",
     Code.SIGNATURE_INVALID: "The signature does not fit the token and its key.",
-    Code.CLAIMS_MALFORMED: "The claims are no map of up to 16 entries with integer keys.",
+    Code.CLAIMS_MALFORMED: "The claims are not a map of at most 16 entries with integer keys.",
     Code.CLAIM_MISSING: "A claim that the token must have is missing.",
     Code.CLAIM_TYPE: "A claim has a wrong type.",
     Code.CLAIM_UNKNOWN: "The token has a claim that its type must not have.",
@@ -339,5 +374,5 @@ _SENTENCES = {
     Code.REPLAY_IDENTICAL: "The token was used before; the first answer stands.",
     Code.REPLAY_CONFLICT: "Another token of the same identity was used before.",
     Code.SEQUENCE_OLD: "A later token of this device was used before.",
-    Code.INTERNAL: "The check failed for a reason of its own, so the token is refused.",
+    Code.INTERNAL: "An internal error occurred, so the token is refused.",
 }

@@ -6,7 +6,9 @@ subtracted elsewhere.
 
 from array import array
 from collections.abc import Iterator
+from enum import IntEnum
 from functools import lru_cache
+from operator import index
 from typing import NamedTuple, TypeVar
 
 from itron_core.enums import Action, ActionGroup, DeviceClass, Mode, Need, Permission, Reason, SecurityLevel
@@ -305,9 +307,12 @@ def _member(enumeration: type[_E], value: object) -> _E:
     # A member of another enumeration is an int as well: arguments in a wrong order would pass unseen.
     if isinstance(value, enumeration):
         return value
-    if type(value) is int and value in enumeration._value2member_map_:
-        return enumeration(value)
-    raise InputError(f"{value!r} is no {enumeration.__name__}; wanted one of {', '.join(enumeration.__members__)}")
+    if not isinstance(value, (bool, IntEnum)) and hasattr(value, "__index__"):
+        number = index(value)  # an int of NumPy, too
+        if number in enumeration._value2member_map_:
+            return enumeration(number)
+    wanted = ", ".join(enumeration.__members__)
+    raise InputError(f"{enumeration.__name__}: got {value!r}, expected one of {wanted}")
 
 
 def _answer(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from itron_core._rust import KeySource, ReadingColumns, ReadingKeys
 from itron_core._rust import open_readings as _open_readings
@@ -19,7 +19,7 @@ from itron_core.streams import in_batches
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from itron_core._rust import Column
+    from itron_core._rust import Column, NamedResults
 
 __all__ = [
     "KeySource",
@@ -167,7 +167,11 @@ class ReadingResults(ReadingColumns):
         """Take the columns that `open_readings` of the extension returned."""
         return super().__new__(cls, columns)
 
-    def summary(self) -> dict[str, int | dict[str, int]]:
+    def names(self) -> NamedResults:
+        """Return the same columns with names in place of the numbers of `code` and `protection`."""
+        return self._names()
+
+    def summary(self) -> dict[str, Any]:
         """Count the rows: `rows`; by name under `code`, `protection` and `assurance`; and `device`, the devices by verdict.
 
         A verdict is "wrong_key" if every row of a device failed a check of 16 bits, "corrupt" if some did, "plain" if

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from itron_core._rust import Keyring, Policy, PolicyTable, Revocations, RouteColumns
 from itron_core._rust import process_route as decided_columns
-from itron_core.enums import Decision, SecurityLevel
-from itron_core.explain import Row, explain, reason_name
+from itron_core.explain import Row, explain
 from itron_core.policy import PolicyOptions, compiled_table, options_given
 from itron_core.streams import in_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from itron_core.enums import Permission
@@ -111,8 +110,10 @@ def process_batches(
 class RouteResults(RouteColumns):
     """The decisions of a route, row for row; exports Arrow, any number of times.
 
-    Columns: decision int8, reason int16, missing int32 (bit set of `Need`), unverified bool, session_until
-    timestamp[us, UTC], authorization_code, secure_command_code, reading_key_code int16.
+    Columns: decision int8, reason int16, missing int32 (bit set of `Need`), unverified bool, unreadable string (the column
+    and value of reason 1005, else null), session_until timestamp[us, UTC], authorization_code, secure_command_code,
+    reading_key_code int16. `names()` has names in place of numbers, `requests()` what to ask for; `ignored_columns` are the
+    names of the route's columns that are not a route's.
     """
 
     __slots__ = ("_options",)
@@ -125,28 +126,10 @@ class RouteResults(RouteColumns):
         self._options = options_given(options)
         return self
 
-    def summary(self) -> dict[str, int | dict[str, int]]:
+    def summary(self) -> dict[str, Any]:
         """Count the rows: `rows`, and by name under `decision`, `reason` and `security_level`."""
-        counts = self._counts()
-        return {
-            "rows": len(self),
-            "decision": _named(counts["decision"], _decision_name),
-            "reason": _named(counts["reason"], reason_name),
-            "security_level": _named(counts["security_level"], _level_name),
-        }
+        return super().summary() | {"security_level": self._levels()}
 
     def explain(self, row: int) -> str:
-        """Say one row in sentences: the decision, why, what is missing and how to get it."""
-        return explain(Row(*self._row(row)), self._options)
-
-
-def _named(counts: dict[int, int], name: Callable[[int], str]) -> dict[str, int]:
-    return {name(number): count for number, count in sorted(counts.items())}
-
-
-def _decision_name(number: int) -> str:
-    return Decision(number).name.lower()
-
-
-def _level_name(number: int) -> str:
-    return SecurityLevel(number).name.lower()
+        """Return one row in sentences: the decision, why, what is missing and what to request."""
+        return explain(Row(**self._row(row)), self._options)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from itron_core.audit import AuditLog
     from itron_core.stores.protocol import Store, Transaction
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "take_up"]
 
 STEPS = [
     """
@@ -67,10 +67,7 @@ class Journal:
         if entries:
             if self._log is not None:
                 self._check(transaction, self._end_of_log())
-            transaction.run(
-                "INSERT INTO journal_block (party, position, size, entries) VALUES (?, ?, ?, ?)",
-                (self._party, self._length(transaction), len(entries), packed(entries)),
-            )
+            _add(transaction, self._party, _length(transaction, self._party), entries)
 
     def publish(self) -> None:
         """Copy to the log what it lacks; call it after the transaction. Any number of processes may."""
@@ -80,35 +77,14 @@ class Journal:
         while (start := self._log.size) < end and (entries := self.entries(start, start + ENTRIES_A_STEP)):
             self._log.append(entries, at=start)
 
-    def take_up(self, transaction: Transaction) -> list[bytes]:
-        """Add to the journal what the log has beyond it, as after a restore, and return it.
-
-        Raises StoreError where the two have not the same beginning: the log is that of another store.
-        """
-        if self._log is None:
-            return []
-        length, size = self._length(transaction), self._log.size
-        first = max(0, min(length, size) - ENTRIES_COMPARED)
-        if self._log.entries(first, min(length, size)) != self._entries(transaction, first, min(length, size)):
-            raise StoreError(f"the audit log is not that of this store: their entries differ before entry {length}")
-        found: list[bytes] = []
-        for start in range(length, size, ENTRIES_A_STEP):
-            entries = self._log.entries(start, min(start + ENTRIES_A_STEP, size))
-            transaction.run(
-                "INSERT INTO journal_block (party, position, size, entries) VALUES (?, ?, ?, ?)",
-                (self._party, start, len(entries), packed(entries)),
-            )
-            found += entries
-        return found
-
     def entries(self, start: int, end: int) -> list[bytes]:
         """Return the entries at start <= position < end, as far as there are."""
         with self._store.read() as t:
-            return self._entries(t, start, end)
+            return _entries(t, self._party, start, end)
 
     def __len__(self) -> int:
         with self._store.read() as t:
-            return self._length(t)
+            return _length(t, self._party)
 
     def _end_of_log(self) -> tuple[int, list[bytes]]:
         """Return the log's size and its last entries."""
@@ -120,35 +96,59 @@ class Journal:
 
     def _check(self, t: Transaction, end: tuple[int, list[bytes]]) -> None:
         size, last = end
-        length = self._length(t)
+        length = _length(t, self._party)
         if length < size:
             raise StoreError(
                 f"the audit log of {self._party!r} has {size} entries, and its store {length}: the store was put back to"
                 f" an older state; {REMEDY}"
             )
-        if last != self._entries(t, size - len(last), size):
+        if last != _entries(t, self._party, size - len(last), size):
             raise StoreError(
                 f"the last of the {size} entries in the audit log of {self._party!r} are not those of its store: one of"
                 f" the two was put back to an older state, or belongs to another party; {REMEDY}"
             )
 
-    def _entries(self, t: Transaction, start: int, end: int) -> list[bytes]:
-        if start >= end:
-            return []
-        blocks = t.rows(
-            "SELECT position, entries FROM journal_block WHERE party = ? AND position < ? AND position >="
-            " (SELECT coalesce(max(position), 0) FROM journal_block WHERE party = ? AND position <= ?)"
-            " ORDER BY position",
-            (self._party, end, self._party, start),
-        )
-        return [
-            entry
-            for position, block in blocks
-            for entry in unpacked(bytes(block))[max(start - position, 0) : end - position]
-        ]
 
-    def _length(self, transaction: Transaction) -> int:
-        last = transaction.rows(
-            "SELECT position + size FROM journal_block WHERE party = ? ORDER BY position DESC LIMIT 1", (self._party,)
-        )
-        return int(last[0][0]) if last else 0
+def take_up(t: Transaction, party: str, log: AuditLog) -> list[bytes]:
+    """Add to the journal of a restored store what the log has beyond it, and return it.
+
+    Raises StoreError where the two do not begin alike: the log is that of another store.
+    """
+    length, size = _length(t, party), log.size
+    first, last = max(0, min(length, size) - ENTRIES_COMPARED), min(length, size)
+    if log.entries(first, last) != _entries(t, party, first, last):
+        raise StoreError(f"the audit log is not that of this store: their entries before entry {last} differ")
+    found: list[bytes] = []
+    for start in range(length, size, ENTRIES_A_STEP):
+        entries = log.entries(start, min(start + ENTRIES_A_STEP, size))
+        _add(t, party, start, entries)
+        found += entries
+    return found
+
+
+def _add(t: Transaction, party: str, position: int, entries: Sequence[bytes]) -> None:
+    t.run(
+        "INSERT INTO journal_block (party, position, size, entries) VALUES (?, ?, ?, ?)",
+        (party, position, len(entries), packed(entries)),
+    )
+
+
+def _entries(t: Transaction, party: str, start: int, end: int) -> list[bytes]:
+    if start >= end:
+        return []
+    blocks = t.rows(
+        "SELECT position, entries FROM journal_block WHERE party = ? AND position < ? AND position >="
+        " (SELECT coalesce(max(position), 0) FROM journal_block WHERE party = ? AND position <= ?)"
+        " ORDER BY position",
+        (party, end, party, start),
+    )
+    return [
+        entry
+        for position, block in blocks
+        for entry in unpacked(bytes(block))[max(start - position, 0) : end - position]
+    ]
+
+
+def _length(t: Transaction, party: str) -> int:
+    last = t.rows("SELECT position + size FROM journal_block WHERE party = ? ORDER BY position DESC LIMIT 1", (party,))
+    return int(last[0][0]) if last else 0

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from itron_core.cli import demo, derive, machine, routes, tokens
 from itron_core.cli.audit import audit_app
+from itron_core.cli.backup import backup, restore
 from itron_core.cli.device import device_app
 from itron_core.cli.failures import Exit, ReaderGoneError, UnreadableError, UnwritableError, UsageError, missing
 from itron_core.cli.field import field_app
@@ -52,6 +53,8 @@ for _command in (
     demo.demo,
     machine.doctor,
     serve,
+    backup,
+    restore,
 ):
     app.command()(with_store(_command) if _command is serve else _command)
 for _party in (manager_app, server_app, field_app):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from itron_core.audit import read_checkpoint, verifier_of, verify
+from itron_core.audit import read_checkpoint, verify
 from itron_core.cli import folders as homes
 from itron_core.cli.failures import UnreadableError
 from itron_core.cli.inputs import text_of
@@ -43,7 +43,6 @@ def audit_verify(
     with _as_written():
         found = verify(folder, known, origin=origin, trusted=checkpoint)
     say(f"{counted(found.size, 'entry', 'entries')} of {origin}, root {found.root.hex()[:16]}...: all right.")
-    say(f"Verified by {verifier_of(origin, known)}.")
 
 
 def _check_comparison(checkpoint: bytes, path: Path | None, key: PublicKey, origin: str) -> None:

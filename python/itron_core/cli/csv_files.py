@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from itron_core.cli.cells import cell_texts, fitted, plain_text
 from itron_core.cli.encoding import BLOCK_BYTES, Utf8Source
 from itron_core.cli.failures import UnreadableError
+from itron_core.cli.output import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,7 @@ def read_csv(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any
 def _ragged(path: str, row: Any) -> UnreadableError:
     place = f"row {row.number:,} (after the header)" if row.number else "a row"
     return UnreadableError(
-        f"{path}: {place} has {row.actual_columns} cells, and the header {row.expected_columns}: {row.text[:80]!r}",
+        f"{path}: {place} has {counted(row.actual_columns, 'cell')}, and the header {row.expected_columns}: {row.text[:80]!r}",
         "a cell that contains the separator or a quotation mark must stand in quotation marks",
     )
 

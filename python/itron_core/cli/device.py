@@ -10,7 +10,7 @@ import typer
 from itron_core._rust import Keyring
 from itron_core.cli import folders as homes
 from itron_core.cli.inputs import member, moment, text_of
-from itron_core.cli.options import NOW, group
+from itron_core.cli.options import JSON, NOW, group
 from itron_core.cli.output import say, show
 from itron_core.enums import DeviceClass, Mode, SecurityLevel
 
@@ -44,10 +44,13 @@ def device_init(
 
 
 @device_app.command("show")
-def device_show(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+def device_show(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The simulated device.")],
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
     """Show what a simulated device is now."""
     state = homes.MeterInFile(path, 0).device.state
     rows = [["device", state.device]]
     rows += [[name, getattr(state, name).name.lower()] for name in ("device_class", "mode", "level")]
     rows += [[name, str(getattr(state, name))] for name in ("epoch", "key_version", "service", "interval_count")]
-    show(["what", "is"], rows)
+    show(["what", "is"], rows, as_json=as_json)

@@ -17,6 +17,7 @@ from itron_core.cli.options import (
     BEFORE,
     CA,
     DEVICES,
+    DRY_RUN,
     FILE,
     HOME,
     JSON,
@@ -58,7 +59,7 @@ def field_request(
     file: Annotated[str | None, FILE] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Request Commands: queue command requests for the next sync."""
+    """Queue command requests for the next sync."""
     tool, at = homes.field_tool(home), moment(now)
     new = sum(
         tool.request_commands(one.devices, token_type=one.token_type, actions=one.actions, now=at)
@@ -96,7 +97,10 @@ def field_report(
     ca: Annotated[Path | None, CA] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Report what was done, and fetch nothing; exit code 1 where the server knows other content of a token."""
+    """Report what was done, and fetch nothing.
+
+    Exits with 1 if the server knows other content of a token.
+    """
     with homes.reached(server, bearer, ca) as tools:
         codes = homes.field_tool(home).report(tools, now=moment(now))
     conflicts = sum(code == Code.REPLAY_CONFLICT for code in codes.values())
@@ -114,9 +118,10 @@ def field_current(
     as_json: Annotated[bool, JSON] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Current Commands: list what is held and requested."""
+    """List what is held and requested (Current Commands)."""
     before = None if expiring_before is None else moment(expiring_before, "--expiring-before")
-    lines = homes.field_tool(home).current_commands(now=moment(now), expiring_before=before)
+    tool, at = homes.field_tool(home), moment(now)
+    lines = tool.current_commands(now=at, expiring_before=before)
     rows = [
         [
             line.device,
@@ -128,18 +133,26 @@ def field_current(
         for line in lines
     ]
     show(["device", "type", "actions", "state", "uses left"], rows, as_json=as_json)
+    found = tool.status(now=at)
+    if found.needs_attention and not as_json:
+        say(found.explanation)
 
 
 @field_app.command("prune")
 def field_prune(
     home: Annotated[Path, HOME],
     before: Annotated[str, BEFORE],
+    *,
+    dry_run: Annotated[bool, DRY_RUN] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Forget what ended, but for what is not reported or still counts as a use."""
+    """Delete expired material.
+
+    What is not reported yet, or still counts as a use, stays.
+    """
     at = moment(now)
-    count = homes.field_tool(home).prune(before=past_moment(before, at), now=at)
-    say(f"{counted(count, 'piece')} of material forgotten.")
+    count = homes.field_tool(home).prune(before=past_moment(before, at), now=at, dry_run=dry_run)
+    say(f"{counted(count, 'piece')} of material {'would be ' if dry_run else ''}forgotten.")
 
 
 @field_app.command("preflight")

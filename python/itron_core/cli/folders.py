@@ -22,6 +22,7 @@ from itron_core.enums import TOKEN_TYPES
 from itron_core.field_tool import FieldTool
 from itron_core.manager.security_manager import SecurityManager
 from itron_core.stores import open_store
+from itron_core.stores.backup import STORE
 from itron_core.stores.private_files import make_folder, write_private
 from itron_core.tools_server import ToolsServer
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from itron_core._rust import PublicKey
-    from itron_core.device import Answer, Message
+    from itron_core.device import Answer, Message, TrustUpdate
     from itron_core.enums import DeviceClass, Mode, SecurityLevel
     from itron_core.service.client import RemoteToolsServer
     from itron_core.signing import Signer
@@ -41,15 +42,18 @@ __all__ = [
     "audit_origin",
     "bearer_signer",
     "field_tool",
+    "keep_store_here",
     "log",
     "make_device",
     "make_field_home",
     "make_manager_home",
     "make_server_home",
     "manager",
+    "party_of",
     "reached",
     "rotate_key",
     "server",
+    "store_of",
 ]
 
 SETTINGS = "settings.json"
@@ -217,7 +221,7 @@ class MeterInFile:
         self.device = Device.from_bytes(state.encode(), keyring=Keyring.from_jwks(self._keys))
         self._path, self._now, self._loses_answers = path, now, loses_answers
 
-    def __call__(self, message: Message, /) -> Answer:
+    def __call__(self, message: Message | TrustUpdate, /) -> Answer:
         """Answer a message."""
         answer = self.device.answer(message, uptime=max(self._now - self._born, self.device.state.uptime))
         _keep(self._path, self.device, self._keys, self._born)
@@ -245,6 +249,7 @@ def _made(home: Path, settings: dict[str, Any]) -> Iterator[Path]:
         if (store := named_store()) is not None:
             settings = settings | {"store": store if "://" in store else str(Path(store).absolute())}
         _keep_settings(new, settings)
+        _store(new, create=True).close()
         yield new
         new.replace(home)
     finally:
@@ -255,10 +260,31 @@ def _keep_settings(home: Path, settings: dict[str, Any]) -> None:
     write_private(home / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n", replace=True)
 
 
-def _store(home: Path, *, own: bool = True) -> Store:
-    """Open a party's store: the one that the command names, else the one named at its init, else that of its folder."""
+def _store(home: Path, *, own: bool = True, create: bool = False) -> Store:
+    """Open a party's store; only an init makes one: from then on a store that is missing was lost."""
+    return open_store(store_of(home, own=own), create=create)
+
+
+def store_of(home: Path, *, own: bool = True) -> str:
+    """Return where a party's store is: as the command names it, else as it was named at init, else in the folder."""
     named = named_store() if own else None
-    return open_store(named or json.loads((home / SETTINGS).read_text()).get("store") or home / "store.db")
+    return str(named or json.loads((home / SETTINGS).read_text()).get("store") or home / STORE)
+
+
+def keep_store_here(home: Path) -> None:
+    """Let a party's store be that of its folder from now on, wherever it was."""
+    settings = json.loads((home / SETTINGS).read_text())
+    _keep_settings(home, {name: value for name, value in settings.items() if name != "store"})
+
+
+def party_of(home: Path) -> str:
+    """Return what a folder is of: manager, server or field."""
+    try:
+        return str(json.loads((home / SETTINGS).read_text())["party"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(
+            f"{home} is no folder of a party", "name the folder of a manager, a server or a field tool"
+        ) from None
 
 
 def _settings(home: Path, party: str) -> dict[str, Any]:

@@ -48,10 +48,20 @@ def _objects(path: str, source: IO[bytes]) -> Iterator[dict[str, Any]]:
             ) from None
         if not isinstance(pairs, _Pairs):
             raise UnreadableError(f"{path}: row {row:,} is not a JSON object", "JSON Lines has one object per line")
+        if b"\\ud" in line.lower() and not _is_unicode(pairs):
+            raise UnreadableError(f"{path}: row {row:,} has half of a surrogate pair, which is no letter")
         found = dict(pairs)
         if len(found) < len(pairs):
             raise UnreadableError(f"{path}: row {row:,} names a column twice")
         yield found
+
+
+def _is_unicode(value: Any) -> bool:
+    try:
+        json.dumps(_plain(value), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _Pairs(list):  # type: ignore[type-arg]
@@ -102,10 +112,13 @@ class JsonLinesWriter:
         columns = [
             column.to_pylist()
             if field.metadata == AS_JSON
-            else [None if value is None else json.dumps(json_value(value, name)) for value in values_of(column)]
+            else [
+                None if value is None else json.dumps(json_value(value, name), ensure_ascii=False)
+                for value in values_of(column)
+            ]
             for name, field, column in zip(names, batch.schema, batch.columns, strict=True)
         ]
-        keys = [json.dumps(name) + ": " for name in names]
+        keys = [json.dumps(name, ensure_ascii=False) + ": " for name in names]
         for row in range(batch.num_rows):
             cells = [key + cell for key, column in zip(keys, columns, strict=True) if (cell := column[row]) is not None]
             self._target.write(("{" + ", ".join(cells) + "}\n").encode())

@@ -30,7 +30,10 @@ def keys_generate(
     target: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key goes; must not exist yet.")],
     algorithm: Annotated[Algorithm, typer.Option(help="What it signs with.")] = Algorithm.ED25519,
 ) -> None:
-    """Make a new private key (PEM, PKCS#8, not encrypted, readable by its owner alone)."""
+    """Make a private key.
+
+    PEM, PKCS#8, not encrypted, readable by its owner alone.
+    """
     pem, signer = new_key(algorithm.value)
     write_secret(target, pem)
     say(f"{algorithm.value} key {signer.public_key.kid.hex()} written to {target}")
@@ -46,7 +49,7 @@ def keys_public(
     ] = None,
     password_file: Annotated[Path | None, typer.Option(help="The private key's password, in a file.")] = None,
 ) -> None:
-    """Print the public key as a JWK set, which `--keyring` reads."""
+    """Print a public key as a JWK set for --keyring."""
     entry = KeyringEntry(read_signer(key, password_file).public_key, issuer=issuer, token_types=may_sign)
     say(Keyring([entry]).to_jwks())
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+from typing import Annotated
 
 from itron_core._rust import cpu_features
+from itron_core.cli.options import JSON
 from itron_core.cli.output import show
 
 
-def doctor() -> None:
+def doctor(as_json: Annotated[bool, JSON] = False) -> None:
     """Say what this machine and this installation can do."""
     from itron_core import __version__
 
@@ -23,7 +25,7 @@ def doctor() -> None:
         *([f"kernel of {operation}", kernel] for operation, kernel in features["kernels"].items()),
         *([module, _installed(module, extra)] for module, extra in (("cryptography", ""), ("pyarrow", "io"))),
     ]
-    show(["what", "is"], rows)
+    show(["what", "is"], rows, as_json=as_json)
 
 
 def _installed(module: str, extra: str) -> str:

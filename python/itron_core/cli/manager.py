@@ -59,7 +59,10 @@ def manager_init(
     ] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Make a security manager: its keys (readable by their owner alone), its store, its log."""
+    """Make a security manager.
+
+    Its keys are readable by their owner alone, and encrypted if ITRON_CORE_PASSWORD_FILE names a password.
+    """
     keys = homes.ManagerKeys(*(_uri(one) for one in (root_key, issuing_key, master_key)))
     homes.make_manager_home(home, utility, moment(now), keys)
     say(f"A security manager in {home}; its public root key is in {home / 'root.jwks'}.")
@@ -79,6 +82,33 @@ def manager_role(
     say(f"Role {name}: {permission_names(granted)}{', officer' if officer else ''}.")
 
 
+@manager_app.command("roles")
+def manager_roles(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False) -> None:
+    """List the roles and their permissions."""
+    rows = [
+        [name, permission_names(permissions), "yes" if officer else "no"]
+        for name, permissions, officer in homes.manager(home).roles()
+    ]
+    show(["role", "permissions", "officer"], rows, as_json=as_json)
+
+
+@manager_app.command("remove-role")
+def manager_remove_role(home: Annotated[Path, HOME], name: str, now: Annotated[str | None, NOW] = None) -> None:
+    """Remove a role that nobody has."""
+    homes.manager(home).remove_role(name, now=moment(now))
+    say(f"Role {name} is removed.")
+
+
+@manager_app.command("remove-user")
+def manager_remove_user(home: Annotated[Path, HOME], name: str, now: Annotated[str | None, NOW] = None) -> None:
+    """Remove a person.
+
+    The next delivery takes the person's rights away.
+    """
+    homes.manager(home).remove_user(name, now=moment(now))
+    say(f"{name} is removed.")
+
+
 @manager_app.command("user")
 def manager_user(
     home: Annotated[Path, HOME],
@@ -94,7 +124,7 @@ def manager_user(
 
 @manager_app.command("users")
 def manager_users(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False) -> None:
-    """List the people: name, unit, and the permissions of their role."""
+    """List the people and their permissions."""
     rows = [[name, unit, permission_names(permissions)] for name, unit, permissions in homes.manager(home).users()]
     show(["user", "unit", "permissions"], rows, as_json=as_json)
 
@@ -215,7 +245,7 @@ def manager_requests(
 def manager_approve(
     home: Annotated[Path, HOME], request: int, officer: str, now: Annotated[str | None, NOW] = None
 ) -> None:
-    """Be the second person of a request."""
+    """Approve a request as its second officer."""
     homes.manager(home).approve(request, officer, now=moment(now))
     say(f"Request {request}: approved by {officer}.")
 
@@ -224,7 +254,7 @@ def manager_approve(
 def manager_reject(
     home: Annotated[Path, HOME], request: int, officer: str, now: Annotated[str | None, NOW] = None
 ) -> None:
-    """Turn down a request that waits, or withdraw one that is not issued yet."""
+    """Reject a request, or withdraw it before it is issued."""
     homes.manager(home).reject(request, officer, now=moment(now))
     say(f"Request {request}: rejected by {officer}.")
 
@@ -242,7 +272,10 @@ def manager_material(
     device: Annotated[str | None, typer.Option(help="Only the material of one device.")] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """List the issued tokens; the id is what `manager revoke --token` takes."""
+    """List the issued tokens.
+
+    Their id is what `manager revoke --token` takes.
+    """
     rows, after, more = [], 0, True
     ism = homes.manager(home)
     while more:
@@ -262,13 +295,18 @@ def manager_deliver(
     server: Annotated[str, SERVER],
     bearer: Annotated[Path | None, BEARER] = None,
     ca: Annotated[Path | None, CA] = None,
+    *,
+    source: Annotated[str, typer.Option(help="The name under which the server keeps this manager's material.")] = "ism",
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Bring a tools server up to date, and take what field tools have reported."""
+    """Deliver to a tools server, and collect reports.
+
+    The server gets people, devices, delegations, revocations and material; what field tools reported is collected.
+    """
     at = moment(now)
     manager = homes.manager(home)
     with homes.reached(server, bearer, ca) as tools:
-        taken = manager.deliver(tools, now=at)
+        taken = manager.deliver(tools, now=at, source=source)
         told = manager.collect(tools, now=at)
     say(f"{counted(taken, 'token')} delivered, {counted(told, 'outcome')} collected.")
 
@@ -285,9 +323,9 @@ def manager_revoke(
     dry_run: Annotated[bool, DRY_RUN] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Revoke issued material; the next delivery takes the list along.
+    """Revoke keys, tokens, or a device's material.
 
-    What is revoked stays so.
+    The next delivery takes the list along. What is revoked stays so.
     """
     if not (key or device or token):
         raise UsageError("nothing to revoke", "name --key KID, --device DEVICE or --token KID:CTI")
@@ -319,7 +357,7 @@ def manager_rotate(
 
 @manager_app.command("keyring")
 def manager_keyring(home: Annotated[Path, HOME], now: Annotated[str | None, NOW] = None) -> None:
-    """Print the root key and the issuing keys in force as a JWK set: what a device trusts."""
+    """Print the keys that a device trusts, as a JWK set."""
     say(homes.manager(home).keyring(now=moment(now)).to_jwks())
 
 

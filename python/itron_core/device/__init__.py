@@ -2,6 +2,6 @@
 
 from itron_core.device.device import Device
 from itron_core.device.state import DeviceState, Session, Use
-from itron_core.exchange.messages import Answer, Message, Outcome
+from itron_core.exchange.messages import Answer, Message, Outcome, TrustUpdate
 
-__all__ = ["Answer", "Device", "DeviceState", "Message", "Outcome", "Session", "Use"]
+__all__ = ["Answer", "Device", "DeviceState", "Message", "Outcome", "Session", "TrustUpdate", "Use"]

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from itron_core._arguments import EARLIEST, moment
 from itron_core._rust import verify_token, verify_tokens
 from itron_core.device.effects import done
+from itron_core.device.learning import believed, learned, revocations_of
+from itron_core.device.protecting import ReadingKey, protected
 from itron_core.device.rules import (
     SWITCHES,
     Refusal,
@@ -24,7 +27,6 @@ from itron_core.device.rules import (
 from itron_core.device.single_use import again, spent, used_before
 from itron_core.device.state import (
     CHECK_VALUE_BYTES,
-    EARLIEST,
     DeviceState,
     Use,
     checked,
@@ -36,18 +38,19 @@ from itron_core.device.state import (
 from itron_core.enums import Action, DeviceClass, Mode, Reason, SecurityLevel
 from itron_core.errors import InputError, TokenRefused
 from itron_core.exchange.identity import content_of
-from itron_core.exchange.messages import Answer, Outcome, check_message, is_int
+from itron_core.exchange.messages import Answer, Outcome, TrustUpdate, check_message, is_int
 from itron_core.policy import PolicyOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from itron_core._rust import Keyring, Revocations, Token
+    from itron_core._rust import DerivedKeys, Keyring, Revocations, Token
     from itron_core.exchange.messages import Message
 
 __all__ = ["Device"]
 
-TOKEN_BYTES = 1_024
+# As format.md has it of a token; ML-DSA signatures take most of it.
+TOKEN_BYTES = 4_096
 I64_MAX = 2**63 - 1
 DEFAULT_OPTIONS = PolicyOptions()
 MISSING = {
@@ -62,11 +65,13 @@ class Device:
 
     `options` are the readings of the policy that it was built with; the limits of uses are a field tool's, not a
     device's. `check_value` (4 bytes) with `key_version` says which reading key is its own; without it any genuine grant
-    for this device is taken. `revocations` is the snapshot that it was last given. Raises InputError for a mode or level
-    that is unknown, or that a device of this class has not. One caller at a time.
+    for this device is taken. `revocations` is the snapshot that it was made with; it learns newer ones, and delegations
+    of the roots in its keyring, from a `TrustUpdate`. With a `reading_key` (one derived key, or its bytes beside
+    `check_value`) it answers readings at full security protected by it, and never in the clear. Raises InputError for a mode or level that is unknown, or that a
+    device of this class has not. One caller at a time.
     """
 
-    __slots__ = ("_keyring", "_revocations", "_state")
+    __slots__ = ("_keyring", "_reading_key", "_revocations", "_state")
 
     def __init__(
         self,
@@ -82,11 +87,15 @@ class Device:
         key_version: int = 1,
         check_value: bytes | None = None,
         revocations: Revocations | None = None,
+        reading_key: DerivedKeys | bytes | None = None,
     ) -> None:
         if not isinstance(options, PolicyOptions):
             raise InputError(f"options of type {type(options).__name__}; wanted PolicyOptions")
         if check_value is not None and (type(check_value) is not bytes or len(check_value) != CHECK_VALUE_BYTES):
             raise InputError(f"a check value of {check_value!r}; wanted 4 bytes or None")
+        self._reading_key = ReadingKey.given(reading_key, check_value)
+        if self._reading_key is not None:
+            check_value = self._reading_key.check_value
         state = DeviceState(
             device,
             member(DeviceClass, device_class),
@@ -115,39 +124,62 @@ class Device:
         state = self._state
         return f"Device({state.device}, {state.device_class.name}, {state.mode.name}, {state.level.name})"
 
+    def __getstate__(self) -> object:
+        """Refuse to be pickled or copied with a reading key: two devices would send one counter under one key."""
+        if self._reading_key is not None:
+            raise TypeError("a device with a reading key cannot be pickled or copied; use to_bytes")
+        return super().__getstate__()
+
     def to_bytes(self) -> bytes:
         """Return its state as deterministic JSON with its SHA-256, for `from_bytes`."""
         return written(self._state)
 
     @classmethod
-    def from_bytes(cls, data: bytes, *, keyring: Keyring, revocations: Revocations | None = None) -> Device:
-        """Make the device whose state `to_bytes` returned, with the keys that it shall trust from now on.
+    def from_bytes(
+        cls,
+        data: bytes,
+        *,
+        keyring: Keyring,
+        revocations: Revocations | None = None,
+        reading_key: DerivedKeys | bytes | None = None,
+        check_value: bytes | None = None,
+    ) -> Device:
+        """Make the device whose state `to_bytes` returned, with the root keys that it shall trust from now on.
 
-        Any other bytes raise InputError, one flipped bit included.
+        A reading key is no part of the state and is given again; after a key exchange it is the new one, and its check
+        value becomes the device's. Any other bytes raise InputError, one flipped bit included, and a reading key of
+        another check value.
         """
-        device = cls.__new__(cls)
-        device._state, device._keyring, device._revocations = read(data), keyring, revocations  # noqa: SLF001  # its own
+        device, state, key = cls.__new__(cls), read(data), ReadingKey.given(reading_key, check_value)
+        if key is not None:
+            if state.check_value not in {None, key.check_value.hex()}:
+                raise InputError("reading_key: got a key of another check value than the device's")
+            state = state._replace(check_value=key.check_value.hex())
+        device._state, device._keyring, device._revocations = state, keyring, revocations  # noqa: SLF001  # its own
+        device._reading_key = key  # noqa: SLF001  # its own
         return device
 
     def restart(self) -> None:
         """Lose power for a moment: the timer begins again at 0, and an open session is gone. The rest stays."""
         self._state = self._state._replace(uptime=0, session=None)
 
-    def answer(self, message: Message, *, uptime: int, now: int | None = None) -> Answer:
+    def answer(self, message: Message | TrustUpdate, *, uptime: int, now: int | None = None) -> Answer:
         """Answer a message at a moment of the device's own timer, in seconds since it was started.
 
         `now`, in seconds since 1970, is given only where the device has a clock. It never counts for less than the
         latest issue time of the tokens that were used here, and without a clock that is the time. A message that is
-        refused changes nothing but the timer's reading. Raises InputError for a timer that runs backwards and for
-        arguments of a wrong type; all else is an answer.
+        refused changes nothing but the timer's reading. Raises InputError for a timer that runs backwards, for a `now`
+        outside 2020 to 2100 and for arguments of a wrong type; all else is an answer.
         """
         check_message(message)
         check_timer(uptime, self._state.uptime)
-        if now is not None and not is_int(now, 0, I64_MAX):
-            raise InputError(f"now is {now!r}; wanted whole seconds since 1970, or None")
+        clock = None if now is None else moment("now", now)
         before = self._state._replace(uptime=uptime)
         try:
-            answer, after = self._answered(before, message, now)
+            if isinstance(message, TrustUpdate):
+                answer, after = learned(before, message, self._keyring, self._revocations, clock)
+            else:
+                answer, after = self._answered(before, message, clock)
         except Refusal as refusal:
             answer, after = Answer(Outcome.REFUSED, refusal.reason, {}), before
         self._state = after
@@ -168,6 +200,8 @@ class Device:
         if token and (first := used_before(state, token, content)):
             return again(first), state
         after, data = done(state, message, token)
+        if self._reading_key is not None and wants_reading_key(state, action):
+            data, after = protected(after, data, self._reading_key)
         seen = [int(shown.issued_at.timestamp()) for shown in (token, reading_key) if shown]
         after = after._replace(watermark=max(state.watermark, *seen, EARLIEST))
         if token:
@@ -194,24 +228,25 @@ class Device:
     ) -> Token:
         if not token:
             raise Refusal(MISSING[token_type])
-        moment = self._issued_at(token, token_type) if now is None else now
+        at = max(self._issued_at(state, token, token_type) if now is None else now, state.watermark)
         try:
             return verify_token(
                 token,
-                self._keyring,
-                now=max(moment, state.watermark),
+                believed(state, self._keyring, at),
+                now=at,
                 token_type=token_type,
                 audience=state.device,
                 action=action,
                 epoch=state.epoch,
-                revocations=self._revocations,
+                revocations=revocations_of(state, self._revocations),
             )
         except TokenRefused as refused:
             raise Refusal(refused.code) from None
 
-    def _issued_at(self, token: bytes, token_type: str) -> int:
-        """Return the issue time that a genuine token shows, 0 where its signature does not hold."""
-        (shown,) = verify_tokens([token], self._keyring, now=EARLIEST, token_type=token_type)["issued_at"].to_pylist()
+    def _issued_at(self, state: DeviceState, token: bytes, token_type: str) -> int:
+        """Return the issue time that a genuine token shows, 0 if its signature does not hold."""
+        ring = believed(state, self._keyring, None)
+        (shown,) = verify_tokens([token], ring, now=EARLIEST, token_type=token_type)["issued_at"].to_pylist()
         return 0 if shown is None else int(shown.timestamp())
 
     def _repeated(self, state: DeviceState, message: Message) -> Use | None:
@@ -227,8 +262,9 @@ class Device:
 
     def _check_genuine(self, state: DeviceState, token: bytes, use: Use) -> None:
         """Judge as at the first time: since then it may have expired, and a key exchange made its epoch stale."""
+        ring = believed(state, self._keyring, use.at)
         try:
-            verify_token(token, self._keyring, now=use.at, token_type=use.token_type, audience=state.device)
+            verify_token(token, ring, now=use.at, token_type=use.token_type, audience=state.device)
         except TokenRefused as refused:
             raise Refusal(refused.code) from None
 

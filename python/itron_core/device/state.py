@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
+from itron_core._arguments import EARLIEST
 from itron_core.enums import Action, DeviceClass, Mode, SecurityLevel
 from itron_core.errors import InputError
 from itron_core.exchange.identity import device_id
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ANSWERS_KEPT",
     "CHECK_VALUE_BYTES",
-    "EARLIEST",
+    "COUNTER_MAX",
+    "DELEGATIONS_KEPT",
     "EPOCH_MAX",
+    "LONGEST_SNAPSHOT",
     "DeviceState",
     "Session",
     "Use",
@@ -31,10 +34,13 @@ __all__ = [
 
 ANSWERS_KEPT = 64
 CHECK_VALUE_BYTES = 4
-STATE_BYTES = 1 << 20
+# What a device has room for: delegations, and the bytes of a revocation snapshot; both are written as hexadecimal.
+DELEGATIONS_KEPT = 64
+LONGEST_SNAPSHOT = 1 << 20
+STATE_BYTES = 4 << 20
 STATE_VERSION = 1
-EARLIEST = 1_577_836_800  # 2020-01-01: no token was issued before
 EPOCH_MAX = 2**32 - 1
+COUNTER_MAX = 2**32 - 1
 I64_MAX = 2**63 - 1
 SERVICE_STATES = frozenset({"connected", "disconnected", "restricted", "armed"})
 TOKEN_TYPES = frozenset({"secure_command", "authorization"})
@@ -63,7 +69,11 @@ class Use(NamedTuple):
 
 
 class DeviceState(NamedTuple):
-    """All that a device knows, but for the keys that it trusts; plain values, none of them secret."""
+    """All that a device knows, but for its root keys; plain values, none of them secret.
+
+    `delegations` and `snapshot` are what it has learned, signed tokens in hexadecimal; `snapshot_at` is when the snapshot
+    was believed, in seconds since 1970. `reading_counter` is that of the last protected reading.
+    """
 
     device: str
     device_class: DeviceClass
@@ -84,6 +94,10 @@ class DeviceState(NamedTuple):
     reading: int = 1_000
     interval_count: int = 96
     settings: tuple[tuple[str, int | str], ...] = ()
+    delegations: tuple[str, ...] = ()
+    snapshot: str | None = None
+    snapshot_at: int = 0
+    reading_counter: int = 0
 
 
 _E = TypeVar("_E", DeviceClass, Mode, SecurityLevel, Action)
@@ -170,8 +184,15 @@ def _state_of(plain: dict[str, Any]) -> DeviceState:
         session=None if made.session is None else Session(*made.session),
         uses=tuple(_use_of(row) for row in made.uses),
         settings=_pairs(made.settings),
+        delegations=tuple(made.delegations),
     )
-    numbers = [state.uptime, state.operations, state.reading, state.interval_count, state.watermark]
+    if len(state.delegations) > DELEGATIONS_KEPT or not all(bytes.fromhex(token) for token in state.delegations):
+        _corrupted("delegations that cannot be")
+    if state.snapshot is not None and not bytes.fromhex(state.snapshot):
+        _corrupted("a snapshot that cannot be")
+    numbers = [state.snapshot_at, state.uptime, state.operations, state.reading, state.interval_count, state.watermark]
+    if not is_int(state.reading_counter, 0, COUNTER_MAX):
+        _corrupted("a counter that cannot be")
     if not all(is_int(number, 0, I64_MAX) for number in numbers) or not is_int(state.floor, -1, I64_MAX):
         _corrupted("a number is out of its range")
     if state.session is not None and not all(is_int(number, 0, I64_MAX) for number in state.session):

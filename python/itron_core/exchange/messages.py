@@ -12,7 +12,17 @@ from itron_core.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SETTINGS_KEPT", "Answer", "Message", "Outcome", "canonical", "check_message", "is_int", "is_value"]
+__all__ = [
+    "SETTINGS_KEPT",
+    "Answer",
+    "Message",
+    "Outcome",
+    "TrustUpdate",
+    "canonical",
+    "check_message",
+    "is_int",
+    "is_value",
+]
 
 SETTINGS_KEPT = 64
 NAME_LENGTH = 64
@@ -44,6 +54,16 @@ class Message(NamedTuple):
     settings: Mapping[str, int | str] | None = None
 
 
+class TrustUpdate(NamedTuple):
+    """What a field tool brings so that a device learns whom to trust: signed delegations and a revocation snapshot.
+
+    Delegations replace those of before; None leaves the revocations as they are. All of it or nothing is taken.
+    """
+
+    delegations: tuple[bytes, ...] = ()
+    revocations: bytes | None = None
+
+
 class Answer(NamedTuple):
     """What the device says: `reason` is 0, a `Reason` or a `Code`; `data` holds plain values, none when refused.
 
@@ -66,8 +86,11 @@ def canonical(plain: object) -> bytes:
 
 def check_message(message: object) -> None:
     """Raise InputError for what no field tool could have sent."""
+    if isinstance(message, TrustUpdate):
+        _check_update(message)
+        return
     if not isinstance(message, Message):
-        raise InputError(f"a message of type {type(message).__name__}; wanted a Message")
+        raise InputError(f"message: got {type(message).__name__}, expected a Message or a TrustUpdate")
     if not isinstance(message.action, Action):
         raise InputError(f"a message with the action {message.action!r}; wanted an Action")
     for name in ("token", "reading_key"):
@@ -79,6 +102,14 @@ def check_message(message: object) -> None:
     if level is not None and (type(level) is not SecurityLevel or level is SecurityLevel.UNKNOWN):
         raise InputError(f"a message with the level {level!r}; wanted a known SecurityLevel or None")
     _check_settings(message.settings)
+
+
+def _check_update(update: TrustUpdate) -> None:
+    delegations: object = update.delegations
+    if not isinstance(delegations, tuple) or not all(isinstance(token, bytes) for token in delegations):
+        raise InputError(f"delegations: got {type(delegations).__name__}, expected a tuple of bytes")
+    if not isinstance(update.revocations, bytes | None):
+        raise InputError(f"revocations: got {type(update.revocations).__name__}, expected bytes or None")
 
 
 def _check_settings(settings: object) -> None:

@@ -1,7 +1,8 @@
 """The field tool: syncs, says what it holds, asks the policy before every message, remembers before it sends."""
 
-from itron_core.field_tool.field_tool import Command, FieldTool
+from itron_core.field_tool.commands import Command, Status
+from itron_core.field_tool.field_tool import FieldTool
 from itron_core.field_tool.sync import SyncReport
 from itron_core.field_tool.work import Link, WorkResult
 
-__all__ = ["Command", "FieldTool", "Link", "SyncReport", "WorkResult"]
+__all__ = ["Command", "FieldTool", "Link", "Status", "SyncReport", "WorkResult"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from itron_core.enums import Action, ActionGroup, Code, Mode, Need, Reason, SecurityLevel
 from itron_core.exchange.material import MaterialState
 from itron_core.exchange.messages import Answer, Outcome
+from itron_core.field_tool.state import advance, state_of
 from itron_core.policy import counted_material
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def became_of(answer: Answer) -> MaterialState:
 
 
 def note(t: Transaction, sending: Sending, moment: int) -> int:
-    """Write down that a message is about to be sent; its use is counted now, and once. Returns the outcome's number."""
-    number = _insert(t, sending, (int(MaterialState.SENT), 0, b"", moment))
+    """Write down that a message is about to be sent; its use is counted now, and once. Returns the outcome's serial."""
+    serial = _insert(t, sending, (int(MaterialState.SENT), 0, b"", moment))
     spent = sending.spent
     if spent is not None:
         counts = Need[spent.token_type.upper()] in counted_material(sending.action)
@@ -74,30 +75,28 @@ def note(t: Transaction, sending: Sending, moment: int) -> int:
             (
                 int(MaterialState.SENT),
                 moment if spent.sent_at is None else spent.sent_at,
-                number if counts and spent.counted is None else spent.counted,
+                serial if counts and spent.counted is None else spent.counted,
                 spent.kid,
                 spent.cti,
             ),
         )
-    return number
+    return serial
 
 
-def settle(t: Transaction, sending: Sending, number: int, answer: Answer, moment: int) -> int:
-    """Write down an answer to the outcome `number`; returns the number under which it will be reported."""
+def settle(t: Transaction, sending: Sending, serial: int, answer: Answer, moment: int) -> int:
+    """Write down an answer to the outcome `serial`; returns the serial of the outcome that holds it."""
     told = int(became_of(answer)), int(answer.reason), told_by(answer), moment
-    ((offered,),) = t.rows("SELECT offered FROM tool_state")
-    cti = b"" if sending.spent is None else sending.spent.cti
-    # A sync of meanwhile may have told of it, or have given it another number: what came after has one of its own.
-    if number <= offered or not t.run(
+    # A sync since may have reported that it was sent: then the answer is an outcome of its own.
+    if not t.run(
         "UPDATE tool_outcome SET state = ?, reason = ?, answer = ?, happened_at = ?"
-        " WHERE number = ? AND state = ? AND device = ? AND action = ? AND cti = ?",
-        (*told, number, int(MaterialState.SENT), sending.device, int(sending.action), cti),
+        " WHERE serial = ? AND number IS NULL AND state = ?",
+        (*told, serial, int(MaterialState.SENT)),
     ):
-        number = _insert(t, sending, told)
+        serial = _insert(t, sending, told)
     if sending.spent is not None:
         _settle_material(t, sending.spent, answer)
     _learn(t, sending, answer, moment)
-    return number
+    return serial
 
 
 def actions_opened_by(spent: Held | None) -> int:
@@ -106,15 +105,18 @@ def actions_opened_by(spent: Held | None) -> int:
 
 
 def _insert(t: Transaction, sending: Sending, told: tuple[int, int, bytes, int]) -> int:
-    ((last, offered),) = t.rows("SELECT (SELECT max(number) FROM tool_outcome), offered FROM tool_state")
-    number = max(int(last or 0), int(offered)) + 1
+    # Counted in the state, since the last outcome may be forgotten: no serial is given twice.
+    serial = state_of(t).serial + 1
+    advance(t, serial=serial)
     spent = sending.spent
     identity = (b"", b"", b"") if spent is None else (spent.kid, spent.cti, spent.content)
     t.run(
-        "INSERT INTO tool_outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
-        (number, sending.device, int(sending.action), *identity, *told),
+        "INSERT INTO tool_outcome"
+        " (serial, device, action, kid, cti, content, state, reason, answer, happened_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (serial, sending.device, int(sending.action), *identity, *told),
     )
-    return number
+    return serial
 
 
 def _settle_material(t: Transaction, spent: Held, answer: Answer) -> None:
@@ -161,9 +163,11 @@ def _first_sent(spent: Held) -> int | None:
 
 
 def _set_session(t: Transaction, device: str, opened_at: int | None, seconds: int | None, actions: int | None) -> None:
+    user = None if opened_at is None else state_of(t).user_name
     t.run(
-        "UPDATE tool_device SET session_opened_at = ?, session_seconds = ?, session_actions = ? WHERE device = ?",
-        (opened_at, seconds, actions, device),
+        "UPDATE tool_device SET session_opened_at = ?, session_seconds = ?, session_actions = ?, opened_by = ?"
+        " WHERE device = ?",
+        (opened_at, seconds, actions, user, device),
     )
 
 

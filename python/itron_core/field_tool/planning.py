@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from itron_core._rust import verify_tokens
-from itron_core.enums import Action, Code, DeviceClass, Mode, Need, SecurityLevel
+from itron_core.enums import Action, Code, Decision, DeviceClass, Mode, Need, Permission, SecurityLevel
 from itron_core.exchange.material import SPENT, MaterialState
-from itron_core.policy import PolicyOptions, entry
+from itron_core.field_tool.state import moment_of
+from itron_core.policy import PolicyOptions, entry, permission_for_scope
 from itron_core.routes import RouteResults, process_route
+from itron_core.stores.incarnation import restored
 from itron_core.stores.protocol import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from itron_core._rust import RouteColumns
     from itron_core.field_tool.state import State, Trust
     from itron_core.stores.protocol import Transaction
 
@@ -25,20 +29,28 @@ __all__ = [
     "Plan",
     "codes_of",
     "decided",
+    "held_by_user",
+    "later_time",
     "limits_of",
     "missing_wants",
     "spent_by",
     "uses_of",
 ]
 
+# Clocks may differ by so many seconds before it is worth a word (docs/format.md: the default skew).
+CLOCKS_DIFFER = 120
 UNUSED = frozenset({MaterialState.HELD, MaterialState.SENT})
 KNOWN = (
     "device, device_class, mode, security_level, level_verified, epoch,"
-    " session_opened_at, session_seconds, session_actions"
+    " session_opened_at, session_seconds, session_actions, opened_by"
 )
 HELD = (
     "kid, cti, device, token_type, actions, sequence, epoch, not_before, expires_at, session_seconds,"
     " content, token, state, sent_at, counted"
+)
+HELD_BY_USER = (
+    f"SELECT {HELD} FROM tool_material m WHERE EXISTS (SELECT 1 FROM tool_holder h"  # noqa: S608
+    " WHERE h.user_name = ? AND h.kid = m.kid AND h.cti = m.cti) AND device IN ({values})"
 )
 
 
@@ -54,10 +66,15 @@ class Known(NamedTuple):
     session_opened_at: int | None = None
     session_seconds: int | None = None
     session_actions: int | None = None
+    opened_by: str | None = None
+    is_ours: bool = True
 
     def session_for(self, action: Action) -> tuple[int | None, int | None]:
-        """Return when the session opened and how long it lasts; none where it does not allow the action."""
-        allows = self.session_actions is not None and self.session_actions >> action & 1
+        """Return when the session opened and how long it lasts; none if it does not allow the action to this user.
+
+        A session that another user opened may only be closed.
+        """
+        allows = self.is_ours and self.session_actions is not None and self.session_actions >> action & 1
         return (
             (self.session_opened_at, self.session_seconds) if allows or action is Action.CLOSE_SESSION else (None, None)
         )
@@ -123,6 +140,37 @@ class _Uses(NamedTuple):
         return self.counts.get((row.device, token_type), 0) - is_counted
 
 
+class PlanResults(RouteResults):
+    """The decisions of a plan; a row that is refused is also told of a later time that the tool has seen."""
+
+    __slots__ = ("_remark",)
+
+    _remark: str
+
+    def __new__(cls, columns: RouteColumns, options: PolicyOptions, remark: str = "") -> Self:
+        """Take the columns of a decided route."""
+        self = super().__new__(cls, columns, options)
+        self._remark = remark
+        return self
+
+    def explain(self, row: int) -> str:
+        """Return one row in sentences: the decision, why, what is missing and how to get it."""
+        said = super().explain(row)
+        is_refused = self._remark and self["decision"][row] not in {Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN}
+        return f"{said}\n{self._remark}" if is_refused else said
+
+
+def later_time(state: State, moment: int, now: int) -> str:
+    """Return the sentence that says that the tool has seen a later time than its clock shows; empty if it has not."""
+    if moment - now <= CLOCKS_DIFFER:
+        return ""
+    shown = datetime.fromtimestamp(state.seen, UTC)
+    return (
+        f"This tool has seen a later time, {shown:%Y-%m-%d %H:%M:%S} UTC, and judges by it; if that was a wrong clock,"
+        " the next sync sets it right."
+    )
+
+
 class Plan(NamedTuple):
     """A route with all that is held for it, row by row, and its decisions."""
 
@@ -137,20 +185,26 @@ def decided(
     state: State,
     trust: Trust,
     *,
-    moment: int,
+    now: int,
     options: PolicyOptions,
     key_exchange: bool,
     opened: int | None = None,
 ) -> Plan:
-    """Decide a plan by what is held; `opened` are the actions of a session that was answered as open just now."""
+    """Decide a plan by what the user may use; `opened` are the actions of a session that was answered as open just now."""
+    moment = moment_of(state, now)
     devices = list(dict.fromkeys(device for device, _ in plan))
-    known = known_of(t, plan)
+    known = [row._replace(is_ours=row.opened_by == state.user_name) for row in known_of(t, plan)]
     if opened is not None:
-        known = [row._replace(session_opened_at=moment, session_seconds=1, session_actions=opened) for row in known]
+        known = [
+            row._replace(session_opened_at=moment, session_seconds=1, session_actions=opened, is_ours=True)
+            for row in known
+        ]
     limited = limits_of(options, state)
     slots = _all_slots(known, plan, moment, limited)
-    choices = _choose(_candidates(t, devices), known, slots, trust, moment)
+    choices = _choose(_candidates(t, devices, state), known, slots, trust, moment)
     uses = uses_of(t, devices, state)
+    if restored(t):  # the uses since the backup are not known: all are spent until a whole sync
+        uses |= {(device, kind): limit for device in devices for kind, limit in _limits(limited).items()}
     results = process_route(
         _columns(plan, known, choices, _Uses(uses, state.counted_from), key_exchange=key_exchange),
         trust.keyring,
@@ -159,7 +213,11 @@ def decided(
         options=limited,
         revocations=trust.revocations,
     )
-    return Plan(known, choices, results)
+    return Plan(known, choices, PlanResults(results, limited, later_time(state, moment, now)))
+
+
+def _limits(options: PolicyOptions) -> dict[str, int]:
+    return {"secure_command": options.command_limit, "authorization": options.authorization_limit}
 
 
 def limits_of(options: PolicyOptions, state: State) -> PolicyOptions:
@@ -243,12 +301,20 @@ def known_of(t: Transaction, plan: Sequence[tuple[str, Action]]) -> list[Known]:
     return [known.get(device) or Known(device) for device, _ in plan]
 
 
-def _candidates(t: Transaction, devices: Sequence[str]) -> dict[tuple[str, str], list[Held]]:
+def held_by_user(t: Transaction, devices: Sequence[str], state: State) -> list[Held]:
+    """Return what the user signed in may see and use: what was granted to him, and what his permissions cover now."""
+    return [
+        piece
+        for piece in (Held(*row) for row in rows_of(t, HELD_BY_USER, devices, (state.user_name,)))
+        if permission_for_scope(piece.token_type, piece.actions) in Permission(state.permissions)
+    ]
+
+
+def _candidates(t: Transaction, devices: Sequence[str], state: State) -> dict[tuple[str, str], list[Held]]:
     found: dict[tuple[str, str], list[Held]] = defaultdict(list)
-    sql = f"SELECT {HELD} FROM tool_material WHERE device IN ({{values}}) AND state <> {int(MaterialState.REFUSED)}"  # noqa: S608
-    for row in rows_of(t, sql, devices):
-        held = Held(*row)
-        found[held.device, held.token_type].append(held)
+    for held in held_by_user(t, devices, state):
+        if held.state != MaterialState.REFUSED:
+            found[held.device, held.token_type].append(held)
     return found
 
 

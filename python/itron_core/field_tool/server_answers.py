@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
-from itron_core._rust import Revocations
+from itron_core._arguments import EARLIEST, LATEST
 from itron_core.enums import DEVICE_TOKEN_TYPES, Code, DeviceClass, Mode, Permission, SecurityLevel
 from itron_core.errors import ExchangeError, InputError, ItronCoreError, KeyRefused, TokenRefused
 from itron_core.exchange.identity import device_id
 from itron_core.exchange.material import Material, Page
 from itron_core.exchange.records import MOST_DELEGATIONS, VERDICTS, DeviceRecord, OutcomeReport, SignIn
-from itron_core.exchange.verification import judged, ring_at
+from itron_core.exchange.snapshots import Snapshot, snapshot_after
+from itron_core.exchange.verification import judged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from itron_core._rust import Keyring
     from itron_core.field_tool.state import State
 
-__all__ = ["check_codes", "check_material", "check_page", "check_records", "check_snapshot", "check_taken"]
+__all__ = ["SignedIn", "check_codes", "check_material", "check_page", "check_records", "check_sign_in", "check_taken"]
 
 LARGEST = 2**63 - 1
 LARGEST_TOKEN = 65_536
@@ -27,8 +29,6 @@ LARGEST_TOKEN = 65_536
 MOST_NUMBERS = 2**62
 # A token, or a delegation, may come early or late: what else it says must be right.
 TIMELY_LATER = frozenset({Code.OK, Code.IAT_IN_FUTURE, Code.NOT_YET_VALID, Code.EXPIRED})
-# Why revocations that are held already are sent and stay: nothing newer was made.
-NO_NEWER = frozenset({Code.EXPIRED, Code.ISSUER_REVOKED, Code.TOKEN_REVOKED})
 EVERY_PERMISSION = int(~Permission(0))
 
 _T = TypeVar("_T")
@@ -43,32 +43,90 @@ def check_codes(codes: object, outcomes: Sequence[OutcomeReport]) -> list[int]:
 
 
 def check_taken(taken: object, last: int) -> None:
-    """Refuse a number of wishes taken that is not that of the last one sent."""
+    """Refuse an answer to command requests that is not the number of the last one sent."""
     if taken != last or not _is_number(taken):
-        _refuse(f"wishes up to {taken!r} taken; wanted {last}: the server is not the one of this tool, or lost some")
+        raise ExchangeError(
+            f"The server knows {taken!r} of this tool's {last} requests. Was it restored from a backup?"
+            " Sync again; see docs/restore.md"
+        )
 
 
-def check_snapshot(
-    snapshot: object, user: str, state: State, keyring: Keyring, moment: int, *, in_force: Revocations | None
-) -> tuple[SignIn, int, int]:
-    """Return a snapshot for this user, the version of its revocations, and the moment at which they were believed."""
-    if not isinstance(snapshot, SignIn) or not all(isinstance(text, str) for text in tuple[object, ...](snapshot)[:2]):
-        _refuse(f"a snapshot that is {type(snapshot).__name__}; wanted a SignIn of its types")
-    numbers = (snapshot.permissions, snapshot.command_limit, snapshot.authorization_limit)
-    if not all(_is_number(number) and number <= MOST_NUMBERS for number in (snapshot.reported, snapshot.wanted)):
-        _refuse("a snapshot with numbers of outcomes or wishes that are none")
-    if not all(_is_number(number) for number in numbers) or snapshot.permissions & ~EVERY_PERMISSION:
-        _refuse("a snapshot with permissions or limits that are none; wanted whole numbers from 0 up, and known bits")
-    if snapshot.user != user or not snapshot.unit or (state.unit and snapshot.unit != state.unit):
-        _refuse(f"a snapshot of {snapshot.user!r}, unit {snapshot.unit!r}; wanted {user!r}, unit {state.unit!r}")
-    _check_delegations(_all(bytes, snapshot.delegations, "delegations"), keyring, moment)
-    version, accepted_at = _check_revocations(snapshot, state, keyring, moment, in_force)
-    return snapshot, version, accepted_at
+class SignedIn(NamedTuple):
+    """A sign-in that was checked: the revocations to hold after it, and the moment that it leaves the tool with.
+
+    `moment` is the server's time if the sign-in proves it, else the latest that the tool has seen; `in_force` says
+    whether the revocations are in force at that moment.
+    """
+
+    sign_in: SignIn
+    revocations: Snapshot
+    moment: int
+    in_force: bool
+
+
+def check_sign_in(
+    answer: object, user: str, state: State, keyring: Keyring, delegations: Sequence[bytes], *, seen: int
+) -> SignedIn:
+    """Return what to keep of a sign-in of this user; raises ExchangeError for one that is not to be believed.
+
+    `delegations` are those held so far, `seen` is the latest moment that the tool has seen. A server proves another by
+    its time in the answer, if the newest genuine revocation snapshot is in force then; if there is none at all, its
+    time may only be earlier. Revocations that have ended, or that are older than those held, end no sign-in: the newer
+    ones are held, and nothing is used until others come.
+    """
+    sign_in = _typed(answer, user, state)
+    said = sign_in.answered_at
+    if said and not EARLIEST <= said <= LATEST:
+        _refuse(f"its time as {said}; expected seconds since 1970, from 2020 to 2100")
+    ended: Snapshot | None = None
+    if said:
+        # What is not to be believed at the server's own time is judged below: its clock is wrong, or its answer.
+        with suppress(ExchangeError):
+            found, in_force = _revocations(sign_in, state, keyring, delegations, said)
+            if in_force:
+                return SignedIn(sign_in, found, min(said, seen) if found.token is None else said, in_force=True)
+            ended = found
+    try:
+        found, in_force = _revocations(sign_in, state, keyring, delegations, seen)
+    except ExchangeError:
+        if ended is None:
+            raise
+        found, in_force = ended, False  # genuine at the server's time, which this tool's clock has not reached
+    return SignedIn(sign_in, found, seen, in_force and ended is None)
+
+
+def _revocations(
+    sign_in: SignIn, state: State, keyring: Keyring, delegations: Sequence[bytes], moment: int
+) -> tuple[Snapshot, bool]:
+    """Return the revocations to hold after a sign-in, as of a moment, and whether they are in force."""
+    offered = _all(bytes, sign_in.delegations, "delegations")
+    _check_delegations(offered, keyring, moment)
+    if not isinstance(sign_in.revocations, bytes | None):
+        _refuse(f"revocations that are {type(sign_in.revocations).__name__}; expected bytes or none")
+    held = Snapshot(state.revocations, state.revocations_version, state.accepted_at)
+    try:
+        found = snapshot_after(held, sign_in.revocations, keyring, delegations=(delegations, offered), moment=moment)
+    except ItronCoreError as error:
+        raise ExchangeError(f"the revocations of the sign-in are not to be believed: {error}") from error
+    return found, found.is_in_force(keyring, [*delegations, *offered], moment)
+
+
+def _typed(answer: object, user: str, state: State) -> SignIn:
+    if not isinstance(answer, SignIn) or not _are_texts(*answer[:2], answer.incarnation):
+        _refuse(f"a sign-in that is {type(answer).__name__}; expected a SignIn of its types")
+    numbers = (answer.permissions, answer.command_limit, answer.authorization_limit, answer.answered_at)
+    if not all(_is_number(number) and number <= MOST_NUMBERS for number in (answer.reported, answer.wanted)):
+        _refuse("a sign-in whose counts of outcomes or command requests are not whole numbers from 0 up")
+    if not all(_is_number(number) for number in numbers) or answer.permissions & ~EVERY_PERMISSION:
+        _refuse("a sign-in with unknown permissions or limits; expected whole numbers from 0 up, and known bits")
+    if answer.user != user or not answer.unit or (state.unit and answer.unit != state.unit):
+        _refuse(f"a sign-in of {answer.user!r}, unit {answer.unit!r}; expected {user!r}, unit {state.unit!r}")
+    return answer
 
 
 def _check_delegations(tokens: Sequence[bytes], keyring: Keyring, moment: int) -> None:
     if len(tokens) > MOST_DELEGATIONS:
-        _refuse(f"{len(tokens)} delegations; wanted up to {MOST_DELEGATIONS}")
+        _refuse(f"{len(tokens)} delegations; expected up to {MOST_DELEGATIONS}")
     for place, token in enumerate(tokens):
         try:
             keyring.with_delegations([token], now=moment)
@@ -76,30 +134,7 @@ def _check_delegations(tokens: Sequence[bytes], keyring: Keyring, moment: int) -
             continue  # the key is one of the tool's own, which needs none
         except TokenRefused as refused:
             if refused.code not in TIMELY_LATER:
-                raise ExchangeError(f"delegation {place} of the snapshot is not to be believed: {refused}") from refused
-
-
-def _check_revocations(
-    snapshot: SignIn, state: State, keyring: Keyring, moment: int, in_force: Revocations | None
-) -> tuple[int, int]:
-    token = snapshot.revocations
-    if token is None and state.revocations is None:
-        return 0, 0
-    if not isinstance(token, bytes):
-        _refuse(f"revocations that are {type(token).__name__} after version {state.revocations_version}; wanted bytes")
-    ring = ring_at(keyring, snapshot.delegations, moment)
-    try:
-        found = Revocations.from_token(
-            token, ring, now=moment, newer_than=state.revocations_version, revocations=in_force
-        )
-    except TokenRefused as refused:
-        # No newer ones: those held have ended, or revoke their own signer. They stay until others come.
-        if refused.code in NO_NEWER and token == state.revocations:
-            return state.revocations_version, state.accepted_at
-        raise ExchangeError(f"the revocations of the snapshot are not to be believed: {refused}") from refused
-    except ItronCoreError as error:
-        raise ExchangeError(f"the revocations of the snapshot are not to be believed: {error}") from error
-    return found.version, moment
+                raise ExchangeError(f"delegation {place} of the sign-in is not to be believed: {refused}") from refused
 
 
 def check_page(page: object, after: int, limit: int) -> Page:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from itron_core._arguments import moment as moment_given
 from itron_core.audit import audit_entry
 from itron_core.enums import Code
-from itron_core.errors import ExchangeError, RequestRefused, StoreError
+from itron_core.errors import ExchangeError, RequestRefused
 from itron_core.exchange.material import Material, MaterialState, Page
 from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport, SignIn
 from itron_core.exchange.verification import ring_at
@@ -18,17 +19,19 @@ from itron_core.field_tool.server_answers import (
     check_material,
     check_page,
     check_records,
-    check_snapshot,
+    check_sign_in,
     check_taken,
 )
-from itron_core.field_tool.state import State, advance, moment_of, state_of, trust_at
+from itron_core.field_tool.state import State, advance, delegations_of, moment_of, state_of
+from itron_core.stores.incarnation import clear_restored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from itron_core._rust import Keyring, Revocations
+    from itron_core._rust import Keyring
     from itron_core.audit.journal import Journal
     from itron_core.exchange.protocols import Exchange
+    from itron_core.field_tool.server_answers import SignedIn
     from itron_core.stores.protocol import Store, Transaction
 
 __all__ = ["Sync", "SyncReport"]
@@ -36,7 +39,11 @@ __all__ = ["Sync", "SyncReport"]
 OUTCOME = "number, device, action, kid, cti, content, state, reason, answer, happened_at"
 # A server's reason: something else came under this number before.
 REUSED = "number_reused"
-LEARNED = ("device_class", "mode", "security_level", "level_verified", "epoch")
+# Reasons for which a server or this tool may be an older copy of itself: the sign-in shows which.
+OLD_COPY = frozenset({REUSED, "number_skipped", "sign_in_required"})
+# A server's reason: it has not granted as much as this cursor says.
+CURSOR_UNKNOWN = "cursor_unknown"
+LEARNED = ("device_class", "mode", "security_level", "level_verified", "epoch", "installation")
 
 
 class SyncReport(NamedTuple):
@@ -57,10 +64,13 @@ class Sync:
         self, store: Store, journal: Journal, keyring: Keyring, exchange: Exchange, *, now: int, page: int
     ) -> None:
         self._store, self._journal, self._keyring, self._exchange, self._page = store, journal, keyring, exchange, page
+        # The server in one process is given the tool's own clock; what the tool has seen is not the server's time.
+        self._now = moment_given("now", now)
         with store.write() as t:
             state = state_of(t)
             self._tool = state.tool
             self._wanted = 0
+            self._disagrees = False  # whether the server has said that its numbers are not this tool's
             self._moment = moment_of(state, now)
             advance(t, seen=self._moment)
 
@@ -69,16 +79,17 @@ class Sync:
         try:
             codes = self.report()
         except RequestRefused as refused:
-            if refused.reason != REUSED:
+            if refused.reason not in OLD_COPY:
                 raise
-            codes = {}
+            codes, self._disagrees = {}, True
         # Uses that other processes reported or will report after this are still counted.
-        reported = self._state().acknowledged
-        self._sign_in(user)
-        # What an old copy of the store had given a number of the past; else there is nothing left.
+        reported = self._state().reported_serial
+        usable = self._sign_in(user)
+        # What an old copy of the server or of this store did not know; else there is nothing left.
         codes |= self.report()
         wants = self._request()
-        material = self._fetch_material()
+        # While no revocations are in force nothing may be used: the next snapshot brings the material.
+        material = self._fetch_material() if usable else 0
         devices = self._fetch_devices()
         report = SyncReport(
             len(codes),
@@ -89,7 +100,9 @@ class Sync:
             devices,
         )
         with self._store.write() as t:
-            advance(t, counted_from=max(reported, state_of(t).counted_from))
+            if usable:
+                advance(t, counted_from=max(reported, state_of(t).counted_from))
+                clear_restored(t)
             self._journal.write(t, [audit_entry("sync", self._moment, tool=self._tool, user=user)])
         return report
 
@@ -97,23 +110,24 @@ class Sync:
         with self._store.read() as t:
             return state_of(t)
 
+    # --- Outcomes ---
+
     def report(self) -> dict[int, int]:
         """Report what is not acknowledged; what was offered once is never changed again, so a repeat is the same."""
         found: dict[int, int] = {}
         while outcomes := self._offer():
-            try:
-                codes = check_codes(self._exchange.report(self._tool, outcomes, now=self._moment), outcomes)
-            except RequestRefused as refused:
-                if refused.reason == REUSED:
-                    self._take_back()
-                raise
+            codes = check_codes(self._exchange.report(self._tool, outcomes, now=self._now), outcomes)
             last = outcomes[-1].number
             with self._store.write() as t:
                 t.run_many(
                     "UPDATE tool_outcome SET code = ? WHERE number = ?",
                     [(code, outcome.number) for code, outcome in zip(codes, outcomes, strict=True)],
                 )
-                advance(t, acknowledged=max(last, state_of(t).acknowledged))
+                state = state_of(t)
+                ((serial,),) = t.rows("SELECT serial FROM tool_outcome WHERE number = ?", (last,))
+                advance(
+                    t, acknowledged=max(last, state.acknowledged), reported_serial=max(serial, state.reported_serial)
+                )
                 self._journal.write(
                     t,
                     [
@@ -125,80 +139,105 @@ class Sync:
             found |= zip((outcome.number for outcome in outcomes), codes, strict=True)
         return found
 
-    def _take_back(self) -> None:
-        """Let what is not acknowledged count as never offered: the server has others under these numbers."""
-        with self._store.write() as t:
-            advance(t, offered=state_of(t).acknowledged)
-
     def _offer(self) -> list[OutcomeReport]:
         with self._store.write() as t:
             state = state_of(t)
-            rows = t.rows(
-                f"SELECT {OUTCOME} FROM tool_outcome WHERE number > ? ORDER BY number LIMIT ?",  # noqa: S608
-                (state.acknowledged, self._page),
+            pending = t.rows(
+                "SELECT serial, number FROM tool_outcome WHERE code IS NULL ORDER BY serial LIMIT ?", (self._page,)
             )
-            outcomes = [OutcomeReport(*row) for row in rows]
-            if outcomes:
-                advance(t, offered=max(outcomes[-1].number, state.offered))
-        return outcomes
+            fresh = [serial for serial, number in pending if number is None]
+            t.run_many(
+                "UPDATE tool_outcome SET number = ? WHERE serial = ?",
+                [(number, serial) for number, serial in enumerate(fresh, state.offered + 1)],
+            )
+            if not pending:
+                return []
+            advance(t, offered=state.offered + len(fresh))
+            rows = t.rows(
+                f"SELECT {OUTCOME} FROM tool_outcome WHERE code IS NULL AND number IS NOT NULL ORDER BY serial LIMIT ?",  # noqa: S608
+                (len(pending),),
+            )
+            return [OutcomeReport(*row) for row in rows]
 
-    def _in_force(self) -> Revocations | None:
-        """Return the revocations held; none if they do not verify any more, which this sync mends."""
-        with self._store.read() as t:
-            try:
-                return trust_at(t, self._keyring, state_of(t), self._moment).revocations
-            except StoreError:
-                return None
+    # --- Sign-in ---
 
-    def _sign_in(self, user: str) -> None:
+    def _sign_in(self, user: str) -> bool:
+        """Take along who the user is and whom to believe; returns whether material may be used by that."""
         try:
-            answer = self._exchange.snapshot(self._tool, user, now=self._moment)
+            answer = self._exchange.snapshot(self._tool, user, now=self._now)
         except RequestRefused as refused:
             self._forget_permissions(user, refused.reason)
             raise
-        state, in_force = self._state(), self._in_force()
-        snapshot, version, accepted_at = check_snapshot(
-            answer, user, state, self._keyring, self._moment, in_force=in_force
-        )
+        with self._store.read() as t:
+            state, delegations = state_of(t), delegations_of(t)
+        checked = check_sign_in(answer, user, state, self._keyring, delegations, seen=max(self._moment, state.seen))
         with self._store.write() as t:
-            t.run("DELETE FROM tool_delegation")
-            t.run_many("INSERT INTO tool_delegation VALUES (?, ?)", list(enumerate(snapshot.delegations)))
-            advance(
-                t,
-                user_name=user,
-                unit=snapshot.unit,
-                permissions=int(snapshot.permissions),
-                command_limit=snapshot.command_limit,
-                authorization_limit=snapshot.authorization_limit,
-                revocations=snapshot.revocations,
-                revocations_version=version,
-                accepted_at=accepted_at,
-            )
-            self._wanted = snapshot.wanted
-            self._go_on_behind(t, snapshot)
+            self._take(t, checked)
         self._journal.publish()
+        return checked.in_force
 
-    def _go_on_behind(self, t: Transaction, snapshot: SignIn) -> None:
-        """Give no number twice: where the server has more than was ever offered, this store is an old copy."""
-        state = state_of(t)
-        if snapshot.reported > state.offered:
-            behind = snapshot.reported - state.acknowledged
-            _shift(t, "tool_outcome", "number", state.acknowledged, behind)
-            _shift(t, "tool_material", "counted", state.acknowledged, behind)
-            advance(t, acknowledged=snapshot.reported, offered=snapshot.reported)
-        ((last,),) = t.rows("SELECT max(number) FROM tool_want")
-        if snapshot.wanted > max(state.taken, last or 0):
-            self._want_behind(t)
-        elif snapshot.reported <= state.offered:
-            return
-        facts = {"reported": snapshot.reported, "wanted": snapshot.wanted}
-        self._journal.write(t, [audit_entry("store_behind", self._moment, tool=self._tool, **facts)])
+    def _take(self, t: Transaction, checked: SignedIn) -> None:
+        state, sign_in = state_of(t), checked.sign_in
+        t.run("DELETE FROM tool_delegation")
+        t.run_many("INSERT INTO tool_delegation (position, token) VALUES (?, ?)", list(enumerate(sign_in.delegations)))
+        seen = max(self._moment, state.seen)
+        self._moment = checked.moment
+        self._wanted = sign_in.wanted
+        permissions = int(sign_in.permissions)
+        # What this server grants this user by these permissions is another stream than any other.
+        same = (state.server, state.user_name, state.permissions) == (sign_in.incarnation, sign_in.user, permissions)
+        advance(
+            t,
+            server=sign_in.incarnation,
+            user_name=sign_in.user,
+            unit=sign_in.unit,
+            permissions=permissions,
+            command_limit=sign_in.command_limit,
+            authorization_limit=sign_in.authorization_limit,
+            revocations=checked.revocations.token,
+            revocations_version=checked.revocations.version,
+            accepted_at=checked.revocations.accepted_at,
+            seen=checked.moment,
+            position=state.position if same else 0,
+        )
+        # A permission that was taken away ends what was asked for by it.
+        t.run("UPDATE tool_want SET asked_with = asked_with & ? WHERE asked_by = ?", (permissions, sign_in.user))
+        if checked.moment < seen:
+            self._note(t, "clock_healed", seen=seen)
+        self._meet(t, state, sign_in)
 
-    def _want_behind(self, t: Transaction) -> None:
-        taken = state_of(t).taken
-        if self._wanted > taken:
-            _shift(t, "tool_want", "number", taken, self._wanted - taken)
-            advance(t, taken=self._wanted)
+    def _meet(self, t: Transaction, state: State, sign_in: SignIn) -> None:
+        """Go on together: what the server lost is offered again, and what this store lost gets no number twice."""
+        facts = {"reported": sign_in.reported, "wanted": sign_in.wanted}
+        offered = _last_number(t)
+        lost = sign_in.reported < state.acknowledged or sign_in.wanted < state.taken
+        if lost or (state.server and state.server != sign_in.incarnation):
+            # A cursor of before may stand behind other material.
+            advance(t, position=0)
+            self._note(t, "server_restored", **facts)
+        # What another process of this tool is reporting right now may be there, and not acknowledged.
+        ahead = sign_in.reported > (state.acknowledged if self._disagrees else state.offered)
+        if not lost and (ahead or sign_in.wanted > max(state.taken, offered)):
+            self._note(t, "store_behind", **facts)
+        if ahead or sign_in.reported < state.acknowledged:
+            t.run(
+                "UPDATE tool_outcome SET number = NULL, code = NULL WHERE number > ? OR code IS NULL",
+                (sign_in.reported,),
+            )
+            advance(t, offered=sign_in.reported, acknowledged=sign_in.reported)
+        others = t.rows(
+            "SELECT 1 FROM tool_want WHERE number > ? AND asked_by <> ? LIMIT 1", (state.taken, sign_in.user)
+        )
+        if sign_in.wanted < state.taken or sign_in.wanted > max(state.taken, offered) or others:
+            self._number_anew(t)
+
+    def _number_anew(self, t: Transaction) -> None:
+        """Let command requests that the server has not, or not for sure, get numbers after all that it has."""
+        t.run("UPDATE tool_want SET number = NULL WHERE number > ?", (min(self._wanted, state_of(t).taken),))
+        advance(t, taken=self._wanted)
+
+    def _note(self, t: Transaction, kind: str, **facts: int) -> None:
+        self._journal.write(t, [audit_entry(kind, self._moment, tool=self._tool, **facts)])
 
     def _forget_permissions(self, user: str, reason: str) -> None:
         """A user who is no longer let in may do nothing more with what is held."""
@@ -209,30 +248,46 @@ class Sync:
                     t, [audit_entry("sign_in_refused", self._moment, tool=self._tool, user=user, reason=reason)]
                 )
 
+    # --- Command requests ---
+
     def _request(self) -> int:
         """Request what the server has not taken yet; at least once, which shows whether both count alike."""
+        self._give_numbers()
         count, more = 0, True
         while more:
             wants = self._wants()
             last = wants[-1].number if wants else self._state().taken
             try:
-                taken = self._exchange.request(self._tool, wants, now=self._moment)
+                taken = self._exchange.request(self._tool, wants, now=self._now)
             except RequestRefused as refused:
                 if refused.reason != REUSED or self._wanted <= self._state().taken:
                     raise
                 with self._store.write() as t:
-                    self._want_behind(t)
+                    self._number_anew(t)
+                self._give_numbers()
                 continue
             check_taken(taken, last)
             with self._store.write() as t:
-                state = state_of(t)
-                t.run(
-                    "UPDATE tool_want SET asked_with = ? WHERE asked_with IS NULL AND number <= ?",
-                    (state.permissions, last),
-                )
-                advance(t, taken=max(last, state.taken))
+                advance(t, taken=max(last, state_of(t).taken))
             count, more = count + len(wants), len(wants) == self._page
         return count
+
+    def _give_numbers(self) -> None:
+        """Let the user who is signed in ask for what nobody has asked for, and for what was lost of his own."""
+        with self._store.write() as t:
+            state = state_of(t)
+            found = t.rows(
+                "SELECT serial FROM tool_want WHERE number IS NULL AND (asked_by IS NULL OR asked_by = ?)"
+                " ORDER BY serial",
+                (state.user_name,),
+            )
+            t.run_many(
+                "UPDATE tool_want SET number = ?, asked_by = ?, asked_with = ? WHERE serial = ?",
+                [
+                    (number, state.user_name, state.permissions, serial)
+                    for number, (serial,) in enumerate(found, max(state.taken, _last_number(t)) + 1)
+                ],
+            )
 
     def _wants(self) -> list[CommandRequest]:
         with self._store.read() as t:
@@ -242,29 +297,44 @@ class Sync:
             )
             return [CommandRequest(*row) for row in rows]
 
+    # --- Material and devices ---
+
     def _fetch_material(self) -> int:
         count, more = 0, True
+        seen: set[tuple[bytes, bytes]] = set()
         while more:
             after = self._state().position
-            answer = self._exchange.material(self._tool, after, self._page, now=self._moment)
+            try:
+                answer = self._exchange.material(self._tool, after, self._page, now=self._now)
+            except RequestRefused as refused:
+                if refused.reason != CURSOR_UNKNOWN or after == 0:
+                    raise
+                with self._store.write() as t:  # the server lost what it had granted
+                    advance(t, position=0)
+                continue
             page = check_page(answer, after, self._page)
             rows = check_material(page, *self._believed()) if page.rows else []
+            fresh = {(row.kid, row.cti) for row in rows} - seen
+            if page.more and not fresh:
+                raise ExchangeError("the server answered a page that brings nothing new, with more to come")
+            seen |= fresh
             count += self._store_page(rows, after, page)
             more = page.more
         return count
 
     def _believed(self) -> tuple[str, Keyring, int]:
         with self._store.read() as t:
-            delegations = [token for (token,) in t.rows("SELECT token FROM tool_delegation ORDER BY position")]
-            return state_of(t).unit, ring_at(self._keyring, delegations, self._moment), self._moment
+            return state_of(t).unit, ring_at(self._keyring, delegations_of(t), self._moment), self._moment
 
     def _store_page(self, rows: Sequence[Material], after: int, page: Page) -> int:
         with self._store.write() as t:
-            if state_of(t).position != after:  # another process of this tool was faster
+            state = state_of(t)
+            if state.position != after:  # another process of this tool was faster
                 return 0
             new = t.insert_new(
-                "INSERT INTO tool_material VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)"
-                " ON CONFLICT (kid, cti) DO NOTHING",
+                "INSERT INTO tool_material (kid, cti, device, token_type, actions, sequence, epoch, issued_at,"
+                " not_before, expires_at, session_seconds, content, token, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kid, cti) DO NOTHING",
                 [
                     (
                         *(row.kid, row.cti, row.device, row.token_type, row.actions, row.sequence, row.epoch),
@@ -275,10 +345,12 @@ class Sync:
                 ],
             )
             _check_same(t, [row for row, is_new in zip(rows, new, strict=True) if not is_new])
-            if page.more and not any(new):
-                raise ExchangeError("the server answered a page that brings nothing new, with more to come")
+            held = t.insert_new(
+                "INSERT INTO tool_holder (user_name, kid, cti) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                [(state.user_name, row.kid, row.cti) for row in rows],
+            )
             advance(t, position=page.next)
-            return sum(new)
+            return sum(held)
 
     def _fetch_devices(self) -> int:
         count = 0
@@ -287,17 +359,16 @@ class Sync:
             names = [name for (name,) in t.rows("SELECT device FROM tool_device ORDER BY device")]
         for start in range(0, len(names), self._page):
             some = names[start : start + self._page]
-            records = check_records(self._exchange.devices(self._tool, some, now=self._moment), some, unit)
+            records = check_records(self._exchange.devices(self._tool, some, now=self._now), some, unit)
             with self._store.write() as t:
                 _learn(t, records)
             count += len(records)
         return count
 
 
-def _shift(t: Transaction, table: str, column: str, after: int, by: int) -> None:
-    """Raise numbers; two steps, since no number may be there twice even between rows."""
-    t.run(f"UPDATE {table} SET {column} = -({column} + ?) WHERE {column} > ?", (by, after))  # noqa: S608
-    t.run(f"UPDATE {table} SET {column} = -{column} WHERE {column} < 0")  # noqa: S608
+def _last_number(t: Transaction) -> int:
+    ((last,),) = t.rows("SELECT max(number) FROM tool_want")
+    return int(last or 0)
 
 
 def _check_same(t: Transaction, rows: Sequence[Material]) -> None:
@@ -305,23 +376,33 @@ def _check_same(t: Transaction, rows: Sequence[Material]) -> None:
         found = t.rows("SELECT content FROM tool_material WHERE kid = ? AND cti = ?", (row.kid, row.cti))
         if found != [(row.content,)]:
             raise ExchangeError(
-                f"material for {row.device!r}, sequence {row.sequence}: two contents under one identity"
+                f"material for {row.device!r}, sequence {row.sequence}: two different tokens share one id"
             )
 
 
 def _learn(t: Transaction, records: Sequence[DeviceRecord]) -> None:
-    """Take what the server knows better: what it says anew, and never an older epoch.
+    """Take what the server knows better: what it reports anew, and an older epoch of a newer installation only.
 
     What a device itself has told stands until the server has other news than before; it hears of it by this tool's
-    report, only later.
+    report, only later. Another meter in its place begins anew: what was brought to the old one, or opened, is gone.
     """
     rows = [(record, ",".join(str(int(value)) for value in record[2:])) for record in records]
     t.run_many(
+        "UPDATE tool_device SET session_opened_at = NULL, session_seconds = NULL, session_actions = NULL,"
+        " opened_by = NULL, trust = NULL, given = NULL, epoch = NULL, installation = ?"
+        " WHERE device = ? AND installation < ?",
+        [(record.installation, record.device, record.installation) for record in records],
+    )
+    t.run_many(
         "UPDATE tool_device SET device_class = ?, mode = ?, security_level = ?, level_verified = ?,"
-        " epoch = ?, given = ?"
-        " WHERE device = ? AND (given IS NULL OR given <> ?) AND (epoch IS NULL OR epoch <= ?)",
+        " epoch = ?, installation = ?, given = ?"
+        " WHERE device = ? AND (given IS NULL OR given <> ?) AND (epoch IS NULL OR epoch <= ?)"
+        " AND (installation IS NULL OR installation <= ?)",
         [
-            (*(int(getattr(record, name)) for name in LEARNED), said, record.device, said, record.epoch)
+            (
+                *(int(getattr(record, name)) for name in LEARNED),
+                *(said, record.device, said, record.epoch, record.installation),
+            )
             for record, said in rows
         ],
     )

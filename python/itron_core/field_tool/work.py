@@ -9,14 +9,16 @@ from itron_core.enums import Action, ActionGroup, Decision, SecurityLevel
 from itron_core.exchange.messages import Message, Outcome
 from itron_core.field_tool.outcomes import Sending, actions_opened_by, became_of, note, settle, told_by
 from itron_core.field_tool.planning import decided, limits_of, spent_by
+from itron_core.field_tool.refusals import refused_by_device
 from itron_core.field_tool.state import advance, moment_of, state_of, trust_at
+from itron_core.field_tool.trust import bring_trust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from itron_core._rust import Keyring
     from itron_core.audit.journal import Journal
-    from itron_core.exchange.messages import Answer
+    from itron_core.exchange.messages import Answer, TrustUpdate
     from itron_core.field_tool.planning import Held
     from itron_core.policy import PolicyOptions
     from itron_core.stores.protocol import Store, Transaction
@@ -27,16 +29,17 @@ __all__ = ["Link", "Work", "WorkResult"]
 class Link(Protocol):
     """The way to a device: sends a message and returns the answer; whatever it raises means that none came."""
 
-    def __call__(self, message: Message, /) -> Answer:
+    def __call__(self, message: Message | TrustUpdate, /) -> Answer:
         """Send a message and wait for the answer."""
 
 
 class WorkResult(NamedTuple):
     """What became of an action: the policy's decision; what was sent, in order, and the answers that came.
 
-    `reason` is the policy's where it refused, else the last answer's, 0 where it was done. One answer less than was
-    sent: the last message is without an answer, neither done nor not done, and safe to send again. `explanation` says
-    the decision in sentences.
+    `reason` is the policy's if it refused, else the last answer's, 0 if it was done. One answer less than was sent: the
+    last message is without an answer, neither done nor not done, and safe to send again; `failure` is then what the link
+    raised, or what was wrong with its answer. `explanation` says in sentences what was decided, or what the device
+    refused.
     """
 
     decision: Decision
@@ -44,6 +47,7 @@ class WorkResult(NamedTuple):
     answers: tuple[Answer, ...]
     sent: tuple[Action, ...]
     explanation: str
+    failure: str = ""
 
 
 class _Step(NamedTuple):
@@ -52,9 +56,10 @@ class _Step(NamedTuple):
     decision: Decision
     reason: int
     explanation: str
-    number: int = 0
+    serial: int = 0
     message: Message | None = None
     spent: Held | None = None
+    reading_key: Held | None = None
 
 
 class Work:
@@ -83,15 +88,24 @@ class Work:
         step = self._begin(action)
         if step.message is None:
             return WorkResult(step.decision, step.reason, (), (), step.explanation)
+        bring_trust(self._store, self._journal, self._link, self._device, now=self._now)
         first = step
         answers: list[Answer] = []
         sent: list[Action] = []
+        explanation, failure = first.explanation, ""
         while step.message is not None:
             sent.append(step.message.action)
             answer = self._send(step, step.message)
-            if answer is None:
+            if isinstance(answer, Exception):
+                failure = f"{type(answer).__name__}: {answer}".rstrip(": ")
+                explanation = (
+                    f"{step.message.action.name.lower()} was sent to {self._device}, and no answer came ({failure})."
+                    " It is safe to send again."
+                )
                 break
             answers.append(answer)
+            if answer.outcome is Outcome.REFUSED:
+                explanation = refused_by_device(answer, step.message, step.spent, step.reading_key)
             if step.decision is not Decision.ALLOWED_AFTER_OPEN or answer.outcome is Outcome.REFUSED:
                 break
             # A replay may be of a session that another tool opened: whether it is still open, the device says.
@@ -99,7 +113,7 @@ class Work:
             if step.message is None:
                 return WorkResult(step.decision, step.reason, tuple(answers), tuple(sent), step.explanation)
         reason = answers[-1].reason if len(answers) == len(sent) else 0
-        return WorkResult(first.decision, int(reason), tuple(answers), tuple(sent), first.explanation)
+        return WorkResult(first.decision, int(reason), tuple(answers), tuple(sent), explanation, failure)
 
     def _begin(self, action: Action, opened: int | None = None) -> _Step:
         """Decide, and write down what will be sent, in one transaction: of two processes one is first."""
@@ -117,7 +131,7 @@ class Work:
             [(self._device, action)],
             state,
             trust_at(t, self._keyring, state, moment),
-            moment=moment,
+            now=self._now,
             options=self._options,
             key_exchange=self._key_exchange,
             opened=opened,
@@ -142,9 +156,10 @@ class Work:
                 settings=self._settings,
             )
         sending = Sending(self._device, message.action, spent)
-        number = note(t, sending, moment)
-        self._journal.write(t, [_entry("sent", sending, number, moment)])
-        return step._replace(number=number, message=message, spent=spent)
+        serial = note(t, sending, moment)
+        self._journal.write(t, [_entry("sent", sending, serial, moment)])
+        reading_key = None if opens else choice.reading_key
+        return step._replace(serial=serial, message=message, spent=spent, reading_key=reading_key)
 
     def _refuse(self, t: Transaction, action: Action, reason: int, moment: int) -> None:
         if action.group is ActionGroup.SERVICE:
@@ -157,24 +172,24 @@ class Work:
                 ],
             )
 
-    def _send(self, step: _Step, message: Message) -> Answer | None:
-        """Send, and write down the answer; None where none came."""
+    def _send(self, step: _Step, message: Message) -> Answer | Exception:
+        """Send, and write down the answer; returns why none came."""
         try:
             answer = self._link(message)
             told_by(answer)
-        except Exception:  # noqa: BLE001  # whatever went wrong on the way, no answer came
-            return None
+        except Exception as error:  # noqa: BLE001  # whatever went wrong on the way, no answer came
+            return error
         sending = Sending(self._device, message.action, step.spent)
         with self._store.write() as t:
             moment = moment_of(state_of(t), self._now)
-            number = settle(t, sending, step.number, answer, moment)
+            serial = settle(t, sending, step.serial, answer, moment)
             became = became_of(answer).name.lower()
-            self._journal.write(t, [_entry(became, sending, number, moment, reason=int(answer.reason))])
+            self._journal.write(t, [_entry(became, sending, serial, moment, reason=int(answer.reason))])
         self._journal.publish()
         return answer
 
 
-def _entry(kind: str, sending: Sending, number: int, moment: int, **facts: int) -> bytes:
+def _entry(kind: str, sending: Sending, serial: int, moment: int, **facts: int) -> bytes:
     token = {} if sending.spent is None else {"kid": sending.spent.kid, "cti": sending.spent.cti}
     action = sending.action.name.lower()
-    return audit_entry(kind, moment, device=sending.device, action=action, number=number, **token, **facts)
+    return audit_entry(kind, moment, device=sending.device, action=action, serial=serial, **token, **facts)

@@ -2,6 +2,6 @@
 
 from itron_core.manager.issuance import RemoteMasterKey
 from itron_core.manager.requests import Limits, Request, RequestRecord
-from itron_core.manager.security_manager import IssueReport, SecurityManager
+from itron_core.manager.security_manager import IssueReport, Restored, SecurityManager
 
-__all__ = ["IssueReport", "Limits", "RemoteMasterKey", "Request", "RequestRecord", "SecurityManager"]
+__all__ = ["IssueReport", "Limits", "RemoteMasterKey", "Request", "RequestRecord", "Restored", "SecurityManager"]

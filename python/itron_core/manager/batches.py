@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from itron_core.stores.protocol import Row, Transaction
 
 __all__ = [
-    "LOTS",
     "OPEN",
     "Lot",
     "Released",
     "add_lots",
+    "close_open",
+    "last_sequence",
     "last_serial",
     "number",
     "of_sequences",
@@ -34,17 +35,6 @@ __all__ = [
 ROWS_A_LOT = 8_192
 LAST_SEQUENCE = 2**63 - 1
 
-# `devices` are divided by line ends, `epochs` and `key_versions` (of the device, when the lot was numbered) by blanks;
-# `tokens` are a block. Tokens have serials, from 1 up without a gap: `first` is that of the lot's first.
-LOTS = """
-    CREATE TABLE manager_lot (
-        request INTEGER NOT NULL, place INTEGER NOT NULL, sequence INTEGER, first INTEGER, size INTEGER NOT NULL, kid BLOB,
-        devices TEXT NOT NULL, epochs TEXT, key_versions TEXT, tokens BLOB, PRIMARY KEY (request, place)
-    ) STRICT;
-    CREATE UNIQUE INDEX manager_lot_sequence ON manager_lot (sequence);
-    CREATE UNIQUE INDEX manager_lot_first ON manager_lot (first);
-    CREATE INDEX manager_lot_open ON manager_lot (request, place) WHERE tokens IS NULL
-"""
 # A lot that is neither released nor empty.
 OPEN = "tokens IS NULL"
 
@@ -95,8 +85,8 @@ def open_lot(t: Transaction, request: int, place: int) -> Lot | None:
     return _lot(found[0]) if found else None
 
 
-def number(t: Transaction, lot: Lot, unit: str) -> Lot:
-    """Give a lot the next number, and fix what its tokens say; devices that are not of the unit any more are left out."""
+def number(t: Transaction, lot: Lot, unit: str, *, after: int = 0) -> Lot:
+    """Give a lot the next number, one beyond `after`, and fix what its tokens say; devices that are not of the unit any more are left out."""
     # One row for hundreds of devices: a thousand rows would take the interpreter's lock from the signer a thousand times.
     found = rows_of(
         t,
@@ -108,9 +98,8 @@ def number(t: Transaction, lot: Lot, unit: str) -> Lot:
     words = " ".join(text for (text,) in found if text is not None).split()
     known = dict(zip(words[::3], zip(words[1::3], words[2::3], strict=True), strict=True))
     devices = [device for device in lot.devices if device in known]
-    ((last,),) = t.rows("SELECT max(sequence) FROM manager_lot")
     numbered = lot._replace(
-        sequence=int(last or 0) + 1,
+        sequence=max(last_sequence(t), after) + 1,
         devices=devices,
         epochs=[int(known[device][0]) for device in devices],
         key_versions=[int(known[device][1]) for device in devices],
@@ -134,6 +123,17 @@ def release(t: Transaction, lot: Lot, kid: bytes, tokens: Sequence[bytes]) -> bo
         (last_serial(t) + 1, kid, packed(tokens), lot.request, lot.place),
     )
     return changed == 1
+
+
+def close_open(t: Transaction) -> None:
+    """Release the lots that are open without a token."""
+    t.run(f"UPDATE manager_lot SET tokens = ? WHERE {OPEN}", (packed([]),))  # noqa: S608
+
+
+def last_sequence(t: Transaction) -> int:
+    """Return the highest number that a lot has, 0 where there is none."""
+    ((last,),) = t.rows("SELECT max(sequence) FROM manager_lot")
+    return int(last or 0)
 
 
 def last_serial(t: Transaction) -> int:

@@ -14,7 +14,9 @@ from itron_core.exchange.identity import content_of, cti_of
 from itron_core.exchange.material import SPENT, MaterialState
 from itron_core.exchange.records import VERDICTS
 from itron_core.manager.batches import of_sequences
+from itron_core.manager.people import take_state
 from itron_core.manager.requests import asked_of
+from itron_core.manager.restoring import is_lost
 from itron_core.stores.protocol import rows_of
 
 if TYPE_CHECKING:
@@ -132,15 +134,21 @@ def learn(t: Transaction, journal: Journal, page: OutcomePage, now: int) -> None
     )
     known = _known_states(t, [token.device for token in issued.values()])
     entries = []
-    for _, tool, outcome, code in page.rows:
+    for _, tool, said_at, code in page.rows:
+        # A tool's clock that was ahead must not make what comes later old.
+        outcome = said_at._replace(at=min(said_at.at, now))
         token = issued.get(outcome.cti)
         genuine = is_of(outcome, code, token)
-        entries.append(_outcome_entry(tool, outcome, code, now, alarm=is_spent(outcome) and not genuine))
+        kind = "outcome"
+        if is_spent(outcome) and not genuine:
+            lost = token is None and code != Code.REPLAY_CONFLICT and is_lost(t, int.from_bytes(outcome.cti[8:]))
+            kind = "outcome_of_lost" if lost else "alarm"
+        entries.append(_outcome_entry(kind, tool, outcome, code, now))
         said = told(outcome) if genuine and is_spent(outcome) else None
         if token is None or said is None or not teaches(said, outcome, token, known[token.device]):
             continue
         known[token.device] = Known(said.epoch, max(token.sequence, known[token.device].told_sequence), outcome.at)
-        _take_state(t, token.device, said, known[token.device])
+        take_state(t, token.device, (said.epoch, said.key_version, said.level, said.mode), known[token.device][1:])
         entries.append(_confirmed_entry(token.device, said, now))
     journal.write(t, entries)
 
@@ -165,18 +173,9 @@ def _known_states(t: Transaction, devices: list[str]) -> dict[str, Known]:
     return {device: Known(*known) for device, *known in rows_of(t, sql, list(dict.fromkeys(devices)))}
 
 
-def _take_state(t: Transaction, device: str, said: Told, known: Known) -> None:
-    t.run(
-        "UPDATE manager_device SET epoch = ?, key_version = ?, security_level = ?, mode = ?, level_verified = 1,"
-        " pending_level = CASE WHEN pending_level = ? THEN 3 ELSE pending_level END, told_sequence = ?, told_at = ?"
-        " WHERE device = ?",
-        (*said[:2], int(said.level), int(said.mode), int(said.level), *known[1:], device),
-    )
-
-
-def _outcome_entry(tool: str, outcome: OutcomeReport, code: int, now: int, *, alarm: bool) -> bytes:
+def _outcome_entry(kind: str, tool: str, outcome: OutcomeReport, code: int, now: int) -> bytes:
     return audit_entry(
-        "alarm" if alarm else "outcome",
+        kind,
         now,
         tool=tool,
         device=outcome.device,

@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING
 
 from itron_core.enums import DEVICE_TOKEN_TYPES, Action, ActionGroup, DeviceClass, Mode, Permission, SecurityLevel
 from itron_core.errors import InputError
-from itron_core.policy import never_reason, permission_for
+from itron_core.policy import never_reason, permission_for, permission_for_scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from itron_core.exchange.records import DeviceRecord
 
-__all__ = ["actions_of", "check_kind", "command_of", "is_critical", "lacking", "session_of", "sorted_out"]
+__all__ = [
+    "actions_of",
+    "check_kind",
+    "command_of",
+    "is_critical",
+    "lacking",
+    "session_of",
+    "sorted_out",
+    "warnings_of",
+]
 
 DEFAULT_SESSION = 3_600
 EVERY_ACTION = sum(1 << action for action in Action)
@@ -65,10 +74,21 @@ def session_of(token_type: str, actions: Sequence[Action], seconds: int | None) 
 
 def lacking(token_type: str, actions: Sequence[Action], permissions: Permission) -> str:
     """Return the names of the permissions that this wants and that are not there; empty where none is missing."""
-    wanted = Permission.SIGNED_AUTHORIZATION if token_type == "authorization" else Permission(0)
-    for action in actions:
-        wanted |= permission_for(action)
+    wanted = permission_for_scope(token_type, sum(1 << action for action in set(actions)))
     return ", ".join(one.name.lower() for one in wanted & ~permissions if one.name)
+
+
+def warnings_of(token_type: str, actions: Sequence[Action]) -> tuple[str, ...]:
+    """Return what is unusual about a request and is allowed: an authorization whose actions need different permissions.
+
+    Only a user who has all of them is granted it (docs/exchange.md, Grants).
+    """
+    wanted = sorted(
+        {permission.name.lower() for action in actions for permission in permission_for(action) if permission.name}
+    )
+    if token_type != "authorization" or len(wanted) < 2:  # noqa: PLR2004  # two permissions and more
+        return ()
+    return (f"the actions need different permissions ({', '.join(wanted)}): only who has all of them is granted it",)
 
 
 def sorted_out(

@@ -17,6 +17,8 @@ from itron_core.exchange.material import LONGEST_LIFETIME
 from itron_core.issuing import issue_tokens
 from itron_core.manager.batches import Lot, number, open_lot, open_places, release
 from itron_core.manager.eligibility import actions_of, command_of
+from itron_core.manager.people import set_pending_level
+from itron_core.manager.restoring import sequence_floor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,11 +105,10 @@ class Issuance:
     def _step(self, signed: Signed | None, place: int | None) -> tuple[int, Lot | None, Refused]:
         """Store a lot and give its number to the next, in one transaction: one sync of the disk."""
         lot, refused = None, Refused()
-        with self._store.write() as t:
+        with self._journal.transaction() as t:
             count = 0 if signed is None else self._released(t, signed)
             if place is not None:
                 lot, refused = numbered(t, self._journal, self._asked, place, self._now)
-        self._journal.publish()
         return count, lot, refused
 
     # --- Signing ---
@@ -173,10 +174,9 @@ def numbered(t: Transaction, journal: Journal, asked: Asked, place: int, now: in
     before = open_lot(t, asked.request, place)
     if before is None or before.sequence:
         return before, []
-    lot = number(t, before, asked.unit)
+    lot = number(t, before, asked.unit, after=sequence_floor(t))
     if asked.wanted.token_type == "secure_command" and asked.wanted.actions == 1 << Action.SET_SECURITY_LEVEL:
-        level = int(SecurityLevel[asked.wanted.argument.upper()])
-        t.run_many("UPDATE manager_device SET pending_level = ? WHERE device = ?", [(level, d) for d in lot.devices])
+        set_pending_level(t, SecurityLevel[asked.wanted.argument.upper()], lot.devices)
     kept = set(lot.devices)
     refused = [(device, "unit_changed") for device in before.devices if device not in kept]
     entry = audit_entry(

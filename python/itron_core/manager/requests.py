@@ -6,14 +6,15 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from itron_core.enums import Permission
 from itron_core.errors import InputError, RequestRefused
-from itron_core.manager.batches import add_lots
+from itron_core.manager.batches import add_lots, close_open
 from itron_core.manager.eligibility import actions_of, is_critical, lacking
+from itron_core.manager.people import officer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from itron_core.enums import Permission
     from itron_core.stores.protocol import Transaction
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
     "APPROVED",
     "DEFAULT_LIMITS",
     "REJECTED",
-    "REQUESTS",
     "STATES",
     "WAITING",
     "Asked",
@@ -39,28 +39,15 @@ __all__ = [
     "content_of_request",
     "first_state",
     "keep_answer",
-    "officer_of",
+    "last_request",
+    "shorten",
     "to_decide",
+    "withdraw_open",
 ]
 
 DAY = 86_400
 LONGEST_KEY = 200
 STATES = WAITING, APPROVED, ALLOTTED, REJECTED = "waiting", "approved", "allotted", "rejected"
-
-# `manager_request_key` is for a request that is repeated under its key: what it said, and what it was answered.
-REQUESTS = """
-    CREATE TABLE manager_request (
-        id INTEGER NOT NULL PRIMARY KEY, officer TEXT NOT NULL, approver TEXT, unit TEXT NOT NULL,
-        token_type TEXT NOT NULL, actions INTEGER NOT NULL, argument TEXT NOT NULL, session_seconds INTEGER,
-        lifetime INTEGER NOT NULL, subject TEXT, critical INTEGER NOT NULL, size INTEGER NOT NULL, state TEXT NOT NULL,
-        requested_at INTEGER NOT NULL, allotted_at INTEGER
-    ) STRICT;
-    CREATE INDEX manager_request_state ON manager_request (state);
-    CREATE TABLE manager_request_key (
-        officer TEXT NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL, answer TEXT NOT NULL,
-        PRIMARY KEY (officer, name)
-    ) STRICT
-"""
 
 
 class Limits(NamedTuple):
@@ -77,13 +64,15 @@ DEFAULT_LIMITS = Limits()
 class Request(NamedTuple):
     """What became of a request; `refused` holds each device that gets nothing, with the name of the reason.
 
-    The reasons are `device_unknown` (to the officer's unit), `named_twice`, or those of the policy in lower case.
+    The reasons are `device_unknown` (to the officer's unit), `named_twice`, or those of the policy in lower case. `warnings`
+    are sentences about what is allowed and unusual.
     """
 
     id: int
     state: str
     rows: int
     refused: list[tuple[str, str]]
+    warnings: tuple[str, ...] = ()
 
 
 class RequestRecord(NamedTuple):
@@ -120,18 +109,6 @@ class Asked(NamedTuple):
     officer: str
     allotted_at: int
     wanted: Wanted
-
-
-def officer_of(t: Transaction, name: str) -> tuple[str, Permission]:
-    """Return unit and permissions of an officer; raises RequestRefused (`not_an_officer`) for anybody else."""
-    found = t.rows(
-        "SELECT u.unit, r.permissions, r.officer FROM manager_user u JOIN manager_role r ON r.name = u.role"
-        " WHERE u.name = ?",
-        (name,),
-    )
-    if not found or not found[0][2]:
-        raise RequestRefused("not_an_officer", f"{name!r} has no role of an officer: ask one, or change the role")
-    return found[0][0], Permission(found[0][1])
 
 
 def asked_of(t: Transaction, request: int) -> Asked:
@@ -172,8 +149,14 @@ def check_still_permitted(t: Transaction, asked: Asked, people: Iterable[str | N
         check_permitted(person, asked.wanted, permissions)
 
 
-def first_state(t: Transaction, limits: Limits, officer: str, size: int, now: int) -> str:
-    """Return the state of a new critical request: one for many devices waits for a second person. Raises RequestRefused."""
+def first_state(
+    t: Transaction, limits: Limits, officer: str, size: int, now: int, *, alone_allowed: bool = True
+) -> str:
+    """Return the state of a new critical request: one for many devices waits for a second person. Raises RequestRefused.
+
+    Each waits where nothing is `alone_allowed`. What a clock that was ahead has dated after the window to come counts no
+    more.
+    """
     if size > limits.critical:
         raise RequestRefused(
             "critical_cap",
@@ -182,10 +165,10 @@ def first_state(t: Transaction, limits: Limits, officer: str, size: int, now: in
     alone = _count(
         t,
         "SELECT sum(size) FROM manager_request WHERE officer = ? AND critical = 1 AND approver IS NULL"
-        " AND state IN (?, ?) AND requested_at > ?",
-        *(officer, APPROVED, ALLOTTED, now - limits.window),
+        " AND state IN (?, ?) AND requested_at > ? AND requested_at < ?",
+        *(officer, APPROVED, ALLOTTED, now - limits.window, now + limits.window),
     )
-    return WAITING if alone + size > limits.alone else APPROVED
+    return APPROVED if alone_allowed and alone + size <= limits.alone else WAITING
 
 
 def check_cap(t: Transaction, limits: Limits, number: int, size: int, now: int) -> None:
@@ -193,8 +176,8 @@ def check_cap(t: Transaction, limits: Limits, number: int, size: int, now: int) 
     window, most = limits.window, limits.critical
     spent = t.rows(
         "SELECT allotted_at, size FROM manager_request WHERE critical = 1 AND state = ? AND allotted_at > ?"
-        " ORDER BY allotted_at",
-        (ALLOTTED, now - window),
+        " AND allotted_at < ? ORDER BY allotted_at",
+        (ALLOTTED, now - window, now + window),
     )
     left = most - sum(count for _, count in spent)
     if size <= left:
@@ -231,17 +214,26 @@ def answered(t: Transaction, officer: str, key: str | None, content: bytes) -> R
         raise RequestRefused(
             "key_reused", f"{officer!r} made another request under the key {key!r}: a new request takes a new key"
         )
-    number, state, rows, refused = json.loads(answer)
-    return Request(number, state, rows, [(device, reason) for device, reason in refused])
+    number, state, rows, refused, warnings = json.loads(answer)
+    return Request(number, state, rows, [(device, reason) for device, reason in refused], tuple(warnings))
 
 
 def add_request(
-    t: Transaction, officer: str, unit: str, wanted: Wanted, *, taken: Sequence[str], state: str, now: int
+    t: Transaction,
+    officer: str,
+    unit: str,
+    wanted: Wanted,
+    *,
+    taken: Sequence[str],
+    state: str,
+    now: int,
+    least: int = 1,
 ) -> int:
-    """Keep a new request for these devices; returns its number."""
-    number = _count(t, "SELECT max(id) FROM manager_request") + 1
+    """Keep a new request for these devices; returns its number, `least` or more."""
+    number = max(last_request(t) + 1, least)
     t.run(
-        "INSERT INTO manager_request VALUES (?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+        "INSERT INTO manager_request (id, officer, unit, token_type, actions, argument, session_seconds, lifetime, subject,"
+        " critical, size, state, requested_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (number, officer, unit, *wanted, int(is_critical(wanted.actions)), len(taken), state, now),
     )
     add_lots(t, number, taken)
@@ -252,7 +244,32 @@ def keep_answer(t: Transaction, officer: str, key: str | None, content: bytes, a
     """Keep what is answered when the request comes again under its key."""
     if key is not None:
         said = json.dumps(answer, default=repr)
-        t.run("INSERT INTO manager_request_key VALUES (?, ?, ?, ?)", (officer, key, content, said))
+        t.run(
+            "INSERT INTO manager_request_key (officer, name, content, answer) VALUES (?, ?, ?, ?)",
+            (officer, key, content, said),
+        )
+
+
+def last_request(t: Transaction) -> int:
+    """Return the number of the newest request, 0 where there is none."""
+    return _count(t, "SELECT max(id) FROM manager_request")
+
+
+def shorten(t: Transaction, number: int, lifetime: int) -> None:
+    """Let the tokens of a request live no longer than this, in seconds."""
+    t.run("UPDATE manager_request SET lifetime = ? WHERE id = ? AND lifetime > ?", (lifetime, number, lifetime))
+
+
+def withdraw_open(t: Transaction) -> list[int]:
+    """Withdraw what waits or is approved, and issue no more of what is being issued; returns the requests."""
+    found = t.rows(
+        "SELECT id FROM manager_request r WHERE state IN (?, ?) OR (state = ? AND EXISTS"
+        " (SELECT 1 FROM manager_lot WHERE request = r.id AND tokens IS NULL)) ORDER BY id",
+        (WAITING, APPROVED, ALLOTTED),
+    )
+    t.run("UPDATE manager_request SET state = ? WHERE state IN (?, ?)", (REJECTED, WAITING, APPROVED))
+    close_open(t)
+    return [number for (number,) in found]
 
 
 def check_permitted(officer: str, wanted: Wanted, permissions: Permission) -> None:

@@ -6,23 +6,22 @@ whatever crashes. Private keys are never in the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import contextmanager
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from itron_core._arguments import text, whole
+from itron_core._arguments import moment, whole
 from itron_core._rust import prepare_tokens
 from itron_core.audit import audit_entry
 from itron_core.audit.journal import Journal
 from itron_core.enums import Action, Permission, SecurityLevel
-from itron_core.errors import ExchangeError, InputError, RequestRefused
-from itron_core.exchange.identity import device_id
-from itron_core.exchange.material import LONGEST_LIFETIME, Material, Page
-from itron_core.exchange.records import DeviceRecord, record_row
-from itron_core.manager.batches import LOTS, OPEN, Lot, last_serial, open_places, released
+from itron_core.errors import InputError, RequestRefused
+from itron_core.exchange.material import LONGEST_LIFETIME, Page
+from itron_core.manager import delivery, people, restoring
+from itron_core.manager.batches import OPEN, Lot, open_places
+from itron_core.manager.delivery import Cursor
 from itron_core.manager.device_reports import check_page, learn
-from itron_core.manager.eligibility import actions_of, check_kind, is_critical, session_of, sorted_out
+from itron_core.manager.eligibility import actions_of, check_kind, is_critical, session_of, sorted_out, warnings_of
 from itron_core.manager.issuance import Issuance, RemoteMasterKey, columns_of, numbered
 from itron_core.manager.issuing_keys import Authority
 from itron_core.manager.requests import (
@@ -30,7 +29,6 @@ from itron_core.manager.requests import (
     APPROVED,
     DEFAULT_LIMITS,
     REJECTED,
-    REQUESTS,
     STATES,
     WAITING,
     Limits,
@@ -47,45 +45,27 @@ from itron_core.manager.requests import (
     content_of_request,
     first_state,
     keep_answer,
-    officer_of,
+    shorten,
     to_decide,
 )
-from itron_core.stores.protocol import rows_of
+from itron_core.manager.restoring import Restored
+from itron_core.manager.schema import STEPS
+from itron_core.stores.incarnation import mark_restored, restored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from itron_core._rust import Keyring, MasterKey
     from itron_core.audit import AuditLog
-    from itron_core.exchange.protocols import ManagedServer
+    from itron_core.exchange.protocols import ManagedServer, OutcomePage
+    from itron_core.exchange.records import DeviceRecord
     from itron_core.signing import Signer
     from itron_core.stores.protocol import Store, Transaction
 
-__all__ = ["IssueReport", "Limits", "RemoteMasterKey", "Request", "RequestRecord", "SecurityManager"]
+__all__ = ["IssueReport", "Limits", "RemoteMasterKey", "Request", "RequestRecord", "Restored", "SecurityManager"]
 
 ROWS_A_PAGE = 10_000
 DAY = 86_400
-ALL_PERMISSIONS = sum(Permission)
-
-STEPS = [
-    """
-    CREATE TABLE manager_role (
-        name TEXT NOT NULL PRIMARY KEY, permissions INTEGER NOT NULL, officer INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE manager_user (name TEXT NOT NULL PRIMARY KEY, role TEXT NOT NULL, unit TEXT NOT NULL) STRICT;
-    CREATE TABLE manager_device (
-        device TEXT NOT NULL PRIMARY KEY, unit TEXT NOT NULL, device_class INTEGER NOT NULL, mode INTEGER NOT NULL,
-        security_level INTEGER NOT NULL, level_verified INTEGER NOT NULL, epoch INTEGER NOT NULL,
-        pending_level INTEGER NOT NULL, key_version INTEGER NOT NULL, told_sequence INTEGER NOT NULL,
-        told_at INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE manager_cursor (source TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL) STRICT
-    """,
-    REQUESTS,
-    LOTS,
-    "ALTER TABLE manager_device ADD COLUMN installation INTEGER NOT NULL DEFAULT 0",
-]
-DEVICE = "device, unit, device_class, mode, security_level, level_verified, epoch, installation"
 
 
 class IssueReport(NamedTuple):
@@ -128,42 +108,45 @@ class SecurityManager:
     # --- People and devices ---
 
     def set_role(self, name: str, permissions: Permission | int, *, officer: bool = False, now: int) -> None:
-        """Add or change a role; those of officers may request. Raises InputError for a permission that is none."""
-        text("name", name)
-        if whole("permissions", permissions) > ALL_PERMISSIONS:
-            raise InputError(f"permissions {int(permissions):#x} of role {name!r}; wanted a bit set of Permission")
+        """Add or change a role; those of officers may request. Raises InputError for unknown permissions."""
+        now = moment("now", now)
         with self._audited() as t:
-            t.run(
-                "INSERT INTO manager_role VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
-                " permissions = excluded.permissions, officer = excluded.officer",
-                (name, int(permissions), int(officer)),
-            )
+            people.set_role(t, name, permissions, officer=officer)
             self._note(t, "role_set", now, role=name, permissions=int(permissions), officer=int(officer))
+
+    def remove_role(self, name: str, *, now: int) -> None:
+        """Remove a role that nobody has; raises RequestRefused (`role_unknown`, `role_in_use`)."""
+        now = moment("now", now)
+        with self._audited() as t:
+            people.remove_role(t, name)
+            self._note(t, "role_removed", now, role=name)
+
+    def roles(self) -> list[tuple[str, int, bool]]:
+        """Return name, permissions and whether people of it are officers, of every role."""
+        with self._store.read() as t:
+            return people.roles(t)
 
     def set_user(self, name: str, role: str, unit: str, *, now: int) -> None:
         """Add or change a person: a role that exists, a business unit. Raises RequestRefused (`role_unknown`)."""
-        text("name", name)
-        text("unit", unit)
+        now = moment("now", now)
         with self._audited() as t:
-            if not t.rows("SELECT 1 FROM manager_role WHERE name = ?", (role,)):
-                raise RequestRefused("role_unknown", f"{role!r} is no role: add it first with set_role")
-            t.run(
-                "INSERT INTO manager_user VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
-                " role = excluded.role, unit = excluded.unit",
-                (name, role, unit),
-            )
+            people.set_user(t, name, role, unit)
             self._note(t, "user_set", now, user=name, role=role, unit=unit)
+
+    def remove_user(self, name: str, *, now: int) -> None:
+        """Remove a person; raises RequestRefused (`user_unknown`).
+
+        What the person asked for and nobody issued yet is refused from now on; the next delivery takes the rights away.
+        """
+        now = moment("now", now)
+        with self._audited() as t:
+            people.remove_user(t, name)
+            self._note(t, "user_removed", now, user=name)
 
     def users(self) -> list[tuple[str, str, int]]:
         """Return name, unit and permissions of everybody."""
         with self._store.read() as t:
-            return [
-                (name, unit, permissions)
-                for name, unit, permissions in t.rows(
-                    "SELECT u.name, u.unit, r.permissions FROM manager_user u JOIN manager_role r ON r.name = u.role"
-                    " ORDER BY u.name"
-                )
-            ]
+            return people.users(t)
 
     def set_devices(
         self,
@@ -176,29 +159,17 @@ class SecurityManager:
 
         `pending_level` is the level that they are about to have, one for all or by device, UNKNOWN for none; what is not
         named keeps its own. A lower epoch than the one known is that of another meter in its place: its installation
-        rises by one, by which servers and field tools know that. Raises InputError for what is no device or no number of its enumeration; none is kept then.
+        rises by one, by which servers and field tools know that. Raises InputError, and then none is kept.
         """
-        rows = [record_row(record) for record in records]
-        levels = _pending_levels(pending_level, [row[0] for row in rows])
+        now = moment("now", now)
         with self._audited() as t:
-            t.run_many(
-                "INSERT INTO manager_device AS known (device, unit, device_class, mode, security_level, level_verified,"
-                " epoch, installation, pending_level, key_version, told_sequence, told_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 3, 1, 0, 0) ON CONFLICT (device) DO UPDATE"
-                " SET unit = excluded.unit, device_class = excluded.device_class, mode = excluded.mode,"
-                " security_level = excluded.security_level, level_verified = excluded.level_verified,"
-                " epoch = excluded.epoch, installation = CASE"
-                " WHEN excluded.installation > known.installation THEN excluded.installation"
-                " WHEN excluded.epoch < known.epoch THEN known.installation + 1 ELSE known.installation END",
-                rows,
-            )
-            t.run_many("UPDATE manager_device SET pending_level = ? WHERE device = ?", levels)
-            self._note(t, "devices_set", now, count=len(rows))
+            count = people.set_devices(t, records, pending_level)
+            self._note(t, "devices_set", now, count=count)
 
     def devices(self) -> list[DeviceRecord]:
         """Return what is known of all devices."""
         with self._store.read() as t:
-            return [_record(row) for row in t.rows(f"SELECT {DEVICE} FROM manager_device ORDER BY device")]  # noqa: S608
+            return people.devices(t)
 
     # --- Requests ---
 
@@ -229,7 +200,7 @@ class SecurityManager:
         `permission_denied`), for more than the cap could ever let pass (`critical_cap`), and for another request under a
         key that was used (`key_reused`).
         """
-        whole("now", now)
+        now = moment("now", now)
         names = _names(devices)
         scope = 1 << actions if isinstance(actions, Action) else whole("actions", actions)
         wanted_actions = actions_of(scope)
@@ -243,17 +214,18 @@ class SecurityManager:
         critical = is_critical(scope)
         facts: dict[str, str | int] = {"officer": officer, "token_type": token_type, "actions": scope}
         with self._audited(now if critical else None, **facts) as t:
-            unit, permissions = officer_of(t, officer)
+            unit, permissions = people.officer_of(t, officer)
             check_permitted(officer, wanted, permissions)
             content = content_of_request(wanted, names)
             if (first := answered(t, officer, key, content)) is not None:
                 return first
-            taken, refused = sorted_out(names, self._known(t, names, unit), scope)
-            state = first_state(t, self._limits, officer, len(taken), now) if critical else APPROVED
-            number = add_request(t, officer, unit, wanted, taken=taken, state=state, now=now)
+            taken, refused = sorted_out(names, people.known_devices(t, names, unit), scope)
+            state = self._first_state(t, officer, len(taken), now) if critical else APPROVED
+            least = restoring.next_request(t)
+            number = add_request(t, officer, unit, wanted, taken=taken, state=state, now=now, least=least)
             counts = {"count": len(taken), "refused": len(refused)}
             self._note(t, "requested", now, request=number, state=state, **counts, **facts)
-            answer = Request(number, state, len(taken), refused)
+            answer = Request(number, state, len(taken), refused, warnings_of(token_type, wanted_actions))
             keep_answer(t, officer, key, content, answer)
         return answer
 
@@ -272,6 +244,7 @@ class SecurityManager:
 
         `second_person` for the one who asked, `permission_denied` for one who could not have asked, `not_waiting`.
         """
+        now = moment("now", now)
         with self._audited(now, request=request, officer=officer) as t:
             found = to_decide(t, request, officer, {WAITING})
             if found.officer == officer:
@@ -286,6 +259,7 @@ class SecurityManager:
 
         Raises RequestRefused as `approve` does.
         """
+        now = moment("now", now)
         with self._audited(now, request=request, officer=officer) as t:
             to_decide(t, request, officer, {WAITING, APPROVED})
             t.run("UPDATE manager_request SET state = ?, approver = ? WHERE id = ?", (REJECTED, officer, request))
@@ -302,7 +276,7 @@ class SecurityManager:
         InputError for a key without delegation, or reading keys without a master key. What the signer raises passes
         through. In each case the same call goes on later.
         """
-        whole("now", now)
+        now = moment("now", now)
         refused: list[tuple[str, str]] = []
         problem: RequestRefused | InputError | None = None
         for number in self._to_allot(request_id):
@@ -328,10 +302,7 @@ class SecurityManager:
         whole("after", after)
         whole("limit", limit, 1)
         with self._store.read() as t:
-            end = last_serial(t)
-            last = min(after + limit, end)
-            rows = list(_materials(t, after, last))
-        return Page(rows, max(after, last), last < end)
+            return delivery.issued_page(t, after, limit)
 
     # --- The tools server ---
 
@@ -341,18 +312,26 @@ class SecurityManager:
         What the server would not take is in the audit log (`delivery_refused`). Raises ExchangeError where it has more
         than was ever issued here: one of the two was put back to an older state.
         """
+        now = moment("now", now)
         server.set_users(self.users(), now=now)
         server.set_devices(self.devices(), now=now)
         if delegations := self.delegations(now=now):
             server.set_delegations(delegations, now=now)
         if self._authority.has_revoked():
             server.set_revocations(self.snapshot(now=now), now=now)
+        with self._store.read() as t:
+            self._check_not_restored(t)
+            source = restoring.source_of(t, source)
         cursor, taken, more = server.received(source), 0, True
-        self._check_cursor(cursor, source)
+        with self._store.read() as t:
+            delivery.check_received(t, cursor, source)
         while more:
             page = self.materials(cursor, limit)
             if page.rows:
-                taken += self._delivered(page, server.receive(source, page, now=now), now)
+                entries = delivery.delivered_entries(page, codes := server.receive(source, page, now=now), now)
+                with self._audited() as t:
+                    self._journal.write(t, entries)
+                taken += len(page.rows) - sum(map(bool, codes))
             cursor, more = page.next, page.more
         return taken
 
@@ -363,23 +342,55 @@ class SecurityManager:
         the tool, or other content), teaches anything; another one is an `alarm` in the audit log.
         Raises ExchangeError for a page that is none; nothing of it is kept.
         """
+        now = moment("now", now)
         taken, more = 0, True
         while more:
             with self._store.read() as t:
-                cursor = _cursor(t, source)
-            page = server.outcomes(cursor, ROWS_A_PAGE)
-            check_page(page, cursor)
+                cursor = delivery.cursor_of(t, source)
+            page = self._outcomes(server, cursor, source, now)
+            if page is None:
+                continue
+            check_page(page, cursor.position)
             with self._audited() as t:
-                if _cursor(t, source) != cursor:
+                if delivery.cursor_of(t, source) != cursor:
                     continue  # another process took this page meanwhile
                 learn(t, self._journal, page, now)
-                t.run(
-                    "INSERT INTO manager_cursor VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET"
-                    " position = excluded.position",
-                    (source, page.next),
-                )
+                delivery.set_cursor(t, source, Cursor(page.next, page.incarnation))
             taken, more = taken + len(page.rows), page.more
         return taken
+
+    def _outcomes(self, server: ManagedServer, cursor: Cursor, source: str, now: int) -> OutcomePage | None:
+        """Return the next page of outcomes; None where the server was restored: then all of its outcomes are taken anew."""
+        try:
+            page = server.outcomes(cursor.position, ROWS_A_PAGE)
+        except RequestRefused as refusal:
+            if refusal.reason != "cursor_unknown" or not cursor.position:
+                raise
+        else:
+            if not cursor.position or page.incarnation == cursor.incarnation:
+                return page
+        with self._audited() as t:
+            if delivery.cursor_of(t, source) == cursor:
+                delivery.set_cursor(t, source, Cursor())
+                self._note(t, "server_restored", now, source=source, position=cursor.position)
+        return None
+
+    # --- After a restore ---
+
+    def go_on_after_restore(self, *, now: int) -> Restored:
+        """Let a manager whose store was put back to an older state go on after what it lost; call it once after each restore.
+
+        New sequence numbers, requests and snapshots are beyond all that can have been given; requests that were open are
+        withdrawn, as they may have been issued since: ask again. Material is delivered under a new source. A restore by
+        `itron-core restore` calls this, and takes up what the audit log knows.
+        """
+        now = moment("now", now)
+        with self._audited() as t:
+            if not restored(t):
+                mark_restored(t)
+            found, entries = restoring.go_on(t, [], now=now)
+            self._journal.write(t, entries)
+        return found
 
     # --- Keys ---
 
@@ -389,6 +400,7 @@ class SecurityManager:
         Tokens of a key are believed as long as its delegation is there: choose `overlap` no shorter than what was issued
         lives. Returns the delegation. Raises InputError where there is no root key, or for a lifetime over 400 days.
         """
+        now = moment("now", now)
         with self._store.read() as t:
             ((oldest,),) = t.rows(
                 "SELECT min(allotted_at) FROM manager_request WHERE state = ? AND EXISTS (SELECT 1 FROM manager_lot"  # noqa: S608
@@ -424,7 +436,7 @@ class SecurityManager:
         A device's watermarks are the least sequence, issue time and epoch that stay good; they only rise. Raises
         InputError for an id of a wrong length or no device; nothing is listed then.
         """
-        self._authority.revoke(issuers, devices or {}, tokens, now=now)
+        self._authority.revoke(issuers, devices or {}, tokens, now=moment("now", now))
 
     def snapshot(self, *, now: int, lifetime: int = DAY) -> bytes:
         """Return a new signed snapshot of all that is revoked; its version is one more than the last."""
@@ -436,29 +448,27 @@ class SecurityManager:
     def _audited(self, refused_at: int | None = None, **facts: str | int) -> Iterator[Transaction]:
         """Be the one writer; with a time, a refusal is written down in a transaction of its own."""
         try:
-            with self._store.write() as t:
+            with self._journal.transaction() as t:
                 yield t
         except RequestRefused as refusal:
             if refused_at is not None:
-                with self._store.write() as t:
+                with self._journal.transaction() as t:
                     self._note(t, "critical_refused", refused_at, reason=refusal.reason, **facts)
-                self._journal.publish()
             raise
-        self._journal.publish()
 
     def _note(self, t: Transaction, kind: str, now: int, **facts: str | int | bytes) -> None:
         self._journal.write(t, [audit_entry(kind, now, **facts)])
 
-    def _known(
-        self, t: Transaction, devices: Sequence[str], unit: str
-    ) -> dict[str, tuple[DeviceRecord, SecurityLevel]]:
-        rows = rows_of(
-            t,
-            f"SELECT {DEVICE}, pending_level FROM manager_device WHERE unit = ? AND device IN ({{values}})",  # noqa: S608
-            [device for device in dict.fromkeys(devices) if _is_device(device)],
-            (unit,),
-        )
-        return {row[0]: (_record(row[:-1]), SecurityLevel(row[-1])) for row in rows}
+    def _first_state(self, t: Transaction, officer: str, size: int, now: int) -> str:
+        # What was issued shortly before a restore is not known: nobody's allowance can be counted.
+        alone = not restoring.restored_within(t, now - self._limits.window)
+        return first_state(t, self._limits, officer, size, now, alone_allowed=alone)
+
+    def _check_not_restored(self, t: Transaction) -> None:
+        if restored(t):
+            raise RequestRefused(
+                "restored", "the store was restored from a backup: go_on_after_restore lets it go on after what it lost"
+            )
 
     # --- Inside: issuing ---
 
@@ -499,7 +509,12 @@ class SecurityManager:
             ((critical, size, *people),) = found
             asked = asked_of(t, number)
             check_still_permitted(t, asked, people)
-            self._authority.check_delegated(t, self._signer, now=now)
+            self._check_not_restored(t)
+            until = self._authority.delegated_until(t, self._signer, now=now)
+            # Nobody believes a token when the delegation of its key has ended.
+            if asked.wanted.lifetime > until - now:
+                shorten(t, number, until - now)
+                self._note(t, "shortened", now, request=number, expires_at=until)
             if critical:
                 check_cap(t, self._limits, number, size, now)
             t.run("UPDATE manager_request SET state = ?, allotted_at = ? WHERE id = ?", (ALLOTTED, now, number))
@@ -520,37 +535,9 @@ class SecurityManager:
         """Sign and release what of a request is still to be; returns how many tokens were, and what got none."""
         with self._store.read() as t:
             asked = asked_of(t, number)
-            self._authority.check_delegated(t, self._signer, now=asked.allotted_at)
+            self._authority.delegated_until(t, self._signer, now=asked.allotted_at)
         reading_key = None if self._master is None or self._utility is None else (self._master, self._utility)
         return Issuance(self._store, self._journal, asked, self._signer, reading_key, now=now).run()
-
-    # --- Inside: the tools server ---
-
-    def _check_cursor(self, cursor: int, source: str) -> None:
-        with self._store.read() as t:
-            last = last_serial(t)
-        if not 0 <= cursor <= last:
-            raise ExchangeError(
-                f"the server has {cursor} rows of {source!r}, and {last} were issued: a store was put back to an older"
-                " state; deliver under a new source name"
-            )
-
-    def _delivered(self, page: Page, codes: Sequence[int], now: int) -> int:
-        if len(codes) != len(page.rows):
-            raise ExchangeError(f"the server answers {len(page.rows)} rows with {len(codes)} codes; deliver again")
-        refused = [(row, code) for (_, row), code in zip(page.rows, codes, strict=True) if code]
-        with self._audited() as t:
-            self._journal.write(
-                t,
-                [
-                    audit_entry("delivered", now, count=len(page.rows) - len(refused), next=page.next),
-                    *(
-                        audit_entry("delivery_refused", now, device=row.device, cti=row.cti, code=int(code))
-                        for row, code in refused
-                    ),
-                ],
-            )
-        return len(page.rows) - len(refused)
 
 
 def _names(devices: object) -> list[str]:
@@ -561,56 +548,3 @@ def _names(devices: object) -> list[str]:
         if not isinstance(name, str):
             raise InputError(f"devices: row {row} is {type(name).__name__}; wanted its aud, a str")
     return names
-
-
-def _is_device(device: str) -> bool:
-    try:
-        return bool(device_id(device))
-    except InputError:
-        return False
-
-
-def _pending_levels(
-    given: SecurityLevel | Mapping[str, SecurityLevel] | None, devices: list[str]
-) -> list[tuple[int, str]]:
-    if given is None:
-        return []
-    by_device = given if isinstance(given, Mapping) else dict.fromkeys(devices, given)
-    try:
-        return [(int(SecurityLevel(level)), device) for device, level in by_device.items()]
-    except ValueError as error:
-        raise InputError(f"pending_level: {error}") from error
-
-
-def _record(row: tuple[Any, ...]) -> DeviceRecord:
-    return DeviceRecord(*row)._replace(level_verified=row[5] == 1)
-
-
-def _materials(t: Transaction, after: int, last: int) -> Iterator[tuple[int, Material]]:
-    """Yield what was issued, each with its serial: after < serial <= last."""
-    for lot, first, kid, tokens in released(t, after, last):
-        asked = asked_of(t, lot.request)
-        start, end = max(after + 1 - first, 0), last + 1 - first
-        rows = islice(zip(lot.devices, lot.epochs, tokens, strict=True), start, end)
-        for serial, (device, epoch, token) in enumerate(rows, first + start):
-            yield (
-                serial,
-                Material(
-                    unit=asked.unit,
-                    device=device,
-                    token_type=asked.wanted.token_type,
-                    actions=asked.wanted.actions,
-                    kid=kid,
-                    sequence=lot.sequence,
-                    epoch=epoch,
-                    issued_at=asked.allotted_at,
-                    not_before=None,
-                    expires_at=asked.allotted_at + asked.wanted.lifetime,
-                    session_seconds=asked.wanted.session_seconds,
-                    token=token,
-                ),
-            )
-
-
-def _cursor(t: Transaction, source: str) -> int:
-    return sum(position for (position,) in t.rows("SELECT position FROM manager_cursor WHERE source = ?", (source,)))

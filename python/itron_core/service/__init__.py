@@ -3,13 +3,19 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from itron_core.service.app import ServiceLimits, create_app
+    from itron_core.service.app import ConnectionLimits, ServiceLimits, create_app
     from itron_core.service.bearer import bearer_token
     from itron_core.service.client import RemoteToolsServer
 
-__all__ = ["RemoteToolsServer", "ServiceLimits", "bearer_token", "create_app"]
+__all__ = ["ConnectionLimits", "RemoteToolsServer", "ServiceLimits", "bearer_token", "create_app"]
 
-_HOMES = {"RemoteToolsServer": "client", "ServiceLimits": "app", "bearer_token": "bearer", "create_app": "app"}
+_HOMES = {
+    "ConnectionLimits": "limits",
+    "RemoteToolsServer": "client",
+    "ServiceLimits": "limits",
+    "bearer_token": "bearer",
+    "create_app": "app",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -7,6 +7,7 @@ The key is one of its own: not an issuing key, since whoever lets people in need
 from __future__ import annotations
 
 import json
+import os
 import re
 from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +27,8 @@ AUDIENCE = "itron-core-tools-server"
 ROLES = ("field_tool", "manager", "reader")
 LONGEST_TOKEN = 4_096
 LONGEST_NAME = 256
-CLAIMS = frozenset({"iss", "aud", "sub", "tool", "unit", "roles", "iat", "nbf", "exp"})
+TOKEN_ID_BYTES = 16
+CLAIMS = frozenset({"iss", "aud", "sub", "tool", "unit", "roles", "jti", "iat", "nbf", "exp"})
 # Fully-specified names (RFC 9864): one key, one algorithm. The older EdDSA, which names two, is refused.
 ALGORITHMS = {"Ed25519": "Ed25519", "ESP256": "ES256"}
 PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
@@ -37,12 +39,17 @@ class BearerRefused(ItronCoreError):  # noqa: N818  # it is the bearer that was 
 
 
 class Bearer(NamedTuple):
-    """Who calls: a user, the field tool that is used (empty for others), the business unit, and the roles."""
+    """Who calls: a user, the field tool that is used (empty for others), the business unit, and the roles.
+
+    `token_id` (empty for a bearer without one) and `issued_at` are those of the bearer token, by which it may be revoked.
+    """
 
     subject: str
     tool: str
     unit: str
     roles: frozenset[str]
+    token_id: str
+    issued_at: int
 
 
 def bearer_token(
@@ -56,9 +63,14 @@ def bearer_token(
     unit: str = "",
     issuer: str = ISSUER,
     audience: str = AUDIENCE,
+    token_id: str | None = None,
 ) -> str:
-    """Make a bearer token, in force from `now` for `lifetime` seconds; raises InputError for what no service takes."""
-    for name in (subject, *filter(None, (tool, unit))):
+    """Make a bearer token, in force from `now` for `lifetime` seconds; raises InputError for what no service takes.
+
+    `token_id` is the name by which it may be revoked (`jti`); 32 random hexadecimal digits if none is given.
+    """
+    token_id = os.urandom(TOKEN_ID_BYTES).hex() if token_id is None else token_id
+    for name in (subject, token_id, *filter(None, (tool, unit))):
         _check_name(name)
     unknown = sorted(set(roles) - set(ROLES))
     if unknown or not roles:
@@ -72,6 +84,7 @@ def bearer_token(
         "tool": tool,
         "unit": unit,
         "roles": sorted(roles),
+        "jti": token_id,
         "iat": now,
         "nbf": now,
         "exp": now + lifetime,
@@ -127,7 +140,7 @@ class Bearers:
     def _believed(self, header: dict[str, Any], claims: dict[str, Any]) -> Bearer:
         """Take the claims of a genuine token, each of its exact type."""
         times = [claims["iat"], claims["nbf"], claims["exp"]]
-        if header.keys() != {"alg", "typ"} or header["typ"] != "JWT" or claims.keys() != CLAIMS:
+        if header.keys() != {"alg", "typ"} or header["typ"] != "JWT" or claims.keys() | {"jti"} != CLAIMS:
             raise BearerRefused("the bearer token has other headers or claims than docs/service.md lists")
         if {type(time) for time in times} != {int} or claims["exp"] - claims["iat"] > self._longest:
             raise BearerRefused(f"the bearer token is in force for longer than {self._longest} seconds")
@@ -136,11 +149,14 @@ class Bearers:
             raise BearerRefused("the bearer token's roles are no list of names")
         try:
             _check_name(claims["sub"])
+            _check_name(claims.get("jti", "-"))
             for name in (claims["tool"], claims["unit"]):
                 _check_name(name or "-" if isinstance(name, str) else name)
         except InputError:
             raise BearerRefused("the bearer token's names are no texts") from None
-        return Bearer(claims["sub"], claims["tool"], claims["unit"], frozenset(roles))
+        return Bearer(
+            claims["sub"], claims["tool"], claims["unit"], frozenset(roles), claims.get("jti", ""), claims["iat"]
+        )
 
 
 def _check_name(name: object) -> None:

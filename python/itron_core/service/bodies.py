@@ -1,479 +1,446 @@
-"""What the parties say to each other over HTTP, as Arrow IPC or as JSON: one place for both sides.
+"""What the parties send each other over HTTP: JSON (RFC 8259), read into typed models on both sides.
 
-A body is a few named facts and a table of rows, both told by a `Shape`. In Arrow the facts are JSON in the metadata of the
-schema; in JSON the rows are objects, and bytes are base64 (RFC 4648 section 4). What is read is as strict as what is written:
-exactly the columns of the shape, whole numbers from 0 to 2^63 - 1, no dictionaries and no compression.
+What is read is as strict as what is written: exactly the fields of a model, each name once, whole numbers from 0 to 2^63 - 1,
+texts without U+0000, bytes in base64 (RFC 4648 section 4). How much a body may become in memory is known before it is read.
 """
 
 from __future__ import annotations
 
-import binascii
-import json
-import struct
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+import string
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import astuple
 
 from itron_core.errors import InputError
 from itron_core.exchange.material import Material, Page
 from itron_core.exchange.protocols import OutcomePage
-from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport, SignIn
+from itron_core.exchange.records import LONGEST_ANSWER, CommandRequest, DeviceRecord, OutcomeReport, SignIn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
+    from collections.abc import Iterable
 
 __all__ = [
-    "ARROW",
-    "CODES",
-    "DEVICES",
     "JSON",
     "LARGEST",
-    "MEDIA_TYPES",
-    "NAMES",
-    "OUTCOMES",
-    "OUTCOME_PAGE",
-    "PAGE",
-    "POSITION",
-    "SNAPSHOT",
-    "TOKENS",
-    "USERS",
-    "WANTS",
-    "Body",
-    "Field",
-    "Shape",
+    "LARGEST_BODY",
+    "MODELS",
+    "Codes",
+    "DeviceNames",
+    "DeviceRecords",
+    "MaterialPage",
+    "Model",
+    "OutcomePages",
+    "Outcomes",
+    "Position",
+    "SignIns",
+    "Tokens",
     "TooLarge",
+    "Users",
+    "Wants",
     "WireError",
     "decode",
-    "devices_of",
     "encode",
-    "outcome_page_of",
-    "outcome_page_rows",
-    "outcomes_of",
-    "page_of",
-    "page_rows",
-    "snapshot_facts",
-    "snapshot_of",
-    "wants_of",
 ]
 
-ARROW = "application/vnd.apache.arrow.stream"
 JSON = "application/json"
-MEDIA_TYPES: dict[str, Literal["arrow", "json"]] = {ARROW: "arrow", JSON: "json"}
-
 LARGEST = 2**63 - 1
+# What either side takes: a page of the exchange (exchange/pages.py), in base64, has room in half of it.
+LARGEST_BODY = 64 * 2**20
 LONGEST_TEXT = 1_024
-LONGEST_BYTES = 65_536
+LONGEST_TOKEN = 65_536
 # As docs/format.md has it of a revocation snapshot.
 LONGEST_SNAPSHOT = 64 * 2**20
-MOST_BATCHES = 1_024
-# Brackets and commas that a body may have beside those of its rows: in texts, and around the facts.
-SPARE_MARKS = 1_024
-FACTS = b"facts"
+# Objects that a body may have beside those of its rows.
+SPARE_OBJECTS = 1_024
+# All bytes but those that are counted before a body is read.
+UNCOUNTED = bytes(byte for byte in range(256) if byte not in b'{"')
+LONGEST_FAULT = 200
 
 
 class WireError(InputError):
-    """A body that cannot be read, or is not of its shape."""
+    """A body that cannot be read, or is not of its model."""
 
 
 class TooLarge(WireError):  # noqa: N818  # as the status of HTTP says it
-    """A body with more rows, batches or bytes than are taken at once."""
+    """A body with more rows or bytes than are taken at once."""
 
 
-class Field(NamedTuple):
-    """One fact or column: numbers are whole, from 0 to 2^63 - 1; `most` bounds the length of texts and bytes."""
-
-    name: str
-    kind: Literal["text", "bytes", "number", "flag"]
-    nullable: bool = False
-    most: int = LONGEST_TEXT
-
-
-class Shape(NamedTuple):
-    """What a body consists of; without `rows` it has facts alone."""
-
-    name: str
-    facts: tuple[Field, ...] = ()
-    rows: tuple[Field, ...] = ()
+Number = Annotated[int, Meta(ge=0, le=LARGEST)]
+Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
+Identity = Annotated[bytes, Meta(max_length=64)]
+Token = Annotated[bytes, Meta(max_length=LONGEST_TOKEN)]
+Answer = Annotated[bytes, Meta(max_length=LONGEST_ANSWER)]
+Snapshot = Annotated[bytes, Meta(max_length=LONGEST_SNAPSHOT)]
 
 
-class Body(NamedTuple):
-    """A body that was read: its facts by name, its rows in order."""
-
-    facts: dict[str, Any]
-    rows: list[tuple[Any, ...]]
+class Model(Struct, frozen=True, forbid_unknown_fields=True):
+    """A body: a few named values, and for most of them an array of rows."""
 
 
-def _text(*names: str) -> tuple[Field, ...]:
-    return tuple(Field(name, "text") for name in names)
+class Row(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """One row: an object of these fields, in the order of the party's type."""
 
 
-def _numbers(*names: str) -> tuple[Field, ...]:
-    return tuple(Field(name, "number") for name in names)
+class MaterialRow(Row, frozen=True):
+    """One issued token; times in seconds since 1970."""
+
+    serial: Number
+    unit: Text
+    device: Text
+    token_type: Text
+    actions: Number
+    kid: Identity
+    sequence: Number
+    epoch: Number
+    issued_at: Number
+    not_before: Number | None
+    expires_at: Number
+    session_seconds: Number | None
+    token: Token
 
 
-TOKEN = Field("token", "bytes", most=LONGEST_BYTES)
-CURSOR = (*_numbers("next"), Field("more", "flag"))
-MATERIAL = (
-    *(*_text("unit", "device", "token_type"), *_numbers("actions"), Field("kid", "bytes")),
-    *(*_numbers("sequence", "epoch", "issued_at"), Field("not_before", "number", nullable=True)),
-    *(*_numbers("expires_at"), Field("session_seconds", "number", nullable=True), TOKEN),
+class MaterialPage(Model, frozen=True):
+    """Material after a cursor; `next` is the cursor to go on from."""
+
+    next: Number
+    more: bool
+    rows: list[MaterialRow]
+
+    @classmethod
+    def of(cls, page: Page) -> MaterialPage:
+        """Return the body of a page."""
+        return cls(page.next, page.more, [MaterialRow(serial, *row) for serial, row in page.rows])
+
+    def page(self) -> Page:
+        """Return the page of a body."""
+        rows = [astuple(row) for row in self.rows]
+        return Page([(row[0], Material._make(row[1:])) for row in rows], self.next, self.more)
+
+
+class OutcomeRow(Row, frozen=True):
+    """What became of one message to a device."""
+
+    number: Number
+    device: Text
+    action: Number
+    kid: Identity
+    cti: Identity
+    content: Identity
+    state: Number
+    reason: Number
+    answer: Answer
+    at: Number
+
+
+class Outcomes(Model, frozen=True):
+    """Outcomes of a field tool."""
+
+    rows: list[OutcomeRow]
+
+    @classmethod
+    def of(cls, reports: Iterable[OutcomeReport]) -> Outcomes:
+        """Return the body of outcomes."""
+        return cls([OutcomeRow(*report) for report in reports])
+
+    def reports(self) -> list[OutcomeReport]:
+        """Return the outcomes of a body."""
+        return [OutcomeReport._make(astuple(row)) for row in self.rows]
+
+
+class ReportedRow(Row, frozen=True):
+    """An outcome with its serial, the tool that reported it, and the code that this was answered."""
+
+    serial: Number
+    tool: Text
+    number: Number
+    device: Text
+    action: Number
+    kid: Identity
+    cti: Identity
+    content: Identity
+    state: Number
+    reason: Number
+    answer: Answer
+    at: Number
+    code: Number
+
+
+class OutcomePages(Model, frozen=True):
+    """Outcomes after a cursor of the server's store `incarnation`."""
+
+    next: Number
+    more: bool
+    incarnation: Text
+    rows: list[ReportedRow]
+
+    @classmethod
+    def of(cls, page: OutcomePage) -> OutcomePages:
+        """Return the body of a page of outcomes."""
+        rows = [ReportedRow(serial, tool, *report, code) for serial, tool, report, code in page.rows]
+        return cls(page.next, page.more, page.incarnation, rows)
+
+    def page(self) -> OutcomePage:
+        """Return the page of a body."""
+        rows = [astuple(row) for row in self.rows]
+        return OutcomePage(
+            [(row[0], row[1], OutcomeReport._make(row[2:-1]), row[-1]) for row in rows],
+            self.next,
+            self.more,
+            self.incarnation,
+        )
+
+
+class WantRow(Row, frozen=True):
+    """One command request."""
+
+    number: Number
+    device: Text
+    token_type: Text
+    action: Number
+
+
+class Wants(Model, frozen=True):
+    """Command requests of a field tool."""
+
+    rows: list[WantRow]
+
+    @classmethod
+    def of(cls, requests: Iterable[CommandRequest]) -> Wants:
+        """Return the body of command requests."""
+        return cls([WantRow(*one) for one in requests])
+
+    def requests(self) -> list[CommandRequest]:
+        """Return the command requests of a body."""
+        return [CommandRequest._make(astuple(row)) for row in self.rows]
+
+
+class DeviceName(Row, frozen=True):
+    """A device id."""
+
+    device: Text
+
+
+class DeviceNames(Model, frozen=True):
+    """Devices that are asked for."""
+
+    rows: list[DeviceName]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> DeviceNames:
+        """Return the body of device ids."""
+        return cls([DeviceName(name) for name in names])
+
+
+class DeviceRow(Row, frozen=True):
+    """What is known of a device."""
+
+    device: Text
+    unit: Text
+    device_class: Number
+    mode: Number
+    security_level: Number
+    level_verified: bool
+    epoch: Number
+    installation: Number
+
+
+class DeviceRecords(Model, frozen=True):
+    """Records of devices."""
+
+    rows: list[DeviceRow]
+
+    @classmethod
+    def of(cls, records: Iterable[DeviceRecord]) -> DeviceRecords:
+        """Return the body of records."""
+        return cls(
+            [
+                DeviceRow(
+                    *(record.device, record.unit, int(record.device_class), int(record.mode)),
+                    *(int(record.security_level), bool(record.level_verified), record.epoch, record.installation),
+                )
+                for record in records
+            ]
+        )
+
+    def records(self) -> list[DeviceRecord]:
+        """Return the records of a body."""
+        return [DeviceRecord._make(astuple(row)) for row in self.rows]
+
+
+class UserRow(Row, frozen=True):
+    """A user, the business unit, and a bit set of permissions."""
+
+    name: Text
+    unit: Text
+    permissions: Number
+
+
+class Users(Model, frozen=True):
+    """All users."""
+
+    rows: list[UserRow]
+
+    @classmethod
+    def of(cls, users: Iterable[tuple[str, str, int]]) -> Users:
+        """Return the body of users."""
+        return cls([UserRow(name, unit, int(permissions)) for name, unit, permissions in users])
+
+
+class TokenRow(Row, frozen=True):
+    """A signed token: a delegation, a revocation snapshot, or one to verify."""
+
+    token: Snapshot
+
+
+class Tokens(Model, frozen=True):
+    """Signed tokens."""
+
+    rows: list[TokenRow]
+
+    @classmethod
+    def of(cls, tokens: Iterable[bytes]) -> Tokens:
+        """Return the body of tokens."""
+        return cls([TokenRow(token) for token in tokens])
+
+    def tokens(self) -> list[bytes]:
+        """Return the tokens of a body."""
+        return [row.token for row in self.rows]
+
+
+class CodeRow(Row, frozen=True):
+    """The code of one row."""
+
+    code: Number
+
+
+class Codes(Model, frozen=True):
+    """One code per row that was sent."""
+
+    rows: list[CodeRow]
+
+    @classmethod
+    def of(cls, codes: Iterable[int]) -> Codes:
+        """Return the body of codes."""
+        return cls([CodeRow(int(code)) for code in codes])
+
+
+class Position(Model, frozen=True):
+    """A cursor, or the highest number that was taken."""
+
+    position: Number
+
+
+class SignIns(Model, frozen=True):
+    """What a field tool takes along; its rows are the delegations."""
+
+    user: Text
+    unit: Text
+    permissions: Number
+    command_limit: Number
+    authorization_limit: Number
+    reported: Number
+    wanted: Number
+    answered_at: Number
+    incarnation: Text
+    revocations: Snapshot | None
+    rows: list[TokenRow]
+
+    @classmethod
+    def of(cls, found: SignIn) -> SignIns:
+        """Return the body of a sign-in."""
+        values = {name: value for name, value in found._asdict().items() if name != "delegations"}
+        rows = [TokenRow(token) for token in found.delegations]
+        return cls(**{**values, "permissions": int(found.permissions)}, rows=rows)
+
+    def sign_in(self) -> SignIn:
+        """Return the sign-in of a body."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__ if name != "rows"}
+        return SignIn(**values, delegations=tuple(row.token for row in self.rows))
+
+
+MODELS: tuple[type[Model], ...] = (
+    *(MaterialPage, OutcomePages, Outcomes, Wants, DeviceNames, DeviceRecords, Users, Tokens, Codes, Position, SignIns),
 )
-OUTCOME = (
-    *(*_numbers("number"), *_text("device"), *_numbers("action")),
-    *(Field(name, "bytes") for name in ("kid", "cti", "content")),
-    *(*_numbers("state", "reason"), Field("answer", "bytes", most=LONGEST_BYTES), *_numbers("at")),
-)
-PAGE = Shape("MaterialPage", CURSOR, (*_numbers("serial"), *MATERIAL))
-OUTCOME_PAGE = Shape("OutcomePage", CURSOR, (*_numbers("serial"), *_text("tool"), *OUTCOME, *_numbers("code")))
-OUTCOMES = Shape("Outcomes", rows=OUTCOME)
-WANTS = Shape("Wants", rows=(*_numbers("number"), *_text("device", "token_type"), *_numbers("action")))
-NAMES = Shape("DeviceNames", rows=_text("device"))
-DEVICES = Shape(
-    "DeviceRecords",
-    rows=(
-        *_text("device", "unit"),
-        *_numbers("device_class", "mode", "security_level"),
-        *(Field("level_verified", "flag"), *_numbers("epoch", "installation")),
-    ),
-)
-USERS = Shape("Users", rows=(*_text("name", "unit"), *_numbers("permissions")))
-TOKENS = Shape("Tokens", rows=(TOKEN._replace(most=LONGEST_SNAPSHOT),))
-CODES = Shape("Codes", rows=_numbers("code"))
-POSITION = Shape("Position", _numbers("position"))
-SNAPSHOT = Shape(
-    "SignIn",
-    (
-        *(*_text("user", "unit"), *_numbers("permissions", "command_limit", "authorization_limit")),
-        *_numbers("reported", "wanted", "answered_at"),
-        Field("revocations", "bytes", nullable=True, most=LONGEST_SNAPSHOT),
-    ),
-    (TOKEN,),
-)
+M = TypeVar("M", bound=Model)
+_ENCODER = msgspec.json.Encoder()
 
 
-# --- Bodies ---
-
-
-def encode(
-    shape: Shape,
-    rows: Iterable[Sequence[Any]] = (),
-    facts: Mapping[str, Any] | None = None,
-    *,
-    to: Literal["arrow", "json"],
-) -> bytes:
-    """Write a body; raises InputError for values that are not of its shape."""
-    told = _told(shape, facts or {})
-    columns: list[Any] = list(zip(*rows, strict=True)) or [()] * len(shape.rows)
+def encode(body: Model) -> bytes:
+    """Write a body; raises InputError for values that JSON of its model cannot hold."""
     try:
-        return _encode_arrow(shape, columns, told) if to == "arrow" else _encode_json(shape, columns, told)
-    except (OverflowError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"rows that are no {shape.name}: {error}") from error
+        return _ENCODER.encode(body)
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise InputError(f"rows that are no {type(body).__name__}: {error}") from error
 
 
-def decode(shape: Shape, body: bytes, *, of: Literal["arrow", "json"], most_rows: int) -> Body:
-    """Read a body; raises WireError, and TooLarge for more than `most_rows` rows, which are told before they are read."""
-    found = _decode_arrow(shape, body, most_rows) if of == "arrow" else _decode_json(shape, body, most_rows)
-    for field in shape.facts:
-        _check(field, [found.facts[field.name]])
-    return found
+def decode(model: type[M], body: bytes, *, most_rows: int) -> M:
+    """Read a body; raises WireError, and TooLarge for more than `most_rows` rows, which are counted before they are read.
 
-
-def _told(shape: Shape, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: _as_json(field, facts[field.name]) for field in shape.facts}
-
-
-def _as_json(field: Field, value: Any) -> Any:
-    return _base64(value) if field.kind == "bytes" and value is not None else value
-
-
-def _base64(value: bytes) -> str:
-    return binascii.b2a_base64(value, newline=False).decode("ascii")
-
-
-def _check(field: Field, values: Sequence[Any]) -> None:
-    """Refuse values that are out of bounds; their types are right already."""
-    present = [value for value in values if value is not None] if field.nullable else values
-    if not present or field.kind == "flag":
-        return
-    if field.kind == "number":
-        if min(present) < 0 or max(present) > LARGEST:
-            raise WireError(f"{field.name} out of its bounds; wanted whole numbers from 0 to 2^63 - 1")
-        return
-    if max(map(len, present)) > field.most:
-        raise WireError(f"{field.name} of {max(map(len, present))}; wanted up to {field.most}")
-    if field.kind == "text":
-        _check_texts(field, present)
-
-
-def _check_texts(field: Field, texts: Sequence[str]) -> None:
-    """Refuse what a database or a log cannot take as a text: NUL, and halves of surrogate pairs."""
-    joined = "".join(texts)
-    if "\0" in joined or not (joined.isascii() or _is_unicode(joined)):
-        raise WireError(f"{field.name} that is no text; wanted Unicode without U+0000")
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-# --- JSON (RFC 8259) ---
-
-TYPES = {"text": str, "bytes": str, "number": int, "flag": bool}
-
-
-def _encode_json(shape: Shape, columns: Sequence[Sequence[Any]], told: dict[str, Any]) -> bytes:
-    if shape.rows:
-        names = [field.name for field in shape.rows]
-        texts = [_json_column(field, values) for field, values in zip(shape.rows, columns, strict=True)]
-        told = {**told, "rows": [dict(zip(names, row, strict=True)) for row in zip(*texts, strict=True)]}
-    return json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _json_column(field: Field, values: Sequence[Any]) -> Sequence[Any]:
-    return [_base64(value) for value in values] if field.kind == "bytes" else values
-
-
-def _decode_json(shape: Shape, body: bytes, most_rows: int) -> Body:
-    _bound_json(body, most_rows, len(shape.rows))
-    found = _parsed(body)
-    wanted = {field.name for field in shape.facts} | ({"rows"} if shape.rows else set())
-    if type(found) is not dict or found.keys() != wanted:
-        raise WireError(f"JSON that is no {shape.name}; wanted an object of {', '.join(sorted(wanted)) or 'nothing'}")
-    facts = {field.name: _from_json(field, [found[field.name]])[0] for field in shape.facts}
-    return Body(facts, _rows_of_json(shape, found["rows"], most_rows) if shape.rows else [])
-
-
-def _bound_json(body: bytes, most_rows: int, columns: int) -> None:
-    """Count what makes objects, before any is made: a parsed value takes many times its bytes."""
-    most_values = most_rows * max(columns, 1) + SPARE_MARKS
-    if body.count(b"{") > most_rows + SPARE_MARKS or body.count(b",") > most_values or body.count(b"[") > SPARE_MARKS:
-        raise TooLarge(f"JSON of more than {most_rows} rows, or nested; wanted fewer at once")
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_number, parse_float=_no_number)
-    except WireError:
-        raise
-    except (ValueError, RecursionError):
-        # Never the parser's own words: they may show the body.
-        raise WireError("a body that is no JSON of whole numbers, texts, objects and arrays, in UTF-8") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise WireError("a JSON object with one name twice")
-    return found
-
-
-def _no_number(_text: str) -> NoReturn:
-    raise WireError("a JSON number that is not whole")
-
-
-def _rows_of_json(shape: Shape, rows: object, most_rows: int) -> list[tuple[Any, ...]]:
-    if type(rows) is not list:
-        raise WireError(f"rows that are no array; wanted the rows of {shape.name}")
-    if len(rows) > most_rows:
-        raise TooLarge(f"{len(rows)} rows; wanted up to {most_rows} at once")
-    names = [field.name for field in shape.rows]
-    wanted = dict.fromkeys(names).keys()
-    if not all(type(row) is dict and row.keys() == wanted for row in rows):
-        raise WireError(f"a row that is no object of {', '.join(names)}")
-    columns = [_from_json(field, [row[field.name] for row in rows]) for field in shape.rows]
-    for field, values in zip(shape.rows, columns, strict=True):
-        _check(field, values)
-    return list(zip(*columns, strict=True))
-
-
-def _from_json(field: Field, values: list[Any]) -> list[Any]:
-    allowed = {TYPES[field.kind], type(None)} if field.nullable else {TYPES[field.kind]}
-    if not set(map(type, values)) <= allowed:
-        raise WireError(f"{field.name} of another type; wanted a {field.kind}{' or null' if field.nullable else ''}")
-    if field.kind != "bytes":
-        return values
-    try:
-        return [None if value is None else binascii.a2b_base64(value, strict_mode=True) for value in values]
-    except ValueError:
-        raise WireError(f"{field.name} that is no base64 (RFC 4648 section 4)") from None
-
-
-# --- Arrow IPC streams ---
-
-
-def _arrow_schema(shape: Shape, told: Mapping[str, Any]) -> Any:
-    import pyarrow as pa
-
-    types = {"text": pa.string(), "bytes": pa.binary(), "number": pa.int64(), "flag": pa.bool_()}
-    fields = [pa.field(field.name, types[field.kind], nullable=field.nullable) for field in shape.rows]
-    return pa.schema(fields, metadata={FACTS: json.dumps(told, separators=(",", ":"))} if shape.facts else None)
-
-
-def _encode_arrow(shape: Shape, columns: Sequence[Sequence[Any]], told: Mapping[str, Any]) -> bytes:
-    import pyarrow as pa
-
-    schema = _arrow_schema(shape, told)
-    arrays = [pa.array(values, field.type) for field, values in zip(schema, columns, strict=True)]
-    for field, array in zip(shape.rows, arrays, strict=True):
-        if array.null_count and not field.nullable:
-            raise InputError(f"{field.name} with nulls; wanted a {field.kind}")
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema) as writer:
-        if arrays and len(arrays[0]):
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
-    return bytes(sink.getvalue())
-
-
-def _decode_arrow(shape: Shape, body: bytes, most_rows: int) -> Body:
-    import pyarrow as pa
-
-    try:
-        messages = iter(pa.ipc.MessageReader.open_stream(pa.py_buffer(body)))
-        schema = _schema_of(shape, messages)
-        batches = _batches(messages, schema, most_rows)
-        columns = [
-            [value for batch in batches for value in batch.column(place).to_pylist()] for place in range(len(schema))
-        ]
-    except (pa.ArrowException, EOFError, OSError, OverflowError, UnicodeDecodeError, struct.error):
-        # Never the reader's own words: they may show the body.
-        raise WireError(f"a body that is no Arrow IPC stream of {shape.name}") from None
-    for field, values, nulls in zip(shape.rows, columns, _null_counts(batches, len(schema)), strict=True):
-        if nulls and not field.nullable:
-            raise WireError(f"{field.name} with nulls; wanted a {field.kind}")
-        _check(field, values)
-    return Body(_facts_of(shape, schema), list(zip(*columns, strict=True)))
-
-
-def _null_counts(batches: Sequence[Any], columns: int) -> list[int]:
-    return [sum(batch.column(place).null_count for batch in batches) for place in range(columns)]
-
-
-def _schema_of(shape: Shape, messages: Any) -> Any:
-    import pyarrow as pa
-
-    message = next(messages, None)
-    if message is None or message.type != "schema":
-        raise WireError("an Arrow IPC stream that does not begin with its schema")
-    schema = pa.ipc.read_schema(message)
-    wanted = _arrow_schema(shape, {})
-    if schema.names != wanted.names or schema.types != wanted.types:
-        columns = ", ".join(f"{field.name}: {field.type}" for field in wanted)
-        raise WireError(f"an Arrow schema that is not that of {shape.name}; wanted {columns or 'no columns'}")
-    return schema
-
-
-def _facts_of(shape: Shape, schema: Any) -> dict[str, Any]:
-    if not shape.facts:
-        return {}
-    text = (schema.metadata or {}).get(FACTS, b"")
-    return _decode_json(Shape(shape.name, shape.facts), text, len(shape.facts)).facts
-
-
-def _batches(messages: Any, schema: Any, most_rows: int) -> list[Any]:
-    """Read the batches; how many rows a batch has, and whether it is compressed, is asked of its header before."""
-    import pyarrow as pa
-
-    found: list[Any] = []
-    rows = 0
-    for message in messages:
-        if message.type != "record batch":
-            raise WireError(f"an Arrow message that is a {message.type}; wanted record batches, and no dictionaries")
-        length, compressed = _batch_header(message.metadata)
-        rows += length
-        if compressed:
-            raise WireError("an Arrow batch that is compressed; wanted plain buffers")
-        if length < 0 or rows > most_rows or len(found) >= MOST_BATCHES:
-            raise TooLarge(f"{rows} rows in {len(found) + 1} batches; wanted up to {most_rows} rows at once")
-        found.append(_batch(pa.ipc.read_record_batch(message, schema), message))
-    return found
-
-
-def _batch(batch: Any, message: Any) -> Any:
-    batch.validate(full=True)
-    # Buffers that overlap would decode to more than was sent.
-    if batch.nbytes > len(message.body or b""):
-        raise WireError("an Arrow batch whose columns share their bytes")
-    return batch
-
-
-# Places of fields in the tables of Arrow's Message.fbs.
-MESSAGE_HEADER, BATCH_LENGTH, BATCH_COMPRESSION = 2, 0, 3
-
-
-def _batch_header(metadata: Any) -> tuple[int, bool]:
-    """Return how many rows a record batch says it has, and whether it is compressed.
-
-    pyarrow tells neither before it has decoded all. The bytes are a FlatBuffer that pyarrow has verified.
+    A model has as many values as its fields and rows say, so the quotation marks of a body that is not quoted twice are
+    known: a name that comes twice has some more (JSON leaves open which of its values counts).
     """
-    data = memoryview(metadata)
-    (root,) = struct.unpack_from("<I", data, 0)
-    place = _flat_field(data, root, MESSAGE_HEADER)
-    if place is None:
-        raise WireError("an Arrow message without a header")
-    header = place + struct.unpack_from("<I", data, place)[0]
-    length = _flat_field(data, header, BATCH_LENGTH)
-    rows = 0 if length is None else struct.unpack_from("<q", data, length)[0]
-    return rows, _flat_field(data, header, BATCH_COMPRESSION) is not None
+    marks = body.translate(None, UNCOUNTED)
+    if marks.count(b"{") > most_rows + SPARE_OBJECTS:
+        raise TooLarge(f"JSON of more than {most_rows} rows, or nested; expected fewer at once")
+    try:
+        found = _DECODERS[model].decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"a body that is not {model.__name__} in JSON: {_fault_of(error)}") from None
+    rows: list[Row] = getattr(found, "rows", [])
+    if len(rows) > most_rows:
+        raise TooLarge(f"{len(rows)} rows; expected up to {most_rows} at once")
+    _check_names_once(body, marks, found, rows)
+    assert isinstance(found, model)  # noqa: S101  # for mypy: its decoder makes nothing else
+    return found
 
 
-def _flat_field(data: memoryview, table: int, number: int) -> int | None:
-    """Return where a field of a FlatBuffer's table lies; none for one that is absent."""
-    vtable = table - struct.unpack_from("<i", data, table)[0]
-    (size,) = struct.unpack_from("<H", data, vtable)
-    slot = 4 + 2 * number
-    if slot + 2 > size:
-        return None
-    (offset,) = struct.unpack_from("<H", data, vtable + slot)
-    return table + offset if offset else None
+def _check_names_once(body: bytes, marks: bytes, found: Model, rows: list[Row]) -> None:
+    quotes = marks.count(b'"')
+    if b"\\" in body:
+        # Escapes stand inside texts alone, and read from the left: first the backslashes that are escaped themselves.
+        escapes = body.replace(b"\\\\", b"")
+        if b"\\u0000" in escapes:
+            raise WireError("a text with U+0000; expected Unicode without it")
+        quotes -= escapes.count(b'\\"')
+    expected = _texts_of(type(found)) - sum(value is None for value in _nullable_texts(found))
+    expected += len(rows) * _texts_of(type(rows[0])) if rows else 0
+    if quotes != 2 * expected:
+        raise WireError("a JSON object with one name twice; expected each once")
 
 
-# --- The parties' types ---
+def _texts_of(kind: type[Struct]) -> int:
+    """Return how many texts an object of this kind is written with: its names, and its values that are texts or bytes."""
+    return _TEXTS[kind]
 
 
-def wants_of(body: Body) -> list[CommandRequest]:
-    """Return the wishes of a body of WANTS."""
-    return [CommandRequest(*row) for row in body.rows]
+def _nullable_texts(found: Model) -> list[object]:
+    return [found.revocations] if isinstance(found, SignIns) else []
 
 
-def outcomes_of(body: Body) -> list[OutcomeReport]:
-    """Return the outcomes of a body of OUTCOMES."""
-    return [OutcomeReport(*row) for row in body.rows]
+def _is_text(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        return _is_text(get_args(hint)[0])
+    return hint in (str, bytes) or any(_is_text(one) for one in get_args(hint) if get_origin(hint) is not list)
 
 
-def devices_of(body: Body) -> list[DeviceRecord]:
-    """Return the records of a body of DEVICES."""
-    return [DeviceRecord(*row) for row in body.rows]
+def _counted(kind: type[Struct]) -> int:
+    hints = get_type_hints(kind, include_extras=True)
+    return len(kind.__struct_fields__) + sum(_is_text(hints[name]) for name in kind.__struct_fields__)
 
 
-def page_rows(page: Page) -> list[tuple[Any, ...]]:
-    """Return the rows of PAGE."""
-    return [(serial, *row) for serial, row in page.rows]
+def _kinds() -> list[type[Struct]]:
+    return [*MODELS, *Row.__subclasses__()]
 
 
-def page_of(body: Body) -> Page:
-    """Return the page of a body of PAGE."""
-    return Page([(row[0], Material._make(row[1:])) for row in body.rows], body.facts["next"], body.facts["more"])
+_TEXTS = {kind: _counted(kind) for kind in _kinds()}
+_DECODERS: dict[type[Model], msgspec.json.Decoder[Any]] = {model: msgspec.json.Decoder(model) for model in MODELS}
 
 
-def outcome_page_rows(page: OutcomePage) -> list[tuple[Any, ...]]:
-    """Return the rows of OUTCOME_PAGE."""
-    return [(serial, tool, *row, code) for serial, tool, row, code in page.rows]
-
-
-def outcome_page_of(body: Body) -> OutcomePage:
-    """Return the page of a body of OUTCOME_PAGE."""
-    rows = [(serial, tool, OutcomeReport(*rest), code) for serial, tool, *rest, code in body.rows]
-    return OutcomePage(rows, body.facts["next"], body.facts["more"])
-
-
-def snapshot_facts(snapshot: SignIn) -> dict[str, Any]:
-    """Return the facts of SNAPSHOT; its rows are the delegations."""
-    return {**snapshot._asdict(), "permissions": int(snapshot.permissions)}
-
-
-def snapshot_of(body: Body) -> SignIn:
-    """Return the snapshot of a body of SNAPSHOT."""
-    return SignIn(**body.facts, delegations=tuple(token for (token,) in body.rows))
+def _fault_of(error: Exception) -> str:
+    """Return what is wrong and where, in the reader's words, without a name that the sender made up."""
+    said = str(error)
+    if said.startswith("Object contains unknown field"):
+        said = "unknown field" + "".join(said.rpartition(" - at ")[1:]) if " - at `$" in said else "unknown field"
+    return "".join(sign for sign in said if sign in string.printable)[:LONGEST_FAULT]

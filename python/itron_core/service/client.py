@@ -10,42 +10,49 @@ import binascii
 import json
 import re
 import socket
-import time
+import threading
+from contextlib import suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
 from itron_core.errors import ExchangeError, InputError, RequestRefused
-from itron_core.service import bodies as wire
-from itron_core.service.bodies import WireError
+from itron_core.exchange.material import Page
+from itron_core.exchange.pages import rows_of_a_page
+from itron_core.exchange.records import MOST_DELEGATIONS
+from itron_core.service import bodies
+from itron_core.service.bodies import JSON, LARGEST_BODY, WireError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     import httpx
 
-    from itron_core.exchange.material import Page
     from itron_core.exchange.protocols import OutcomePage
     from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport, SignIn
-    from itron_core.service.bodies import Body, Shape
+    from itron_core.service.bodies import Model
 
 __all__ = ["RemoteToolsServer", "is_loopback"]
 
-OK, NO_CONTENT, FORBIDDEN, CONFLICT, UNPROCESSABLE = 200, 204, 403, 409, 422
+OK, NO_CONTENT, FORBIDDEN, CONFLICT, UNPROCESSABLE, TOO_MANY = 200, 204, 403, 409, 422, 429
 PROBLEM = "application/problem+json"
-LARGEST_ANSWER = 128 * 2**20
+# A page has room in half of a body; a sign-in may bring a revocation snapshot of a whole one, in base64.
+LARGEST_ANSWER = 2 * LARGEST_BODY
 LARGEST_PROBLEM = 16_384
-DEVICES_A_CALL = 50_000
-MOST_DELEGATIONS = 4_096
+ROWS_A_CALL = 50_000
 LONGEST_SENTENCE = 500
 BEARER = re.compile(r"[A-Za-z0-9._~+/=-]{1,4096}")
 REASON = re.compile(r"[a-z0-9_]{1,64}")
 # Refusals of who asks, or of what is asked: the server's reason is the caller's. A bearer that is refused (401) is none of
 # them: it says nothing of the user, and the caller keeps what it has.
-REFUSALS = frozenset({FORBIDDEN, CONFLICT, UNPROCESSABLE})
+REFUSALS = frozenset({FORBIDDEN, CONFLICT, UNPROCESSABLE, TOO_MANY})
+
+R = TypeVar("R")
+M = TypeVar("M", bound="Model")
 
 
 class _Reply(NamedTuple):
@@ -67,18 +74,15 @@ class RemoteToolsServer:
         bearer: str,
         *,
         timeout: float = 30,
-        format: Literal["arrow", "json"] = "arrow",  # noqa: A002  # the name that readers look for
         tls: ssl.SSLContext | None = None,
     ) -> None:
         import httpx
 
         if not BEARER.fullmatch(bearer):
-            raise InputError("a bearer that is no token; wanted what bearer_token makes")
-        if format not in wire.MEDIA_TYPES.values():
-            raise InputError(f"format {format!r}; wanted arrow or json")
-        self._url, self._format, self._timeout = _checked_url(url), format, timeout
+            raise InputError("bearer: not a valid token; create one with bearer_token()")
+        self._url, self._timeout = _checked_url(url), timeout
         self._said = _claims_of(bearer)
-        self._media_type = wire.ARROW if format == "arrow" else wire.JSON
+        self._connection = _Connection()
         self._client = httpx.Client(
             base_url=self._url,
             headers={
@@ -92,11 +96,13 @@ class RemoteToolsServer:
             # Neither proxies nor .netrc of the environment: the bearer goes to this server alone.
             trust_env=False,
             verify=True if tls is None else tls,
+            # No cookie is kept: who asks is said by the bearer alone.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
 
     def __repr__(self) -> str:
         """Name the server, never the bearer."""
-        return f"RemoteToolsServer({self._url!r}, format={self._format!r})"
+        return f"RemoteToolsServer({self._url!r})"
 
     def __reduce__(self) -> Any:
         """Refuse to be pickled: the bearer would be in it."""
@@ -113,76 +119,91 @@ class RemoteToolsServer:
     def close(self) -> None:
         """Close its connections."""
         self._client.close()
+        self._connection.end()
 
     # --- Exchange ---
 
     def snapshot(self, tool: str, user: str, *, now: int) -> SignIn:  # noqa: ARG002  # the server has a clock
         """Sign in; the bearer must be of this tool and this user."""
         self._check_bearer(tool, user)
-        return wire.snapshot_of(self._ask("GET", "/v1/snapshot", gives=wire.SNAPSHOT, most_rows=MOST_DELEGATIONS))
+        return self._ask("GET", "/v1/snapshot", gives=bodies.SignIns, most_rows=MOST_DELEGATIONS).sign_in()
 
     def request(self, tool: str, wants: Sequence[CommandRequest], *, now: int) -> int:  # noqa: ARG002  # as above
-        """Request Commands; returns the highest number taken."""
+        """Request Commands, some at a time; returns the highest number taken."""
         self._check_bearer(tool)
-        return self._position("POST", "/v1/wants", takes=wire.WANTS, rows=wants)
+        taken = 0
+        for some in _pieces(wants, lambda _: 0) or [[]]:
+            taken = self._ask("POST", "/v1/wants", bodies.Wants.of(some), gives=bodies.Position).position
+        return taken
 
     def material(self, tool: str, after: int, limit: int, *, now: int) -> Page:  # noqa: ARG002  # as above
-        """Return what was granted to the tool behind `after`; the server may answer fewer rows than `limit`."""
+        """Return what was granted to the tool after a cursor; the server may answer fewer rows than `limit`."""
         self._check_bearer(tool)
         query = {"after": after, "limit": limit}
-        return wire.page_of(self._ask("GET", "/v1/material", gives=wire.PAGE, query=query, most_rows=limit))
+        return self._ask("GET", "/v1/material", gives=bodies.MaterialPage, query=query, most_rows=limit).page()
 
     def devices(self, tool: str, names: Sequence[str], *, now: int) -> list[DeviceRecord]:  # noqa: ARG002  # as above
         """Return what is known of these devices."""
         self._check_bearer(tool)
-        rows = [(name,) for name in names]
-        found = self._ask("POST", "/v1/devices", wire.NAMES, rows, gives=wire.DEVICES, most_rows=len(rows))
-        return wire.devices_of(found)
+        found: list[DeviceRecord] = []
+        for some in _pieces(names, lambda _: 0):
+            asked = bodies.DeviceNames.of(some)
+            answer = self._ask("POST", "/v1/devices", asked, gives=bodies.DeviceRecords, most_rows=len(some))
+            found += answer.records()
+        return found
 
     def report(self, tool: str, outcomes: Sequence[OutcomeReport], *, now: int) -> list[int]:  # noqa: ARG002  # as above
-        """Report outcomes; returns a code each."""
+        """Report outcomes, as many at a time as a page has room for; returns a code each."""
         self._check_bearer(tool)
-        return self._codes("/v1/outcomes", wire.OUTCOMES, outcomes)
+        codes: list[int] = []
+        for some in _pieces(outcomes, lambda outcome: len(outcome.answer)):
+            codes += self._codes("/v1/outcomes", bodies.Outcomes.of(some), len(some))
+        return codes
 
     # --- The security manager's side ---
 
     def received(self, source: str) -> int:
         """Return the cursor up to which the material of a source is there."""
-        return self._position("GET", f"/v1/material/{_segment(source)}/cursor")
+        return self._ask("GET", f"/v1/material/{_segment(source)}/cursor", gives=bodies.Position).position
 
     def receive(self, source: str, page: Page, *, now: int) -> list[int]:  # noqa: ARG002  # as above
-        """Deliver a page of material; returns a `Code` a row."""
-        facts = {"next": page.next, "more": page.more}
-        return self._codes(f"/v1/material/{_segment(source)}", wire.PAGE, wire.page_rows(page), facts)
+        """Deliver a page of material, in several where its bytes are more than a page's; returns a `Code` per row."""
+        codes: list[int] = []
+        for some in _pieces(page.rows, lambda row: len(row[1].token)) or [[]]:
+            last = len(codes) + len(some) == len(page.rows)
+            part = Page(some, page.next if last else some[-1][0], page.more if last else True)
+            codes += self._codes(f"/v1/material/{_segment(source)}", bodies.MaterialPage.of(part), len(some))
+        return codes
 
     def set_users(self, users: Iterable[tuple[str, str, int]], *, now: int) -> None:  # noqa: ARG002  # as above
         """Replace all users: name, business unit, permissions."""
-        self._tell("/v1/users", wire.USERS, [(name, unit, int(permissions)) for name, unit, permissions in users])
+        self._tell("/v1/users", bodies.Users.of(users))
 
     def set_devices(self, records: Iterable[DeviceRecord], *, now: int) -> None:  # noqa: ARG002  # as above
         """Add or renew devices, some at a time."""
-        for some in _some_at_a_time(records):
-            self._tell(
-                "/v1/devices", wire.DEVICES, [(*row[:2], *map(int, row[2:5]), bool(row[5]), *row[6:]) for row in some]
-            )
+        rest = iter(records)
+        while some := list(islice(rest, ROWS_A_CALL)):
+            self._tell("/v1/devices", bodies.DeviceRecords.of(some))
 
     def set_delegations(self, tokens: Sequence[bytes], *, now: int) -> None:  # noqa: ARG002  # as above
         """Replace the delegations."""
-        self._tell("/v1/delegations", wire.TOKENS, [(token,) for token in tokens])
+        self._tell("/v1/delegations", bodies.Tokens.of(tokens))
 
     def set_revocations(self, token: bytes, *, now: int) -> None:  # noqa: ARG002  # as above
         """Give a newer revocation snapshot."""
-        self._tell("/v1/revocations", wire.TOKENS, [(token,)])
+        self._tell("/v1/revocations", bodies.Tokens.of([token]))
 
     def outcomes(self, after: int, limit: int) -> OutcomePage:
-        """Return what tools have reported behind `after`."""
+        """Return what tools have reported after a cursor; the server may answer fewer rows than `limit`."""
         query = {"after": after, "limit": limit}
-        found = self._ask("GET", "/v1/outcomes", gives=wire.OUTCOME_PAGE, query=query, most_rows=limit)
-        return wire.outcome_page_of(found)
+        return self._ask("GET", "/v1/outcomes", gives=bodies.OutcomePages, query=query, most_rows=limit).page()
 
     def verify(self, tokens: Sequence[bytes], *, token_type: str = "authorization") -> list[int]:
         """Have tokens verified there; returns a `Code` each. The bearer needs the role reader."""
-        return self._codes("/v1/verify", wire.TOKENS, [(token,) for token in tokens], query={"token_type": token_type})
+        codes: list[int] = []
+        for some in _pieces(tokens, len):
+            codes += self._codes("/v1/verify", bodies.Tokens.of(some), len(some), query={"token_type": token_type})
+        return codes
 
     # --- One call ---
 
@@ -191,28 +212,16 @@ class RemoteToolsServer:
         for claim, wanted in (("tool", tool), ("sub", user)):
             said = self._said.get(claim)
             if said is not None and wanted is not None and said != wanted:
-                raise InputError(f"the bearer is of {said!r}, and {wanted!r} asks; wanted a bearer made for it")
+                raise InputError(f"the bearer is of {said!r}, and {wanted!r} asks; have a bearer made for it")
 
-    def _position(self, method: str, path: str, takes: Shape | None = None, rows: Sequence[Any] = ()) -> int:
-        return int(self._ask(method, path, takes, rows, gives=wire.POSITION).facts["position"])
+    def _codes(self, path: str, body: Model, count: int, query: Mapping[str, Any] | None = None) -> list[int]:
+        found = self._ask("POST", path, body, gives=bodies.Codes, query=query, most_rows=count).rows
+        if len(found) != count:
+            raise ExchangeError(f"{self._url} answered {len(found)} codes, expected {count}")
+        return [row.code for row in found]
 
-    def _codes(
-        self,
-        path: str,
-        takes: Shape,
-        rows: Sequence[Any],
-        facts: Mapping[str, Any] | None = None,
-        query: Mapping[str, Any] | None = None,
-    ) -> list[int]:
-        found = self._ask(
-            "POST", path, takes, rows, facts=facts, query=query, gives=wire.CODES, most_rows=len(rows)
-        ).rows
-        if len(found) != len(rows):
-            raise ExchangeError(f"{self._url} answered {len(found)} codes; wanted {len(rows)}")
-        return [code for (code,) in found]
-
-    def _tell(self, path: str, takes: Shape, rows: Sequence[Any]) -> None:
-        reply = self._send("PUT", path, wire.encode(takes, rows, to=self._format))
+    def _tell(self, path: str, body: Model) -> None:
+        reply = self._send("PUT", path, bodies.encode(body))
         if reply.status != NO_CONTENT:
             raise self._failure(reply)
 
@@ -220,41 +229,55 @@ class RemoteToolsServer:
         self,
         method: str,
         path: str,
-        takes: Shape | None = None,
-        rows: Sequence[Any] = (),
+        body: Model | None = None,
         *,
-        gives: Shape,
-        facts: Mapping[str, Any] | None = None,
+        gives: type[M],
         query: Mapping[str, Any] | None = None,
         most_rows: int = 0,
-    ) -> Body:
-        body = None if takes is None else wire.encode(takes, rows, facts, to=self._format)
-        reply = self._send(method, path, body, query)
+    ) -> M:
+        reply = self._send(method, path, None if body is None else bodies.encode(body), query)
         if reply.status != OK:
             raise self._failure(reply)
-        if reply.media_type != self._media_type:
-            raise ExchangeError(f"{self._url} answered {reply.media_type[:80]!r}; wanted {self._media_type}")
+        if reply.media_type != JSON:
+            raise ExchangeError(f"{self._url} answered {reply.media_type[:80]!r}, expected {JSON}")
         try:
-            return wire.decode(gives, reply.body, of=self._format, most_rows=most_rows)
+            return bodies.decode(gives, reply.body, most_rows=most_rows)
         except WireError as error:
             raise ExchangeError(f"{self._url} answered {error}") from None
 
     def _send(self, method: str, path: str, body: bytes | None, query: Mapping[str, Any] | None = None) -> _Reply:
         import httpx
 
-        headers = {"Accept": f"{self._media_type}, {PROBLEM}"}
+        headers = {"Accept": f"{JSON}, {PROBLEM}"}
         if body is not None:
-            headers["Content-Type"] = self._media_type
-        deadline = time.monotonic() + self._timeout
+            headers["Content-Type"] = JSON
+        watch = threading.Timer(self._timeout, self._connection.cut)
+        watch.daemon = True
+        self._connection.begin()
+        watch.start()
         try:
-            with self._client.stream(method, path, content=body, headers=headers, params=query) as response:
-                return self._read(response, deadline)
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+            with self._client.stream(
+                *(method, path),
+                content=body,
+                headers=headers,
+                params=query,
+                extensions={"trace": self._connection.traced},
+            ) as response:
+                return self._read(response)
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
+            self._connection.end()
+            if self._connection.was_cut:
+                raise ExchangeError(f"{self._url} took longer than {self._timeout} seconds to answer") from None
             # Not chained: the error holds the request, and the request holds the bearer.
             raise ExchangeError(f"{self._url} cannot be reached: {_reason(error)}") from None
+        except BaseException:
+            self._connection.end()
+            raise
+        finally:
+            watch.cancel()
 
-    def _read(self, response: httpx.Response, deadline: float) -> _Reply:
-        """Read an answer up to its limits of size and of time; a redirect is an answer like another."""
+    def _read(self, response: httpx.Response) -> _Reply:
+        """Read an answer up to its limit of size; a redirect is an answer like another."""
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise ExchangeError(f"{self._url} answered with an encoding that was not asked for")
         most = LARGEST_ANSWER if response.status_code == OK else LARGEST_PROBLEM
@@ -263,8 +286,8 @@ class RemoteToolsServer:
             body += chunk
             if len(body) > most:
                 raise ExchangeError(f"{self._url} answered more than {most} bytes")
-            if time.monotonic() > deadline:
-                raise ExchangeError(f"{self._url} took longer than {self._timeout} seconds to answer")
+        if self._connection.was_cut:
+            raise ExchangeError(f"{self._url} took longer than {self._timeout} seconds to answer")
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         return _Reply(response.status_code, media_type, bytes(body))
 
@@ -331,10 +354,61 @@ def _segment(source: str) -> str:
     return source
 
 
-def _some_at_a_time(records: Iterable[DeviceRecord]) -> Iterator[list[DeviceRecord]]:
-    rest = iter(records)
-    while some := list(islice(rest, DEVICES_A_CALL)):
-        yield some
+class _Connection:
+    """A handle of the connection in use, by which a watch ends a call that takes too long.
+
+    The timeouts of HTTP clients are of each wait alone: a server that sends a byte of its headers now and then is waited
+    for without end. A handle of its own ends the connection in whatever state it is, inside TLS as well.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handle: socket.socket | None = None
+        self.was_cut = False
+
+    def begin(self) -> None:
+        with self._lock:
+            self.was_cut = False
+
+    def traced(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take a handle of a new connection (httpcore's trace)."""
+        if event == "connection.connect_tcp.complete":
+            opened = info["return_value"].get_extra_info("socket")
+            self.end()
+            with self._lock:
+                self._handle = opened.dup()
+                if self.was_cut:
+                    self._shut()
+
+    def cut(self) -> None:
+        """End the call: whoever reads finds the connection closed."""
+        with self._lock:
+            self.was_cut = True
+            self._shut()
+
+    def end(self) -> None:
+        """Let go of the connection, so that its other end sees it closed."""
+        with self._lock:
+            if self._handle is not None:
+                self._shut()
+                self._handle.close()
+                self._handle = None
+
+    def _shut(self) -> None:
+        if self._handle is not None:
+            with suppress(OSError):
+                self._handle.shutdown(socket.SHUT_RDWR)
+
+
+def _pieces(rows: Sequence[R], size: Callable[[R], int]) -> list[list[R]]:
+    """Return the rows in pieces of as many as a page has room for, by their bytes and their number."""
+    found: list[list[R]] = []
+    rest = list(rows)
+    while rest:
+        count = rows_of_a_page(map(size, rest), ROWS_A_CALL)
+        found.append(rest[:count])
+        rest = rest[count:]
+    return found
 
 
 def _reason(error: BaseException) -> str:

@@ -8,13 +8,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["SECONDS_TO_WAIT_FOR_A_LOCK", "Row", "Store", "Transaction", "rows_of"]
+__all__ = ["SECONDS_TO_WAIT_FOR_A_LOCK", "Row", "Store", "Transaction", "Undone", "rows_of"]
 
 SECONDS_TO_WAIT_FOR_A_LOCK = 10.0
 # What one query names: more would be planned longer than they are sought.
 VALUES_A_QUERY = 500
 
 Row = tuple[Any, ...]
+
+
+class Undone(Exception):  # noqa: N818  # no error: what a dry run leaves its transaction by
+    """Raised inside a transaction whose changes are not wanted, and caught around it."""
 
 
 class Transaction(Protocol):

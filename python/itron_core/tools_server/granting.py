@@ -13,6 +13,7 @@ from itron_core.exchange.material import Material, Page
 from itron_core.exchange.pages import rows_of_a_page
 from itron_core.exchange.records import CommandRequest
 from itron_core.policy import permission_for_scope
+from itron_core.stores.incarnation import restored
 from itron_core.stores.protocol import rows_of
 from itron_core.tools_server.tools import advance, plain
 
@@ -60,6 +61,10 @@ GRANT = """
         WHERE g.tool = found.tool AND g.material = found.material AND g.user_name = found.user_name AND g.ended = 0
     )
 """
+OF_UNIT = (
+    "SELECT m.kid, m.cti, m.content, m.device FROM server_material m JOIN server_tool s ON s.unit = m.unit"
+    " WHERE s.tool = ? AND m.cti IN ({values})"
+)
 COUNT_GRANTS = """
     UPDATE server_tool SET granted =
         (SELECT coalesce(max(g.serial), 0) FROM server_grant g WHERE g.tool = server_tool.tool)
@@ -176,7 +181,12 @@ def granted_page(
 
 
 def granted(t: Transaction, tool: str, ids: Sequence[bytes]) -> dict[tuple[bytes, bytes], tuple[bytes, str]]:
-    """Return content and device of what the tool was granted, by key id and CWT id, whether or not the grant has ended."""
+    """Return content and device of what the tool was granted, by key id and CWT id, whether or not the grant has ended.
+
+    A server that was put back to a backup lost grants, and tools report by them: there all that it has of the tool's
+    unit counts as granted.
+    """
+    lost = rows_of(t, OF_UNIT, ids, (tool,)) if restored(t) else ()
     found = rows_of(
         t,
         # CROSS keeps SQLite from looking through all grants of the tool instead.
@@ -185,7 +195,7 @@ def granted(t: Transaction, tool: str, ids: Sequence[bytes]) -> dict[tuple[bytes
         ids,
         (tool,),
     )
-    return {(bytes(kid), bytes(cti)): (bytes(content), device) for kid, cti, content, device in found}
+    return {(bytes(kid), bytes(cti)): (bytes(content), device) for kid, cti, content, device in (*lost, *found)}
 
 
 def entries_of(

@@ -6,7 +6,7 @@ stream of its own, by serial, which only grows.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from itron_core._arguments import moment, text, whole
@@ -17,7 +17,8 @@ from itron_core.enums import Code, Permission
 from itron_core.errors import RequestRefused, TokenRefused
 from itron_core.exchange.records import DeviceRecord, SignIn
 from itron_core.exchange.verification import check_before
-from itron_core.stores.protocol import rows_of
+from itron_core.stores.incarnation import incarnation
+from itron_core.stores.protocol import Undone, rows_of
 from itron_core.tools_server import access, granting, receiving, tools
 from itron_core.tools_server import outcomes as reported
 from itron_core.tools_server.ledger import Ledger
@@ -135,17 +136,20 @@ class ToolsServer:
         whole("after", after)
         whole("limit", limit, 1)
         with self._store.read() as t:
-            return reported.page_of(t, after, limit, self._incarnation)
+            return reported.page_of(t, after, limit, incarnation(t))
 
-    def prune(self, *, before: int, now: int) -> int:
+    def prune(self, *, before: int, now: int, dry_run: bool = False) -> int:
         """Forget the tokens of material that ended before a moment, in seconds since 1970; returns how many.
 
         What no tool was granted is forgotten altogether. Of the rest all that decides a report stays, as do grants,
         outcomes and the ledger: however late a tool comes, it is answered as ever. Raises InputError for a moment to come.
+        With `dry_run` it only counts.
         """
-        ended = check_before(before, now)
-        with self._changes() as t:
+        ended, count = check_before(before, now), 0
+        with suppress(Undone), self._changes() as t:
             count = receiving.forget(t, ended)
+            if dry_run:
+                raise Undone
             self._journal.write(t, [audit_entry("pruned", now, before=before, count=count)])
         return count
 
@@ -203,7 +207,7 @@ class ToolsServer:
             tools.sign_in(t, tool, user, own)
             revocations = t.rows("SELECT token FROM server_revocation")
             delegations = receiving.delegations(t)
-            counts = tools.known_tool(t, tool)
+            counts, store = tools.known_tool(t, tool), incarnation(t)
             self._journal.write(t, [audit_entry("sign_in", now, tool=tool, user=user)])
         return SignIn(
             user=user,
@@ -214,7 +218,7 @@ class ToolsServer:
             reported=counts.reported,
             wanted=counts.wanted,
             answered_at=now,
-            incarnation=self._incarnation,
+            incarnation=store,
         )
 
     def request(self, tool: str, wants: Sequence[CommandRequest], *, now: int) -> int:
@@ -303,7 +307,3 @@ class ToolsServer:
             answer = reported.codes_given(t, tool, [one.number for one in before])
             answer |= dict(zip((one.number for one in fresh), codes, strict=True))
         return [answer[one.number] for one in outcomes]
-
-    @property
-    def _incarnation(self) -> str:
-        return str(getattr(self._store, "incarnation", ""))

@@ -175,7 +175,7 @@ pub fn of_entry<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, PyDi
     }
     jwk.set_item("mtr_token_types", PyList::new(py, entry.token_types.iter().map(TokenType::name))?)?;
     if entry.actions != itron_core::format::scope::ALL_ACTIONS {
-        let granted = crate::enums::ACTION.iter().filter(|(number, _)| entry.actions >> number & 1 == 1);
+        let granted = crate::enums::ACTION.members.iter().filter(|(number, _)| entry.actions >> number & 1 == 1);
         jwk.set_item("mtr_actions", PyList::new(py, granted.map(|(_, name)| name))?)?;
     }
     if !entry.audience_prefix.is_empty() {

@@ -11,6 +11,7 @@ mod derive;
 mod enums;
 mod errors;
 mod given;
+mod identity;
 mod issuing;
 mod jwk;
 mod keyring;
@@ -33,9 +34,11 @@ mod _rust {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::arrow::{Column, SessionResults, SignatureResults, TokenResults};
+    use super::arrow::{Column, NamedResults, SessionResults, SignatureResults, TokenResults};
     #[pymodule_export]
     use super::derive::{derive_key, derive_keys};
+    #[pymodule_export]
+    use super::identity::{device_id, token_content};
     #[pymodule_export]
     use super::issuing::{PendingTokens, prepare_delegation, prepare_revocations, prepare_tokens};
     #[pymodule_export]
@@ -48,13 +51,12 @@ mod _rust {
     use super::public_key::PublicKey;
     #[pymodule_export]
     use super::readings::{
-        KeySource, ReadingColumns, ReadingDevices, ReadingKeys, ReadingNames, open_readings, protect_readings,
-        reading_names,
+        KeySource, ReadingColumns, ReadingDevices, ReadingKeys, open_readings, protect_readings, reading_names,
     };
     #[pymodule_export]
     use super::revocations::{Revocations, accepted_revocations};
     #[pymodule_export]
-    use super::route::{Policy, PolicyTable, RouteColumns, process_route};
+    use super::route::{CommandRequests, Policy, PolicyTable, RouteColumns, process_route};
     #[pymodule_export]
     use super::secrets::{DerivedKeys, MasterKey};
     #[pymodule_export]

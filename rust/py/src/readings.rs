@@ -1,7 +1,9 @@
 //! `open_readings`, `protect_readings`: protected readings in bulk, and where their keys come from.
 
 use crate::arguments::{key_version_given, threads};
-use crate::arrow::{AnyColumn, BinaryColumn, Column, IntColumn, Kind, Out, OutTable, Valid, result_class, same_length};
+use crate::arrow::{
+    AnyColumn, BinaryColumn, Column, IntColumn, Kind, NamedResults, Out, OutTable, Valid, result_class, same_length,
+};
 use crate::bulk;
 use crate::derive::utility;
 use crate::errors::{input, memory, secret_stays, stopped};
@@ -479,9 +481,14 @@ impl Tally {
     }
 }
 
+/// Readings name their numbers themselves.
+fn reading_words(_column: &str) -> Option<crate::arrow::results::Vocabulary> {
+    None
+}
+
 result_class!(
     /// The opened readings, and the devices that they name.
-    ReadingColumns(devices: Arc<Devices>) {
+    ReadingColumns(devices: Arc<Devices>) by reading_words {
         /// The same columns, for a subclass.
         #[new]
         #[pyo3(signature = (columns, *_rest))]
@@ -574,7 +581,7 @@ result_class!(
         }
 
         /// The same columns, with codes and protections by name.
-        fn names(&self, py: Python<'_>) -> PyResult<ReadingNames> {
+        fn _names(&self, py: Python<'_>) -> PyResult<NamedResults> {
             py.detach(|| {
                 let named = |(name, column): &(String, Out)| {
                     let column = match &**name {
@@ -585,15 +592,10 @@ result_class!(
                     Ok((name.clone(), column))
                 };
                 let columns = self.table.columns().iter().map(named).collect::<Result<Vec<_>, _>>().map_err(stopped)?;
-                Ok(ReadingNames::new(OutTable::new(self.table.rows(), columns)))
+                Ok(NamedResults::new(OutTable::new(self.table.rows(), columns)))
             })
         }
     }
-);
-
-result_class!(
-    /// Opened readings, with codes and protections by name.
-    ReadingNames
 );
 
 const OK: Option<i64> = Some(ReadingCode::Ok as i64);

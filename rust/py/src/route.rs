@@ -12,16 +12,15 @@ use crate::given;
 use crate::keyring::Keyring;
 use crate::time::Now;
 use itron_core::code::{Check, Code};
-use itron_core::format::device;
-use itron_core::format::token_type::TokenType;
+use itron_core::format::{device, token_type::TokenType};
+use itron_core::names;
 use itron_core::route::{self, Choice, MATERIALS, RouteCall, Row};
 use itron_core::scratch::{Place, Scratch};
 use itron_core::token::verify::Call;
 use itron_core::token::window::Unit;
 use itron_core::work::Stop;
-use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{IntoPyDict, PyDict, PyTuple};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -58,10 +57,10 @@ impl Policy {
     /// The table: `device_class`, mode, `security_level`, action (names); needs int32, reason int16, opener, counted int32.
     fn table(&self) -> PyResult<PolicyTable> {
         let mut names: [Vec<&str>; 4] = Default::default();
-        for (_, class) in DEVICE_CLASS {
-            for (_, mode) in MODE {
-                for (_, level) in SECURITY_LEVEL {
-                    for (_, action) in ACTION {
+        for (_, class) in DEVICE_CLASS.members {
+            for (_, mode) in MODE.members {
+                for (_, level) in SECURITY_LEVEL.members {
+                    for (_, action) in ACTION.members {
                         for (column, name) in names.iter_mut().zip([class, mode, level, action]) {
                             column.push(name);
                         }
@@ -94,14 +93,85 @@ result_class!(
     PolicyTable
 );
 
+/// The columns that a route may have.
+const NAMES: [&str; 19] = [
+    "device",
+    "device_class",
+    "security_level",
+    "action",
+    "mode",
+    "authorization",
+    "secure_command",
+    "reading_key",
+    "session_opened_at",
+    "session_seconds",
+    "commands_used",
+    "authorizations_used",
+    "secure_command_used",
+    "authorization_used",
+    "on_menu",
+    "level_verified",
+    "key_exchange",
+    "permissions",
+    "epoch",
+];
+
+/// The names of a table that are not a route's. One that is nearly a route's raises: passed over in silence, a misspelt optional
+/// column would turn refusals into permissions.
+fn ignored(table: &Table) -> PyResult<Vec<String>> {
+    let foreign = |name: &&str| !NAMES.contains(name);
+    let checked = |name: &str| match names::near(name, &NAMES) {
+        Some(ours) => {
+            Err(input(format!("route: got the column {name:?}, which is nearly {ours:?}; rename it, or leave it out")))
+        }
+        None => Ok(name.to_owned()),
+    };
+    table.names().filter(foreign).map(checked).collect()
+}
+
+/// A column of an enumeration: each row's member, and the names or numbers that came.
+struct Members {
+    column: &'static str,
+    choices: Vec<Choice>,
+    given: TextOrInt,
+}
+
+impl Members {
+    fn read(py: Python<'_>, column: &AnyColumn, name: &'static str, enumeration: Enumeration) -> PyResult<Self> {
+        let given = TextOrInt::new(py, column)?;
+        Ok(Self { column: name, choices: choices(&given, enumeration)?, given })
+    }
+
+    /// What came in a row, for a message.
+    fn given(&self, row: usize) -> String {
+        match &self.given {
+            TextOrInt::Text(names) => quoted(names.get(row, SHOWN).as_deref()),
+            TextOrInt::Int(numbers) => numbers.get(row).map_or_else(|| "null".to_owned(), |number| number.to_string()),
+        }
+    }
+}
+
+/// Bytes that a message reads of a text, one more than it shows.
+const SHOWN: usize = 81;
+
+/// Text as a message shows it: cut where it is long.
+fn quoted(text: Option<&[u8]>) -> String {
+    let Some(text) = text else { return "null".to_owned() };
+    let text = String::from_utf8_lossy(text);
+    let shown: String = text.chars().take(SHOWN - 1).collect();
+    let rest = if shown.len() < text.len() { "..." } else { "" };
+    format!("{shown:?}{rest}")
+}
+
 /// The columns of a route.
 pub struct Columns {
     rows: usize,
+    ignored: Vec<String>,
     device: StringColumn,
-    class: Vec<Choice>,
-    level: Vec<Choice>,
-    action: Vec<Choice>,
-    mode: Option<Vec<Choice>>,
+    class: Members,
+    level: Members,
+    action: Members,
+    mode: Option<Members>,
     materials: [Option<TokenColumn>; 3],
     session_opened_at: Option<TimeColumn>,
     session_seconds: Option<IntColumn>,
@@ -123,19 +193,20 @@ impl Columns {
     fn read(route: &Bound<'_, PyAny>, call_permissions: i64) -> PyResult<Self> {
         let py = route.py();
         let table = Table::new(route, "route")?;
-        let choices =
-            |column: &AnyColumn, enumeration| Ok::<_, PyErr>(choices(&TextOrInt::new(py, column)?, enumeration)?);
+        let ignored = ignored(&table)?;
+        let members = |name, enumeration| Members::read(py, table.required(name)?, name, enumeration);
         let tokens = |name: &str| table.column(name).map(|column| TokenColumn::new(py, column)).transpose();
         let ints = |name: &str| table.column(name).map(|column| IntColumn::with_outside(py, column)).transpose();
         let bools = |name: &str| table.column(name).map(|column| BoolColumn::new(py, column)).transpose();
         let [authorization, secure_command, reading_key] = MATERIALS.map(TokenType::name);
         Ok(Self {
             rows: table.rows(),
+            ignored,
             device: StringColumn::new(py, table.required("device")?)?,
-            class: choices(table.required("device_class")?, DEVICE_CLASS)?,
-            level: choices(table.required("security_level")?, SECURITY_LEVEL)?,
-            action: choices(table.required("action")?, ACTION)?,
-            mode: table.column("mode").map(|column| choices(column, MODE)).transpose()?,
+            class: members("device_class", DEVICE_CLASS)?,
+            level: members("security_level", SECURITY_LEVEL)?,
+            action: members("action", ACTION)?,
+            mode: table.column("mode").map(|column| Members::read(py, column, "mode", MODE)).transpose()?,
             materials: [tokens(authorization)?, tokens(secure_command)?, tokens(reading_key)?],
             session_opened_at: table
                 .column("session_opened_at")
@@ -193,10 +264,10 @@ impl route::Route for Columns {
         Ok(Row {
             // A longer one is no device's, whatever follows.
             device: self.device.fetch(index, device::LONGEST + 1, scratch)?,
-            class: self.class[index],
-            mode: self.mode.as_ref().map_or(Choice::Null, |mode| mode[index]),
-            level: self.level[index],
-            action: self.action[index],
+            class: self.class.choices[index],
+            mode: self.mode.as_ref().map_or(Choice::Null, |mode| mode.choices[index]),
+            level: self.level.choices[index],
+            action: self.action.choices[index],
             session_opened_at: self.session_opened_at.as_ref().and_then(|column| column.get(index)),
             session_seconds: int(self.session_seconds.as_ref(), index),
             commands_used: int(self.commands_used.as_ref(), index).unwrap_or(0),
@@ -251,31 +322,94 @@ pub fn process_route(
     };
     let (columns, table) = bulk::run(py, threads, |workers| {
         let answers = route::process(&columns, keys, &call, workers)?;
-        let table = table(columns.rows, answers);
+        let table = table(&columns, answers)?;
         Ok((columns, table))
     })?;
-    Ok(RouteColumns::new(table, Arc::new(columns)))
+    let answered = Answered { columns, policy: Arc::clone(policy) };
+    Ok(RouteColumns::new(table, Arc::new(answered)))
 }
 
-fn table(rows: usize, answers: route::RouteColumns) -> OutTable {
-    OutTable::new(
+/// A route that was decided: its columns, and the policy that it was decided by.
+pub struct Answered {
+    columns: Columns,
+    policy: Arc<route::Policy>,
+}
+
+result_class!(
+    /// What to ask for: row int64; device, `token_type`, action (names).
+    CommandRequests
+);
+
+impl Columns {
+    /// What makes a row unreadable: the column, and the value that came.
+    fn fault(&self, row: usize) -> String {
+        let device = self.device.get(row, SHOWN);
+        if device.as_deref().and_then(device::parse).is_none() {
+            return format!("device: {}", quoted(device.as_deref()));
+        }
+        let readable = |members: &&Members, null_is: bool| match members.choices[row] {
+            Choice::Member(_) => true,
+            Choice::Null => null_is,
+            Choice::Unknown => false,
+        };
+        let required = [&self.class, &self.level, &self.action].into_iter().find(|members| !readable(members, false));
+        let mode = self.mode.iter().find(|members| !readable(members, true));
+        if let Some(members) = required.or(mode) {
+            return format!("{}: {}", members.column, members.given(row));
+        }
+        let numbers = [
+            ("commands_used", &self.commands_used),
+            ("authorizations_used", &self.authorizations_used),
+            ("epoch", &self.epoch),
+        ];
+        let negative = |(name, column): (&str, &Option<IntColumn>)| {
+            int(column.as_ref(), row).filter(|&number| number < 0).map(|number| match number {
+                // What does not fit 63 bits is read as the least there is.
+                i64::MIN => format!("{name}: a number that is negative or beyond 63 bits"),
+                _ => format!("{name}: {number}"),
+            })
+        };
+        numbers.into_iter().find_map(negative).unwrap_or_default()
+    }
+
+    /// A row's device, as it came.
+    fn device(&self, row: usize) -> Option<String> {
+        self.device.get(row, SHOWN).map(|device| String::from_utf8_lossy(&device).into_owned())
+    }
+
+    /// class, mode, level and action of a readable row.
+    fn situation(&self, row: usize) -> Option<[u8; 4]> {
+        let member = |choice: Choice| if let Choice::Member(member) = choice { Some(member) } else { None };
+        let mode = self.mode.as_ref().map_or(Choice::Null, |mode| mode.choices[row]);
+        let mode = if mode == Choice::Null { Some(route::Policy::MODE_UNKNOWN) } else { member(mode) };
+        let [class, level, action] = [&self.class, &self.level, &self.action].map(|each| member(each.choices[row]));
+        Some([class?, mode?, level?, action?])
+    }
+}
+
+fn table(columns: &Columns, answers: route::RouteColumns) -> Result<OutTable, Stop> {
+    let rows = columns.rows;
+    let unreadable = answers.reason.iter().enumerate().filter(|&(_, &reason)| reason == route::Policy::ROW_UNREADABLE);
+    let faults: Vec<_> = unreadable.map(|(row, _)| (row, columns.fault(row))).collect();
+    Ok(OutTable::new(
         rows,
         vec![
             ("decision", Out::int8(answers.decision)),
             ("reason", Out::int16(answers.reason)),
             ("missing", Out::int32(answers.missing)),
             ("unverified", Out::bits(answers.unverified.into_bytes(), rows)),
+            ("unreadable", Out::sparse_text(rows, &faults)?),
             ("session_until", Out::timestamp(answers.session_until).null_unless(answers.session_open)),
             ("authorization_code", Out::int16(answers.authorization_code).null_unless(answers.authorization_given)),
             ("secure_command_code", Out::int16(answers.secure_command_code).null_unless(answers.secure_command_given)),
             ("reading_key_code", Out::int16(answers.reading_key_code).null_unless(answers.reading_key_given)),
         ],
-    )
+    ))
 }
 
 result_class!(
     /// The decisions of a route, and the columns that they answer.
-    RouteColumns(route: Arc<Columns>) {
+    RouteColumns(route: Arc<Answered>) {
         /// The same columns, for a subclass.
         #[new]
         #[pyo3(signature = (columns, *_rest))]
@@ -283,42 +417,64 @@ result_class!(
             Self::new(columns.get().table.clone(), Arc::clone(&columns.get().route))
         }
 
-        /// How many rows have each number of decision, reason and security level.
-        fn _counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-            let counts = PyDict::new(py);
-            for name in ["decision", "reason"] {
-                counts.set_item(name, count(self.integers(name)))?;
+        /// The names of the route's columns that are not a route's: nothing was read of them.
+        #[getter]
+        fn ignored_columns(&self) -> Vec<String> {
+            self.route.columns.ignored.clone()
+        }
+
+        /// Return what to ask for, one row per missing piece of material: row int64; device, `token_type`, action (names).
+        ///
+        /// A secure command for a session is asked for `open_session`, an authorization for the row's action. A row that is not
+        /// permitted or can never be allowed asks for nothing.
+        fn requests(&self) -> PyResult<CommandRequests> {
+            let Answered { columns, policy } = &*self.route;
+            let (mut rows, mut devices) = (Vec::new(), Vec::new());
+            let [mut token_types, mut actions] = [Vec::new(), Vec::new()];
+            for (row, missing) in self.integers("missing").enumerate().filter(|&(_, missing)| missing != 0) {
+                let Some(situation) = columns.situation(row) else { continue };
+                for (material, action) in MATERIALS.iter().zip(policy.requests(situation, missing as u32)) {
+                    let Some(action) = action else { continue };
+                    rows.push(row as i64);
+                    devices.push(columns.device(row));
+                    token_types.push(Some(material.name()));
+                    actions.push(ACTION.name(action.into()));
+                }
             }
-            let levels = self.integers("reason").zip(&self.route.level).map(|(reason, level)| match level {
+            let text = |column: Vec<Option<&str>>| Out::text(column).map_err(stopped);
+            Ok(CommandRequests::new(OutTable::new(
+                rows.len(),
+                vec![
+                    ("row", Out::int64(rows)),
+                    ("device", text(devices.iter().map(Option::as_deref).collect())?),
+                    ("token_type", text(token_types)?),
+                    ("action", text(actions)?),
+                ],
+            )))
+        }
+
+        /// How many rows have each security level.
+        fn _levels<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+            let levels = self.integers("reason").zip(&self.route.columns.level.choices);
+            let levels = levels.map(|(reason, level)| match level {
                 Choice::Member(level) if reason != i64::from(route::Policy::ROW_UNREADABLE) => i64::from(*level),
                 _ => LEVEL_UNKNOWN,
             });
-            counts.set_item("security_level", count(levels))?;
-            Ok(counts)
+            count(levels).into_iter().map(|(level, rows)| (SECURITY_LEVEL.name(level), rows)).into_py_dict(py)
         }
 
-        /// One row and its answer, in the order of `itron_core.explain.Row`.
-        fn _row<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = given::row)] row: isize) -> PyResult<Bound<'py, PyTuple>> {
-            let rows = self.table.rows();
-            let place = if row < 0 { row.checked_add_unsigned(rows) } else { Some(row) };
-            let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rows);
-            let place = place.ok_or_else(|| PyIndexError::new_err(format!("row {row} of {rows}")))?;
-            let mut scratch = Scratch::default();
-            let asked = route::Route::row(&*self.route, place, &mut scratch).map_err(stopped)?;
-            let member = |choice: Choice| match choice {
-                Choice::Member(member) => Some(member),
-                Choice::Null | Choice::Unknown => None,
-            };
-            let mode = if asked.mode == Choice::Null { Some(route::Policy::MODE_UNKNOWN) } else { member(asked.mode) };
-            let device = asked.device.map(|device| String::from_utf8_lossy(scratch.get(device)).into_owned());
-            let mut parts = vec![device.into_pyobject(py)?.into_any()];
-            for choice in [member(asked.class), mode, member(asked.level), member(asked.action)] {
-                parts.push(choice.into_pyobject(py)?.into_any());
+        /// One row and its answer, by the fields of `itron_core.explain.Row`.
+        fn _row<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = given::row)] row: isize) -> PyResult<Bound<'py, PyDict>> {
+            let place = crate::arrow::results::place(&self.table, row)?;
+            let columns = &self.route.columns;
+            let parts = crate::arrow::results::cells(py, &self.table, place)?;
+            parts.set_item("device", columns.device(place))?;
+            let readable = parts.get_item("unreadable")?.is_some_and(|fault| fault.is_none());
+            let situation = columns.situation(place).filter(|_| readable);
+            for (at, name) in ["device_class", "mode", "security_level", "action"].into_iter().enumerate() {
+                parts.set_item(name, situation.map(|numbers| numbers[at]))?;
             }
-            for (_, column) in self.table.columns() {
-                parts.push(column.cell(py, place)?);
-            }
-            PyTuple::new(py, parts)
+            Ok(parts)
         }
     }
 );

@@ -1,11 +1,15 @@
 //! `now`, and other moments that a caller names: whole seconds since 1970, or an aware datetime.
 
 use crate::errors::input;
-use itron_core::format::claims::{MAX_TIME, MIN_TIME};
 use itron_core::token::window::Nanos;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict};
+
+/// 2020-01-01 and 2100-01-01, the ends of the format's times, both inside, in seconds since 1970.
+const FIRST: i128 = 1_577_836_800;
+const LAST: i128 = 4_102_444_800;
+const MICROS: i128 = 1_000_000;
 
 /// The moment of one call.
 #[derive(Clone, Copy, Debug)]
@@ -20,13 +24,13 @@ impl Now {
     /// Reads the argument `now`.
     pub fn read(value: &Bound<'_, PyAny>) -> PyResult<Self> {
         let micros = micros(value, "now")?;
-        let bounds = i128::from(MIN_TIME) * 1_000_000..=i128::from(MAX_TIME) * 1_000_000;
-        let seconds = u64::try_from(micros.div_euclid(1_000_000)).ok().filter(|_| bounds.contains(&micros));
-        let seconds = seconds.ok_or_else(|| {
-            let in_seconds = bounds.contains(&(micros / 1_000));
-            let hint = if in_seconds { " (these are milliseconds)" } else { "" };
-            input(format!("now: got {value}, expected whole seconds from 2020 to 2100{hint}"))
-        })?;
+        if !(FIRST * MICROS..=LAST * MICROS).contains(&micros) {
+            let unit = [("milliseconds", 1_000), ("microseconds", MICROS), ("nanoseconds", 1_000 * MICROS)];
+            let fits = |&&(_, ticks): &&(&str, i128)| (FIRST..=LAST).contains(&(micros / MICROS / ticks));
+            let hint = unit.iter().find(fits).map_or(String::new(), |(name, _)| format!("; these look like {name}"));
+            return Err(input(format!("now: got {value}, expected seconds since 1970, from 2020 to 2100{hint}")));
+        }
+        let seconds = u64::try_from(micros / MICROS).map_err(|_| input("now: got a moment before 1970"))?;
         Ok(Self { seconds, nanos: micros * 1_000 })
     }
 }

@@ -116,6 +116,19 @@ impl Policy {
         Ok(Self { needs, never_reasons, openers, counted, places, permissions, command_limit, authorization_limit })
     }
 
+    /// The action to ask each of [`MATERIALS`](super::MATERIALS) for where all of this is missing: class, mode, level and action
+    /// are a readable row's. Nothing is asked for a row that is not permitted, or that no material can make possible.
+    #[must_use]
+    pub fn requests(&self, [class, mode, level, action]: [u8; 4], missing: u32) -> [Option<u8>; 3] {
+        let session = if missing & OPEN_SESSION == 0 { SessionState::Open } else { SessionState::None };
+        let Some(situation) = self.situation(class, mode, level, action, session) else { return [None; 3] };
+        if missing & (PERMISSION | ON_MENU | NEVER) != 0 {
+            return [None; 3];
+        }
+        let needs = [AUTHORIZATION, SECURE_COMMAND, READING_KEY];
+        std::array::from_fn(|material| situation.asked_of(material).filter(|_| missing & needs[material] != 0))
+    }
+
     /// What a row with these enumerations asks; `None` when a number has no meaning.
     pub(super) fn situation(
         &self,

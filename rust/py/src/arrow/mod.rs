@@ -39,7 +39,7 @@ pub use flags::BoolColumn;
 pub use numbers::{IntColumn, TimeColumn};
 pub use out::{Out, OutTable, Valid};
 pub(crate) use results::result_class;
-pub use results::{SessionResults, SignatureResults, TokenResults};
+pub use results::{NamedResults, SessionResults, SignatureResults, TokenResults};
 pub use source::{AnyColumn, Table};
 pub use text_lists::{TextListColumn, TextOrInt};
 pub(crate) use view::room;

@@ -136,6 +136,43 @@ impl Out {
         Self::bytes(true, rows.into_iter().map(|row| row.map(str::as_bytes)))
     }
 
+    /// string, of few rows: pairs of a row and its text, rising. All others are null.
+    ///
+    /// # Errors
+    /// No memory.
+    ///
+    /// # Panics
+    /// If a row is beyond the last.
+    pub fn sparse_text(rows: usize, texts: &[(usize, String)]) -> Result<Self, Stop> {
+        let mut valid = itron_core::columns::zeros::<u8>(rows.div_ceil(8))?;
+        let most: usize = texts.iter().map(|(_, text)| text.len()).sum();
+        let mut data = Vec::new();
+        data.try_reserve_exact(most).map_err(|_| Stop::OutOfMemory)?;
+        for (row, text) in texts {
+            data.extend_from_slice(text.as_bytes());
+            valid[row / 8] |= 1 << (row % 8);
+        }
+        let offsets = if texts.is_empty() {
+            Offsets::Small(Arc::new(itron_core::columns::zeros(rows + 1)?))
+        } else {
+            let (mut texts, mut end) = (texts.iter().peekable(), 0);
+            // The text of a row ends where the next row's begins.
+            let each = (0..=rows).map(|next| {
+                if let Some((_, text)) = texts.next_if(|(row, _)| row + 1 == next) {
+                    end += text.len();
+                }
+                end
+            });
+            let mut ends = Vec::new();
+            ends.try_reserve_exact(rows + 1).map_err(|_| Stop::OutOfMemory)?;
+            ends.extend(each);
+            Offsets::of(ends.into_iter(), most)?
+        };
+        let values = Values::Bytes { text: true, offsets, data: Arc::new(data) };
+        let validity = (texts.len() < rows).then(|| Arc::new(valid));
+        Ok(Self { values, rows, validity })
+    }
+
     fn bytes<'a>(text: bool, rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Result<Self, Stop> {
         let rows = rows.into_iter();
         let (mut data, mut ends, mut valid) = (Vec::new(), Vec::new(), Vec::new());

@@ -2,12 +2,19 @@
 
 use std::fmt::Write;
 
-use pyo3::exceptions::PyKeyError;
-use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use std::collections::BTreeMap;
 
+use crate::enums::{self, Enumeration};
+use crate::errors::{input, stopped};
+use crate::given;
+use itron_core::work::Stop;
+use pyo3::exceptions::{PyIndexError, PyKeyError};
+use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyDict, PyList, PyString};
+
+use super::capsule::type_name;
 use super::column::Column;
-use super::out::OutTable;
+use super::out::{Out, OutTable};
 
 /// Rows that a table shows of itself.
 const SHOWN: usize = 10;
@@ -21,6 +28,121 @@ pub fn column(table: &OutTable, name: &str) -> PyResult<Column> {
         let names: Vec<_> = table.columns().iter().map(|(name, _)| name.as_str()).collect();
         PyKeyError::new_err(format!("no column {name:?}; there are {}", names.join(", ")))
     })
+}
+
+/// The column that a key of `results[...]` names.
+///
+/// # Errors
+/// `KeyError` for another name, and what says how results are indexed for anything else.
+pub fn indexed(table: &OutTable, key: &Bound<'_, PyAny>) -> PyResult<Column> {
+    if key.is_instance_of::<PyString>() {
+        return column(table, given::name(key)?);
+    }
+    let first = table.columns().first().map_or("", |(name, _)| name.as_str());
+    Err(input(format!(
+        "name: got {}, expected str: results are indexed by column, as in results[{first:?}][0]",
+        type_name(key)
+    )))
+}
+
+/// The row that an index names, from the end where it is below zero.
+///
+/// # Errors
+/// `IndexError` for one that there is not.
+pub fn place(table: &OutTable, row: isize) -> PyResult<usize> {
+    let rows = table.rows();
+    let place = if row < 0 { row.checked_add_unsigned(rows) } else { Some(row) };
+    let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rows);
+    place.ok_or_else(|| PyIndexError::new_err(format!("row {row} of {rows}")))
+}
+
+/// The cells of a row by the names of their columns.
+///
+/// # Errors
+/// A moment that `datetime` has no year for.
+pub fn cells<'py>(py: Python<'py>, table: &OutTable, row: usize) -> PyResult<Bound<'py, PyDict>> {
+    let cells = PyDict::new(py);
+    for (name, column) in table.columns() {
+        cells.set_item(name, column.cell(py, row)?)?;
+    }
+    Ok(cells)
+}
+
+/// What the numbers of a column mean.
+#[derive(Clone, Copy)]
+pub enum Vocabulary {
+    /// Codes, reasons, decisions or states: one name.
+    One(fn(i64) -> Option<&'static str>),
+    /// Needs or actions: the names of the bits.
+    Set(Enumeration),
+}
+
+/// What the numbers of a table's columns mean, by the column's name.
+pub type Words = fn(&str) -> Option<Vocabulary>;
+
+/// The words of tokens, routes and sessions.
+#[must_use]
+pub fn vocabulary(column: &str) -> Option<Vocabulary> {
+    match column {
+        "decision" => Some(Vocabulary::One(|number| enums::DECISION.name(number))),
+        "state" => Some(Vocabulary::One(|number| enums::SESSION_STATE.name(number))),
+        "code" | "reason" | "authorization_code" | "secure_command_code" | "reading_key_code" => {
+            Some(Vocabulary::One(enums::reason))
+        }
+        "missing" | "needs" | "opener" | "counted" => Some(Vocabulary::Set(enums::NEED)),
+        "actions" => Some(Vocabulary::Set(enums::ACTION)),
+        _ => None,
+    }
+}
+
+/// The same columns, with names where numbers stand for something; sets are joined by `|`.
+///
+/// # Errors
+/// No memory.
+pub fn named(table: &OutTable, words: Words) -> Result<OutTable, Stop> {
+    let rows = table.rows();
+    let by_name = |(name, column): &(String, Out)| {
+        let named = match words(name) {
+            None => column.clone(),
+            Some(Vocabulary::One(word)) => Out::text((0..rows).map(|row| column.integer(row).and_then(word)))?,
+            Some(Vocabulary::Set(enumeration)) => {
+                let words = (0..rows).map(|row| column.integer(row).map(|bits| enums::set(enumeration, bits)));
+                let words: Vec<_> = words.collect();
+                Out::text(words.iter().map(Option::as_deref))?
+            }
+        };
+        Ok((name.clone(), named))
+    };
+    Ok(OutTable::new(rows, table.columns().iter().map(by_name).collect::<Result<_, Stop>>()?))
+}
+
+/// How many rows there are, and how many of each code, decision, reason or state, by name.
+///
+/// # Errors
+/// No memory.
+pub fn summary<'py>(py: Python<'py>, table: &OutTable, words: Words) -> PyResult<Bound<'py, PyDict>> {
+    let summary = PyDict::new(py);
+    summary.set_item("rows", table.rows())?;
+    for (name, column) in table.columns() {
+        let (false, Some(Vocabulary::One(word))) = (name.ends_with("_code"), words(name)) else { continue };
+        let mut counts = BTreeMap::<i64, usize>::new();
+        for number in (0..table.rows()).filter_map(|row| column.integer(row)) {
+            *counts.entry(number).or_default() += 1;
+        }
+        let counts = counts.into_iter().map(|(number, count)| (word(number), count));
+        summary.set_item(name, counts.into_py_dict(py)?)?;
+    }
+    Ok(summary)
+}
+
+/// One row in sentences.
+///
+/// # Errors
+/// `IndexError` for a row that there is not.
+pub fn explained(py: Python<'_>, table: &OutTable, row: isize) -> PyResult<String> {
+    let place = place(table, row)?;
+    let explain = py.import("itron_core.explain")?.getattr("explain_cells")?;
+    explain.call1((place, cells(py, table, place)?))?.extract()
 }
 
 /// The columns' names.
@@ -51,9 +173,12 @@ pub fn repr(class: &str, table: &OutTable) -> String {
 }
 
 /// The first rows as an HTML table, every cell escaped.
-#[must_use]
-pub fn html(py: Python<'_>, table: &OutTable) -> String {
+///
+/// # Errors
+/// No memory.
+pub fn html(py: Python<'_>, table: &OutTable, words: Words) -> PyResult<String> {
     let mut html = String::from("<table><thead><tr>");
+    let table = &named(table, words).map_err(stopped)?;
     for (name, column) in table.columns() {
         let _ = write!(html, "<th>{}<br><small>{}</small></th>", escaped(name), column.type_name());
     }
@@ -67,7 +192,7 @@ pub fn html(py: Python<'_>, table: &OutTable) -> String {
         html.push_str("</tr>");
     }
     let _ = write!(html, "</tbody></table><p>{} rows</p>", table.rows());
-    html
+    Ok(html)
 }
 
 /// A cell as a person reads it: bytes in hex, no value as a dash.
@@ -87,10 +212,13 @@ fn escaped(text: &str) -> String {
 
 /// Defines a class of results over an [`OutTable`]: `result_class!(/// doc ... SessionResults)`, or with methods of its own,
 /// which take `&self` and find the table in `self.table`, and a field of its own:
-/// `result_class!(/// doc ... RouteColumns(route: Arc<Columns>) { fn summary(...) ... })`.
+/// `result_class!(/// doc ... RouteColumns(route: Arc<Columns>) { fn summary(...) ... })`. After `by` stands what its numbers
+/// mean, where that is not [`vocabulary`].
 macro_rules! result_class {
     ($(#[$doc:meta])* $name:ident) => { $crate::arrow::result_class!($(#[$doc])* $name {}); };
-    ($(#[$doc:meta])* $name:ident $(($field:ident: $type:ty))? { $($methods:tt)* }) => {
+    (@words) => { $crate::arrow::results::vocabulary };
+    (@words $words:expr) => { $words };
+    ($(#[$doc:meta])* $name:ident $(($field:ident: $type:ty))? $(by $words:path)? { $($methods:tt)* }) => {
         $(#[$doc])*
         #[::pyo3::pyclass(frozen, subclass, module = "itron_core")]
         pub struct $name {
@@ -99,6 +227,8 @@ macro_rules! result_class {
         }
 
         impl $name {
+            const WORDS: $crate::arrow::results::Words = $crate::arrow::result_class!(@words $($words)?);
+
             /// Results to hand out.
             #[must_use]
             pub fn new(table: $crate::arrow::OutTable $(, $field: $type)?) -> Self {
@@ -136,9 +266,32 @@ macro_rules! result_class {
 
             fn __getitem__(
                 &self,
-                #[pyo3(from_py_with = $crate::given::name)] name: &str,
+                key: &::pyo3::Bound<'_, ::pyo3::PyAny>,
             ) -> ::pyo3::PyResult<$crate::arrow::Column> {
-                $crate::arrow::results::column(&self.table, name)
+                $crate::arrow::results::indexed(&self.table, key)
+            }
+
+            /// Return the same columns with names in place of numbers; sets of needs or actions are joined by `|`.
+            fn names(&self) -> ::pyo3::PyResult<$crate::arrow::results::NamedResults> {
+                let named = $crate::arrow::results::named(&self.table, Self::WORDS);
+                named.map($crate::arrow::results::NamedResults::new).map_err($crate::errors::stopped)
+            }
+
+            /// Return how many rows there are, and how many of each code, decision, reason or state, by name.
+            fn summary<'py>(
+                &self,
+                py: ::pyo3::Python<'py>,
+            ) -> ::pyo3::PyResult<::pyo3::Bound<'py, ::pyo3::types::PyDict>> {
+                $crate::arrow::results::summary(py, &self.table, Self::WORDS)
+            }
+
+            /// Return one row in sentences.
+            fn explain(
+                &self,
+                py: ::pyo3::Python<'_>,
+                #[pyo3(from_py_with = $crate::given::row)] row: isize,
+            ) -> ::pyo3::PyResult<String> {
+                $crate::arrow::results::explained(py, &self.table, row)
             }
 
             fn __len__(&self) -> usize {
@@ -161,8 +314,8 @@ macro_rules! result_class {
                 Err($crate::errors::no_pickle(slf.as_any()))
             }
 
-            fn _repr_html_(&self, py: ::pyo3::Python<'_>) -> String {
-                $crate::arrow::results::html(py, &self.table)
+            fn _repr_html_(&self, py: ::pyo3::Python<'_>) -> ::pyo3::PyResult<String> {
+                $crate::arrow::results::html(py, &self.table, Self::WORDS)
             }
 
             /// The Arrow schema as a capsule.
@@ -199,6 +352,10 @@ macro_rules! result_class {
 }
 pub(crate) use result_class;
 
+result_class!(
+    /// The columns of other results, with names in place of numbers.
+    NamedResults
+);
 result_class!(
     /// What `verify_signatures` answers. Column: code int16.
     SignatureResults

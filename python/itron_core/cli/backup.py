@@ -1,0 +1,124 @@
+"""Backups of a party's folder, and the way back (docs/restore.md)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from itron_core.audit import audit_entry
+from itron_core.audit.journal import Journal, take_up
+from itron_core.cli import folders
+from itron_core.cli.failures import UsageError
+from itron_core.cli.inputs import moment
+from itron_core.cli.options import HOME, NOW
+from itron_core.cli.output import counted, say
+from itron_core.errors import InputError
+from itron_core.manager import restoring
+from itron_core.manager.schema import STEPS as MANAGER_STEPS
+from itron_core.stores import open_store
+from itron_core.stores.backup import STORE, read_backup, write_backup
+from itron_core.stores.incarnation import clear_restored, mark_restored
+from itron_core.stores.private_files import make_folder
+
+__all__ = ["backup", "restore"]
+
+# What the journal of each party is called.
+PARTIES = {"manager": "manager", "server": "server", "field": "tool"}
+BACKUP = typer.Argument(metavar="FILE", help="The backup, one file.")
+LOG = "log"
+
+
+def backup(home: Annotated[Path, HOME], file: Annotated[Path, BACKUP], now: Annotated[str | None, NOW] = None) -> None:
+    """Back up a party to one file of mode 600: its store, settings and keys. The party may go on working meanwhile.
+
+    A store in PostgreSQL is left out: back it up with pg_dump at the same time. The audit log is rebuilt from the store.
+    """
+    party, store = folders.party_of(home), folders.store_of(home)
+    made = write_backup(home, file, party=party, store=None if "://" in store else Path(store), now=moment(now))
+    say(f"Backed up the {made.party} in {home} to {file}: {counted(len(made.files), 'file')}.")
+    if STORE not in made.files:
+        say("Its store is a database elsewhere and is not in this file; back it up with pg_dump.")
+
+
+def restore(
+    home: Annotated[Path, HOME],
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The backup; without it, see below.")] = None,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Restore a party from a backup into a folder that does not exist, or holds nothing but the log folder of before.
+
+    The party knows afterwards that it was restored: it takes up what the log knows, and gives no number twice. Without
+    FILE, the store of HOME was put back by other means, such as pg_restore, and the party is only told so.
+    """
+    at = moment(now)
+    if file is None:
+        party = folders.party_of(home)
+        _go_on(home, party, at)
+        return
+    log = home / LOG
+    if home.exists() and (not home.is_dir() or [one for one in home.iterdir() if one != log]):
+        raise UsageError(
+            f"{home} is not empty", f"move all of it but {LOG}/ elsewhere: the log knows what happened after the backup"
+        )
+    make_folder(home.parent)
+    # Beside its place until all is well: what fails can be tried again.
+    new = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
+    try:
+        new.chmod(0o700)
+        made = read_backup(file, new)
+        if made.party not in PARTIES or folders.party_of(new) != made.party:
+            raise InputError(f"{file} is a damaged backup: it is of {made.party!r:.40}, and its settings are not")
+        if log.exists():
+            shutil.copytree(log, new / LOG)
+        if STORE in made.files:
+            folders.keep_store_here(new)
+            _go_on(new, made.party, at)
+        if home.exists():
+            home.replace(new.with_name(f"{new.name}-before"))
+        new.replace(home)
+        shutil.rmtree(new.with_name(f"{new.name}-before"), ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    say(f"Restored the {made.party} of {dt.datetime.fromtimestamp(made.made_at, dt.UTC).isoformat()} into {home}.")
+    if STORE not in made.files:
+        say(f"Its store is a database elsewhere: pg_restore it, then run itron-core restore {home} without a file.")
+
+
+def _go_on(home: Path, party: str, now: int) -> None:
+    """Mark the store as restored, take up what the log has beyond it, and let the party go on after that."""
+    store, name = open_store(folders.store_of(home), create=False), PARTIES[party]
+    try:
+        if party == "manager":
+            store.migrate("manager", MANAGER_STEPS)
+        journal = Journal(store, name)  # without the log, which is ahead of it
+        with store.write() as t:
+            mark_restored(t)
+            entries = take_up(t, name, folders.log(home)) if (home / "log.pem").exists() else []
+            if party == "manager":
+                found, noted = restoring.go_on(t, entries, now=now)
+            else:
+                found, noted = None, [audit_entry("restored", now, from_log=len(entries))]
+                clear_restored(t)
+            journal.write(t, noted)
+    finally:
+        store.close()
+    say(f"{counted(len(entries), 'entry', 'entries')} since the backup taken up from the audit log.")
+    if found is not None:
+        _say_what_is_lost(found)
+
+
+def _say_what_is_lost(found: restoring.Restored) -> None:
+    if found.withdrawn:
+        say(
+            f"Withdrawn, as they may have been issued since: requests {', '.join(map(str, found.withdrawn))}. Ask again."
+        )
+    if found.issued:
+        say(
+            f"{counted(found.issued, 'token')} were issued since the backup; they stay valid, and are not in this store."
+        )
+    say(f"New sequence numbers begin after {found.sequence}. Check the devices, and revoke again what no log knows.")

@@ -1,0 +1,134 @@
+"""How a device learns whom to trust: delegations of its roots, and revocation snapshots, brought by a field tool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from itron_core._arguments import EARLIEST
+from itron_core._rust import Keyring, Revocations, accepted_revocations, verify_tokens
+from itron_core.device.rules import Refusal
+from itron_core.device.state import DELEGATIONS_KEPT, LONGEST_SNAPSHOT, DeviceState
+from itron_core.enums import Code
+from itron_core.errors import ItronCoreError, KeyRefused, TokenRefused
+from itron_core.exchange.messages import Answer, Outcome, TrustUpdate
+from itron_core.exchange.snapshots import Snapshot, snapshot_after
+from itron_core.exchange.verification import ring_at
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["believed", "learned", "revocations_of"]
+
+# A delegation may come early or late: what else it says must be right.
+TIMELY_LATER = frozenset({Code.OK, Code.IAT_IN_FUTURE, Code.NOT_YET_VALID, Code.EXPIRED})
+
+
+def believed(state: DeviceState, roots: Keyring, moment: int | None) -> Keyring:
+    """Return whom the device trusts at a moment; without one all of whom it knows."""
+    tokens = _delegations(state)
+    if not tokens:
+        return roots
+    if moment is not None:
+        return ring_at(roots, tokens, moment)
+    # A device without a clock judges a token at the token's own issue time, which it reads by this.
+    ring = roots
+    for token in tokens:
+        try:
+            ring = ring.with_delegations([token], now=_begin(roots, token))
+        except (TokenRefused, KeyRefused):
+            continue
+    return ring
+
+
+def revocations_of(state: DeviceState, made_with: Revocations | None) -> Revocations | None:
+    """Return the newer of the revocations that the device was made with and those that it has learned."""
+    if state.snapshot is None:
+        return made_with
+    found = accepted_revocations(bytes.fromhex(state.snapshot))
+    return found if made_with is None or found.version > made_with.version else made_with
+
+
+def learned(
+    state: DeviceState, update: TrustUpdate, roots: Keyring, made_with: Revocations | None, now: int | None
+) -> tuple[Answer, DeviceState]:
+    """Return the answer to an update and the state after it; raises Refusal for what is older or not genuine.
+
+    Delegations are older if the newest of them was issued before the newest of the device; a snapshot is by its version.
+    """
+    moment = state.watermark if now is None else max(now, state.watermark)
+    tokens = list(dict.fromkeys(update.delegations))
+    if len(tokens) > DELEGATIONS_KEPT or len(update.revocations or b"") > LONGEST_SNAPSHOT:
+        raise Refusal(Code.TOO_LARGE)
+    issued = _issue_times(roots, tokens, moment)
+    newest = max(_issue_times(roots, _delegations(state), moment), default=0)
+    if issued and max(issued) < newest:
+        raise Refusal(Code.SEQUENCE_OLD)
+    kept = tokens or _delegations(state)
+    after = _snapshot_after(state, update.revocations, ring_of=(roots, kept), made_with=made_with, now=now)
+    delegations = tuple(token.hex() for token in kept)
+    state = state._replace(delegations=delegations, snapshot=None if after.token is None else after.token.hex())
+    state = state._replace(snapshot_at=after.accepted_at)
+    found = revocations_of(state, made_with)
+    version = 0 if found is None else found.version
+    return Answer(Outcome.DONE, 0, {"delegations": len(kept), "revocations_version": version}), state
+
+
+def _held(state: DeviceState) -> Snapshot:
+    if state.snapshot is None:
+        return Snapshot(None, 0, 0)
+    token = bytes.fromhex(state.snapshot)
+    return Snapshot(token, accepted_revocations(token).version, state.snapshot_at)
+
+
+def _snapshot_after(
+    state: DeviceState,
+    token: bytes | None,
+    *,
+    ring_of: tuple[Keyring, Sequence[bytes]],
+    made_with: Revocations | None,
+    now: int | None,
+) -> Snapshot:
+    roots, kept = ring_of
+    held = _held(state)
+    if token is None:
+        return held
+    try:
+        ends = accepted_revocations(token).expires_at
+        # Without a clock the last moment of the snapshot is as good as any; what ended before the watermark has ended.
+        moment = max(ends - 1 if now is None else now, state.watermark)
+        if moment >= ends:
+            raise Refusal(Code.EXPIRED)
+        if made_with is not None and accepted_revocations(token).version < made_with.version:
+            raise Refusal(Code.SEQUENCE_OLD)
+        Revocations.from_token(token, ring_at(roots, kept, moment), now=moment, revocations=made_with)
+        after = snapshot_after(held, token, roots, delegations=(_delegations(state), kept), moment=moment)
+    except TokenRefused as refused:
+        raise Refusal(refused.code) from None
+    except ItronCoreError:  # other bytes of the version that is held
+        raise Refusal(Code.REPLAY_CONFLICT) from None
+    if after.token != token:
+        raise Refusal(Code.SEQUENCE_OLD)
+    return after
+
+
+def _issue_times(roots: Keyring, tokens: Sequence[bytes], moment: int) -> list[int]:
+    """Return when each delegation was issued; raises Refusal for one that its root did not sign."""
+    if not tokens:
+        return []
+    results = verify_tokens(list(tokens), roots, now=moment, token_type="delegation")
+    times = []
+    for code, issued_at in zip(results["code"].to_pylist(), results["issued_at"].to_pylist(), strict=True):
+        if code not in TIMELY_LATER or issued_at is None:
+            raise Refusal(code)
+        times.append(int(issued_at.timestamp()))
+    return times
+
+
+def _begin(roots: Keyring, token: bytes) -> int:
+    results = verify_tokens([token], roots, now=EARLIEST, token_type="delegation")
+    begins = [results[name].to_pylist()[0] for name in ("issued_at", "not_before")]
+    return max([EARLIEST, *(int(begin.timestamp()) for begin in begins if begin is not None)])
+
+
+def _delegations(state: DeviceState) -> list[bytes]:
+    return [bytes.fromhex(token) for token in state.delegations]

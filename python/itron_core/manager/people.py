@@ -1,0 +1,183 @@
+"""Roles, users and devices of a security manager: who there is, and what is known of each device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from itron_core._arguments import text, whole
+from itron_core.enums import Permission, SecurityLevel
+from itron_core.errors import InputError, RequestRefused
+from itron_core.exchange.identity import device_id
+from itron_core.exchange.records import DeviceRecord, record_row
+from itron_core.stores.protocol import rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from itron_core.stores.protocol import Row, Transaction
+
+__all__ = [
+    "devices",
+    "known_devices",
+    "officer_of",
+    "remove_role",
+    "remove_user",
+    "roles",
+    "set_devices",
+    "set_pending_level",
+    "set_role",
+    "set_user",
+    "take_state",
+    "users",
+]
+
+ALL_PERMISSIONS = sum(Permission)
+DEVICE = "device, unit, device_class, mode, security_level, level_verified, epoch, installation"
+
+
+def set_role(t: Transaction, name: str, permissions: int, *, officer: bool) -> None:
+    """Add or change a role; raises InputError for permissions that do not exist."""
+    text("name", name)
+    whole("permissions", permissions, 0, ALL_PERMISSIONS)
+    t.run(
+        "INSERT INTO manager_role (name, permissions, officer) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+        " permissions = excluded.permissions, officer = excluded.officer",
+        (name, int(permissions), int(officer)),
+    )
+
+
+def remove_role(t: Transaction, name: str) -> None:
+    """Remove a role that nobody has; raises RequestRefused (`role_unknown`, `role_in_use`)."""
+    text("name", name)
+    having = [user for (user,) in t.rows("SELECT name FROM manager_user WHERE role = ? ORDER BY name", (name,))]
+    if having:
+        raise RequestRefused(
+            "role_in_use", f"role {name!r} is that of {', '.join(map(repr, having[:5]))}: change them first"
+        )
+    if not t.run("DELETE FROM manager_role WHERE name = ?", (name,)):
+        raise RequestRefused("role_unknown", f"there is no role {name!r}")
+
+
+def roles(t: Transaction) -> list[tuple[str, int, bool]]:
+    """Return name, permissions and whether people of it are officers, of every role."""
+    found = t.rows("SELECT name, permissions, officer FROM manager_role ORDER BY name")
+    return [(name, permissions, bool(officer)) for name, permissions, officer in found]
+
+
+def set_user(t: Transaction, name: str, role: str, unit: str) -> None:
+    """Add or change a person; raises RequestRefused (`role_unknown`)."""
+    for what, value in (("name", name), ("role", role), ("unit", unit)):
+        text(what, value)
+    if not t.rows("SELECT 1 FROM manager_role WHERE name = ?", (role,)):
+        raise RequestRefused("role_unknown", f"there is no role {role!r}: add it first with set_role")
+    t.run(
+        "INSERT INTO manager_user (name, role, unit) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+        " role = excluded.role, unit = excluded.unit",
+        (name, role, unit),
+    )
+
+
+def remove_user(t: Transaction, name: str) -> None:
+    """Remove a person; raises RequestRefused (`user_unknown`)."""
+    if not t.run("DELETE FROM manager_user WHERE name = ?", (text("name", name),)):
+        raise RequestRefused("user_unknown", f"there is no user {name!r}")
+
+
+def users(t: Transaction) -> list[tuple[str, str, int]]:
+    """Return name, unit and permissions of everybody."""
+    found = t.rows(
+        "SELECT u.name, u.unit, r.permissions FROM manager_user u JOIN manager_role r ON r.name = u.role ORDER BY u.name"
+    )
+    return [(name, unit, permissions) for name, unit, permissions in found]
+
+
+def officer_of(t: Transaction, name: str) -> tuple[str, Permission]:
+    """Return unit and permissions of an officer; raises RequestRefused (`not_an_officer`) for anybody else."""
+    found = t.rows(
+        "SELECT u.unit, r.permissions, r.officer FROM manager_user u JOIN manager_role r ON r.name = u.role"
+        " WHERE u.name = ?",
+        (text("officer", name),),
+    )
+    if not found or not found[0][2]:
+        raise RequestRefused("not_an_officer", f"{name!r} has no role of an officer: ask one, or change the role")
+    return found[0][0], Permission(found[0][1])
+
+
+def set_devices(
+    t: Transaction,
+    records: Iterable[DeviceRecord],
+    pending_level: SecurityLevel | Mapping[str, SecurityLevel] | None,
+) -> int:
+    """Add devices or change what is known of them; returns how many. Raises InputError, and keeps none then.
+
+    A lower epoch than the one known is that of another meter in its place: its installation rises by one.
+    """
+    rows = [record_row(record) for record in records]
+    levels = _pending_levels(pending_level, [row[0] for row in rows])
+    t.run_many(
+        f"INSERT INTO manager_device AS known ({DEVICE}, pending_level, key_version, told_sequence, told_at)"  # noqa: S608
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 3, 1, 0, 0) ON CONFLICT (device) DO UPDATE"
+        " SET unit = excluded.unit, device_class = excluded.device_class, mode = excluded.mode,"
+        " security_level = excluded.security_level, level_verified = excluded.level_verified,"
+        " epoch = excluded.epoch, installation = CASE"
+        " WHEN excluded.installation > known.installation THEN excluded.installation"
+        " WHEN excluded.epoch < known.epoch THEN known.installation + 1 ELSE known.installation END",
+        rows,
+    )
+    t.run_many("UPDATE manager_device SET pending_level = ? WHERE device = ?", levels)
+    return len(rows)
+
+
+def set_pending_level(t: Transaction, level: SecurityLevel, names: Iterable[str]) -> None:
+    """Note the level that devices are about to have."""
+    t.run_many("UPDATE manager_device SET pending_level = ? WHERE device = ?", [(int(level), name) for name in names])
+
+
+def take_state(t: Transaction, device: str, state: Sequence[int], told: Sequence[int]) -> None:
+    """Keep what a device said of itself (epoch, key version, level, mode), and by which sequence number and when."""
+    t.run(
+        "UPDATE manager_device SET epoch = ?, key_version = ?, security_level = ?, mode = ?, level_verified = 1,"
+        " pending_level = CASE WHEN pending_level = ? THEN 3 ELSE pending_level END, told_sequence = ?, told_at = ?"
+        " WHERE device = ?",
+        (*state, state[2], *told, device),
+    )
+
+
+def devices(t: Transaction) -> list[DeviceRecord]:
+    """Return what is known of all devices."""
+    return [_record(row) for row in t.rows(f"SELECT {DEVICE} FROM manager_device ORDER BY device")]  # noqa: S608
+
+
+def known_devices(t: Transaction, names: Sequence[str], unit: str) -> dict[str, tuple[DeviceRecord, SecurityLevel]]:
+    """Return those of the devices that are of this unit, each with the level that it is about to have."""
+    rows = rows_of(
+        t,
+        f"SELECT {DEVICE}, pending_level FROM manager_device WHERE unit = ? AND device IN ({{values}})",  # noqa: S608
+        [name for name in dict.fromkeys(names) if _is_device(name)],
+        (unit,),
+    )
+    return {row[0]: (_record(row[:-1]), SecurityLevel(row[-1])) for row in rows}
+
+
+def _record(row: Row) -> DeviceRecord:
+    return DeviceRecord(*row)._replace(level_verified=row[5] == 1)
+
+
+def _is_device(name: str) -> bool:
+    try:
+        return bool(device_id(name))
+    except InputError:
+        return False
+
+
+def _pending_levels(
+    given: SecurityLevel | Mapping[str, SecurityLevel] | None, names: list[str]
+) -> list[tuple[int, str]]:
+    if given is None:
+        return []
+    by_device: Mapping[str, Any] = given if isinstance(given, Mapping) else dict.fromkeys(names, given)
+    try:
+        return [(int(SecurityLevel(level)), device) for device, level in by_device.items()]
+    except ValueError as error:
+        raise InputError(f"pending_level: {error}") from error

@@ -1,0 +1,142 @@
+"""A security manager whose store was put back from a backup: nothing is given twice, and what was lost is said.
+
+What happened since the backup is known from the audit log, if that is still there. Sequence numbers go on beyond all that
+can have been given; requests that were open are withdrawn, since they may have been issued meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from itron_core.audit import audit_entry
+from itron_core.errors import InputError, RequestRefused
+from itron_core.manager import batches, people, requests
+from itron_core.manager.issuing_keys import list_revoked, raise_version
+from itron_core.stores.incarnation import clear_restored, incarnation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from itron_core.stores.protocol import Transaction
+
+__all__ = ["Restored", "go_on", "is_lost", "next_request", "restored_within", "sequence_floor", "source_of"]
+
+# Sequence numbers of a second: no manager gives as many, so that those of two restores never meet.
+SEQUENCES_A_SECOND = 1 << 20
+
+
+class Restored(NamedTuple):
+    """What was found after a restore.
+
+    `sequence` is the number after which new ones begin; `withdrawn` are the requests to ask again; `from_log` counts the
+    audit entries since the backup, and `issued` the tokens among them, which this store does not have.
+    """
+
+    sequence: int
+    withdrawn: list[int]
+    from_log: int
+    issued: int
+
+
+def go_on(t: Transaction, entries: Sequence[bytes], *, now: int) -> tuple[Restored, list[bytes]]:
+    """Let a restored store go on after what it lost; returns what was found, and the entries for the journal.
+
+    `entries` are those that only the audit log had.
+    """
+    facts = [fact for fact in map(_facts, entries) if fact]
+    known = max(batches.last_sequence(t), sequence_floor(t))
+    beyond = max([known, now * SEQUENCES_A_SECOND, *_numbers(facts, "allotted", "sequence")])
+    last_request = max([requests.last_request(t), next_request(t) - 1, *_numbers(facts, "requested", "request")])
+    withdrawn = requests.withdraw_open(t)
+    for fact in facts:
+        _do_again(t, fact)
+    raise_version(t, max([now, *_numbers(facts, "snapshot", "version")]))
+    number = 1 + sum(count for (count,) in t.rows("SELECT count(*) FROM manager_restore"))
+    t.run(
+        "INSERT INTO manager_restore (number, incarnation, restored_at, known, beyond, request) VALUES (?, ?, ?, ?, ?, ?)",
+        (number, incarnation(t), now, known, beyond, last_request),
+    )
+    clear_restored(t)
+    issued = sum(fact["kind"] == "issued" for fact in facts)
+    found = Restored(beyond, withdrawn, len(entries), issued)
+    entry = audit_entry(
+        "restored", now, sequence=beyond, withdrawn=len(withdrawn), from_log=len(entries), issued=issued, number=number
+    )
+    return found, [entry]
+
+
+def sequence_floor(t: Transaction) -> int:
+    """Return the number after which sequence numbers go on, whatever the batches have."""
+    return _highest(t, "beyond")
+
+
+def next_request(t: Transaction) -> int:
+    """Return the least number that a new request may have."""
+    return _highest(t, "request") + 1
+
+
+def is_lost(t: Transaction, sequence: int) -> bool:
+    """Return whether a token of this number can have been issued between a backup and its restore."""
+    is_number = sequence <= batches.LAST_SEQUENCE  # a report may say anything
+    return is_number and bool(
+        t.rows("SELECT 1 FROM manager_restore WHERE known < ? AND ? <= beyond", (sequence, sequence))
+    )
+
+
+def restored_within(t: Transaction, since: int) -> bool:
+    """Return whether the store was restored after this moment: what was issued shortly before is not known then."""
+    return _highest(t, "restored_at") > since
+
+
+def source_of(t: Transaction, source: str) -> str:
+    """Return the name under which material is delivered: after a restore another one, so that no serial comes twice."""
+    found = t.rows("SELECT incarnation FROM manager_restore ORDER BY number DESC LIMIT 1")
+    return f"{source}-{found[0][0][:12]}" if found else source
+
+
+def _highest(t: Transaction, column: str) -> int:
+    ((value,),) = t.rows(f"SELECT max({column}) FROM manager_restore")  # noqa: S608  # a column's name of this file
+    return int(value or 0)
+
+
+def _facts(entry: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(entry)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) and isinstance(said.get("kind"), str) else {}
+
+
+def _numbers(facts: Sequence[dict[str, Any]], kind: str, name: str) -> list[int]:
+    return [fact[name] for fact in facts if fact["kind"] == kind and isinstance(fact.get(name), int)]
+
+
+def _do_again(t: Transaction, fact: dict[str, Any]) -> None:
+    """Do again what takes rights away or gives them, as far as the entry says all of it."""
+    try:
+        match fact:
+            case {"kind": "role_set", "role": role, "permissions": permissions, "officer": officer}:
+                people.set_role(t, role, permissions, officer=bool(officer))
+            case {"kind": "role_removed", "role": role}:
+                people.remove_role(t, role)
+            case {"kind": "user_set", "user": user, "role": role, "unit": unit}:
+                people.set_user(t, user, role, unit)
+            case {"kind": "user_removed", "user": user}:
+                people.remove_user(t, user)
+            case {"kind": "revoked_key", "kid": kid}:
+                list_revoked(t, issuers=[bytes.fromhex(kid)])
+            case {"kind": "revoked_token", "kid": kid, "cti": cti}:
+                list_revoked(t, tokens=[(bytes.fromhex(kid), bytes.fromhex(cti))])
+            case {
+                "kind": "revoked_device",
+                "device": device,
+                "sequence": sequence,
+                "issued_at": issued_at,
+                "epoch": epoch,
+            }:
+                list_revoked(t, devices={device: (sequence, issued_at, epoch)})
+            case _:
+                pass
+    except (InputError, RequestRefused):
+        return  # what the log says cannot be done here, as the role of a user that is not known

@@ -1,0 +1,71 @@
+"""The tables of a security manager, all of them; each is written by the one file that is named beside it."""
+
+from __future__ import annotations
+
+__all__ = ["STEPS"]
+
+# people.py: roles, users, and what is known of devices (`told_*`: by which token and when a device spoke last).
+PEOPLE = """
+    CREATE TABLE manager_role (
+        name TEXT NOT NULL PRIMARY KEY, permissions INTEGER NOT NULL, officer INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE manager_user (name TEXT NOT NULL PRIMARY KEY, role TEXT NOT NULL, unit TEXT NOT NULL) STRICT;
+    CREATE TABLE manager_device (
+        device TEXT NOT NULL PRIMARY KEY, unit TEXT NOT NULL, device_class INTEGER NOT NULL, mode INTEGER NOT NULL,
+        security_level INTEGER NOT NULL, level_verified INTEGER NOT NULL, epoch INTEGER NOT NULL,
+        pending_level INTEGER NOT NULL, key_version INTEGER NOT NULL, told_sequence INTEGER NOT NULL,
+        told_at INTEGER NOT NULL, installation INTEGER NOT NULL
+    ) STRICT
+"""
+# requests.py; `manager_request_key` is for a request that is repeated under its key: what it said, what it was answered.
+REQUESTS = """
+    CREATE TABLE manager_request (
+        id INTEGER NOT NULL PRIMARY KEY, officer TEXT NOT NULL, approver TEXT, unit TEXT NOT NULL,
+        token_type TEXT NOT NULL, actions INTEGER NOT NULL, argument TEXT NOT NULL, session_seconds INTEGER,
+        lifetime INTEGER NOT NULL, subject TEXT, critical INTEGER NOT NULL, size INTEGER NOT NULL, state TEXT NOT NULL,
+        requested_at INTEGER NOT NULL, allotted_at INTEGER
+    ) STRICT;
+    CREATE INDEX manager_request_state ON manager_request (state);
+    CREATE TABLE manager_request_key (
+        officer TEXT NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL, answer TEXT NOT NULL,
+        PRIMARY KEY (officer, name)
+    ) STRICT
+"""
+# batches.py; `devices` are divided by line ends, `epochs` and `key_versions` (of the device, when the batch was numbered)
+# by blanks; `tokens` are a block. Tokens have serials, from 1 up without a gap: `first` is that of the batch's first.
+BATCHES = """
+    CREATE TABLE manager_lot (
+        request INTEGER NOT NULL, place INTEGER NOT NULL, sequence INTEGER, first INTEGER, size INTEGER NOT NULL, kid BLOB,
+        devices TEXT NOT NULL, epochs TEXT, key_versions TEXT, tokens BLOB, PRIMARY KEY (request, place)
+    ) STRICT;
+    CREATE UNIQUE INDEX manager_lot_sequence ON manager_lot (sequence);
+    CREATE UNIQUE INDEX manager_lot_first ON manager_lot (first);
+    CREATE INDEX manager_lot_open ON manager_lot (request, place) WHERE tokens IS NULL
+"""
+# issuing_keys.py
+KEYS = """
+    CREATE TABLE manager_key (
+        kid BLOB NOT NULL PRIMARY KEY, delegation BLOB NOT NULL, valid_from INTEGER NOT NULL,
+        valid_until INTEGER NOT NULL, position INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE manager_revoked_key (kid BLOB NOT NULL PRIMARY KEY) STRICT;
+    CREATE TABLE manager_revoked_token (kid BLOB NOT NULL, cti BLOB NOT NULL, PRIMARY KEY (kid, cti)) STRICT;
+    CREATE TABLE manager_watermark (
+        device TEXT NOT NULL PRIMARY KEY, sequence INTEGER NOT NULL, issued_at INTEGER NOT NULL, epoch INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE manager_snapshot (one INTEGER NOT NULL PRIMARY KEY, version INTEGER NOT NULL) STRICT
+"""
+# delivery.py: how far the outcomes of each server are taken, of the store that it had then.
+DELIVERY = """
+    CREATE TABLE manager_cursor (
+        source TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL, incarnation TEXT NOT NULL
+    ) STRICT
+"""
+# restoring.py: each restore of the store; sequence numbers after `known` and before `beyond` are lost, as are requests.
+RESTORES = """
+    CREATE TABLE manager_restore (
+        number INTEGER NOT NULL PRIMARY KEY, incarnation TEXT NOT NULL, restored_at INTEGER NOT NULL,
+        known INTEGER NOT NULL, beyond INTEGER NOT NULL, request INTEGER NOT NULL
+    ) STRICT
+"""
+STEPS = [f"{PEOPLE};{REQUESTS};{BATCHES};{KEYS};{DELIVERY};{RESTORES}"]

@@ -1,0 +1,187 @@
+"""Who may call, and one at a time: bearers, media types, places at work that are given back when an answer was taken."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from itron_core.errors import RequestRefused
+from itron_core.service.bearer import BearerRefused
+from itron_core.service.bodies import JSON
+from itron_core.service.problems import PRIVATE, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from itron_core.service.bearer import Bearer, Bearers
+    from itron_core.service.limits import ServiceLimits
+    from itron_core.tools_server import ToolsServer
+
+__all__ = [
+    "Answered",
+    "Doorkeeper",
+    "PlacesHeld",
+    "check_accepted",
+    "check_sent",
+    "check_unit",
+    "check_user",
+    "read_body",
+]
+
+HELD = "itron_core.held"
+PIECE_BYTES = 256 * 2**10
+IDENTITY = "identity"
+
+
+class Doorkeeper:
+    """Lets a bearer in for its roles, one call of a bearer at a time, and a few of all."""
+
+    def __init__(self, server: ToolsServer, bearers: Bearers, clock: Callable[[], int], limits: ServiceLimits) -> None:
+        self._server, self._bearers, self._clock = server, bearers, clock
+        self._places = asyncio.Semaphore(limits.at_once)
+        # As long as somebody holds or awaits it.
+        self._callers: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def let_in(self, request: Request, role: str) -> Bearer:
+        """Return who calls; raises BearerRefused, or Problem where the bearer has not the role."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise BearerRefused("no bearer token came; send Authorization: Bearer and a token")
+        bearer = self._bearers.read(token.strip(), now=self._clock())
+        if await run_in_threadpool(self._server.bearer_revoked, bearer.token_id, bearer.tool, bearer.issued_at):
+            raise BearerRefused("the bearer token was revoked: have a new one made")
+        if role not in bearer.roles:
+            raise Problem(
+                HTTPStatus.FORBIDDEN, "role_missing", f"this needs the role {role}: have it put in the bearer"
+            )
+        if role == "field_tool" and not (bearer.tool and bearer.unit):
+            raise Problem(HTTPStatus.FORBIDDEN, "tool_missing", "the bearer names no tool or unit: have them put in")
+        return bearer
+
+    async def take_place(self, request: Request, bearer: Bearer) -> None:
+        """Wait for a place at work, which is held until the answer was taken (PlacesHeld).
+
+        A bearer's calls come one after the other: one that sends slowly takes one place of all, not every one.
+        """
+        held: AsyncExitStack = request.scope[HELD]
+        own = self._callers.setdefault((bearer.subject, bearer.tool), asyncio.Lock())
+        await held.enter_async_context(own)
+        await held.enter_async_context(self._places)
+
+
+class PlacesHeld:
+    """ASGI middleware: what a request holds is let go when its answer was taken, or its connection is gone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        async with AsyncExitStack() as held:
+            scope[HELD] = held
+            await self._app(scope, receive, send)
+
+
+class Answered(Response):
+    """JSON that is sent piece by piece, as fast as it is taken, within a time; after that the connection ends."""
+
+    def __init__(self, body: bytes, seconds: float) -> None:
+        super().__init__(body, media_type=JSON, headers=PRIVATE)
+        self._seconds = seconds
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it; what is not taken in time ends unfinished, which ends the connection."""
+        body = memoryview(bytes(self.body))
+        try:
+            async with asyncio.timeout(self._seconds):
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                for start in range(0, len(body), PIECE_BYTES):
+                    piece = bytes(body[start : start + PIECE_BYTES])
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            return
+
+
+def check_user(server: ToolsServer, bearer: Bearer) -> None:
+    """Let nobody act as the user who signed in at a tool before."""
+    signed_in = server.signed_in(bearer.tool)
+    if signed_in is None or signed_in[0] != bearer.subject:
+        raise RequestRefused(
+            "sign_in_required",
+            f"{bearer.subject!r} is not signed in at tool {bearer.tool!r}: sync begins with the sign-in",
+        )
+    check_unit(bearer, signed_in[1])
+
+
+def check_unit(bearer: Bearer, unit: str) -> None:
+    """Raise RequestRefused `unit_mismatch` for a bearer of another unit."""
+    if bearer.unit != unit:
+        raise RequestRefused(
+            "unit_mismatch", f"the bearer is of unit {bearer.unit!r}, the user of another: have a new bearer made"
+        )
+
+
+# --- Media types (RFC 9110 sections 8.3 and 12.5.1), and bodies as they come ---
+
+
+def check_sent(request: Request) -> None:
+    """Raise Problem unless the body is JSON, not encoded."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != JSON or request.headers.get("content-encoding", IDENTITY).lower() != IDENTITY:
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "media_type_unsupported",
+            f"expected a body of {JSON}, not encoded",
+            {"Accept": JSON},
+        )
+
+
+def check_accepted(request: Request) -> None:
+    """Raise Problem unless the client takes JSON; it does if it does not say."""
+    given = dict(_preferences(",".join(request.headers.getlist("accept")) or "*/*"))
+    if not next((given[name] for name in (JSON, "application/*", "*/*") if name in given), 0.0):
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, "media_type_unacceptable", f"answers are {JSON}")
+
+
+def _preferences(accept: str) -> list[tuple[str, float]]:
+    found = []
+    for part in accept.split(","):
+        name, *parameters = [text.strip().lower() for text in part.split(";")]
+        weight = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        try:
+            found.append((name, float(weight)))
+        except ValueError:
+            continue
+    return found
+
+
+async def read_body(request: Request, limits: ServiceLimits) -> bytes:
+    """Read a body as it comes, and no further than its limits of bytes and seconds."""
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length[:20]) > limits.body:
+        raise _too_large(limits.body)
+    body = bytearray()
+    async with asyncio.timeout(limits.body_seconds):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limits.body:
+                raise _too_large(limits.body)
+    return bytes(body)
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "body_too_large",
+        f"a body of more than {most} bytes: send fewer rows at once",
+    )

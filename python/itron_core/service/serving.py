@@ -1,0 +1,95 @@
+"""The service on a listening socket, by uvicorn, under a guard: what `itron-core serve` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import ssl
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from itron_core.errors import InputError
+from itron_core.service.guard import Guard, guarded_protocol, guarded_socket
+from itron_core.service.limits import ConnectionLimits
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fastapi import FastAPI
+
+__all__ = ["check_certificate", "run"]
+
+READY_EVERY = 0.02
+# What the process opens beside connections: the store, the audit log, libraries.
+FILES_BESIDE = 64
+FEWEST_CONNECTIONS = 8
+LARGEST_HEAD = 32_768
+SECONDS_TO_STOP = 10
+
+
+def check_certificate(certificate: Path, private_key: Path | None) -> None:
+    """Raise InputError unless the certificates and their key can be used for TLS."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, private_key, password=lambda: "")
+    except (OSError, ValueError, TypeError) as error:
+        named = f"{certificate}" if private_key is None else f"{certificate}, {private_key}"
+        raise InputError(f"{named}: not a certificate and its key, in PEM: {error}") from None
+
+
+def run(
+    app: FastAPI,
+    listening: socket.socket,
+    *,
+    ready: Callable[[], None],
+    limits: ConnectionLimits | None = None,
+    certificate: Path | None = None,
+    private_key: Path | None = None,
+) -> None:
+    """Serve until a signal ends it; calls `ready` when it may be connected to.
+
+    It ends after the requests that are being answered, ten seconds later at most.
+    """
+    settings = limits or ConnectionLimits()
+    guard = Guard(settings._replace(connections=_affordable(settings.connections)), speaks_tls=certificate is not None)
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=guarded_protocol(guard),
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        server_header=False,
+        h11_max_incomplete_event_size=LARGEST_HEAD,
+        timeout_graceful_shutdown=SECONDS_TO_STOP,
+        ssl_certfile=certificate,
+        ssl_keyfile=private_key,
+    )
+    with suppress(KeyboardInterrupt):  # the usual end
+        asyncio.run(_serve(uvicorn.Server(config), guarded_socket(listening, guard), guard, ready))
+
+
+async def _serve(server: uvicorn.Server, listening: socket.socket, guard: Guard, ready: Callable[[], None]) -> None:
+    watching = asyncio.create_task(guard.watch())
+    serving = asyncio.create_task(server.serve([listening]))
+    while not (server.started or serving.done()):  # noqa: ASYNC110  # uvicorn has no event for it
+        await asyncio.sleep(READY_EVERY)
+    if not serving.done():
+        ready()
+    try:
+        await serving
+    finally:
+        watching.cancel()
+
+
+def _affordable(connections: int) -> int:
+    """Return how many connections the process has files for; raises its own limit where it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + FILES_BESIDE
+    if soft < wanted and hard != soft:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(FEWEST_CONNECTIONS, min(connections, soft - FILES_BESIDE))
