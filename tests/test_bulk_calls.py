@@ -18,14 +18,14 @@ from itron_core import verify_signatures, verify_tokens
 PROGRAMS = Path(__file__).parent / "programs"
 
 
-class Heard(Exception):
+class HeardError(Exception):
     """What the handler of a signal raises."""
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_signal_is_heard_during_a_call(threads):
     def handler(number, frame):
-        raise Heard
+        raise HeardError
 
     rows = 3_000_000
     signature = pa.array([ISSUER.sign(b"message")])
@@ -37,7 +37,7 @@ def test_a_signal_is_heard_during_a_call(threads):
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         started = time.monotonic()
-        with pytest.raises(Heard):
+        with pytest.raises(HeardError):
             verify_signatures(key, messages, signatures, threads=threads)
         # The whole call takes seconds on any machine; the signal is heard within 0.2 s of a quiet one.
         assert time.monotonic() - started < 2
@@ -62,7 +62,7 @@ def test_calls_with_many_numbers_of_threads_leave_no_pools_behind():
         assert len(verify_tokens(rows, KEYRING, now=NOW, threads=threads)) == len(rows)
     deadline = time.monotonic() + 30
     # The threads of smaller pools end by themselves.
-    while (count := len(os.listdir("/proc/self/task"))) > 40 and time.monotonic() < deadline:
+    while (count := len(list(Path("/proc/self/task").iterdir()))) > 40 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert count <= 40
 

@@ -3,6 +3,7 @@
 import json
 import resource
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -14,8 +15,7 @@ MANY = 2**31 - 1
 
 def limit(more):
     """Let the process have so many bytes more than it has."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        pages = int(file.read().split()[0])
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     most = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
@@ -31,7 +31,7 @@ def main(call):
         "process_route": lambda: process_route(route, KEYRING, now=NOW, permissions=31),
         "verify_signatures": lambda: verify_signatures(key, nulls, nulls),
         "check_windows": lambda: check_windows(nulls, nulls, now=NOW),
-        "threads": lambda: verify_tokens(tokens, KEYRING, now=NOW, threads=200)["code"].to_pylist(),
+        "threads": lambda: list(verify_tokens(tokens, KEYRING, now=NOW, threads=200)["code"]),
     }
     limit(300 << 20 if call == "threads" else 128 << 20)
     try:
