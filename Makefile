@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build release demo tour test quick check fuzz bench bench-ci instructions peers constraints clean
+.PHONY: help build release demo tour test quick check fuzz bench bench-ci instructions peers constraints deny clean
 
 help: # List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -89,12 +89,20 @@ $(VENV)/.installed: constraints.txt
 	$(BIN)/python -m pip install --quiet --requirement constraints.txt
 	@touch $@
 
-constraints: # Renew constraints.txt from the newest versions that fit
+constraints: # Renew constraints.txt from the newest versions that fit, with the hash of every file of theirs
 	rm -rf build/fresh && $(PYTHON) -m venv build/fresh
 	$(PYTHON) scripts/requirements.py > build/fresh/requirements.txt
 	build/fresh/bin/python -m pip install --quiet --requirement build/fresh/requirements.txt
-	{ sed -n '/^#/p' constraints.txt; build/fresh/bin/python -m pip freeze; } > build/fresh/constraints.txt
+	build/fresh/bin/python -m pip freeze > build/fresh/versions.txt
+	build/fresh/bin/python -m pip install --quiet uv
+	build/fresh/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-deps \
+		--no-annotate --no-header build/fresh/versions.txt --output-file build/fresh/hashes.txt
+	{ sed -n '/^#/p' constraints.txt; cat build/fresh/hashes.txt; } > build/fresh/constraints.txt
 	mv build/fresh/constraints.txt constraints.txt
+
+deny: # Check the crates: known weaknesses, licences, origins (cargo deny, where it is installed)
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
+	else echo 'cargo-deny is not installed, nothing was checked: cargo install --locked cargo-deny'; fi
 
 clean: # Remove everything that was built
 	rm -rf $(VENV) build dist target .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -30,7 +30,7 @@ EVERY_PERMISSION = 31
 
 COLUMNS = (
     *("code", "key", "issued_at", "not_before", "expires_at", "session_seconds"),
-    *("actions", "sequence", "epoch", "kid"),
+    *("actions", "sequence", "epoch", "kid", "device"),
 )
 
 

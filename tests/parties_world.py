@@ -619,7 +619,7 @@ class World:
         # What it did since is known to the devices, and to the server as far as it was reported.
         books.answers = [one for one in books.answers if one in taken or one in then.answers]
         books.latest, books.revoked, books.forgotten = then.latest, then.revoked, dict(then.forgotten)
-        books.is_ahead, books.was_put_back = books.is_ahead or then.is_ahead, True
+        books.is_ahead, books.was_put_back = then.is_ahead, True
 
     def put_back_server(self):
         """Put the server back; the manager delivers again what it lost before any tool comes."""

@@ -727,6 +727,7 @@ def test_types_are_those_that_every_engine_takes():
         "int32",
         *["int64"] * 3,
         "binary",
+        "string",
     ]
     assert str(pa.array(ic.check_windows([1], [2], now=1_795_000_000)).type) == "bool"
 

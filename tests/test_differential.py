@@ -114,7 +114,8 @@ def test_the_columns_are_those_of_the_second_reading(questions):
         )
         columns = results.to_pydict()
         assert tuple(columns) == COLUMNS
-        *ours, kid = (values[0] for values in columns.values())
+        *ours, kid, device = (values[0] for values in columns.values())
+        assert device == (claims or {}).get("audience")
         theirs = expected_row(code, index, claims, case.token_type)
         if tuple(ours) != theirs:
             differ.append(said(f"{case.label} {case.token_type} {case.now} {case.options}", case.token, (ours, theirs)))

@@ -26,6 +26,7 @@ from itron_core.stores import open_store
 from itron_core.stores.incarnation import mark_restored
 from itron_core.tools_server import ToolsServer
 from test_field_tool import (
+    ALL,
     COMMAND,
     DAY,
     DEVICES,
@@ -297,6 +298,22 @@ def test_an_authorization_is_used_only_with_the_permissions_of_its_whole_scope(m
     assert tool.work(D, READ, world.link(), now=NOW).sent == ()
     assert tool.status(now=NOW).withheld == len(DEVICES)
     assert MaterialState.HELD not in states(tool)
+
+
+def test_what_was_forgotten_does_not_come_back_when_all_is_fetched_again(make_world):  # noqa: F811
+    world = make_world()
+    world.grant(issued(DEVICES, DISCONNECT, expires_in=HOUR), issued(DEVICES, DISCONNECT, sequence=2))
+    tool = ready(world, DISCONNECT)
+    later = NOW + 3 * HOUR
+    assert tool.prune(before=later, now=later) == len(DEVICES)
+    world.server.set_users([("ann", "gas", ALL & ~Permission.READ_ENDPOINTS), ("bob", "gas", ALL)], now=later)
+    assert tool.sync(world.server, "ann", now=later).material == 0
+    assert states(tool, later) == [MaterialState.HELD]
+    # A clock that was ahead when it was pruned shuts nothing out.
+    tool.prune(before=AHEAD, now=AHEAD)
+    tool.sync(world.server, "ann", now=later)
+    world.server.set_users([("ann", "gas", ALL)], now=later)
+    assert tool.sync(world.server, "ann", now=later).material == len(DEVICES)
 
 
 # --- While no snapshot is in force ---

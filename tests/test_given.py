@@ -46,7 +46,7 @@ OF_ONE_TOKEN = {
     "max_lifetime": None,
     "legacy_algorithms": False,
 }
-OF_TOKENS = OF_ONE_TOKEN | {"audience": [DEVICE], "epoch": [4], "threads": None}
+OF_TOKENS = OF_ONE_TOKEN | {"audience": [DEVICE], "epoch": [4], "claims": "all", "threads": None}
 OF_A_ROUTE = {"now": NOW, "permissions": 31, "options": ic.PolicyOptions(), "revocations": SNAPSHOT, "threads": None}
 OF_KEYS = {
     "utility": "u",

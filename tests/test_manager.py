@@ -1138,3 +1138,36 @@ def test_a_request_for_actions_of_two_permissions_warns_and_is_made(manager):
     assert "remote_disconnect" in warning
     assert manager.request("olga", DEVICES[:1], actions=1 | 1 << Action.DISCONNECT_SERVICE, key="k", **ask) == both
     assert not manager.request("olga", DEVICES[:1], actions=Action.READ_ENDPOINT, **ask).warnings
+
+
+def test_what_a_lost_tool_holds_is_listed_and_revoked_with_one_call(store, tmp_path):
+    manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    manager.rotate(SIGNER, now=NOW)
+    roots = Keyring([KeyringEntry(ROOT.public_key, issuer="ism", token_types=TOKEN_TYPES)])
+    server = ToolsServer(open_store(tmp_path / "tools.db"), roots)
+    for device in DEVICES[:3]:
+        disconnect(manager, [device])
+    manager.issue(now=NOW)
+    manager.deliver(server, now=NOW)
+    server.snapshot("t1", "ann", now=NOW)
+    wants = [
+        CommandRequest(number, device, "secure_command", Action.DISCONNECT_SERVICE)
+        for number, device in enumerate(DEVICES[:2], 1)
+    ]
+    server.request("t1", wants, now=NOW)
+    got = [row for _, row in server.material("t1", 0, 10, now=NOW).rows]
+    held = manager.held_by(server, "t1", now=NOW)
+    assert [(row.kid, row.cti) for row in held] == [(row.kid, row.cti) for row in got]
+    assert len(held) == 2
+    assert not any(row.token for row in held)
+    assert manager.held_by(server, "t2", now=NOW) == []
+    assert manager.held_by(server, "t1", now=NOW + 8 * DAY) == [], "what has ended is held by nobody"
+    server.set_users([], now=NOW)
+    assert manager.revoke_held(server, "t1", now=NOW) == held, "also what was taken away since"
+    ring = manager.keyring(now=NOW)
+    revoked = Revocations.from_token(manager.snapshot(now=NOW), ring, now=NOW)
+    codes = [
+        verify_tokens([row.token], ring, now=NOW, token_type="secure_command", revocations=revoked)["code"][0]
+        for row in issued(manager)
+    ]
+    assert codes == [Code.TOKEN_REVOKED, Code.TOKEN_REVOKED, Code.OK]

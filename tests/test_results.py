@@ -6,9 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from helpers import EVERY_PERMISSION, KEYRING, NOW, T, public, token
+from helpers import EVERY_PERMISSION, KEYRING, NOW, STRANGER, T, delegation, public, token
 from helpers import ISSUER as SIGNER
 from itron_core import (
+    Code,
     Decision,
     InputError,
     Need,
@@ -18,10 +19,12 @@ from itron_core import (
     policy_table,
     process_route,
     verify_signatures,
+    verify_token,
     verify_tokens,
 )
 from itron_core._rust import device_id, token_content
 from itron_core.enums import PHRASES, Action, DeviceClass, Mode, SecurityLevel, named
+from reference.build import sign
 
 ROW = {"device": "ert:1", "device_class": "enhanced", "security_level": "command", "action": "connect_service"}
 OPTIONAL = (
@@ -167,6 +170,49 @@ def test_the_content_of_a_token_is_what_stands_before_its_signature():
     assert token_content(longer) == longer[:-2_420]
     for garbage in (b"", b"x", one[:-1], one + b"x"):
         assert token_content(garbage) == garbage
+
+
+# The claims of tokens.
+
+
+def test_the_device_of_a_token_is_a_column():
+    """Of a delegation it is the prefix; null as every claim where the signature did not verify."""
+    tokens = [token(), token(device="eui64:0001000000000000"), None, token()[:-1] + b"x"] * 500
+    assert (
+        verify_tokens(tokens, KEYRING, now=NOW, threads=2)["device"].to_pylist()
+        == [*("ert:100000001", "eui64:0001000000000000", None, None)] * 500
+    )
+    expired = verify_tokens([token(issued_at=NOW - 99 * 86_400)], KEYRING, now=NOW)
+    assert (expired["code"][0], expired["device"][0]) == (Code.EXPIRED, "ert:100000001")
+    for prefix in ("ert:1", None):
+        one = sign(SIGNER, "delegation", delegation(STRANGER, aud=prefix))
+        assert verify_tokens([one], KEYRING, now=NOW, token_type="delegation")["device"].to_pylist() == [prefix]
+
+
+def test_all_claims_are_columns_when_asked_for():
+    command = token("secure_command", sub="ann")
+    reading_key = token("reading_key")
+    usual = verify_tokens([command], KEYRING, now=NOW, token_type="secure_command")
+    results = verify_tokens([command, None], KEYRING, now=NOW, token_type="secure_command", claims="all")
+    more = ["cti", "subject", "command", "kdf", "key_version", "check_value"]
+    assert results.column_names == usual.column_names + more
+    one = verify_token(command, KEYRING, now=NOW, token_type="secure_command")
+    wanted = {
+        "cti": one.cti,
+        "subject": "ann",
+        "command": one.command,
+        "kdf": None,
+        "key_version": None,
+        "check_value": None,
+    }
+    assert {name: results[name][0] for name in more} == wanted
+    assert {results[name][1] for name in more} == {None}
+    results = verify_tokens([reading_key], KEYRING, now=NOW, token_type="reading_key", claims="all")
+    assert [results[name][0] for name in more[3:]] == [1, 4, b"kcv."]
+    assert pa.record_batch(results).schema.field("key_version").type == pa.int64()
+    for wrong in ("some", True, 1, ["all"]):
+        with pytest.raises(InputError, match="claims: got"):
+            verify_tokens([], KEYRING, now=NOW, claims=wrong)
 
 
 # Requests.

@@ -112,6 +112,33 @@ def test_it_ends_by_a_signal_and_starts_again(folder, serve, end):
         assert (process.returncode, said) == (0 if end is signal.SIGINT else -signal.SIGTERM, "")
 
 
+def test_a_certificate_and_its_key_are_checked_before_anything_is_served(folder):
+    write_certificate(folder)
+    (folder / "other.crt").write_text("not a certificate")
+    key = ["--private-key", "tls.key"]
+    for options in (["other.crt", *key], ["absent.crt", *key], ["tls.crt"], ["tls.crt", "--private-key", "other.crt"]):
+        refused = run(folder, "serve", "tools", "--keyring", "ism/root.jwks", "--port", "0", "--certificate", *options)
+        assert (refused.returncode, refused.stdout) == (3, ""), options
+        assert "not a certificate and its key" in refused.stderr
+    assert not (folder / "tools").exists(), "nothing was made"
+
+
+def test_bearers_of_a_lost_tool_are_refused_by_a_command(folder, serve):
+    _, url = serve()
+    fred = ["--user", "fred", "--role", "field_tool", "--unit", "gas", "--tool", "tablet-7", "--id", "fred-1"]
+    done(folder, "server", "bearer", "tools", "fred.bearer", *fred)
+    done(folder, "server", "bearer", "tools", "ism.bearer", "--user", "ism", "--role", "manager")
+    done(folder, "manager", "deliver", "ism", url, "--bearer", "ism.bearer")
+    done(folder, "field", "init", "tablet", "--tool", "tablet-7", "--keyring", "ism/root.jwks")
+    sync = ["field", "sync", "tablet", url, "--user", "fred", "--bearer", "fred.bearer"]
+    done(folder, *sync)
+    done(folder, "server", "revoke-bearers", "tools", "--tool", "tablet-7")
+    refused = run(folder, *sync)
+    assert refused.returncode != 0
+    assert "the bearer token was revoked" in refused.stderr
+    assert run(folder, "server", "revoke-bearers", "tools").returncode == 2
+
+
 def test_a_port_that_is_taken_is_said(folder, serve):
     _, url = serve()
     port = url.rpartition(":")[2]

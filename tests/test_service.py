@@ -39,7 +39,7 @@ from itron_core.service.app import ServiceLimits, bearer_token, create_app
 from itron_core.service.bearer import AUDIENCE, ISSUER
 from itron_core.service.client import RemoteToolsServer
 from itron_core.stores import open_store
-from itron_core.tools_server import ToolsServer
+from itron_core.tools_server import Quotas, ToolsServer
 from serving import Running
 
 NOW = 1_800_000_000
@@ -1176,3 +1176,63 @@ def test_a_bearer_of_another_unit_binds_no_tool_that_is_refused(world):
 def test_a_user_without_a_unit_is_refused(world):
     with pytest.raises(ExchangeError, match=r"unit: got '', expected"):
         world.remote(roles=["manager"]).set_users([("ann", "", 1)], now=NOW)
+
+
+def test_what_a_tool_holds_is_told_to_a_manager_only(world):
+    local, manager, tool = world.tools_server, world.manager(), world.remote()
+    manager.receive("ism", page(material()), now=NOW)
+    tool.snapshot("t1", "ann", now=NOW)
+    tool.request("t1", wants_for(DEVICES[:4]), now=NOW)
+    assert len(local.held_by("t1", 0, 100, now=NOW).rows) == 4
+    for after, limit in [(0, 100), (0, 1), (1, 1), (100, 5)]:
+        assert manager.held_by("t1", after, limit, now=NOW) == local.held_by("t1", after, limit, now=NOW)
+    with pytest.raises(RequestRefused):
+        tool.held_by("t1", 0, 100, now=NOW)
+
+
+# --- Bearers that were revoked, and what monitors ask ---
+
+
+def test_a_revoked_bearer_lets_nobody_in(world):
+    lost, kept = bearer(token_id="lost"), bearer(token_id="kept")
+    with connect(world.url, lost) as first, connect(world.url, kept) as second:
+        first.snapshot("t1", "ann", now=NOW)
+        world.tools_server.revoke_bearers(ids=["lost"], now=NOW)
+        with pytest.raises(ExchangeError, match="401 bearer_refused: the bearer token was revoked"):
+            first.snapshot("t1", "ann", now=NOW)
+        second.snapshot("t1", "ann", now=NOW)
+        world.tools_server.revoke_bearers(tools=["t1"], now=NOW)
+        with pytest.raises(ExchangeError, match="401 bearer_refused"):
+            second.material("t1", 0, 1, now=NOW)
+    other = world.remote(tool="t2")
+    other.snapshot("t2", "ann", now=NOW)
+    world.clock[0] = NOW + 1
+    with connect(world.url, bearer(now=NOW + 1)) as found_again:
+        found_again.snapshot("t1", "ann", now=NOW)
+
+
+def test_a_bearer_of_another_service_lets_nobody_in(world):
+    with connect(world.url, bearer(audience="itron-core-other")) as client, pytest.raises(ExchangeError, match="401"):
+        client.snapshot("t1", "ann", now=NOW)
+
+
+def test_head_on_health_is_200_and_has_no_body(world):
+    status, headers, body = world.call("HEAD", "/v1/health", token=None)
+    assert (status, body) == (200, b"")
+    assert headers["Content-Length"] == str(len(world.call("GET", "/v1/health", token=None)[2]))
+    assert world.call("HEAD", "/v1/snapshot")[0] == 405
+
+
+def test_a_quota_is_429_and_the_client_says_why(tmp_path):
+    store = open_store(tmp_path / "server.db")
+    server = ToolsServer(store, keyring(), quotas=Quotas(command_requests=2))
+    server.set_users([("ann", "gas", ALL)], now=NOW)
+    running = Running(create_app(server, bearer_key=PEOPLE.public_key, clock=lambda: NOW))
+    tool = connect(running.url, bearer())
+    tool.snapshot("t1", "ann", now=NOW)
+    with pytest.raises(RequestRefused) as refused:
+        tool.request("t1", wants_for(DEVICES[:3]), now=NOW)
+    assert refused.value.reason == "quota_exceeded"
+    assert tool.request("t1", wants_for(DEVICES[:2]), now=NOW) == 2
+    running.stop()
+    store.close()

@@ -337,6 +337,7 @@ def test_columns_have_the_names_and_types_of_the_page():
         pa.int64(),
         pa.int64(),
         pa.binary(),
+        pa.string(),
     ]
     assert schema.types == types
 

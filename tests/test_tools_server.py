@@ -7,6 +7,7 @@ from itron_core import (
     Code,
     ExchangeError,
     InputError,
+    ItronCoreError,
     Keyring,
     KeyringEntry,
     LocalSigner,
@@ -23,6 +24,7 @@ from itron_core.exchange.material import Material, MaterialState, Page
 from itron_core.exchange.pages import PAGE_BYTES, ROW_BYTES
 from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport
 from itron_core.stores import open_store
+from itron_core.stores.incarnation import mark_restored
 from itron_core.tools_server import Quotas, ToolsServer
 
 NOW = 1_800_000_000
@@ -714,3 +716,73 @@ def test_counts_that_leave_no_number_after_them_are_refused(server):
     tool = signed_in(server)
     with pytest.raises(InputError):
         server.report(tool, [outcome(material()[0], 2**62 + 1)], now=NOW)
+
+
+# --- Snapshots that ended, and versions that were run up ---
+
+
+def snapshot_of(signer, version, *, issuers=(), now=NOW, lifetime=60):
+    found = Revocations(issuers=issuers, version=version, expires_at=now + lifetime)
+    return issue_revocations(found, signer, issuer="root", now=now)
+
+
+def test_while_no_snapshot_is_in_force_all_goes_on_but_material(server):
+    rows = material()
+    server.receive("ism", page(rows), now=NOW)
+    server.set_revocations(snapshot_of(ROOT, 1), now=NOW)
+    later = NOW + 600
+    tool = "t1"
+    assert server.snapshot(tool, "ann", now=later).wanted == 0
+    assert server.request(tool, wants(), now=later) == 10
+    assert server.report(tool, [outcome(rows[0], state=MaterialState.SENT)], now=later) == [0]
+    assert server.material(tool, 0, 100, now=later) == Page([], 0, more=False)
+    server.set_revocations(snapshot_of(ROOT, 2, now=later), now=later)
+    assert [row for _, row in server.material(tool, 0, 100, now=later).rows] == rows
+
+
+@pytest.mark.parametrize("trusted_no_more", ["its delegation is gone", "it is revoked"])
+def test_a_version_that_was_run_up_heals_when_its_key_is_trusted_no_more(server, trusted_no_more):
+    stolen = LocalSigner.generate()
+    entry = KeyringEntry(stolen.public_key, issuer="root", token_types=["revocation"])
+    server.set_delegations([issue_delegation(entry, ROOT, now=NOW, expires_at=NOW + HOUR)], now=NOW)
+    server.set_revocations(snapshot_of(ROOT, 7), now=NOW)
+    server.set_revocations(snapshot_of(stolen, 2**40), now=NOW)
+    with pytest.raises(ItronCoreError):
+        server.set_revocations(snapshot_of(ROOT, 8), now=NOW)
+    if trusted_no_more == "it is revoked":
+        healing = snapshot_of(ROOT, 8, issuers=[stolen.public_key.kid])
+    else:
+        server.set_delegations([], now=NOW)
+        healing = snapshot_of(ROOT, 8)
+    server.set_revocations(healing, now=NOW)
+    assert server.snapshot("t1", "ann", now=NOW).revocations == healing
+    server.set_revocations(snapshot_of(ROOT, 9), now=NOW)
+    with pytest.raises(ItronCoreError):
+        server.set_revocations(snapshot_of(ROOT, 8), now=NOW)
+
+
+# --- Bearers that were revoked, and stores that were put back ---
+
+
+def test_bearers_are_revoked_by_id_and_by_tool(server):
+    assert not server.bearer_revoked("one", "t1", NOW)
+    server.revoke_bearers(ids=["one"], tools=["t2"], now=NOW)
+    assert server.bearer_revoked("one", "t1", NOW + HOUR)
+    assert server.bearer_revoked("other", "t2", NOW)
+    assert not server.bearer_revoked("other", "t1", NOW)
+    assert not server.bearer_revoked("new", "t2", NOW + 1), "the tool was found, and given a new one"
+    assert {"bearer_revoked", "bearers_revoked"} <= set(kinds(server))
+    with pytest.raises(InputError):
+        server.revoke_bearers(ids=[""], now=NOW)
+
+
+def test_a_sign_in_and_a_page_name_the_incarnation_of_the_store(store_url):
+    store = open_store(store_url)
+    server = ToolsServer(store, keyring())
+    server.set_users([("ann", "gas", ALL)], now=NOW)
+    before = server.snapshot("t1", "ann", now=NOW).incarnation
+    assert before == server.outcomes(0, 1).incarnation == store.incarnation
+    with store.write() as t:
+        mark_restored(t)
+    assert before != server.snapshot("t1", "ann", now=NOW).incarnation == server.outcomes(0, 1).incarnation
+    store.close()

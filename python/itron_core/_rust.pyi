@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
-from typing import Any, NoReturn, Self, TypeAlias, final, overload
+from typing import Any, Literal, NoReturn, Self, TypeAlias, final, overload
 
 from typing_extensions import Buffer, CapsuleType, disjoint_base
 
@@ -39,6 +39,7 @@ __all__ = [
     "derive_key",
     "derive_keys",
     "device_id",
+    "near_name",
     "open_readings",
     "prepare_delegation",
     "prepare_revocations",
@@ -354,6 +355,7 @@ def verify_tokens(
     skew: int = 120,
     max_lifetime: int | None = None,
     legacy_algorithms: bool = False,
+    claims: Literal["all"] | None = None,
     threads: int | None = None,
 ) -> TokenResults: ...
 def verify_token(

@@ -239,13 +239,17 @@ def permission_for(action: Action) -> Permission:
     return _SINGLE_PERMISSIONS.get(action) or _GROUP_PERMISSIONS[action.group]
 
 
-@lru_cache(maxsize=1024)
 def permission_for_scope(token_type: str, scope: int) -> Permission:
     """Return all that a user must hold to be granted material of this type and scope (a bit set of actions).
 
     Every action of the scope wants its permission, whatever the material was asked for. Bits without an action grant
     nothing and want nothing.
     """
+    return _permission_for_scope(token_type, scope)
+
+
+@lru_cache(maxsize=1024)
+def _permission_for_scope(token_type: str, scope: int) -> Permission:
     wanted = Permission.SIGNED_AUTHORIZATION if token_type == "authorization" else Permission(0)
     for action in Action:
         if scope >> action & 1:

@@ -8,6 +8,7 @@ pub mod ed25519;
 pub mod issuers;
 pub mod p256;
 pub mod portable;
+pub mod readings;
 pub mod routes;
 pub mod source;
 pub mod targets;

@@ -23,6 +23,7 @@ from itron_core.cli.field import field_app
 from itron_core.cli.keys import keys_app
 from itron_core.cli.manager import manager_app
 from itron_core.cli.output import lost, remark, say
+from itron_core.cli.readings import readings_app
 from itron_core.cli.server import serve, server_app
 from itron_core.cli.store_option import with_store
 from itron_core.errors import (
@@ -64,6 +65,7 @@ for _party in (manager_app, server_app, field_app):
 for _name, _group in (
     ("route", routes.route_app),
     ("keys", keys_app),
+    ("readings", readings_app),
     ("manager", manager_app),
     ("server", server_app),
     ("field", field_app),

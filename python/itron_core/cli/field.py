@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,7 +32,10 @@ from itron_core.cli.output import counted, names_of, say, show
 from itron_core.cli.wanted import planned_rows, wanted_of
 from itron_core.device import Outcome
 from itron_core.enums import Action, Code, Decision
-from itron_core.explain import reason_name
+from itron_core.explain import because, reason_name
+
+if TYPE_CHECKING:
+    from itron_core.field_tool import FieldTool
 
 field_app = group("The field tool: request, sync, preflight, work, report.")
 
@@ -194,27 +197,43 @@ def field_work(
     lose_answer: Annotated[
         bool, typer.Option("--lose-answer", help="Let the device hear it, and no answer come.")
     ] = False,
+    update_trust: Annotated[
+        bool,
+        typer.Option("--update-trust", help="Bring it the newest delegations and revocations first, known or not."),
+    ] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Do an action at a device, if the policy allows it."""
     at = moment(now)
     link = homes.MeterInFile(meter, at, loses_answers=lose_answer)
-    result = homes.field_tool(home).work(
-        link.device.device, member(Action, action, "action"), link, now=at, key_exchange=key_exchange
-    )
+    tool = homes.field_tool(home)
+    if update_trust:
+        _bring_trust(tool, link, at)
+    result = tool.work(link.device.device, member(Action, action, "action"), link, now=at, key_exchange=key_exchange)
     for sent, answer in zip(result.sent, result.answers, strict=False):
         said = json.dumps(answer.data, sort_keys=True)
         say(f"{sent.name.lower()}: {answer.outcome.name.lower()} {said}")
     if len(result.answers) < len(result.sent):
         say(f"{result.sent[-1].name.lower()}: sent, and no answer came; it may be sent again")
         raise typer.Exit(Exit.REFUSED)
-    if (
-        result.decision not in {Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN}
-        or result.answers[-1].outcome is Outcome.REFUSED
-    ):
+    if result.decision not in {Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN}:
         say(f"{result.decision.name.lower()}: {reason_name(result.reason)}")
         say(result.explanation)
         raise typer.Exit(Exit.REFUSED)
+    if result.answers[-1].outcome is Outcome.REFUSED:
+        say(result.explanation)
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _bring_trust(tool: FieldTool, link: homes.MeterInFile, at: int) -> None:
+    answer = tool.update_trust(link.device.device, link, now=at)
+    if answer is None:
+        say("Trust: nothing to bring, or no answer came.")
+    elif answer.outcome is Outcome.REFUSED:
+        say(f"Trust: the meter refused the update: {because(int(answer.reason))} ({reason_name(int(answer.reason))}).")
+    else:
+        facts = answer.data
+        say(f"Trust: {facts['delegations']} delegations, revocations of version {facts['revocations_version']}.")
 
 
 def _planned(text: str) -> tuple[str, Action]:

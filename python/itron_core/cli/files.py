@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from itron_core.cli.cells import cell_texts, fitted, plain_text
 from itron_core.cli.columns import TypedColumns
 from itron_core.cli.csv_files import CsvWriter, read_csv
+from itron_core.cli.encoding import Utf8Source
 from itron_core.cli.failures import ReaderGoneError, UnreadableError, UnwritableError, UsageError
 from itron_core.cli.json_lines import JsonLinesWriter, read_json_lines
 from itron_core.cli.options import FileFormat
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from itron_core.cli.columns import Kind
 
-__all__ = ["STANDARD_STREAM", "format_of", "read_rows", "rows_to"]
+__all__ = ["STANDARD_STREAM", "format_of", "read_rows", "rows_to", "text_lines"]
 
 FORMATS: Final = {
     ".parquet": FileFormat.PARQUET,
@@ -91,6 +92,19 @@ def _raw_batches(path: str, file_format: FileFormat, ours: frozenset[str]) -> It
     except (OSError, pa.ArrowException) as error:
         hint = "name the format with --format if the suffix misleads"
         raise UnreadableError(f"{path} cannot be read as {file_format}: {error}", hint) from error
+
+
+def text_lines(path: str) -> Iterator[str]:
+    """Yield the lines of a text file (`-`: standard input), whatever encoding its mark names."""
+    import io
+
+    try:
+        with _source(path) as source:
+            yield from io.TextIOWrapper(io.BufferedReader(Utf8Source(path, source)), "utf-8")
+    except FileNotFoundError:
+        raise UnreadableError(f"there is no file {path!r}") from None
+    except OSError as error:
+        raise UnreadableError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from itron_core._rust import Keyring
 from itron_core.cli.columns import DEVICE_ID
 from itron_core.cli.failures import UnreadableError, UsageError
 from itron_core.cli.files import read_rows
-from itron_core.enums import Action, Permission
+from itron_core.enums import Action, Permission, named
 
 __all__ = [
     "actions_of",
@@ -238,10 +238,10 @@ def member(enumeration: Any, name: str, what: str) -> Any:
 
 def member_or_none(enumeration: Any, name: str) -> Any:
     """Return the member of an enumeration by its name or number, or None."""
-    text = re.sub(r"[\s_-]+", "_", name.strip()).upper()
+    text = name.strip()
     if text.isdecimal() and text.isascii():
         return next((member for member in enumeration if member == int(text)), None)
-    return enumeration.__members__.get(text)
+    return named(enumeration, text)
 
 
 def bytes_of(text: str, what: str) -> bytes:

@@ -30,7 +30,7 @@ from itron_core.cli.options import (
     FileFormat,
     group,
 )
-from itron_core.cli.output import counted, iso, names_of, permission_names, say, show
+from itron_core.cli.output import counted, iso, names_of, permission_names, remark, say, show
 from itron_core.cli.pkcs11 import SCHEME, is_uri
 from itron_core.cli.wanted import wanted_of
 from itron_core.enums import DeviceClass, Mode, SecurityLevel
@@ -215,6 +215,8 @@ def _say_asked(asked: Request) -> None:
         say(f"Request {asked.id}: nothing to issue; {counted(len(asked.refused), 'device')} refused:")
     for device, reason in asked.refused:
         say(f"  {device}: {reason}")
+    for warning in asked.warnings:
+        remark(f"warning: {warning}")
 
 
 @manager_app.command("requests")
@@ -339,6 +341,35 @@ def manager_revoke(
         )
     what = [counted(len(issuers), "key"), counted(len(device or []), "device"), counted(len(pairs), "token")]
     say(f"{'Would be revoked' if dry_run else 'Revoked'}: {', '.join(what)}.")
+
+
+@manager_app.command("revoke-tool")
+def manager_revoke_tool(
+    home: Annotated[Path, HOME],
+    server: Annotated[str, SERVER],
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="The lost or stolen field tool.")],
+    bearer: Annotated[Path | None, BEARER] = None,
+    ca: Annotated[Path | None, CA] = None,
+    *,
+    dry_run: Annotated[bool, DRY_RUN] = False,
+    as_json: Annotated[bool, JSON] = False,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """List what a field tool may still use, revoke it, and deliver the list.
+
+    A meter believes a revoked token until it hears of the list, or the token ends.
+    """
+    at, ism = moment(now), homes.manager(home)
+    with homes.reached(server, bearer, ca) as tools:
+        held = (ism.held_by if dry_run else ism.revoke_held)(tools, tool, now=at)
+        if not dry_run:
+            ism.deliver(tools, now=at)
+    rows = [
+        [f"{one.kid.hex()}:{one.cti.hex()}", one.device, one.token_type, names_of(one.actions), iso(one.expires_at)]
+        for one in held
+    ]
+    show(["id", "device", "type", "actions", "expires at"], rows, as_json=as_json)
+    remark(f"{'Would be revoked' if dry_run else 'Revoked'}: {counted(len(held), 'token')} of {tool}.")
 
 
 @manager_app.command("rotate")

@@ -102,6 +102,10 @@ def preflight(
     input_format: Annotated[FileFormat | None, INPUT_FORMAT] = None,
     target: Annotated[str | None, OUTPUT_FILE] = None,
     target_format: Annotated[FileFormat | None, OUTPUT_FORMAT] = None,
+    requests: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write what to request: one row of device, token_type, action each."),
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Decide every row of a route.
@@ -128,16 +132,17 @@ def preflight(
     reasons: Counter[str] = Counter()
     beside = Beside()
     unreadable = Unreadable()
-    with rows_to(target, target_format) as write:
+    with rows_to(target, target_format) as write, rows_to(requests, None) as ask:
         batches = with_progress(_route(source, input_format, time_zone, keyring), "rows decided")
         for batch, results in paired(batches, decide):
             answers, some_decisions, some_reasons = decided(results)
             decisions += some_decisions
             reasons += some_reasons
-            if "unreadable" in answers.schema.names:
-                unreadable.add(answers)
+            unreadable.add(answers)
             if target is not None:
                 write(beside(batch, answers))
+            if requests is not None:
+                ask(record_batch(results.requests()).select(["device", "token_type", "action"]))
     unreadable.remark(has_header=format_of(source, input_format, "--format") is FileFormat.CSV)
     show_counts({"decision": decisions, "reason": reasons}, as_json=as_json, to_remarks=target == STANDARD_STREAM)
     raise typer.Exit(exit_code(decisions, "allowed", "allowed_after_open"))
@@ -161,6 +166,9 @@ def explain(
         results = process_route(batch, ring, now=moment_of, permissions=granted)
         decisions += decided(results)[1]
         say(results.explain(0))
+        for wanted in record_batch(results.requests()).to_pylist():
+            what = f"{wanted['device']} --type {wanted['token_type']} --action {wanted['action']}"
+            say(f"Request it: itron-core field request HOME {what}")
     raise typer.Exit(exit_code(decisions, "allowed", "allowed_after_open"))
 
 
@@ -209,7 +217,7 @@ class Unreadable:
         """Print them to standard error."""
         place = place_of(has_header=has_header)
         for row, what in self._first:
-            remark(f"{place(row)}: {what}")
+            remark(f"{place(row)}, column {what} cannot be read")
         if self._count > len(self._first):
             remark(f"... and {counted(self._count - len(self._first), 'more row')} that cannot be read")
 

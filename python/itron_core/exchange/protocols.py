@@ -71,3 +71,6 @@ class ManagedServer(Protocol):
 
     def outcomes(self, after: int, limit: int) -> OutcomePage:
         """Return what tools have reported."""
+
+    def held_by(self, tool: str, after: int, limit: int, *, now: int) -> Page:
+        """Return what a tool may hold unused, without the tokens."""

@@ -155,7 +155,7 @@ class FieldTool:
             state = state_of(t)
             latest = moment_of(state, now)
             ended = check_before(before, latest)
-            advance(t, seen=latest)
+            advance(t, seen=latest, forgotten=max(ended, state.forgotten))
             count = t.run(
                 "DELETE FROM tool_material WHERE expires_at < ? AND (counted IS NULL OR counted <= ?)"
                 " AND (kid, cti) NOT IN (SELECT kid, cti FROM tool_outcome WHERE code IS NULL)",

@@ -19,7 +19,7 @@ STEPS = [
         authorization_limit INTEGER NOT NULL, revocations BLOB, revocations_version INTEGER NOT NULL,
         accepted_at INTEGER NOT NULL, seen INTEGER NOT NULL, position INTEGER NOT NULL, taken INTEGER NOT NULL,
         offered INTEGER NOT NULL, acknowledged INTEGER NOT NULL, serial INTEGER NOT NULL,
-        reported_serial INTEGER NOT NULL, counted_from INTEGER NOT NULL
+        reported_serial INTEGER NOT NULL, counted_from INTEGER NOT NULL, forgotten INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE tool_delegation (position INTEGER NOT NULL PRIMARY KEY, token BLOB NOT NULL) STRICT;
     CREATE TABLE tool_want (

@@ -22,7 +22,8 @@ class State(NamedTuple):
     `server` is the incarnation of the server that was met last, and `position` the cursor of its material for the user
     signed in. Command requests up to the number `taken` are with the server. Outcomes up to the number `offered` may be
     known to the server, and those up to `acknowledged` are. `serial` is the last serial of an outcome; those up to
-    `reported_serial` are acknowledged, and uses by outcomes up to `counted_from` count no longer.
+    `reported_serial` are acknowledged, and uses by outcomes up to `counted_from` count no longer. Material that ended before
+    `forgotten` was forgotten, and is not taken again.
     """
 
     tool: str
@@ -43,6 +44,7 @@ class State(NamedTuple):
     serial: int
     reported_serial: int
     counted_from: int
+    forgotten: int
 
 
 class Trust(NamedTuple):
@@ -59,8 +61,8 @@ def bind(t: Transaction, tool: str) -> None:
         t.run(
             "INSERT INTO tool_state (one, tool, server, user_name, unit, permissions, command_limit,"
             " authorization_limit, revocations, revocations_version, accepted_at, seen, position, taken, offered,"
-            " acknowledged, serial, reported_serial, counted_from)"
-            " VALUES (1, ?, '', '', '', 0, 2, 2, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+            " acknowledged, serial, reported_serial, counted_from, forgotten)"
+            " VALUES (1, ?, '', '', '', 0, 2, 2, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
             (tool,),
         )
     elif found[0][0] != tool:

@@ -203,6 +203,7 @@ class Sync:
         # A permission that was taken away ends what was asked for by it.
         t.run("UPDATE tool_want SET asked_with = asked_with & ? WHERE asked_by = ?", (permissions, sign_in.user))
         if checked.moment < seen:
+            advance(t, forgotten=min(state.forgotten, checked.moment))
             self._note(t, "clock_healed", seen=seen)
         self._meet(t, state, sign_in)
 
@@ -331,6 +332,7 @@ class Sync:
             state = state_of(t)
             if state.position != after:  # another process of this tool was faster
                 return 0
+            rows = [row for row in rows if row.expires_at >= state.forgotten]
             new = t.insert_new(
                 "INSERT INTO tool_material (kid, cti, device, token_type, actions, sequence, epoch, issued_at,"
                 " not_before, expires_at, session_seconds, content, token, state)"

@@ -15,8 +15,8 @@ from itron_core._rust import prepare_tokens
 from itron_core.audit import audit_entry
 from itron_core.audit.journal import Journal
 from itron_core.enums import Action, Permission, SecurityLevel
-from itron_core.errors import InputError, RequestRefused
-from itron_core.exchange.material import LONGEST_LIFETIME, Page
+from itron_core.errors import ExchangeError, InputError, RequestRefused
+from itron_core.exchange.material import LONGEST_LIFETIME, Material, Page
 from itron_core.manager import delivery, people, restoring
 from itron_core.manager.batches import OPEN, Lot, open_places
 from itron_core.manager.delivery import Cursor
@@ -437,6 +437,23 @@ class SecurityManager:
         InputError for an id of a wrong length or no device; nothing is listed then.
         """
         self._authority.revoke(issuers, devices or {}, tokens, now=moment("now", now))
+
+    def held_by(self, server: ManagedServer, tool: str, *, now: int) -> list[Material]:
+        """Return what a field tool was handed and may still use, as a tools server knows it; without the tokens."""
+        now, found, after, more = moment("now", now), [], 0, True
+        while more:
+            page = server.held_by(tool, after, ROWS_A_PAGE, now=now)
+            if page.more and page.next <= after:
+                raise ExchangeError(f"a page of what {tool!r} holds that does not go on from {after}")
+            found += [row for _, row in page.rows]
+            after, more = page.next, page.more
+        return found
+
+    def revoke_held(self, server: ManagedServer, tool: str, *, now: int) -> list[Material]:
+        """Revoke all that a lost or stolen field tool may still use, and return it; the next delivery takes the list along."""
+        held = self.held_by(server, tool, now=now)
+        self.revoke(tokens=sorted({(row.kid, row.cti) for row in held}), now=now)
+        return held
 
     def snapshot(self, *, now: int, lifetime: int = DAY) -> bytes:
         """Return a new signed snapshot of all that is revoked; its version is one more than the last."""

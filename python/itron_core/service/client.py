@@ -198,6 +198,11 @@ class RemoteToolsServer:
         query = {"after": after, "limit": limit}
         return self._ask("GET", "/v1/outcomes", gives=bodies.OutcomePages, query=query, most_rows=limit).page()
 
+    def held_by(self, tool: str, after: int, limit: int, *, now: int) -> Page:  # noqa: ARG002  # as above
+        """Return what a tool may hold unused, without the tokens; the server may answer fewer rows than `limit`."""
+        query, path = {"after": after, "limit": limit}, f"/v1/tools/{_segment(tool)}/material"
+        return self._ask("GET", path, gives=bodies.MaterialPage, query=query, most_rows=limit).page()
+
     def verify(self, tokens: Sequence[bytes], *, token_type: str = "authorization") -> list[int]:
         """Have tokens verified there; returns a `Code` each. The bearer needs the role reader."""
         codes: list[int] = []

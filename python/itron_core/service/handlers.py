@@ -155,6 +155,21 @@ class Handlers:
 
         return await self._answer(request, "manager", work)
 
+    async def held_by(
+        self,
+        request: Request,
+        tool: Annotated[str, SOURCE],
+        after: Annotated[int, AFTER] = 0,
+        limit: Annotated[int, LIMIT] = 10_000,
+    ) -> Response:
+        """Return what a tool may hold unused."""
+
+        def work(_bearer: Bearer) -> Model:
+            page = self._server.held_by(tool, after, min(limit, self._limits.rows), now=self._clock())
+            return bodies.MaterialPage.of(page)
+
+        return await self._answer(request, "manager", work)
+
     # --- For everybody ---
 
     async def verify(self, request: Request, token_type: Annotated[str, TOKEN_TYPE] = "authorization") -> Response:

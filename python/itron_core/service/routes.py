@@ -59,6 +59,7 @@ def routes_of(handlers: Handlers) -> list[Route]:
             gives=b.Position,
         ),
         Route("GET", "/v1/outcomes", handlers.outcomes, "What tools reported", manager, gives=b.OutcomePages),
+        Route("GET", "/v1/tools/{tool}/material", handlers.held_by, "What a tool holds", manager, gives=b.MaterialPage),
         Route("POST", "/v1/verify", handlers.verify, "Verify tokens in bulk", "reader", b.Tokens, b.Codes),
     ]
 

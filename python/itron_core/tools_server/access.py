@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from itron_core.stores.protocol import Transaction
 
-__all__ = ["forget_refusals", "is_refused", "refuse"]
+__all__ = ["is_refused", "refuse"]
 
 
 def refuse(t: Transaction, *, ids: Iterable[str], tools: Iterable[str], now: int) -> None:
@@ -30,8 +30,3 @@ def is_refused(t: Transaction, token_id: str, tool: str, issued_at: int) -> bool
             (token_id, tool, issued_at),
         )
     )
-
-
-def forget_refusals(t: Transaction, before: int) -> None:
-    """Forget refusals of bearers that ended long ago."""
-    t.run("DELETE FROM server_bearer_refusal WHERE until < ?", (before,))

@@ -31,6 +31,7 @@ __all__ = [
     "grant",
     "granted",
     "granted_page",
+    "held_page",
     "take",
 ]
 
@@ -178,6 +179,17 @@ def granted_page(
     found = t.rows(f"SELECT g.serial, {MATERIAL} {rest} AND g.serial <= ? ORDER BY g.serial", (*asked, end))
     rows = [(serial, Material(*plain(columns))) for serial, *columns in found]
     return Page(rows, end if more else known.granted, more)
+
+
+def held_page(t: Transaction, tool: str, *, after: int, limit: int, now: int) -> Page:
+    """Return what a tool was granted after a cursor and may still hold unused, of whichever user, without the tokens."""
+    found = t.rows(
+        f"SELECT g.serial, {MATERIAL} FROM server_grant g JOIN server_material m ON m.serial = g.material"  # noqa: S608
+        " WHERE g.tool = ? AND g.serial > ? AND m.used = 0 AND m.expires_at > ? ORDER BY g.serial LIMIT ?",
+        (tool, after, now, limit + 1),
+    )
+    rows = [(serial, Material(*plain(columns))._replace(token=b"")) for serial, *columns in found[:limit]]
+    return Page(rows, rows[-1][0] if rows else after, len(found) > limit)
 
 
 def granted(t: Transaction, tool: str, ids: Sequence[bytes]) -> dict[tuple[bytes, bytes], tuple[bytes, str]]:

@@ -6,12 +6,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from itron_core._arguments import instance, text, whole
+from itron_core._rust import Revocations, accepted_revocations
 from itron_core.audit import audit_entry
 from itron_core.enums import Code, Permission
 from itron_core.errors import ExchangeError, InputError, TokenRefused
 from itron_core.exchange.material import Material, Page
 from itron_core.exchange.pages import MOST_NUMBER
 from itron_core.exchange.records import MOST_DELEGATIONS, record_row
+from itron_core.exchange.snapshots import NOTHING, Snapshot, snapshot_after
 from itron_core.exchange.verification import judged, ring_at
 from itron_core.policy import permission_for_scope
 from itron_core.tools_server.tools import number_in
@@ -34,7 +36,9 @@ __all__ = [
     "replace_users",
     "ring_of",
     "set_devices",
+    "snapshot_held",
     "take_page",
+    "take_snapshot",
 ]
 
 # A token may come early or late; everything else about it must be right before it is held.
@@ -171,6 +175,33 @@ def replace_delegations(t: Transaction, tokens: Sequence[bytes], keyring: Keyrin
                 raise
     t.run("DELETE FROM server_delegation")
     t.run_many("INSERT INTO server_delegation (position, token) VALUES (?, ?)", list(enumerate(tokens)))
+
+
+def snapshot_held(t: Transaction) -> Snapshot:
+    """Return the revocation snapshot that is held, in force or not."""
+    found = t.rows("SELECT token, version, accepted_at FROM server_revocation")
+    return Snapshot(bytes(found[0][0]), found[0][1], found[0][2]) if found else NOTHING
+
+
+def take_snapshot(t: Transaction, token: bytes, keyring: Keyring, now: int) -> int:
+    """Hold a newer revocation snapshot, read under the one that is held; returns its version.
+
+    A version that was run up counts no more when the key that signed it is trusted no more. Raises TokenRefused, and
+    ItronCoreError for one older than the one held, or other bytes of its version.
+    """
+    held, trusted = snapshot_held(t), delegations(t)
+    ring = ring_at(keyring, trusted, now)
+    Revocations.from_token(token, ring, now=now)
+    found = snapshot_after(held, token, keyring, delegations=(trusted, trusted), moment=now)
+    if found.token != token:
+        # Says which version came, and which is held.
+        Revocations.from_token(token, ring, now=now, revocations=accepted_revocations(held.token or b""))
+    t.run("DELETE FROM server_revocation")
+    t.run(
+        "INSERT INTO server_revocation (one, version, accepted_at, token) VALUES (1, ?, ?, ?)",
+        (found.version, found.accepted_at, found.token),
+    )
+    return found.version
 
 
 def _cti(row: Material) -> bytes:

@@ -10,11 +10,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from itron_core._arguments import moment, text, whole
-from itron_core._rust import Revocations, accepted_revocations, verify_tokens
+from itron_core._rust import Revocations, verify_tokens
 from itron_core.audit import audit_entry
 from itron_core.audit.journal import Journal
 from itron_core.enums import Code, Permission
 from itron_core.errors import RequestRefused, TokenRefused
+from itron_core.exchange.material import Page
 from itron_core.exchange.records import DeviceRecord, SignIn
 from itron_core.exchange.verification import check_before
 from itron_core.stores.incarnation import incarnation
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from itron_core._rust import Keyring
     from itron_core.audit import AuditLog
-    from itron_core.exchange.material import Page
     from itron_core.exchange.protocols import OutcomePage
     from itron_core.exchange.records import CommandRequest, OutcomeReport
     from itron_core.stores.protocol import Store, Transaction
@@ -110,22 +110,15 @@ class ToolsServer:
             self._journal.write(t, [audit_entry("delegations_set", now, count=len(tokens))])
 
     def set_revocations(self, token: bytes, *, now: int) -> None:
-        """Take a newer revocation snapshot, read under the one in force, however long ago that expired.
+        """Take a newer revocation snapshot, read under the one that is held, however long ago that expired.
 
-        Raises TokenRefused, and ItronCoreError for one older than the last or other bytes of its version.
+        A version that was run up heals when the key that signed it is trusted no more. Raises TokenRefused, and
+        ItronCoreError for one older than the one held, or other bytes of its version.
         """
         now = moment("now", now)
         with self._changes() as t:
-            held = t.rows("SELECT token FROM server_revocation")
-            in_force = accepted_revocations(bytes(held[0][0])) if held else None
-            ring = receiving.ring_of(t, self._keyring, now)
-            revocations = Revocations.from_token(token, ring, now=now, revocations=in_force)
-            t.run("DELETE FROM server_revocation")
-            t.run(
-                "INSERT INTO server_revocation (one, version, accepted_at, token) VALUES (1, ?, ?, ?)",
-                (revocations.version, now, token),
-            )
-            self._journal.write(t, [audit_entry("revocations_set", now, version=revocations.version)])
+            version = receiving.take_snapshot(t, token, self._keyring, now)
+            self._journal.write(t, [audit_entry("revocations_set", now, version=version)])
 
     def outcomes(self, after: int, limit: int) -> OutcomePage:
         """Return what tools have reported after a cursor; a code of 801 is a use that is not to be believed.
@@ -137,6 +130,18 @@ class ToolsServer:
         whole("limit", limit, 1)
         with self._store.read() as t:
             return reported.page_of(t, after, limit, incarnation(t))
+
+    def held_by(self, tool: str, after: int, limit: int, *, now: int) -> Page:
+        """Return what a tool was granted after a cursor and may still hold unused, without the tokens themselves.
+
+        It is what the one who has a lost or stolen tool can use: each user's, and what was taken away since.
+        """
+        text("tool", tool)
+        whole("after", after)
+        whole("limit", limit, 1)
+        now = moment("now", now)
+        with self._store.read() as t:
+            return granting.held_page(t, tool, after=after, limit=limit, now=now)
 
     def prune(self, *, before: int, now: int, dry_run: bool = False) -> int:
         """Forget the tokens of material that ended before a moment, in seconds since 1970; returns how many.
@@ -179,9 +184,9 @@ class ToolsServer:
         now = moment("now", now)
         with self._store.read() as t:
             ring = receiving.ring_of(t, self._keyring, now)
-            held = t.rows("SELECT token FROM server_revocation")
+            held = receiving.snapshot_held(t).token
         try:
-            revocations = Revocations.from_token(bytes(held[0][0]), ring, now=now) if held else None
+            revocations = None if held is None else Revocations.from_token(held, ring, now=now)
         except TokenRefused:
             # Revocations that are late or no longer believed cannot clear anything.
             codes = verify_tokens(tokens, ring, now=now, token_type=token_type)["code"].to_pylist()
@@ -205,7 +210,7 @@ class ToolsServer:
                     "unit_mismatch", f"the bearer is of unit {unit!r}, the user of another: have a new bearer made"
                 )
             tools.sign_in(t, tool, user, own)
-            revocations = t.rows("SELECT token FROM server_revocation")
+            revocations = receiving.snapshot_held(t).token
             delegations = receiving.delegations(t)
             counts, store = tools.known_tool(t, tool), incarnation(t)
             self._journal.write(t, [audit_entry("sign_in", now, tool=tool, user=user)])
@@ -213,7 +218,7 @@ class ToolsServer:
             user=user,
             unit=own,
             permissions=permissions,
-            revocations=bytes(revocations[0][0]) if revocations else None,
+            revocations=revocations,
             delegations=tuple(delegations),
             reported=counts.reported,
             wanted=counts.wanted,
@@ -247,7 +252,8 @@ class ToolsServer:
         """Return what was granted after a cursor to the user who is signed in, up to `limit` rows or the bytes of a page.
 
         Only what that user may use at this moment; what was used or pruned meanwhile is left out, and what was signed by
-        a key that was rotated out since.
+        a key that was rotated out since. While a revocation snapshot is held that is not in force, nothing at all: the
+        next one hands it out.
         """
         now = moment("now", now)
         whole("limit", limit, 1)
@@ -261,6 +267,8 @@ class ToolsServer:
                     "cursor_unknown",
                     f"cursor {after} of {tool!r}, which has been granted {known.granted}: start from 0",
                 )
+            if not receiving.snapshot_held(t).is_in_force(self._keyring, receiving.delegations(t), now):
+                return Page([], after, more=False)  # the next snapshot hands it out
             # A tool takes no page with a key in it that it does not believe: it could never sync again.
             kids = [entry.key.kid for entry in receiving.ring_of(t, self._keyring, now).entries]
             page = granting.granted_page(t, known, permissions, kids, after=after, limit=limit)

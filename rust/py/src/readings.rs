@@ -15,7 +15,7 @@ use itron_core::reading::code::{Protection, ReadingCode};
 use itron_core::reading::cose::{MAX_PAYLOAD, Plain, protect};
 use itron_core::reading::device::{DeviceId, append_name, parse_name};
 use itron_core::reading::hexadecimal;
-use itron_core::reading::keys::{self, CHECK_VALUE, KeyColumn, Keys, KeysOfRow};
+use itron_core::reading::keys::{self, CHECK_VALUE, KeyColumn, Keys, KeysOfRow, LONGEST_KEY};
 use itron_core::reading::{Call, Profile, ReadingColumns as Columns, Rows, open_many};
 use itron_core::scratch::{Place, Scratch};
 use itron_core::work::Stop;
@@ -26,13 +26,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Bytes, or those that hexadecimal text stands for: copied when they are taken, and wiped when dropped.
+/// Bytes, hexadecimal text, or derived keys: each row is copied a single time, to room that its reader wipes.
 enum Cells {
-    Copied { bytes: Zeroizing<Vec<u8>>, ends: Vec<usize>, given: Vec<bool> },
+    Bytes(BinaryColumn),
+    Hexadecimal(BinaryColumn),
     Derived(Py<DerivedKeys>),
 }
 
-/// Bytes that are read of a cell: more than any key, check value or title has.
+/// Digits that are read of a cell: more than any key, check value or title has.
 const LONGEST_CELL: usize = 256;
 
 impl Cells {
@@ -42,58 +43,49 @@ impl Cells {
         }
         let py = column.py();
         let column = BinaryColumn::bytes_or_text(py, &AnyColumn::new(column, name)?)?;
-        py.detach(|| Self::copied(&column))
-    }
-
-    /// Text that is not hexadecimal stands for no bytes, which no key is.
-    fn copied(column: &BinaryColumn) -> PyResult<Self> {
-        let of_text = column.kind() == Kind::Text;
-        // As much as there can be: the buffer never moves and leaves nothing behind.
-        let room = (0..column.len()).map(|row| column.len_of(row).unwrap_or(0).min(LONGEST_CELL)).sum();
-        let mut bytes = Zeroizing::new(Vec::new());
-        bytes.try_reserve_exact(room).map_err(memory)?;
-        let (mut ends, mut given) = (crate::arrow::room(column.len())?, crate::arrow::room(column.len())?);
-        let mut cell = Zeroizing::new([0; LONGEST_CELL]);
-        for row in 0..column.len() {
-            let len = column.copy_to(row, &mut *cell);
-            match len {
-                Some(len) if !of_text => bytes.extend_from_slice(&cell[..len.min(LONGEST_CELL)]),
-                Some(len @ ..=LONGEST_CELL) => {
-                    let _ = hexadecimal::append(&cell[..len], &mut bytes);
-                }
-                _ => {}
-            }
-            ends.push(bytes.len());
-            given.push(len.is_some());
-        }
-        Ok(Self::Copied { bytes, ends, given })
+        Ok(if column.kind() == Kind::Text { Self::Hexadecimal(column) } else { Self::Bytes(column) })
     }
 
     fn len(&self) -> usize {
         match self {
-            Self::Copied { ends, .. } => ends.len(),
+            Self::Bytes(column) | Self::Hexadecimal(column) => column.len(),
             Self::Derived(keys) => keys.get().rows(),
         }
     }
 
+    /// Copies a row's bytes, as many as there is room for; how many it has. Text that is not hexadecimal stands for no bytes.
     #[inline]
-    fn get(&self, row: usize) -> Option<&[u8]> {
+    fn copy(&self, row: usize, room: &mut [u8]) -> Option<usize> {
         match self {
-            Self::Copied { bytes, ends, given } => {
-                let start = if row == 0 { 0 } else { ends[row - 1] };
-                given[row].then(|| &bytes[start..ends[row]])
+            Self::Bytes(column) => column.copy_to(row, room),
+            Self::Hexadecimal(column) => Self::decode(column, row, room),
+            Self::Derived(keys) => {
+                let key = keys.get().row(row);
+                let length = key.len().min(room.len());
+                room[..length].copy_from_slice(&key[..length]);
+                Some(key.len())
             }
-            Self::Derived(keys) => Some(keys.get().row(row)),
         }
     }
 
-    /// Bytes of all cells together.
-    fn total(&self) -> usize {
-        (0..self.len()).map(|row| self.get(row).map_or(0, <[u8]>::len)).sum()
+    fn decode(column: &BinaryColumn, row: usize, room: &mut [u8]) -> Option<usize> {
+        let mut digits = Zeroizing::new([0; LONGEST_CELL]);
+        let length = column.copy_to(row, &mut *digits)?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST_CELL));
+        let _ = digits.get(..length).and_then(|digits| hexadecimal::append(digits, &mut bytes));
+        let copied = bytes.len().min(room.len());
+        room[..copied].copy_from_slice(&bytes[..copied]);
+        Some(bytes.len())
+    }
+
+    /// A row of exactly so many bytes.
+    fn exactly<const N: usize>(&self, row: usize) -> Option<[u8; N]> {
+        let mut room = [0; N];
+        self.copy(row, &mut room).filter(|&length| length == N).map(|_| room)
     }
 }
 
-/// A key a row, and the check values of those that were derived.
+/// One key per row, and the check values of those that were derived.
 struct RowKeys {
     keys: Option<Cells>,
     authentication_keys: Option<Cells>,
@@ -112,12 +104,18 @@ impl RowKeys {
 
 impl KeyColumn for RowKeys {
     #[inline]
-    fn keys(&self, row: usize) -> KeysOfRow<'_> {
-        KeysOfRow {
-            key: self.keys.as_ref().and_then(|keys| keys.get(row)),
-            authentication_key: self.authentication_keys.as_ref().and_then(|keys| keys.get(row)),
-            check_value: self.check_values.get(row).copied(),
-        }
+    fn key(&self, row: usize, room: &mut [u8; LONGEST_KEY]) -> Option<usize> {
+        self.keys.as_ref().and_then(|keys| keys.copy(row, room))
+    }
+
+    #[inline]
+    fn authentication_key(&self, row: usize, room: &mut [u8; LONGEST_KEY]) -> Option<usize> {
+        self.authentication_keys.as_ref().and_then(|keys| keys.copy(row, room))
+    }
+
+    #[inline]
+    fn check_value(&self, row: usize) -> Option<[u8; CHECK_VALUE]> {
+        self.check_values.get(row).copied()
     }
 }
 
@@ -169,17 +167,16 @@ impl ReadingKeys {
 }
 
 fn table(devices: &BinaryColumn, rows: &RowKeys) -> PyResult<keys::KeyTable> {
-    let total = |cells: &Option<Cells>| cells.as_ref().map_or(0, Cells::total);
     let by_name = devices.kind() == Kind::Text;
-    let made =
-        keys::KeyTable::with_capacity(devices.len(), total(&rows.keys), total(&rows.authentication_keys), by_name);
+    let made = keys::KeyTable::with_capacity(devices.len(), by_name);
     let mut table = made.map_err(memory)?;
     for row in 0..devices.len() {
         let device = devices.get(row, LONGEST_CELL);
         let device = device.as_deref();
         let named = device.and_then(|device| named(device, by_name));
         let (profile, id) = named.ok_or_else(|| no_device("devices", device, row))?;
-        if !table.add(profile, id, rows.keys(row)) {
+        let mut rooms = Zeroizing::new([[0; LONGEST_KEY]; 2]);
+        if !table.add(profile, id, KeysOfRow::of(rows, row, &mut rooms)) {
             let name = String::from_utf8_lossy(device.unwrap_or_default()).into_owned();
             let name = if by_name { format!("{name:?}") } else { format!("{:016x}", u64::from_be_bytes(id)) };
             return Err(input(format!("devices: got {name} a second time in row {row}, expected each device once")));
@@ -338,8 +335,8 @@ impl Rows for Given {
     }
 
     #[inline]
-    fn title(&self, row: usize) -> Option<&[u8]> {
-        self.titles.as_ref().and_then(|titles| titles.get(row))
+    fn title(&self, row: usize) -> Option<[u8; 8]> {
+        self.titles.as_ref().and_then(|titles| titles.exactly(row))
     }
 
     #[inline]
@@ -719,10 +716,11 @@ pub fn protect_readings(
             let device: DeviceId = device.ok_or_else(|| no_device("devices", given, row))?;
             let counter = counters.get(row).and_then(|counter| u32::try_from(counter).ok());
             let counter = counter.ok_or_else(|| input(format!("counters: got null or a number out of range in row {row}, expected 0..{}", u32::MAX)))?;
-            let of_row = keys.keys(row);
+            let mut rooms = Zeroizing::new([[0; LONGEST_KEY]; 2]);
+            let of_row = KeysOfRow::of(&keys, row, &mut rooms);
             let key = of_row.key.filter(|key| key.len() == key_length);
             let key = key.ok_or_else(|| input(format!("keys: got null or a key of another length in row {row}, expected {key_length} bytes for {algorithm}")))?;
-            let check_value = of_row.check_value.or_else(|| check_values.as_ref()?.get(row)?.try_into().ok());
+            let check_value = of_row.check_value.or_else(|| check_values.as_ref()?.exactly(row));
             let check_value = check_value.ok_or_else(|| input(format!("check_values: got null or another length in row {row}, expected {CHECK_VALUE} bytes")))?;
             if !used.insert((check_value, device, counter)) {
                 return Err(input(format!("counters: got {counter} a second time for one key and device in row {row}, expected each counter once")));

@@ -6,9 +6,11 @@ use crate::bulk;
 use crate::errors::input;
 use crate::given;
 use crate::keyring::Keyring;
+use itron_core::format::claims::ReadingKey;
 use itron_core::format::device;
 use itron_core::scratch::Scratch;
-use itron_core::token::verify::{Fetched, TokenColumns, verify_many};
+use itron_core::token::details::{Details, Noted};
+use itron_core::token::verify::{Fetched, TokenColumns, verify_noting};
 use itron_core::work::Stop;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
@@ -22,7 +24,7 @@ enum Asked<V, C> {
 
 /// Verifies each token: one row a token, same order.
 #[pyfunction]
-#[pyo3(signature = (tokens, keyring, *, now, token_type="authorization", audience=None, action=None, epoch=None, revocations=None, skew=120, max_lifetime=None, legacy_algorithms=false, threads=None))]
+#[pyo3(signature = (tokens, keyring, *, now, token_type="authorization", audience=None, action=None, epoch=None, revocations=None, skew=120, max_lifetime=None, legacy_algorithms=false, claims=None, threads=None))]
 #[allow(clippy::too_many_arguments, reason = "the call of the public interface")]
 pub fn verify_tokens(
     py: Python<'_>,
@@ -37,10 +39,12 @@ pub fn verify_tokens(
     #[pyo3(from_py_with = skew_given)] skew: i64,
     #[pyo3(from_py_with = max_lifetime_or_none)] max_lifetime: Option<i64>,
     #[pyo3(from_py_with = given::legacy_algorithms)] legacy_algorithms: bool,
+    claims: Option<&Bound<'_, PyAny>>,
     threads: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<TokenResults> {
     let options = VerifyOptions::read(now, token_type, revocations, skew, max_lifetime, legacy_algorithms)?;
     let threads = self::threads(threads)?;
+    let claims = claims.map_or(Ok(false), all_claims)?;
     let action = action.map(action_number).transpose()?;
     let tokens = TokenColumn::new(py, &AnyColumn::new(tokens, "tokens")?)?;
     let rows = tokens.len();
@@ -86,27 +90,57 @@ pub fn verify_tokens(
         })
     };
     let columns = bulk::run(py, threads, |workers| {
-        let columns = verify_many(keys, &call, rows, workers, fetch)?;
-        table(rows, columns)
+        let details = Details::new(claims);
+        let columns = verify_noting(keys, &call, rows, workers, fetch, &details)?;
+        table(rows, columns, &details.finish(rows), claims)
     })?;
     Ok(TokenResults::new(columns))
 }
 
-fn table(rows: usize, columns: TokenColumns) -> Result<OutTable, Stop> {
+/// The argument `claims`: "all" for the columns of every claim.
+fn all_claims(given: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let is_all = given.cast::<PyString>().is_ok_and(|given| given.to_str().is_ok_and(|text| text == "all"));
+    if is_all { Ok(true) } else { Err(given::wrong(given, "claims", "None or \"all\"")) }
+}
+
+fn table(rows: usize, columns: TokenColumns, noted: &Noted, all: bool) -> Result<OutTable, Stop> {
     let claims = Valid::from(columns.claims_known);
-    Ok(OutTable::new(
-        rows,
-        vec![
-            ("code", Out::int16(columns.code)),
-            ("key", Out::int32(columns.key).null_unless(columns.key_known)),
-            ("issued_at", Out::timestamp(columns.issued_at).null_unless(claims.clone())),
-            ("not_before", Out::timestamp(columns.not_before).null_unless(claims.clone())),
-            ("expires_at", Out::timestamp(columns.expires_at).null_unless(claims.clone())),
-            ("session_seconds", Out::int32(columns.session_seconds).null_unless(columns.session_known)),
-            ("actions", Out::int64(columns.actions).null_unless(claims)),
-            ("sequence", Out::int64(columns.sequence).null_unless(columns.sequence_known)),
-            ("epoch", Out::int64(columns.epoch).null_unless(columns.epoch_known)),
-            ("kid", Out::binary_fixed(columns.kid)?.null_unless(columns.kid_known)),
-        ],
-    ))
+    let mut table = vec![
+        ("code", Out::int16(columns.code)),
+        ("key", Out::int32(columns.key).null_unless(columns.key_known)),
+        ("issued_at", Out::timestamp(columns.issued_at).null_unless(claims.clone())),
+        ("not_before", Out::timestamp(columns.not_before).null_unless(claims.clone())),
+        ("expires_at", Out::timestamp(columns.expires_at).null_unless(claims.clone())),
+        ("session_seconds", Out::int32(columns.session_seconds).null_unless(columns.session_known)),
+        ("actions", Out::int64(columns.actions).null_unless(claims)),
+        ("sequence", Out::int64(columns.sequence).null_unless(columns.sequence_known)),
+        ("epoch", Out::int64(columns.epoch).null_unless(columns.epoch_known)),
+        ("kid", Out::binary_fixed(columns.kid)?.null_unless(columns.kid_known)),
+        ("device", Out::text(noted.devices())?),
+    ];
+    if all {
+        let keys = || noted.reading_keys();
+        let ints = |read: fn(&ReadingKey) -> Option<i64>| -> Vec<Option<i64>> {
+            keys().map(|key| key.and_then(read)).collect()
+        };
+        let (kdf, version) = (ints(|key| Some(key.kdf.into())), ints(|key| i64::try_from(key.key_version).ok()));
+        let check_values = keys().map(|key| key.map(|key| key.check_value.as_slice()));
+        table.extend([
+            ("cti", Out::binary(noted.ctis())?),
+            ("subject", Out::text(noted.subjects())?),
+            ("command", Out::binary(noted.commands())?),
+            (
+                "kdf",
+                Out::int8(kdf.iter().map(|kdf| kdf.unwrap_or(0) as i8).collect())
+                    .with_validity(|row| kdf[row].is_some()),
+            ),
+            (
+                "key_version",
+                Out::int64(version.iter().map(|version| version.unwrap_or(0)).collect())
+                    .with_validity(|row| version[row].is_some()),
+            ),
+            ("check_value", Out::binary(check_values)?),
+        ]);
+    }
+    Ok(OutTable::new(rows, table))
 }

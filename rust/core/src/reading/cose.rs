@@ -10,7 +10,7 @@ use super::cipher::{Tag, gcm_open, gcm_seal};
 use super::code::{Check, Protection, ReadingCode};
 use super::cursor::Cursor;
 use super::device::DeviceId;
-use super::{Facts, Outcome};
+use super::{Facts, Outcome, Span};
 use std::ops::Range;
 use subtle::ConstantTimeEq;
 
@@ -31,14 +31,14 @@ const A128GCM: u64 = 1;
 const A256GCM: u64 = 3;
 
 /// A reading: where its parts lie, and all that it takes beside the key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Sealed {
     key_length: usize,
     /// The check value of its key.
     kid: [u8; 4],
     nonce: [u8; 12],
-    protected: Range<usize>,
-    body: Range<usize>,
+    protected: Span,
+    body: Span,
 }
 
 impl Sealed {
@@ -58,11 +58,11 @@ impl Sealed {
         if check_value.is_some_and(|value| !bool::from(value.ct_eq(&self.kid))) {
             return Err(ReadingCode::KeyMismatch);
         }
-        let (header, rest) = reading.split_at_mut(self.body.start);
-        let (body, rest) = rest.split_at_mut(self.body.len());
-        let aad = associated(&header[self.protected.clone()]);
+        let (header, rest) = reading.split_at_mut(self.body.start as usize);
+        let (body, rest) = rest.split_at_mut(self.body.range().len());
+        let aad = associated(&header[self.protected.range()]);
         let tag = Tag::Sixteen(rest.first_chunk::<TAG>().ok_or(ReadingCode::TelegramMalformed)?);
-        if gcm_open(key, &self.nonce, &aad, body, tag) { Ok(self.body.clone()) } else { Err(ReadingCode::TagInvalid) }
+        if gcm_open(key, &self.nonce, &aad, body, tag) { Ok(self.body.range()) } else { Err(ReadingCode::TagInvalid) }
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) fn read(reading: &[u8], facts: &mut Facts) -> Check<Outcome> {
     let mut cursor = Cursor::new(reading);
     expect(&mut cursor, &ENVELOPE)?;
     let bytes = string(&mut cursor, 2)?;
-    let protected = cursor.position()..cursor.position() + bytes;
+    let protected = Span::new(cursor.position(), cursor.position() + bytes)?;
     expect(&mut cursor, &[0xa4, 0x01])?;
     let algorithm = algorithm(&mut cursor)?;
     expect(&mut cursor, &KID)?;
@@ -94,7 +94,7 @@ pub(super) fn read(reading: &[u8], facts: &mut Facts) -> Check<Outcome> {
     facts.device = device.try_into().ok();
     facts.counter = counter.try_into().ok().map(u32::from_be_bytes);
     expect(&mut cursor, TYPE)?;
-    if cursor.position() != protected.end {
+    if cursor.position() != protected.end as usize {
         return Err(ReadingCode::TelegramMalformed);
     }
     expect(&mut cursor, &[0xa0])?;
@@ -110,7 +110,7 @@ pub(super) fn read(reading: &[u8], facts: &mut Facts) -> Check<Outcome> {
     facts.protection = Some(Protection::Cose);
     let payload = bytes.checked_sub(TAG).filter(|&payload| payload <= MAX_PAYLOAD);
     let (start, payload) = (cursor.position(), payload.ok_or(ReadingCode::TelegramMalformed)?);
-    Ok(Outcome::Cose(Sealed { key_length, kid, nonce, protected, body: start..start + payload }))
+    Ok(Outcome::Cose(Sealed { key_length, kid, nonce, protected, body: Span::new(start, start + payload)? }))
 }
 
 fn expect(cursor: &mut Cursor<'_>, wanted: &[u8]) -> Check<()> {

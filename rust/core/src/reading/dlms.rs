@@ -9,7 +9,7 @@
 use super::cipher::{Tag, ctr_apply, gcm_open};
 use super::code::{Check, Protection, ReadingCode};
 use super::cursor::Cursor;
-use super::{Facts, Outcome};
+use super::{Facts, Outcome, Span};
 use std::ops::Range;
 use zeroize::Zeroizing;
 
@@ -25,13 +25,13 @@ const ENCRYPTED: u8 = 0x20;
 const AUTHENTICATED: u8 = 0x10;
 
 /// A ciphered APDU: where its parts lie, and all that it takes beside the keys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Sealed {
     control: u8,
     /// The title that the APDU carries, else the association's; absent where nobody knows it.
     pub title: Option<[u8; TITLE]>,
     counter: [u8; 4],
-    body: Range<usize>,
+    body: Span,
 }
 
 impl Sealed {
@@ -57,7 +57,7 @@ impl Sealed {
         let mut nonce = [0; 12];
         nonce[..TITLE].copy_from_slice(&title);
         nonce[TITLE..].copy_from_slice(&self.counter);
-        let body = &mut apdu[self.body.clone()];
+        let body = &mut apdu[self.body.range()];
         let Some(authentication_key) = authentication_key.filter(|_| self.is_authenticated()) else {
             if self.control & ENCRYPTED != 0 {
                 // GCM without its tag: the counter block behind that of the tag.
@@ -66,10 +66,10 @@ impl Sealed {
                 block[15] = 2;
                 ctr_apply(key, &block, body).ok_or(ReadingCode::KeyLength)?;
             }
-            return Ok(self.body.clone());
+            return Ok(self.body.range());
         };
-        let (_, rest) = apdu.split_at_mut(self.body.start);
-        let (body, rest) = rest.split_at_mut(self.body.len());
+        let (_, rest) = apdu.split_at_mut(self.body.start as usize);
+        let (body, rest) = rest.split_at_mut(self.body.range().len());
         let tag = Tag::Twelve(rest.first_chunk::<TAG>().ok_or(ReadingCode::TelegramMalformed)?);
         let header = Zeroizing::new([&[self.control], authentication_key].concat());
         let genuine = if self.control & ENCRYPTED != 0 {
@@ -78,7 +78,7 @@ impl Sealed {
             let covered = Zeroizing::new([&header[..], body].concat());
             gcm_open(key, &nonce, &covered, &mut [], tag)
         };
-        if genuine { Ok(self.body.clone()) } else { Err(ReadingCode::TagInvalid) }
+        if genuine { Ok(self.body.range()) } else { Err(ReadingCode::TagInvalid) }
     }
 }
 
@@ -100,7 +100,7 @@ pub(super) fn read(apdu: &[u8], title: Option<[u8; TITLE]>, facts: &mut Facts) -
         },
         tag if is_plain(tag) => {
             facts.protection = Some(Protection::None);
-            return Ok(Outcome::Plain(0..apdu.len()));
+            return Ok(Outcome::Plain(Span::new(0, apdu.len())?));
         }
         _ => return Err(facts.unsupported()),
     };
@@ -124,7 +124,7 @@ pub(super) fn read(apdu: &[u8], title: Option<[u8; TITLE]>, facts: &mut Facts) -
     let tag = if control & AUTHENTICATED == 0 { 0 } else { TAG };
     let bytes = cursor.left().checked_sub(tag).ok_or(ReadingCode::TelegramMalformed)?;
     let start = cursor.position();
-    Ok(Outcome::Dlms(Sealed { control, title, counter, body: start..start + bytes }))
+    Ok(Outcome::Dlms(Sealed { control, title, counter, body: Span::new(start, start + bytes)? }))
 }
 
 /// A length: one byte below 80, else 81 to 84 and as many bytes, the most significant first.

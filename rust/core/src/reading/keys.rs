@@ -3,9 +3,9 @@
 use super::Profile;
 use super::device::{DeviceId, as_named};
 use crate::crypto::kdf::{self, Derivation, Kdf, KdfError, Label, MasterKey};
-use std::collections::HashMap;
+use std::collections::{HashMap, TryReserveError};
 use std::sync::Arc;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes of a key check value.
 pub const CHECK_VALUE: usize = 4;
@@ -21,10 +21,34 @@ pub struct KeysOfRow<'a> {
     pub check_value: Option<[u8; CHECK_VALUE]>,
 }
 
-/// A key a row.
+impl<'a> KeysOfRow<'a> {
+    /// The keys of a row of a column, copied to two rooms. A key that is longer than any stays one of a wrong length.
+    #[inline]
+    pub fn of(column: &(impl KeyColumn + ?Sized), row: usize, rooms: &'a mut [[u8; LONGEST_KEY]; 2]) -> Self {
+        let [key, authentication_key] = rooms;
+        let lengths = [column.key(row, key), column.authentication_key(row, authentication_key)];
+        // No key has all the bytes of the room but one.
+        let cut = |room: &'a [u8; LONGEST_KEY], length: usize| room.get(..length).unwrap_or(&room[..LONGEST_KEY - 1]);
+        Self {
+            key: lengths[0].map(|length| cut(key, length)),
+            authentication_key: lengths[1].map(|length| cut(authentication_key, length)),
+            check_value: column.check_value(row),
+        }
+    }
+}
+
+/// The most bytes of a key.
+pub const LONGEST_KEY: usize = 32;
+
+/// One key per row, copied a single time. Each call returns how many bytes the row's key has and copies as many as there is room
+/// for; `None` where there is none.
 pub trait KeyColumn: Sync {
-    /// The keys of a row.
-    fn keys(&self, row: usize) -> KeysOfRow<'_>;
+    /// The key that opens.
+    fn key(&self, row: usize, room: &mut [u8; LONGEST_KEY]) -> Option<usize>;
+    /// The second key of the tags of dlms.
+    fn authentication_key(&self, row: usize, room: &mut [u8; LONGEST_KEY]) -> Option<usize>;
+    /// The check value of the key, where it is known.
+    fn check_value(&self, row: usize) -> Option<[u8; CHECK_VALUE]>;
 }
 
 /// The keys of a call.
@@ -51,51 +75,49 @@ pub struct KeyTable {
 /// One kind of keys, side by side, wiped when dropped.
 #[derive(Default)]
 struct Side {
-    bytes: Zeroizing<Vec<u8>>,
-    /// Where each ends; equal to the one before for a device without.
-    ends: Vec<usize>,
+    keys: Zeroizing<Vec<[u8; LONGEST_KEY]>>,
+    lengths: Vec<Option<u8>>,
 }
 
 impl Side {
     fn push(&mut self, key: Option<&[u8]>) {
-        self.bytes.extend_from_slice(key.unwrap_or_default());
-        self.ends.push(self.bytes.len());
+        let mut room = [0; LONGEST_KEY];
+        let key = key.map(|key| &key[..key.len().min(LONGEST_KEY)]);
+        room[..key.map_or(0, <[u8]>::len)].copy_from_slice(key.unwrap_or_default());
+        self.keys.push(room);
+        self.lengths.push(key.map(|key| key.len() as u8));
+        room.zeroize();
     }
 
     fn get(&self, at: usize) -> Option<&[u8]> {
-        let start = if at == 0 { 0 } else { *self.ends.get(at - 1)? };
-        self.bytes.get(start..*self.ends.get(at)?).filter(|key| !key.is_empty())
+        let length = (*self.lengths.get(at)?)?;
+        self.keys.get(at)?.get(..length.into())
     }
 
     /// Room, so that no key is left behind in memory that grew too small.
-    fn reserve(&mut self, keys: usize, bytes: usize) -> Result<(), std::collections::TryReserveError> {
-        self.ends.try_reserve_exact(keys)?;
-        self.bytes.try_reserve_exact(bytes)
+    fn reserve(&mut self, keys: usize) -> Result<(), TryReserveError> {
+        self.lengths.try_reserve_exact(keys)?;
+        self.keys.try_reserve_exact(keys)
     }
 }
 
 impl KeyTable {
-    /// A table with room for that many devices, and that many bytes of each kind of keys together.
+    /// A table with room for that many devices.
     ///
     /// # Errors
     /// There is not that much memory.
-    pub fn with_capacity(
-        devices: usize,
-        key_bytes: usize,
-        authentication_key_bytes: usize,
-        by_name: bool,
-    ) -> Result<Self, std::collections::TryReserveError> {
+    pub fn with_capacity(devices: usize, by_name: bool) -> Result<Self, TryReserveError> {
         let mut table = Self { by_name, ..Self::default() };
         table.places.try_reserve(devices)?;
-        table.keys.reserve(devices, key_bytes)?;
-        table.authentication_keys.reserve(devices, authentication_key_bytes)?;
+        table.keys.reserve(devices)?;
+        table.authentication_keys.reserve(devices)?;
         Ok(table)
     }
 
     /// Adds a device. `profile` is that of its name; `None` where it came as 8 bytes. False, and nothing is added, where the device
     /// is there already.
     pub fn add(&mut self, profile: Option<Profile>, device: DeviceId, keys: KeysOfRow<'_>) -> bool {
-        let place = self.keys.ends.len() as u32;
+        let place = self.keys.lengths.len() as u32;
         match self.places.entry((profile, device)) {
             std::collections::hash_map::Entry::Occupied(_) => return false,
             std::collections::hash_map::Entry::Vacant(vacant) => vacant.insert(place),
@@ -109,7 +131,7 @@ impl KeyTable {
     /// Devices.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.keys.ends.len()
+        self.keys.lengths.len()
     }
 
     /// Whether there is no device.

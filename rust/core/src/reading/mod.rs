@@ -16,12 +16,13 @@ mod pieces;
 mod wmbus;
 
 use crate::columns::{Bits, columns};
-use crate::crypto::kdf::Label;
+use crate::crypto::kdf::{KdfError, Label};
 use crate::scratch::{Place, Scratch};
 use crate::work::{Split, Stop, Workers, in_chunks};
 use code::{Check, Protection, ReadingCode};
 use device::DeviceId;
-use keys::{Keys, KeysOfRow};
+use itron_core_kernels::stack::wiped;
+use keys::{KeySource, Keys, KeysOfRow};
 use pieces::Pieces;
 use std::ops::Range;
 use zeroize::{Zeroize, Zeroizing};
@@ -92,7 +93,7 @@ pub trait Rows: Sync {
     /// Whether telegrams are hexadecimal text.
     fn hexadecimal(&self) -> bool;
     /// The system title of the association.
-    fn title(&self, row: usize) -> Option<&[u8]>;
+    fn title(&self, row: usize) -> Option<[u8; 8]>;
     /// The counter that the row's must be above.
     fn floor(&self, row: usize, device: DeviceId) -> Option<i64>;
 }
@@ -157,11 +158,32 @@ impl Facts {
     }
 }
 
+/// A place in a telegram.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// `None` where it is beyond 4 GiB.
+    fn new(start: usize, end: usize) -> Check<Self> {
+        match (u32::try_from(start), u32::try_from(end)) {
+            (Ok(start), Ok(end)) => Ok(Self { start, end }),
+            _ => Err(ReadingCode::TelegramMalformed),
+        }
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
 /// What reading a telegram comes to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Outcome {
     /// Its data, which nothing protects.
-    Plain(Range<usize>),
+    Plain(Span),
     Wmbus(wmbus::Sealed),
     Dlms(dlms::Sealed),
     Cose(cose::Sealed),
@@ -211,10 +233,11 @@ impl Outcome {
 }
 
 /// A telegram as far as it is read before any key is used.
+#[derive(Clone, Copy)]
 struct Read {
     facts: Facts,
-    /// Where its bytes lie among those of the chunk.
-    place: Range<usize>,
+    /// Where its bytes lie.
+    place: Place,
     outcome: Check<Outcome>,
 }
 
@@ -229,45 +252,49 @@ pub fn open_many<'w, R: Rows>(
 ) -> Result<ReadingColumns, Stop> {
     let mut columns = ReadingColumns::new(rows.rows())?;
     in_chunks(columns.slices(), workers, &|scratch, start, mut slices| {
-        open_chunk(rows, call, start, &mut slices, scratch)
+        // Keys of rows and keys from them lie on the stack, where each row writes over the one before.
+        wiped(|| open_chunk(rows, call, start, &mut slices, scratch))
     })?;
     Ok(columns)
 }
 
 /// The answer of one row.
-#[derive(Clone, Copy)]
 struct Answer {
+    facts: Facts,
     code: ReadingCode,
     assurance: u16,
     payload_length: usize,
     name_length: usize,
 }
 
-/// Opens the rows of a chunk, and answers all of them at once in the end: a chunk that panics before leaves refusals.
-fn open_chunk<R: Rows>(
-    rows: &R,
-    call: &Call<'_>,
-    start: usize,
-    slices: &mut ReadingSlices<'_>,
-    scratch: &mut Scratch,
-) -> Result<(), Stop> {
-    let count = slices.rows();
-    let mut bytes = Vec::new();
-    let mut read = room_for(count)?;
-    for row in start..start + count {
-        scratch.clear();
-        read.push(read_row(rows, call.profile, row, scratch, &mut bytes)?);
+/// The answers of a chunk, until all of them are there: a chunk that panics before leaves refusals.
+struct Answers {
+    rows: Vec<Answer>,
+    payloads: Vec<u8>,
+    names: Vec<u8>,
+}
+
+impl Answers {
+    fn new(rows: usize) -> Result<Self, Stop> {
+        Ok(Self { rows: room_for(rows)?, payloads: room_for(rows * PAYLOAD)?, names: room_for(rows * NAME)? })
     }
-    let Ok(derived) = Derived::of(call, &read) else { return Ok(()) };
-    let (mut payloads, mut names) = (room_for(bytes.len())?, room_for(count * NAME)?);
-    let mut answers = room_for(count)?;
-    for (at, read) in read.iter().enumerate() {
-        let telegram = &mut bytes[read.place.clone()];
-        let opened = read.outcome.as_ref().map_err(|&code| code).and_then(|outcome| {
-            let keys = derived.keys(call, at, start + at, read.facts.device);
-            let opened = open(outcome, call, &keys, telegram)?;
-            let floor = read.facts.device.and_then(|device| rows.floor(start + at, device));
-            let is_above = read.facts.counter.zip(floor).is_none_or(|(counter, floor)| i64::from(counter) > floor);
+
+    /// Steps 5 to 11 of one row.
+    #[inline]
+    fn add<R: Rows>(
+        &mut self,
+        rows: &R,
+        call: &Call<'_>,
+        row: usize,
+        read: &Read,
+        keys: &KeysOfRow<'_>,
+        telegram: &mut [u8],
+    ) -> Result<(), Stop> {
+        let facts = read.facts;
+        let opened = read.outcome.and_then(|outcome| {
+            let opened = open(&outcome, call, keys, telegram)?;
+            let floor = facts.device.and_then(|device| rows.floor(row, device));
+            let is_above = facts.counter.zip(floor).is_none_or(|(counter, floor)| i64::from(counter) > floor);
             if is_above { Ok(opened) } else { Err(ReadingCode::CounterNotAbove) }
         });
         let (code, assurance, payload) = match opened {
@@ -277,23 +304,72 @@ fn open_chunk<R: Rows>(
                 (code, 0, &[][..])
             }
         };
-        payloads.extend_from_slice(payload);
-        let name = names.len();
-        if let Some(device) = read.facts.device {
-            device::append_name(call.profile, &device, &mut names);
+        self.payloads.try_reserve(payload.len())?;
+        self.payloads.extend_from_slice(payload);
+        let name = self.names.len();
+        if let Some(device) = facts.device {
+            device::append_name(call.profile, &device, &mut self.names);
         }
-        answers.push(Answer { code, assurance, payload_length: payload.len(), name_length: names.len() - name });
+        let (payload_length, name_length) = (payload.len(), self.names.len() - name);
+        self.rows.push(Answer { facts, code, assurance, payload_length, name_length });
+        Ok(())
     }
-    for (at, (answer, read)) in answers.iter().zip(&read).enumerate() {
-        slices.answer(at, answer, &read.facts);
+
+    fn put(self, slices: &mut ReadingSlices<'_>) {
+        for (at, answer) in self.rows.iter().enumerate() {
+            slices.answer(at, answer);
+        }
+        slices.payloads.put(self.payloads);
+        slices.names.put(self.names);
     }
-    slices.payloads.put(payloads);
-    slices.names.put(names);
+}
+
+fn open_chunk<R: Rows>(
+    rows: &R,
+    call: &Call<'_>,
+    start: usize,
+    slices: &mut ReadingSlices<'_>,
+    scratch: &mut Scratch,
+) -> Result<(), Stop> {
+    let range = start..start + slices.rows();
+    let mut answers = Answers::new(range.len())?;
+    match call.keys {
+        Keys::Column(column) => {
+            for row in range {
+                scratch.clear();
+                let read = read_row(rows, call.profile, row, scratch)?;
+                let mut rooms = Default::default();
+                let keys = KeysOfRow::of(column, row, &mut rooms);
+                answers.add(rows, call, row, &read, &keys, scratch.get_mut(read.place))?;
+            }
+        }
+        Keys::Table(table) => {
+            for row in range {
+                scratch.clear();
+                let read = read_row(rows, call.profile, row, scratch)?;
+                let keys = read.facts.device.map(|device| table.get(call.profile, device)).unwrap_or_default();
+                answers.add(rows, call, row, &read, &keys, scratch.get_mut(read.place))?;
+            }
+        }
+        Keys::Source(source) => {
+            let mut read = room_for(range.len())?;
+            for row in range.clone() {
+                read.push(read_row(rows, call.profile, row, scratch)?);
+            }
+            // What cannot be derived is an internal error, and its rows stay as they began.
+            let Ok(derived) = Derived::of(source, call.profile, &read) else { return Ok(()) };
+            for ((at, row), read) in range.enumerate().zip(&read) {
+                answers.add(rows, call, row, read, &derived.keys(at), scratch.get_mut(read.place))?;
+            }
+        }
+    }
+    answers.put(slices);
     Ok(())
 }
 
 impl ReadingSlices<'_> {
-    fn answer(&mut self, at: usize, answer: &Answer, facts: &Facts) {
+    fn answer(&mut self, at: usize, answer: &Answer) {
+        let facts = &answer.facts;
         self.code[at] = answer.code as i16;
         self.assurance[at] = answer.assurance as i16;
         self.payload_length[at] = answer.payload_length as u32;
@@ -317,47 +393,49 @@ impl ReadingSlices<'_> {
 }
 
 /// Steps 1 to 4: copies the telegram, a single time, and reads the copy.
-fn read_row<R: Rows>(
-    rows: &R,
-    profile: Profile,
-    row: usize,
-    scratch: &mut Scratch,
-    bytes: &mut Vec<u8>,
-) -> Result<Read, Stop> {
-    let (start, mut facts) = (bytes.len(), Facts::default());
-    let telegram = rows.telegram(row, scratch)?;
-    let copied = match telegram.map(|telegram| scratch.get(telegram)) {
-        None => Err(ReadingCode::NullTelegram),
-        Some(telegram) if rows.hexadecimal() => {
-            let mut read = room_for(telegram.len() / 2)?;
-            bytes.try_reserve(telegram.len() / 2)?;
-            let read = hexadecimal::append(telegram, &mut read).map(|()| read);
-            read.ok_or(ReadingCode::TelegramMalformed).and_then(|read| copy(profile, &read, bytes))
-        }
-        Some(telegram) => {
-            bytes.try_reserve(telegram.len())?;
-            copy(profile, telegram, bytes)
-        }
+#[inline]
+fn read_row<R: Rows>(rows: &R, profile: Profile, row: usize, scratch: &mut Scratch) -> Result<Read, Stop> {
+    let mut facts = Facts::default();
+    let nothing = scratch.push(&[])?;
+    let Some(telegram) = rows.telegram(row, scratch)? else {
+        return Ok(Read { facts, place: nothing, outcome: Err(ReadingCode::NullTelegram) });
     };
-    let outcome = copied.and_then(|()| match profile {
-        Profile::Cose => cose::read(&bytes[start..], &mut facts),
-        Profile::Wmbus => wmbus::read(&bytes[start..], &mut facts),
-        Profile::Dlms => {
-            let title = rows.title(row).and_then(|title| title.try_into().ok());
-            dlms::read(&bytes[start..], title, &mut facts)
-        }
-    });
-    Ok(Read { facts, place: start..bytes.len(), outcome })
+    let place = match plain_bytes(rows, profile, telegram, scratch)? {
+        Ok(place) => place,
+        Err(code) => return Ok(Read { facts, place: nothing, outcome: Err(code) }),
+    };
+    let bytes = scratch.get(place);
+    let outcome = match profile {
+        Profile::Cose => cose::read(bytes, &mut facts),
+        Profile::Wmbus => wmbus::read(bytes, &mut facts),
+        Profile::Dlms => dlms::read(bytes, rows.title(row), &mut facts),
+    };
+    Ok(Read { facts, place, outcome })
 }
 
-/// Appends what is read of a telegram: of a radio frame, its bytes without checksums.
-fn copy(profile: Profile, telegram: &[u8], bytes: &mut Vec<u8>) -> Check<()> {
-    match profile {
-        Profile::Wmbus => return wmbus::strip(telegram, bytes),
-        Profile::Cose if telegram.len() > cose::MAX_READING => return Err(ReadingCode::TelegramMalformed),
-        Profile::Cose | Profile::Dlms => bytes.extend_from_slice(telegram),
+/// Where the bytes lie that are read of a telegram: behind its digits, and of a radio frame without checksums.
+fn plain_bytes<R: Rows>(
+    rows: &R,
+    profile: Profile,
+    mut place: Place,
+    scratch: &mut Scratch,
+) -> Result<Check<Place>, Stop> {
+    if rows.hexadecimal() {
+        let mut bytes = room_for(place.len() / 2)?;
+        if hexadecimal::append(scratch.get(place), &mut bytes).is_none() {
+            return Ok(Err(ReadingCode::TelegramMalformed));
+        }
+        place = scratch.push(&bytes)?;
     }
-    Ok(())
+    match profile {
+        Profile::Wmbus => match wmbus::form(scratch.get(place)) {
+            Ok(wmbus::Form::Plain(length)) => Ok(Ok(place.first(length))),
+            Ok(wmbus::Form::Checked(frame)) => scratch.push(&frame).map(Ok),
+            Err(code) => Ok(Err(code)),
+        },
+        Profile::Cose if place.len() > cose::MAX_READING => Ok(Err(ReadingCode::TelegramMalformed)),
+        Profile::Cose | Profile::Dlms => Ok(Ok(place)),
+    }
 }
 
 /// Steps 5 to 10: the payload's place, and the bits of the check that passed.
@@ -365,7 +443,7 @@ fn copy(profile: Profile, telegram: &[u8], bytes: &mut Vec<u8>) -> Check<()> {
 fn open(outcome: &Outcome, call: &Call<'_>, keys: &KeysOfRow<'_>, telegram: &mut [u8]) -> Check<(Range<usize>, u16)> {
     let Some(key_length) = outcome.key_length() else {
         return match outcome {
-            Outcome::Plain(data) if call.allow_plain && keys.key.is_none() => Ok((data.clone(), 0)),
+            Outcome::Plain(data) if call.allow_plain && keys.key.is_none() => Ok((data.range(), 0)),
             _ => Err(ReadingCode::NotProtected),
         };
     };
@@ -406,8 +484,7 @@ struct Derived {
 const LENGTHS: [usize; 2] = [16, 32];
 
 impl Derived {
-    fn of(call: &Call<'_>, read: &[Read]) -> Result<Self, crate::crypto::kdf::KdfError> {
-        let Keys::Source(source) = call.keys else { return Ok(Self::default()) };
+    fn of(source: &KeySource, profile: Profile, read: &[Read]) -> Result<Self, KdfError> {
         let mut ids = [const { Vec::new() }; 2];
         let mut derived = Self::default();
         for read in read {
@@ -423,7 +500,7 @@ impl Derived {
         }
         for (which, ids) in ids.iter().enumerate().filter(|(_, ids)| !ids.is_empty()) {
             derived.keys[which] = source.keys(Label::ReadEnc, LENGTHS[which], ids)?;
-            match call.profile {
+            match profile {
                 Profile::Cose => derived.check_values[which] = source.check_values(ids)?,
                 Profile::Dlms => {
                     derived.authentication_keys[which] = source.keys(Label::ReadAuth, LENGTHS[which], ids)?;
@@ -434,28 +511,22 @@ impl Derived {
         Ok(derived)
     }
 
-    /// The keys of row `row` of the call, row `at` of the chunk.
+    /// The keys of row `at` of the chunk.
     #[inline]
-    fn keys<'a>(&'a self, call: &Call<'a>, at: usize, row: usize, device: Option<DeviceId>) -> KeysOfRow<'a> {
-        match call.keys {
-            Keys::Column(column) => column.keys(row),
-            Keys::Table(table) => device.map(|device| table.get(call.profile, device)).unwrap_or_default(),
-            Keys::Source(_) => {
-                let Some((which, place)) = self.places.get(at).copied().flatten() else { return KeysOfRow::default() };
-                let length = LENGTHS[which];
-                let of = |keys: &'a Zeroizing<Vec<u8>>| keys.get(place * length..(place + 1) * length);
-                KeysOfRow {
-                    key: of(&self.keys[which]),
-                    authentication_key: of(&self.authentication_keys[which]),
-                    check_value: self.check_values[which].get(place).copied(),
-                }
-            }
+    fn keys(&self, at: usize) -> KeysOfRow<'_> {
+        let Some((which, place)) = self.places.get(at).copied().flatten() else { return KeysOfRow::default() };
+        let length = LENGTHS[which];
+        KeysOfRow {
+            key: self.keys[which].get(place * length..(place + 1) * length),
+            authentication_key: self.authentication_keys[which].get(place * length..(place + 1) * length),
+            check_value: self.check_values[which].get(place).copied(),
         }
     }
 }
 
-/// Bytes of most devices' names.
+/// Bytes of most devices' names, and of most payloads.
 const NAME: usize = 24;
+const PAYLOAD: usize = 64;
 
 /// An empty list with room for that many items.
 fn room_for<T>(items: usize) -> Result<Vec<T>, Stop> {

@@ -4,6 +4,7 @@
 //! 8 signature form · 9 signature · 10 claims syntax · 11 claim rules · 12 the issuer's ceilings, then its validity ·
 //! 13 time · 14 revocation · 15 audience · 16 scope. The first failure is the answer.
 
+use super::details::Note;
 use super::keyring::{Entry, Keyring};
 use super::revocation::Revocations;
 use crate::code::{Check, Code};
@@ -419,15 +420,33 @@ pub fn verify_many<'w>(
     workers: impl Into<Workers<'w>>,
     fetch: impl Fn(usize, &mut Scratch) -> Result<Fetched, Stop> + Sync,
 ) -> Result<TokenColumns, Stop> {
+    verify_noting(keyring, call, rows, workers, fetch, &())
+}
+
+/// As [`verify_many`], and `note` takes the claims of each row that shows them.
+///
+/// # Errors
+/// [`Stop`], and no row is answered.
+pub fn verify_noting<'w, N: Note>(
+    keyring: &Keyring,
+    call: &Call<'_>,
+    rows: usize,
+    workers: impl Into<Workers<'w>>,
+    fetch: impl Fn(usize, &mut Scratch) -> Result<Fetched, Stop> + Sync,
+    note: &N,
+) -> Result<TokenColumns, Stop> {
     let mut columns = TokenColumns::new(rows)?;
     let expected = expected_rows(keyring, rows);
     work::in_chunks(columns.slices(), workers, &|scratch, start, mut slices: TokenSlices<'_>| {
         let range = start..start + slices.code.len();
         let fetched = range.clone().map(|row| fetch(row, scratch)).collect::<Result<Vec<_>, _>>()?;
         let question = |row: usize| fetched[row - start].question(scratch);
+        let mut noted = N::Chunk::default();
         verify_range(keyring, call, range, expected, question, |row, verdict| {
             slices.set(row - start, verdict, call.token_type);
+            note.row(&mut noted, verdict.claims);
         });
+        note.keep(start, noted);
         Ok(())
     })?;
     Ok(columns)

@@ -283,16 +283,6 @@ impl BinaryColumn {
         chunk.get(at, most)
     }
 
-    /// Bytes of row `at`; `None` where it is null.
-    ///
-    /// # Panics
-    /// If there is no such row.
-    #[must_use]
-    pub fn len_of(&self, at: usize) -> Option<usize> {
-        let (chunk, at) = self.rows.locate(at);
-        chunk.raw(at).map(|raw| raw.len)
-    }
-
     /// Copies the bytes of row `at` to `room`, as many as there is room for. How many the row has; `None` where it is null.
     ///
     /// # Panics

@@ -13,25 +13,33 @@ const MESSAGE_COUNTER: u16 = 0x0800;
 const MAC: u16 = 0x0400;
 const KEY_INFORMATION: u16 = 0x0200;
 
-/// Where the fields of the layer lie in its frame; an absent one is empty.
-#[derive(Clone, Debug)]
+/// The fields of the layer; an absent MAC has no bytes.
+#[derive(Clone, Copy, Debug)]
 pub(in crate::reading) struct Afl {
-    message_control: Range<usize>,
-    message_length: Range<usize>,
+    /// MCL.
+    control: Option<u8>,
     /// MCR.
     pub counter: Option<[u8; 4]>,
-    counter_at: Range<usize>,
-    /// The MAC, cut to its length.
-    pub mac: Range<usize>,
+    /// ML.
+    length: Option<[u8; 2]>,
+    /// Where the MAC lies in the frame.
+    mac_at: u8,
+    mac_bytes: u8,
     /// Whether the MAC is a CMAC.
     pub is_cmac: bool,
 }
 
 impl Afl {
-    /// The fields that the MAC covers, in its order: MCL, MCR, ML.
-    pub fn covered<'a>(&self, frame: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        [&frame[self.message_control.clone()], &frame[self.counter_at.clone()], &frame[self.message_length.clone()]]
-            .into_iter()
+    /// The fields that the MAC covers before the transport layer, in its order: MCL, MCR, ML.
+    pub fn covered(&self) -> impl Iterator<Item = &[u8]> {
+        let counter = self.counter.as_ref().map_or(&[][..], |counter| counter);
+        [self.control.as_slice(), counter, self.length.as_ref().map_or(&[][..], |length| length)].into_iter()
+    }
+
+    /// The place of the MAC, cut to its length.
+    pub fn mac(&self) -> Range<usize> {
+        let start = usize::from(self.mac_at);
+        start..start + usize::from(self.mac_bytes)
     }
 }
 
@@ -44,13 +52,11 @@ pub(super) fn read(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Check<Afl> {
     let end = cursor.position() + length;
     let control = u16::from_le_bytes(cursor.array()?);
     let has = |flag: u16| control & flag != 0;
-    let message_control_at = cursor.position();
     let message_control = if has(MESSAGE_CONTROL) { Some(cursor.byte()?) } else { None };
-    let message_control_at = message_control_at..cursor.position();
-    skip(cursor, has(KEY_INFORMATION), 2)?;
-    let counter_at = cursor.position();
+    if has(KEY_INFORMATION) {
+        cursor.array::<2>()?;
+    }
     let counter = if has(MESSAGE_COUNTER) { Some(cursor.array()?) } else { None };
-    let counter_at = counter_at..cursor.position();
     let (mac_bytes, is_cmac) = match message_control.map(|control| control & 0xf) {
         _ if !has(MAC) => (0, false),
         Some(3) => (2, true),
@@ -63,20 +69,14 @@ pub(super) fn read(cursor: &mut Cursor<'_>, facts: &mut Facts) -> Check<Afl> {
         Some(_) => return Err(facts.unsupported()),
         None => return Err(ReadingCode::TelegramMalformed),
     };
-    let mac = skip(cursor, has(MAC), mac_bytes)?;
-    let message_length = skip(cursor, has(MESSAGE_LENGTH), 2)?;
+    let mac_at = cursor.position() as u8;
+    cursor.take(usize::from(mac_bytes))?;
+    let message_length = if has(MESSAGE_LENGTH) { Some(cursor.array()?) } else { None };
     if cursor.position() != end {
         return Err(ReadingCode::TelegramMalformed);
     }
     if has(MORE_FRAGMENTS) {
         return Err(facts.unsupported());
     }
-    Ok(Afl { message_control: message_control_at, message_length, counter, counter_at, mac, is_cmac })
-}
-
-/// The place of a field, no bytes where it is absent.
-fn skip(cursor: &mut Cursor<'_>, present: bool, bytes: usize) -> Check<Range<usize>> {
-    let start = cursor.position();
-    cursor.take(if present { bytes } else { 0 })?;
-    Ok(start..cursor.position())
+    Ok(Afl { control: message_control, counter, length: message_length, mac_at, mac_bytes, is_cmac })
 }

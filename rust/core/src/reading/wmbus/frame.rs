@@ -12,31 +12,40 @@ const CHECKSUM: usize = 2;
 /// Bytes that receivers add behind a frame: signal strength, status.
 const ADDED: usize = 3;
 
-/// Appends the frame without its checksums, and without what a receiver added. The length says which of both forms it is: with
-/// checksums a frame has at least two of them, which are more bytes than receivers add.
+/// The form that a frame came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Its first bytes, as many as these.
+    Plain(usize),
+    /// With checksums, which are right; these are its bytes without them.
+    Checked(Vec<u8>),
+}
+
+/// The frame without its checksums, and without what a receiver added. The length says which of both forms it is: with checksums
+/// a frame has at least two of them, which are more bytes than receivers add.
 #[inline]
-pub fn strip(telegram: &[u8], out: &mut Vec<u8>) -> Check<()> {
+pub fn form(telegram: &[u8]) -> Check<Form> {
     let frame = 1 + usize::from(*telegram.first().ok_or(ReadingCode::TelegramMalformed)?);
     if frame <= FIRST {
         return Err(ReadingCode::TelegramMalformed);
     }
     if (frame..=frame + ADDED).contains(&telegram.len()) {
-        out.extend_from_slice(&telegram[..frame]);
-        return Ok(());
+        return Ok(Form::Plain(frame));
     }
     let with_checksums = frame + CHECKSUM * (1 + (frame - FIRST).div_ceil(FURTHER));
     if !(with_checksums..=with_checksums + ADDED).contains(&telegram.len()) {
         return Err(ReadingCode::TelegramMalformed);
     }
     let (first, rest) = telegram[..with_checksums].split_at(FIRST + CHECKSUM);
+    let mut stripped = Vec::with_capacity(frame);
     for block in std::iter::once(first).chain(rest.chunks(FURTHER + CHECKSUM)) {
         let (data, checksum) = block.split_at(block.len() - CHECKSUM);
         if crc16(data).to_be_bytes() != checksum {
             return Err(ReadingCode::FrameChecksum);
         }
-        out.extend_from_slice(data);
+        stripped.extend_from_slice(data);
     }
-    Ok(())
+    Ok(Form::Checked(stripped))
 }
 
 #[cfg(test)]
@@ -56,8 +65,10 @@ mod tests {
     }
 
     fn stripped(telegram: &[u8]) -> Check<Vec<u8>> {
-        let mut out = Vec::new();
-        strip(telegram, &mut out).map(|()| out)
+        form(telegram).map(|form| match form {
+            Form::Plain(length) => telegram[..length].to_vec(),
+            Form::Checked(frame) => frame,
+        })
     }
 
     #[test]

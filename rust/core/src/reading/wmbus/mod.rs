@@ -18,10 +18,9 @@ use super::device::DeviceId;
 use super::{Facts, Outcome};
 use afl::Afl;
 use crc::crc16;
-pub(super) use frame::strip;
+pub(super) use frame::{Form, form};
 use std::ops::Range;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
 
 /// Bits of the checks that are no MAC.
 const CHECK_BITS: u16 = 16;
@@ -32,17 +31,18 @@ const CCM_BITS: u16 = 64;
 const CCM_TAG: usize = 8;
 const BLOCK: usize = 16;
 
-/// A protected telegram: where its parts lie in the frame, and all that its protection takes beside the key.
-#[derive(Clone, Debug)]
+/// A protected telegram: where its parts lie in the frame, and all that its protection takes beside the key. A frame has at most
+/// 256 bytes, so each place is one.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Sealed {
-    /// From the payload's checksum to the frame's end.
-    EllCtr { counter_block: Block, encrypted: Range<usize> },
-    /// Whole blocks, and a clear tail behind them.
-    Mode5 { iv: Block, encrypted: Range<usize>, end: usize },
+    /// From the payload's checksum, which lies at `start`, to the frame's end.
+    EllCtr { counter_block: Block, start: u8 },
+    /// So many blocks from `start`, and a clear tail behind them.
+    Mode5 { access: u8, address: DeviceId, start: u8, blocks: u8 },
     /// As mode 5, under keys from [`kdf`].
-    Mode7 { counter: [u8; 4], id: [u8; 4], afl: Afl, transport: usize, encrypted: Range<usize>, end: usize },
-    /// With its tag behind it.
-    Mode10 { counter: [u8; 4], address: DeviceId, header: [u8; 7], encrypted: Range<usize> },
+    Mode7 { counter: [u8; 4], id: [u8; 4], afl: Afl, transport: u8, start: u8, blocks: u8 },
+    /// From `start` to the tag at the frame's end.
+    Mode10 { counter: [u8; 4], address: DeviceId, header: [u8; 7], start: u8 },
 }
 
 impl Sealed {
@@ -50,7 +50,7 @@ impl Sealed {
     pub(super) fn assurance(&self) -> u16 {
         match self {
             Self::EllCtr { .. } | Self::Mode5 { .. } => CHECK_BITS,
-            Self::Mode7 { afl, .. } => 8 * afl.mac.len() as u16,
+            Self::Mode7 { afl, .. } => 8 * afl.mac().len() as u16,
             Self::Mode10 { .. } => CCM_BITS,
         }
     }
@@ -58,48 +58,44 @@ impl Sealed {
     /// Checks and decrypts in place; the payload's place. What was decrypted of a refused frame, the caller wipes.
     #[inline]
     pub(super) fn open(&self, key: &Block, frame: &mut [u8]) -> Check<Range<usize>> {
-        match self {
-            Self::EllCtr { counter_block, encrypted } => {
-                let data = &mut frame[encrypted.clone()];
+        let end = frame.len();
+        let encrypted = |start: u8, blocks: u8| usize::from(start)..usize::from(start) + usize::from(blocks) * BLOCK;
+        match *self {
+            Self::EllCtr { ref counter_block, start } => {
+                let data = &mut frame[start.into()..];
                 ctr_apply(key, counter_block, data).ok_or(ReadingCode::KeyLength)?;
                 let (checksum, payload) = data.split_at(2);
                 // No tag: whoever sees the code sees whether it was right.
                 if crc16(payload).to_le_bytes() != checksum {
                     return Err(ReadingCode::CheckFailed);
                 }
-                Ok(encrypted.start + 2..encrypted.end)
+                Ok(usize::from(start) + 2..end)
             }
-            Self::Mode5 { iv, encrypted, end } => {
-                cbc_decrypt(key, iv, &mut frame[encrypted.clone()]);
-                if frame[encrypted.start..encrypted.start + 2] != CHECK_BYTES {
-                    return Err(ReadingCode::CheckFailed);
+            Self::Mode5 { access, address, start, blocks } => {
+                let mut iv = [access; BLOCK];
+                iv[..8].copy_from_slice(&address);
+                let data = &mut frame[encrypted(start, blocks)];
+                cbc_decrypt(key, &iv, data);
+                if data[..2] == CHECK_BYTES { Ok(start.into()..end) } else { Err(ReadingCode::CheckFailed) }
+            }
+            Self::Mode7 { counter, id, ref afl, transport, start, blocks } => {
+                let [encryption, authentication] = &kdf(key, counter, id);
+                let mac = cmac(authentication, afl.covered().chain([&frame[transport.into()..]]));
+                let genuine = bool::from(mac[..afl.mac().len()].ct_eq(&frame[afl.mac()]));
+                if genuine {
+                    cbc_decrypt(encryption, &[0; BLOCK], &mut frame[encrypted(start, blocks)]);
                 }
-                Ok(encrypted.start..*end)
+                if genuine { Ok(start.into()..end) } else { Err(ReadingCode::TagInvalid) }
             }
-            Self::Mode7 { counter, id, afl, transport, encrypted, end } => {
-                let [encryption, authentication] = &mut kdf(key, *counter, *id);
-                let covered = afl.covered(frame).chain([&frame[*transport..*end]]);
-                let mac = cmac(authentication, covered);
-                let genuine = mac[..afl.mac.len()].ct_eq(&frame[afl.mac.clone()]);
-                if genuine.into() {
-                    cbc_decrypt(encryption, &[0; BLOCK], &mut frame[encrypted.clone()]);
-                }
-                encryption.zeroize();
-                authentication.zeroize();
-                if genuine.into() { Ok(encrypted.start..*end) } else { Err(ReadingCode::TagInvalid) }
-            }
-            Self::Mode10 { counter, address, header, encrypted } => {
-                let [encryption, unused] = &mut kdf(key, *counter, address_id(*address));
+            Self::Mode10 { counter, address, ref header, start } => {
+                let [encryption, _] = &kdf(key, counter, address_id(address));
                 let mut nonce = [0; 13];
-                nonce[..8].copy_from_slice(address);
-                nonce[9..].copy_from_slice(counter);
+                nonce[..8].copy_from_slice(&address);
+                nonce[9..].copy_from_slice(&counter);
                 nonce[9..].reverse();
-                let (data, rest) = frame[encrypted.start..].split_at_mut(encrypted.len());
-                let tag = rest.first_chunk::<CCM_TAG>().ok_or(ReadingCode::TelegramMalformed)?;
+                let (data, tag) = frame[start.into()..].split_last_chunk_mut().ok_or(ReadingCode::TelegramMalformed)?;
                 let genuine = ccm_open(encryption, &nonce, header, data, *tag);
-                encryption.zeroize();
-                unused.zeroize();
-                if genuine { Ok(encrypted.clone()) } else { Err(ReadingCode::TagInvalid) }
+                if genuine { Ok(start.into()..end - CCM_TAG) } else { Err(ReadingCode::TagInvalid) }
             }
         }
     }
@@ -136,7 +132,7 @@ pub(super) fn read(frame: &[u8], facts: &mut Facts) -> Check<Outcome> {
         }
         if ci & 1 == 1 {
             let session: [u8; 4] = cursor.array()?;
-            let encrypted = cursor.position()..frame.len();
+            let start = cursor.position() as u8;
             let checksum: [u8; 2] = cursor.array()?;
             let encryption = session[3] >> 5;
             // The session's number counts what it encrypts; a plain one says nothing of the layers above.
@@ -147,7 +143,7 @@ pub(super) fn read(frame: &[u8], facts: &mut Facts) -> Check<Outcome> {
                 1 => {
                     facts.protection = Some(Protection::EllCtr);
                     let counter_block = counter_block(address, communication, session);
-                    return Ok(Outcome::Wmbus(Sealed::EllCtr { counter_block, encrypted }));
+                    return Ok(Outcome::Wmbus(Sealed::EllCtr { counter_block, start }));
                 }
                 _ => return Err(facts.unsupported()),
             }
