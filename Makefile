@@ -86,7 +86,7 @@ $(VENV)/.installed: constraints.txt
 		echo 'itron_core needs Python 3.11 or newer; name one: make PYTHON=python3.13' >&2; exit 1; }
 	@command -v cargo >/dev/null || { echo 'itron_core needs a Rust toolchain (rustup.rs)' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement constraints.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement constraints.txt
 	@touch $@
 
 constraints: # Renew constraints.txt from the newest versions that fit, with the hash of every file of theirs

@@ -98,7 +98,7 @@ def test_a_time_outside_2020_to_2100_is_refused_and_its_option_named(given):
 
 
 def test_every_sentence_of_a_help_list_is_whole():
-    for arguments in ([], ["manager"], ["server"], ["field"], ["device"], ["keys"], ["audit"], ["route"]):
+    for arguments in ([], ["manager"], ["server"], ["field"], ["device"], ["keys"], ["audit"], ["route"], ["readings"]):
         run = subprocess.run([*PROGRAM, *arguments, "--help"], capture_output=True, text=True, check=True)
         cut = [line for line in run.stdout.splitlines() if line.rstrip().endswith("...") and "COMMAND" not in line]
         assert not cut, cut

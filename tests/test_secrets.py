@@ -14,7 +14,19 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from helpers import token
-from itron_core import ItronCoreError, LocalSigner, MasterKey, PublicKey, derive_key, derive_keys, verify_tokens
+from itron_core import (
+    ItronCoreError,
+    KeySource,
+    LocalSigner,
+    MasterKey,
+    PublicKey,
+    ReadingKeys,
+    derive_key,
+    derive_keys,
+    open_readings,
+    protect_readings,
+    verify_tokens,
+)
 from itron_core import Keyring as Ring
 
 pytestmark = pytest.mark.kernels
@@ -38,6 +50,8 @@ def keys_and_secrets():
         "16 bytes": short,
         "32 bytes": long,
         "none": derive_keys(master, [], **ASK),
+        "keys by device": ReadingKeys(DEVICES, [SECRET, SECRET[:16], None], [SECRET] * 3),
+        "source": KeySource(master, **ASK),
         "Ed25519": LocalSigner(seed),
         "ESP256": LocalSigner(scalar),
     }
@@ -190,6 +204,11 @@ def test_the_subclass_that_would_look_inside_is_not_made():
         lambda: derive_keys(HOLDERS["master"], DEVICES, length=17, **ASK),
         lambda: HOLDERS["16 bytes"].key(3),
         lambda: HOLDERS["32 bytes"].key("first"),
+        lambda: ReadingKeys(["ert:1", "ert:1"], [SECRET] * 2),
+        lambda: ReadingKeys([SECRET], [SECRET[:16]], [SECRET.hex()] * 2),
+        lambda: KeySource(HOLDERS["master"], utility="much too long a utility"),
+        lambda: open_readings([b""], [SECRET] * 2, profile="wmbus"),
+        lambda: protect_readings([b"x"], [SECRET], devices=["ert:1"], counters=[1], check_values=[b"kcv4"]),
         lambda: MasterKey.from_bytes(SECRET[:15]),
         lambda: MasterKey.from_bytes(SECRET.decode()),
         lambda: MasterKey.from_bytes([*SECRET]),
@@ -254,6 +273,21 @@ def test_results_of_tokens_hold_public_data_alone():
     results = verify_tokens([forged], Ring([]), now=1_795_000_000)
     for text in (repr(results), str(results), results._repr_html_()):
         assert "worker" not in text
+
+
+def test_results_of_readings_hold_no_key():
+    """Neither opened nor refused rows, nor any sentence or table that is made of them, have a byte of a key."""
+    keys = HOLDERS["16 bytes"]
+    readings = protect_readings([b"payload"] * 3, keys, devices=DEVICES, counters=[1, 2, 3])
+    damaged = [bytes(reading)[:-1] for reading in readings]
+    for held in (keys, HOLDERS["source"], HOLDERS["keys by device"], [SECRET[:16]] * 3, [SECRET.hex()] * 3):
+        for telegrams in (readings, damaged, [SECRET] * 3):
+            results = open_readings(telegrams, held, profile="cose")
+            shown = [repr(results), results._repr_html_(), str(results.summary()), str(results.to_pydict()["device"])]
+            shown += [results.explain(row) for row in range(3)]
+            shown += [str(table.to_pydict()) for table in (results.devices(), results.missing_keys())]
+            for text in shown:
+                assert_shows_nothing(text)
 
 
 def test_gc_finds_no_bytes_behind_a_holder():

@@ -34,8 +34,9 @@ LOG = "log"
 
 
 def backup(home: Annotated[Path, HOME], file: Annotated[Path, BACKUP], now: Annotated[str | None, NOW] = None) -> None:
-    """Back up a party to one file of mode 600: its store, settings and keys. The party may go on working meanwhile.
+    """Back up a party to one file.
 
+    The file has mode 600, and holds store, settings and keys. The party may go on working meanwhile.
     A store in PostgreSQL is left out: back it up with pg_dump at the same time. The audit log is rebuilt from the store.
     """
     party, store = folders.party_of(home), folders.store_of(home)
@@ -50,7 +51,9 @@ def restore(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The backup; without it, see below.")] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Restore a party from a backup into a folder that does not exist, or holds nothing but the log folder of before.
+    """Restore a party from a backup.
+
+    It is restored into a folder that does not exist, or holds nothing but the log folder of before.
 
     The party knows afterwards that it was restored: it takes up what the log knows, and gives no number twice. Without
     FILE, the store of HOME was put back by other means, such as pg_restore, and the party is only told so.

@@ -355,7 +355,9 @@ def manager_revoke_tool(
     as_json: Annotated[bool, JSON] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """List what a field tool may still use, revoke it, and deliver the list.
+    """Revoke what a field tool may still use.
+
+    It is listed, revoked, and the list delivered.
 
     A meter believes a revoked token until it hears of the list, or the token ends.
     """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["readings_app"]
 
-readings_app = group("Protected meter readings: open them, count what became of them, explain one.")
+readings_app = group("Protected meter readings: open, count, explain.")
 
 
 class Profile(StrEnum):
@@ -97,9 +97,9 @@ def open_(
     target_format: Annotated[FileFormat | None, OUTPUT_FORMAT] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Open telegrams: one code per row, and the payload of each that opens.
+    """Open telegrams.
 
-    Keys come from --keys, from --master, or from the file's own columns key and authentication_key.
+    Adds one code per row, and the payload of each that opens. Keys come from --keys, from --master, or from the file's own columns key and authentication_key.
     """
     held = _keys(keys, master, utility, key_version, kdf)
     opened = partial(
@@ -135,8 +135,9 @@ def summary(
     input_format: Annotated[ReadingFormat | None, FORMAT] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Count codes, protections and assurances, and list the devices whose telegrams did not all open.
+    """Count codes, protections and assurances.
 
+    Lists the devices whose telegrams did not all open.
     wrong_key: all telegrams of a device fail a check of 16 bits. corrupt: some do. plain: never encrypted, or decrypted before.
     """
     import pyarrow as pa
@@ -175,7 +176,10 @@ def explain(
     allow_plain: Annotated[bool, PLAIN] = False,
     input_format: Annotated[ReadingFormat | None, FORMAT] = None,
 ) -> None:
-    """Explain one telegram in sentences, and print its payload if it opens."""
+    """Explain one telegram in sentences.
+
+    Prints its payload if it opens.
+    """
     held = _keys(keys, master, utility, key_version, kdf)
     rows = 0
     for batch in _telegrams(source, input_format, column):

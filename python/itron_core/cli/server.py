@@ -66,7 +66,10 @@ def server_revoke_bearers(
     ] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Refuse bearer tokens from now on: by their ids, or all that a lost field tool has."""
+    """Refuse bearer tokens from now on.
+
+    By their ids, or all that a lost field tool has.
+    """
     if not (bearer or tool):
         raise UsageError("no bearer token named", "--id ID or --tool TOOL")
     homes.server(home).revoke_bearers(ids=bearer or [], tools=tool or [], now=moment(now))
