@@ -626,10 +626,9 @@ impl AnyColumn {
         let mut cells = Cells::default();
         let takes = match kind {
             // Nothing but nulls: what they are nulls of is not known.
-            Kind::Null => Takes::Bytes,
             Kind::Text => Takes::Text,
             Kind::Bytes if wanted == Wanted::Tokens => Takes::Both,
-            Kind::Bytes => Takes::Bytes,
+            Kind::Null | Kind::Bytes => Takes::Bytes,
         };
         self.cells(items, takes, &mut cells)?;
         let (pairs, kept) = cells.finish();

@@ -108,7 +108,8 @@ impl Out {
     /// # Errors
     /// [`Stop::OutOfMemory`].
     pub fn binary_fixed<const N: usize>(rows: Vec<[u8; N]>) -> Result<Self, Stop> {
-        let offsets = Offsets::of((0..rows.len() + 1).map(|end| end * N), rows.len() * N)?;
+        let ends = rows.len() + 1;
+        let offsets = Offsets::of((0..ends).map(|end| end * N), rows.len() * N)?;
         let (rows, data) = (rows.len(), Arc::new(rows.into_flattened()));
         Ok(Self { rows, values: Values::Bytes { text: false, offsets, data }, validity: None })
     }
@@ -119,7 +120,8 @@ impl Out {
     /// If the lengths are not those of all bytes together.
     pub fn joined(text: bool, data: Vec<u8>, lengths: &[u32]) -> Result<Self, Stop> {
         let mut last = 0;
-        let ends = (0..lengths.len() + 1).map(|row| {
+        let rows = lengths.len() + 1;
+        let ends = (0..rows).map(|row| {
             last += if row == 0 { 0 } else { lengths[row - 1] as usize };
             last
         });
