@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cbor2
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+ML_DSA = {"ML-DSA-44": mldsa.MLDSA44PublicKey, "ML-DSA-65": mldsa.MLDSA65PublicKey}
 
 
 class Signed(NamedTuple):
@@ -33,12 +35,14 @@ def pyca_verifier(public_key: Any) -> Callable[[bytes, bytes], bool]:
     """Return a function that verifies one raw signature with `cryptography`, the key loaded once."""
     if public_key.algorithm == "Ed25519":
         key = ed25519.Ed25519PublicKey.from_public_bytes(public_key.raw)
-        return partial(_ed25519, key.verify)
+        return partial(_verified, key.verify)
+    if public_key.algorithm in ML_DSA:
+        return partial(_verified, ML_DSA[public_key.algorithm].from_public_bytes(public_key.raw).verify)
     point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key.raw)
     return partial(_ecdsa, point.verify, ec.ECDSA(hashes.SHA256()))
 
 
-def _ed25519(verify: Callable[[bytes, bytes], None], message: bytes, signature: bytes) -> bool:
+def _verified(verify: Callable[[bytes, bytes], None], message: bytes, signature: bytes) -> bool:
     try:
         verify(signature, message)
     except InvalidSignature:

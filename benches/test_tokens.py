@@ -71,6 +71,12 @@ def test_tokens_on_one_core(beside, algorithm, count):
     beside(f"{algorithm}, {count:,} tokens, one core", "tokens", ours_of(made), pyca=pyca_of(made))
 
 
+@pytest.mark.parametrize("algorithm", ["ML-DSA-44", "ML-DSA-65"])
+def test_post_quantum_tokens(beside, algorithm):
+    made = tokens_of(algorithm, 2_000)
+    beside(f"{algorithm}, 2,000 tokens, one core", "tokens", ours_of(made), pyca=pyca_of(made))
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_tokens_beside_other_libraries(beside, algorithm):

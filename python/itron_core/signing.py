@@ -11,12 +11,11 @@ from itron_core.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
     from typing_extensions import Buffer
 
 __all__ = ["LocalSigner", "Signer"]
 
-SIGNATURE_BYTES = 64
 COORDINATE_BYTES = 32
 # So many are signed by one thread at a time: few enough that all threads end together, whatever else the machine does.
 MESSAGES_A_CHUNK = 64
@@ -31,14 +30,18 @@ class Signer(Protocol):
         """The key that verifies what this signer signs."""
 
     def sign(self, message: bytes) -> bytes:
-        """Return the raw signature of 64 bytes: R || S (RFC 8032 section 5.1.6) or r || s (RFC 9053 section 2.1)."""
+        """Return the raw signature, as long as the key's algorithm has them.
+
+        64 bytes for Ed25519 (R || S, RFC 8032 section 5.1.6) and ESP256 (r || s, RFC 9053 section 2.1); 2,420 for ML-DSA-44
+        and 3,309 for ML-DSA-65 (FIPS 204, empty context).
+        """
 
     def sign_many(self, messages: Sequence[bytes]) -> Buffer:
-        """Return the signatures in order, as one buffer of shape (n, 64)."""
+        """Return the signatures in order, as one buffer of shape (n, length of a signature)."""
 
 
 class LocalSigner:
-    """Signs with a private key of `cryptography`: Ed25519, or ECDSA on P-256 with SHA-256 (ESP256).
+    """Signs with a private key of `cryptography`: Ed25519, ECDSA on P-256 with SHA-256 (ESP256), ML-DSA-44 or ML-DSA-65.
 
     The private key stays in the memory of this process; it is neither shown, nor pickled, nor copied.
     """
@@ -48,9 +51,15 @@ class LocalSigner:
     _sign: Callable[[bytes], bytes]
     _public_key: PublicKey
 
-    def __init__(self, private_key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> None:
+    def __init__(
+        self,
+        private_key: ed25519.Ed25519PrivateKey
+        | ec.EllipticCurvePrivateKey
+        | mldsa.MLDSA44PrivateKey
+        | mldsa.MLDSA65PrivateKey,
+    ) -> None:
         """Take a private key object of `cryptography`; raises InputError for another algorithm or curve."""
-        from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+        from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
         if isinstance(private_key, ed25519.Ed25519PrivateKey):
             self._sign = private_key.sign
@@ -58,13 +67,19 @@ class LocalSigner:
         elif isinstance(getattr(private_key, "curve", None), ec.SECP256R1):
             self._sign = _ecdsa_sign(private_key)
             self._public_key = PublicKey.from_raw("ESP256", _uncompressed_point(private_key))
+        elif isinstance(private_key, mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey):
+            name = "ML-DSA-44" if isinstance(private_key, mldsa.MLDSA44PrivateKey) else "ML-DSA-65"
+            self._sign = private_key.sign
+            self._public_key = PublicKey.from_raw(name, private_key.public_key().public_bytes_raw())
         else:
             came = getattr(getattr(private_key, "curve", None), "name", type(private_key).__name__)
-            raise InputError(f"a signing key of {came}; wanted an Ed25519 key or an EC key on P-256 (secp256r1)")
+            raise InputError(
+                f"private_key: got a key of {came}, expected one of Ed25519, P-256 (secp256r1), ML-DSA-44 or ML-DSA-65"
+            )
 
     @classmethod
     def from_pem(cls, data: bytes | str, password: bytes | None = None) -> LocalSigner:
-        """Read a private key in PEM (PKCS#8, RFC 5958, encrypted or not; SEC1 for EC)."""
+        """Read a private key in PEM (PKCS#8, RFC 5958, encrypted or not, ML-DSA by its seed, RFC 9881; SEC1 for EC)."""
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -77,14 +92,23 @@ class LocalSigner:
 
     @classmethod
     def generate(cls, algorithm: str = "Ed25519") -> LocalSigner:
-        """Make a new key from the system's randomness; `algorithm` is "Ed25519" or "ESP256"."""
-        from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+        """Make a new key from the system's randomness.
 
-        if algorithm == "Ed25519":
-            return cls(ed25519.Ed25519PrivateKey.generate())
-        if algorithm == "ESP256":
-            return cls(ec.generate_private_key(ec.SECP256R1()))
-        raise InputError(f'algorithm {algorithm!r}; wanted "Ed25519" or "ESP256"')
+        `algorithm` is "Ed25519", "ESP256", "ML-DSA-44" or "ML-DSA-65".
+        """
+        from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
+
+        match algorithm:
+            case "Ed25519":
+                return cls(ed25519.Ed25519PrivateKey.generate())
+            case "ESP256":
+                return cls(ec.generate_private_key(ec.SECP256R1()))
+            case "ML-DSA-44":
+                return cls(mldsa.MLDSA44PrivateKey.generate())
+            case "ML-DSA-65":
+                return cls(mldsa.MLDSA65PrivateKey.generate())
+        known = '"Ed25519", "ESP256", "ML-DSA-44" or "ML-DSA-65"'
+        raise InputError(f"algorithm: got {algorithm!r}, expected {known}")
 
     @property
     def public_key(self) -> PublicKey:
@@ -92,13 +116,13 @@ class LocalSigner:
         return self._public_key
 
     def sign(self, message: bytes) -> bytes:
-        """Return the raw signature of 64 bytes."""
+        """Return the raw signature, as long as the key's algorithm has them."""
         return self._sign(message)
 
     def sign_many(self, messages: Sequence[bytes]) -> memoryview:
-        """Return the signatures in order, shape (n, 64); large batches are signed on all cores."""
+        """Return the signatures in order, shape (n, length of one); large batches are signed on all cores."""
         if not messages:
-            return memoryview(b"")  # a memoryview has no shape (0, 64)
+            return memoryview(b"")  # a memoryview has no shape (0, length)
         chunks = [messages[start : start + MESSAGES_A_CHUNK] for start in range(0, len(messages), MESSAGES_A_CHUNK)]
         workers = min(os.cpu_count() or 1, len(chunks))
         if workers == 1:
@@ -108,7 +132,7 @@ class LocalSigner:
 
             with ThreadPoolExecutor(workers) as pool:
                 signatures = b"".join(pool.map(self._sign_chunk, chunks))
-        return memoryview(signatures).cast("B", (len(messages), SIGNATURE_BYTES))
+        return memoryview(signatures).cast("B", (len(messages), len(signatures) // len(messages)))
 
     def _sign_chunk(self, messages: Sequence[bytes]) -> bytes:
         return b"".join(map(self._sign, messages))

@@ -143,8 +143,11 @@ class Route:
 
 
 def make_signer(algorithm: str = "Ed25519", *, seed: int | str = 0) -> LocalSigner:
-    """Return the signer whose private key follows from `seed`; `algorithm` is "Ed25519" or "ESP256"."""
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+    """Return the signer whose private key follows from `seed`.
+
+    `algorithm` is "Ed25519", "ESP256", "ML-DSA-44" or "ML-DSA-65".
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
     secret = hashlib.sha256(f"itron_core.testing {algorithm} {seed}".encode()).digest()
     if algorithm == "Ed25519":
@@ -152,7 +155,12 @@ def make_signer(algorithm: str = "Ed25519", *, seed: int | str = 0) -> LocalSign
     if algorithm == "ESP256":
         scalar = int.from_bytes(secret) % (P256_ORDER - 1) + 1
         return LocalSigner(ec.derive_private_key(scalar, ec.SECP256R1()))
-    raise InputError(f'algorithm {algorithm!r}; wanted "Ed25519" or "ESP256"')
+    if algorithm == "ML-DSA-44":
+        return LocalSigner(mldsa.MLDSA44PrivateKey.from_seed_bytes(secret))
+    if algorithm == "ML-DSA-65":
+        return LocalSigner(mldsa.MLDSA65PrivateKey.from_seed_bytes(secret))
+    known = '"Ed25519", "ESP256", "ML-DSA-44" or "ML-DSA-65"'
+    raise InputError(f"algorithm: got {algorithm!r}, expected {known}")
 
 
 def make_tokens(
@@ -400,7 +408,7 @@ def _column_names(stops: Sequence[_Stop]) -> list[str]:
 
 
 def _forged(token: bytes, rng: random.Random) -> bytes:
-    """Flip one bit of the signature, which is the token's last 64 bytes."""
+    """Flip one bit of the signature: the last 64 bytes of a token are in it, whatever its algorithm."""
     return _flipped(token, rng.randrange(8 * (len(token) - 64), 8 * len(token)))
 
 

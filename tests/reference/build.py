@@ -3,19 +3,20 @@
 import hashlib
 from typing import NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from reference import cbor
 from reference.claims import TYPS
-from reference.signatures import ED25519, ESP256, P256_N, thumbprint
+from reference.signatures import ED25519, ESP256, ML_DSA_44, ML_DSA_65, P256_N, thumbprint
 
-ALGS = {ED25519: -19, ESP256: -9}
+ALGS = {ED25519: -19, ESP256: -9, ML_DSA_44: -48, ML_DSA_65: -49}
+ML_DSA = {ML_DSA_44: mldsa.MLDSA44PrivateKey, ML_DSA_65: mldsa.MLDSA65PrivateKey}
 
 
 class Signer:
-    """A private key made from a seed; signs the same way every time."""
+    """A private key made from a seed; signs the same way every time, but for ML-DSA, which is hedged."""
 
     def __init__(self, algorithm, seed):
         self.algorithm = algorithm
@@ -23,6 +24,9 @@ class Signer:
         if algorithm == ED25519:
             self.private = ed25519.Ed25519PrivateKey.from_private_bytes(secret)
             self.raw = self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        elif algorithm in ML_DSA:
+            self.private = ML_DSA[algorithm].from_seed_bytes(secret)
+            self.raw = self.private.public_key().public_bytes_raw()
         else:
             self.private = ec.derive_private_key(int.from_bytes(secret, "big") % (P256_N - 1) + 1, ec.SECP256R1())
             self.raw = self.private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -33,8 +37,8 @@ class Signer:
         return ALGS[self.algorithm]
 
     def sign(self, message):
-        """Return the 64 bytes of a COSE signature."""
-        if self.algorithm == ED25519:
+        """Return the bytes of a COSE signature."""
+        if self.algorithm != ESP256:
             return self.private.sign(message)
         der = self.private.sign(message, ec.ECDSA(SHA256(), deterministic_signing=True))
         r, s = utils.decode_dss_signature(der)
@@ -72,6 +76,8 @@ def sign(signer, token_type, claims):
 def cose_key(signer):
     if signer.algorithm == ED25519:
         return {1: 1, -1: 6, -2: signer.raw}
+    if signer.algorithm in ML_DSA:
+        return {1: 7, 3: signer.alg, -1: signer.raw}
     return {1: 2, -1: 1, -2: signer.raw[1:33], -3: signer.raw[33:]}
 
 

@@ -274,6 +274,10 @@ def cose_key(item):
         return "Ed25519", members[-2].value
     if shape == {1: 2, -1: 1, -2: (BYTES, 32), -3: (BYTES, 32)}:
         return "ESP256", b"\x04" + members[-2].value + members[-3].value
+    if shape == {1: 7, 3: -48, -1: (BYTES, 1312)}:
+        return "ML-DSA-44", members[-1].value
+    if shape == {1: 7, 3: -49, -1: (BYTES, 1952)}:
+        return "ML-DSA-65", members[-1].value
     return None
 
 

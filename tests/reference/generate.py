@@ -272,6 +272,20 @@ def _other_cnf(rng, _claims):
             {1: {1: 2, -1: 2, -2: point, -3: point}},
             {1: {1: 2, -1: 1, -2: point, -3: point, -4: point}},
             {1: {1: 1, -1: 6, -2: point, -3: point}},
+            {1: {1: 7, 3: -48, -1: bytes(1312)}},
+            {1: {1: 7, 3: -48, -1: bytes(1311)}},
+            {1: {1: 7, 3: -48, -1: bytes(1952)}},
+            {1: {1: 7, 3: -49, -1: bytes(1952)}},
+            {1: {1: 7, 3: -49, -1: bytes(1953)}},
+            {1: {1: 7, 3: -50, -1: bytes(1952)}},
+            {1: {1: 7, 3: -19, -1: point}},
+            {1: {1: 7, 3: 48, -1: bytes(1312)}},
+            {1: {1: 7, -1: bytes(1312)}},
+            {1: {1: 7, 3: -48}},
+            {1: {1: 7, 3: "ML-DSA-44", -1: bytes(1312)}},
+            {1: {1: 7, 3: -48, -1: "x" * 1312}},
+            {1: {1: 7, 3: -48, -1: bytes(1312), -2: point}},
+            {1: {1: 1, 3: -48, -1: bytes(1312)}},
             {1: {1: 1, -1: 6, -2: cbor.Tagged(2, point)}},
             {1: cbor.Tagged(1, {})},
         ]
@@ -774,7 +788,7 @@ def damage_case(world, rng):
             token[:at] + token[at + 1 :],
             token[:at] + rng.randbytes(1) + token[at:],
             token + rng.randbytes(1),
-            rng.randbytes(rng.choice([96, 200, 1024])),
+            rng.randbytes(rng.choice([96, 200, 1024, 4096])),
             None,
             b"",
         ]
@@ -791,7 +805,7 @@ def size_case(world, rng):
 
 def _sized_token(signer, token_type, claims, rng):
     """A token of a chosen size, which its signature gives it."""
-    size = rng.choice([94, 95, 96, 97, 1023, 1024, 1025, 1026])
+    size = rng.choice([94, 95, 96, 97, 1024, 1025, 4095, 4096, 4097, 6143, 6144, 6145])
     payload = write({}) if size < 100 else write(claims)
     parts = Parts(write(header(signer, token_type)), payload, signer)
     signature = parts.signature()
@@ -804,7 +818,7 @@ def _sized_token(signer, token_type, claims, rng):
 
 def _sized_payload(signer, token_type, claims, rng):
     """A payload of a chosen size: in one claim that is not known, in one known claim that is too long, or with zeros behind."""
-    size = rng.choice([639, 640, 641, 642])
+    size = rng.choice([639, 640, 641, 642, 2687, 2688, 2689])
     key = rng.choice([-70000, -65538, None])
     payload = write(claims)
     if key is None:
@@ -842,7 +856,7 @@ def mixed_case(world, rng):
         real = rng.choice(world.signers)
     fields = header(signer, named)
     if what == "alg":
-        fields[1] = rng.choice([-7, -8, -9, -19])
+        fields[1] = rng.choice([-7, -8, -9, -19, -48, -49, -50])
     token = Parts(write(fields), write(claims), real).token()
     return _case("mixed", token, claims, asked, rng)
 

@@ -21,7 +21,7 @@ class DelegationRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A public key (Ed25519: 32 bytes, ESP256: 65), what it may sign, and the delegation that brought it."""
+    """A public key (Ed25519: 32 bytes, ESP256: 65, ML-DSA: 1,312 or 1,952), what it may sign, and the delegation that brought it."""
 
     algorithm: str
     raw: bytes

@@ -7,12 +7,14 @@ import hashlib
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from reference import cbor
 
-ED25519, ESP256 = "Ed25519", "ESP256"
+ED25519, ESP256, ML_DSA_44, ML_DSA_65 = "Ed25519", "ESP256", "ML-DSA-44", "ML-DSA-65"
+# Bytes of a key and of a signature (FIPS 204, table 2).
+ML_DSA_SIZES = {ML_DSA_44: (1312, 2420), ML_DSA_65: (1952, 3309)}
 LENGTH, ENCODING, INVALID = 300, 301, 302
 
 P = 2**255 - 19
@@ -95,19 +97,31 @@ def check_p256_key(raw):
 
 
 def check_key(algorithm, raw):
+    """Raise `KeyRefusedError` for a key that no keyring may hold; of ML-DSA every key of the right length is one."""
+    if algorithm in ML_DSA_SIZES:
+        if len(raw) != ML_DSA_SIZES[algorithm][0]:
+            raise KeyRefusedError("not a key's length")
+        return
     (check_ed25519_key if algorithm == ED25519 else check_p256_key)(raw)
 
 
 def thumbprint(algorithm, raw):
     """Return the SHA-256 COSE Key Thumbprint (RFC 9679)."""
-    members = {1: 1, -1: 6, -2: raw} if algorithm == ED25519 else {1: 2, -1: 1, -2: raw[1:33], -3: raw[33:]}
+    members = {
+        ED25519: {1: 1, -1: 6, -2: raw},
+        ESP256: {1: 2, -1: 1, -2: raw[1:33], -3: raw[33:]},
+        ML_DSA_44: {1: 7, 3: -48, -1: raw},
+        ML_DSA_65: {1: 7, 3: -49, -1: raw},
+    }[algorithm]
     return hashlib.sha256(cbor.write(members)).digest()
 
 
 def verify(algorithm, raw, message, signature):
     """Return 0, or the code of the first fault; the key is one that `check_key` passes."""
-    if len(signature) != 64:
+    if len(signature) != ML_DSA_SIZES.get(algorithm, (None, 64))[1]:
         return LENGTH
+    if algorithm in ML_DSA_SIZES:
+        return _verify_ml_dsa(algorithm, raw, message, signature)
     return (_verify_ed25519 if algorithm == ED25519 else _verify_p256)(raw, message, signature)
 
 
@@ -134,6 +148,20 @@ def _verify_p256(raw, message, signature):
     except InvalidSignature:
         return INVALID
     return 0
+
+
+def _verify_ml_dsa(algorithm, raw, message, signature):
+    try:
+        _ml_dsa_key(algorithm, raw).verify(signature, message)
+    except InvalidSignature:
+        return INVALID
+    return 0
+
+
+@lru_cache(maxsize=256)
+def _ml_dsa_key(algorithm, raw):
+    kind = mldsa.MLDSA44PublicKey if algorithm == ML_DSA_44 else mldsa.MLDSA65PublicKey
+    return kind.from_public_bytes(raw)
 
 
 @lru_cache(maxsize=256)

@@ -14,10 +14,12 @@ from reference.claims import (
     check_claims,
     read_claims,
 )
-from reference.signatures import ED25519, ESP256
+from reference.signatures import ED25519, ESP256, ML_DSA_44, ML_DSA_65
 
-SMALLEST, LARGEST, LARGEST_SNAPSHOT = 96, 1_024, 64 * 1024 * 1024
-LARGEST_HEADER, LARGEST_PAYLOAD = 128, 640
+SMALLEST, LARGEST_HEADER = 96, 128
+# The largest token and payload of each type that has its own; then of all others.
+LARGEST = {DELEGATION: (6_144, 2_688), REVOCATION: (64 * 1024 * 1024, 64 * 1024 * 1024)}
+LARGEST_OF_OTHERS = 4_096, 640
 DAY = 86_400
 LIFETIMES = {
     AUTHORIZATION: 7 * DAY,
@@ -28,7 +30,7 @@ LIFETIMES = {
 }
 
 ALG, CRIT, KID, TYP = 1, 2, 4, 16
-ALGORITHMS = {-19: ED25519, -9: ESP256}
+ALGORITHMS = {-19: ED25519, -9: ESP256, -48: ML_DSA_44, -49: ML_DSA_65}
 LEGACY_ALGORITHMS = {-8: ED25519, -7: ESP256}
 
 OPEN_SESSION = 24
@@ -164,7 +166,7 @@ class _Run:
 def check_size(token, token_type):
     """Step 1."""
     _refuse(not token, 1)
-    _refuse(len(token) > (LARGEST_SNAPSHOT if token_type == REVOCATION else LARGEST), 100)
+    _refuse(len(token) > LARGEST.get(token_type, LARGEST_OF_OTHERS)[0], 100)
     _refuse(len(token) < SMALLEST, 101)
 
 
@@ -179,7 +181,7 @@ def read_envelope(token, token_type):
     _refuse(head.kind != MAP, 111)
     _refuse(head.argument != 0, 113)
     _refuse(token[head.end : head.end + 1] == b"\xf6", 112)
-    payload, at = _read_document(token, head.end, LARGEST_SNAPSHOT if token_type == REVOCATION else LARGEST_PAYLOAD)
+    payload, at = _read_document(token, head.end, LARGEST.get(token_type, LARGEST_OF_OTHERS)[1])
     signature, at = _read_string(token, at)
     _refuse(at != len(token), cbor.TRAILING)
     return protected, payload, signature

@@ -15,7 +15,7 @@ from reference.claims import (
 )
 from reference.keyring import Entry, Keyring
 from reference.revocation import Revocations
-from reference.signatures import ED25519, ESP256
+from reference.signatures import ED25519, ESP256, ML_DSA_44, ML_DSA_65
 
 NOW = 1_795_000_000
 DAY = 86_400
@@ -69,17 +69,20 @@ class World:
             (self._signer(ED25519, 4), {"token_types": frozenset({AUTHORIZATION, SECURE_COMMAND, REVOCATION})}),
             (self._signer(ED25519, 5), {"issuer": "revoked", "token_types": types}),
             (self._signer(ESP256, 6), {"issuer": "its delegation is revoked later", "token_types": types}),
+            (self._signer(ML_DSA_44, 7), {"issuer": "post-quantum", "token_types": types}),
+            (self._signer(ML_DSA_65, 8), {"audience_prefix": "ert:1", "token_types": types}),
         ]
 
     @cached_property
     def children(self):
         """Signers that only a delegation brings, in the order of `delegations`."""
-        return [self._signer(ED25519 if n % 2 else ESP256, 10 + n) for n in range(4)]
+        algorithms = (ESP256, ED25519, ML_DSA_65, ED25519)
+        return [self._signer(algorithm, 10 + n) for n, algorithm in enumerate(algorithms)]
 
     @cached_property
     def strangers(self):
         """Signers that the keyring does not know."""
-        return [self._signer(ED25519, 20), self._signer(ESP256, 21)]
+        return [self._signer(ED25519, 20), self._signer(ESP256, 21), self._signer(ML_DSA_44, 22)]
 
     @cached_property
     def delegations(self):

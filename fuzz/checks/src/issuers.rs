@@ -1,13 +1,16 @@
-//! Issuers of both algorithms and real tokens of theirs, the same in every run.
+//! Issuers of every algorithm and real tokens of theirs, the same in every run.
 
 use ed25519_dalek::Signer;
-use itron_core::crypto::public_key::{Algorithm, PublicKey};
+use itron_core::crypto::algorithm::Algorithm;
+use itron_core::crypto::public_key::PublicKey;
 use itron_core::format::claims::{Claims, Confirmation, CoseKey, ReadingKey};
 use itron_core::format::device;
 use itron_core::format::scope::Scope;
 use itron_core::format::token_type::{TokenType, TypeSet};
 use itron_core::token::issue::Unsigned;
 use itron_core::token::keyring::{Entry, Keyring};
+use ml_dsa::signature::Keypair;
+use ml_dsa::{MlDsa44, MlDsa65};
 use std::sync::LazyLock;
 
 /// When all tokens are in force, in seconds since 1970.
@@ -21,6 +24,10 @@ pub enum Issuer {
     Ed25519(Box<ed25519_dalek::SigningKey>),
     /// ESP256.
     Esp256(Box<p256::ecdsa::SigningKey>),
+    /// ML-DSA-44.
+    MlDsa44(Box<ml_dsa::SigningKey<MlDsa44>>),
+    /// ML-DSA-65.
+    MlDsa65(Box<ml_dsa::SigningKey<MlDsa65>>),
 }
 
 impl Issuer {
@@ -30,6 +37,8 @@ impl Issuer {
             Algorithm::Esp256 => {
                 Self::Esp256(Box::new(p256::ecdsa::SigningKey::from_slice(&[seed; 32]).expect("a scalar below n")))
             }
+            Algorithm::MlDsa44 => Self::MlDsa44(Box::new(ml_dsa::SigningKey::from_seed(&[seed; 32].into()))),
+            Algorithm::MlDsa65 => Self::MlDsa65(Box::new(ml_dsa::SigningKey::from_seed(&[seed; 32].into()))),
         }
     }
 
@@ -41,11 +50,13 @@ impl Issuer {
             Self::Esp256(key) => {
                 PublicKey::from_raw(Algorithm::Esp256, key.verifying_key().to_sec1_point(false).as_bytes())
             }
+            Self::MlDsa44(key) => PublicKey::from_raw(Algorithm::MlDsa44, &key.verifying_key().encode()),
+            Self::MlDsa65(key) => PublicKey::from_raw(Algorithm::MlDsa65, &key.verifying_key().encode()),
         }
         .expect("a sound key")
     }
 
-    /// 64 bytes over `message`.
+    /// The signature over `message`.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         match self {
@@ -54,6 +65,8 @@ impl Issuer {
                 let signature: p256::ecdsa::Signature = key.sign(message);
                 signature.to_bytes().to_vec()
             }
+            Self::MlDsa44(key) => key.sign(message).encode().to_vec(),
+            Self::MlDsa65(key) => key.sign(message).encode().to_vec(),
         }
     }
 
@@ -76,18 +89,27 @@ pub struct Genuine {
     pub issuer: usize,
 }
 
-/// Two of each algorithm; the last two are in no keyring.
-pub static ISSUERS: LazyLock<[Issuer; 4]> = LazyLock::new(|| {
-    [(Algorithm::Ed25519, 1), (Algorithm::Esp256, 2), (Algorithm::Ed25519, 3), (Algorithm::Esp256, 4)]
-        .map(|(algorithm, seed)| Issuer::new(algorithm, seed))
+/// One of each algorithm, and two that are in no keyring.
+pub static ISSUERS: LazyLock<[Issuer; 6]> = LazyLock::new(|| {
+    [
+        (Algorithm::Ed25519, 1),
+        (Algorithm::Esp256, 2),
+        (Algorithm::MlDsa44, 5),
+        (Algorithm::MlDsa65, 6),
+        (Algorithm::Ed25519, 3),
+        (Algorithm::Esp256, 4),
+    ]
+    .map(|(algorithm, seed)| Issuer::new(algorithm, seed))
 });
 /// How many of [`ISSUERS`] are known.
-pub const KNOWN: usize = 2;
+pub const KNOWN: usize = 4;
 
-/// The keyring of the known issuers, without ceilings.
+/// The keyring of the known issuers, without ceilings, for every type.
 pub static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
-    let entries = ISSUERS[..KNOWN].iter().map(|issuer| Entry::plain(issuer.public_key())).collect();
-    Keyring::new(entries).expect("two keys")
+    let token_types = TypeSet::FOR_DEVICES.with(TokenType::Delegation).with(TokenType::Revocation);
+    let entry = |issuer: &Issuer| Entry { token_types, ..Entry::plain(issuer.public_key()) };
+    let entries = ISSUERS[..KNOWN].iter().map(entry).collect();
+    Keyring::new(entries).expect("four keys")
 });
 
 /// Tokens of every type from every issuer.
@@ -155,7 +177,7 @@ fn issue(issuer: &Issuer, token_type: TokenType, device: u64, sequence: u64) -> 
     issuer.token(&claims, token_type)
 }
 
-fn delegated() -> CoseKey {
+fn delegated() -> CoseKey<'static> {
     let key = ed25519_dalek::SigningKey::from_bytes(&[5; 32]);
     CoseKey::Okp(key.verifying_key().to_bytes())
 }

@@ -189,9 +189,15 @@ def read_master_key(path: Path) -> MasterKey:
 def new_key(algorithm: str, password: bytes | None = None) -> tuple[bytes, LocalSigner]:
     """Return a new private key in PEM, encrypted if there is a password, and its signer."""
     from cryptography.hazmat.primitives import serialization as form
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
-    key = ed25519.Ed25519PrivateKey.generate() if algorithm == "Ed25519" else ec.generate_private_key(ec.SECP256R1())
+    generate = {
+        "Ed25519": ed25519.Ed25519PrivateKey.generate,
+        "ESP256": lambda: ec.generate_private_key(ec.SECP256R1()),
+        "ML-DSA-44": mldsa.MLDSA44PrivateKey.generate,
+        "ML-DSA-65": mldsa.MLDSA65PrivateKey.generate,
+    }
+    key = generate[algorithm]()
     sealing = form.NoEncryption() if password is None else form.BestAvailableEncryption(password)
     pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, sealing)
     return pem, LocalSigner(key)

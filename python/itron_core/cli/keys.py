@@ -23,6 +23,8 @@ class Algorithm(StrEnum):
 
     ED25519 = "Ed25519"
     ESP256 = "ESP256"
+    ML_DSA_44 = "ML-DSA-44"
+    ML_DSA_65 = "ML-DSA-65"
 
 
 @keys_app.command("generate")

@@ -72,6 +72,9 @@ def bearer_token(
     token_id = os.urandom(TOKEN_ID_BYTES).hex() if token_id is None else token_id
     for name in (subject, token_id, *filter(None, (tool, unit))):
         _check_name(name)
+    algorithm = signer.public_key.algorithm
+    if algorithm not in ALGORITHMS:
+        raise InputError(f"signer: got a key of {algorithm}, expected one of {' or '.join(ALGORITHMS)}")
     unknown = sorted(set(roles) - set(ROLES))
     if unknown or not roles:
         raise InputError(f"roles {', '.join(unknown) or '(none)'}; wanted some of {', '.join(ROLES)}")
@@ -89,7 +92,7 @@ def bearer_token(
         "nbf": now,
         "exp": now + lifetime,
     }
-    header = {"alg": ALGORITHMS[signer.public_key.algorithm], "typ": "JWT"}
+    header = {"alg": ALGORITHMS[algorithm], "typ": "JWT"}
     signed = f"{_segment(_json(header))}.{_segment(_json(claims))}"
     return f"{signed}.{_segment(signer.sign(signed.encode('ascii')))}"
 
@@ -103,7 +106,9 @@ class Bearers:
 
         algorithm = getattr(key, "algorithm", None)
         if algorithm not in ALGORITHMS:
-            raise InputError(f"a bearer key that is {type(key).__name__}; wanted a PublicKey")
+            raise InputError(
+                f"key: got {algorithm or type(key).__name__}, expected a PublicKey of {' or '.join(ALGORITHMS)}"
+            )
         # joserfc knows the curve by another name of its algorithm, so the JWK says the curve alone.
         jwk: dict[str, str | list[str]] = {
             name: value for name, value in key.to_jwk().items() if name not in {"alg", "kid"}

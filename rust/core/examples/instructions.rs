@@ -7,8 +7,9 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails by panicking")]
 
 use ed25519_dalek::Signer;
+use itron_core::crypto::algorithm::Algorithm;
 use itron_core::crypto::kdf::{Derivation, Kdf, Label, MasterKey, derive_many};
-use itron_core::crypto::public_key::{Algorithm, PublicKey};
+use itron_core::crypto::public_key::PublicKey;
 use itron_core::format::claims::Claims;
 use itron_core::format::cose::{Envelope, Header};
 use itron_core::format::device::audience;

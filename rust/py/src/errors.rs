@@ -2,7 +2,7 @@
 
 use crate::arrow::type_name;
 use itron_core::code::Code;
-use itron_core::crypto::public_key::WeakKey;
+use itron_core::crypto::weak_key::WeakKey;
 use itron_core::token::keyring::KeyringError;
 use itron_core::token::revocation::SnapshotError;
 use itron_core::work::Stop;

@@ -10,7 +10,8 @@ use crate::public_key::PublicKey;
 use crate::revocations::Revocations;
 use crate::time::{Now, seconds};
 use itron_core::code::Code;
-use itron_core::crypto::public_key::{Algorithm, PublicKey as Key};
+use itron_core::crypto::algorithm::Algorithm;
+use itron_core::crypto::public_key::PublicKey as Key;
 use itron_core::format::claims::{Claims, Confirmation, CoseKey, ReadingKey};
 use itron_core::format::device;
 use itron_core::format::scope::{ALL_ACTIONS, Scope};
@@ -39,20 +40,22 @@ impl PendingTokens {
         PyList::new(py, self.tokens.iter().map(|token| PyBytes::new(py, &token.message())))
     }
 
-    /// The tokens with these signatures, 64 bytes each, in order. Every signature is verified first.
+    /// Return the tokens with these signatures, in order, each as long as the key's algorithm has them. Every signature is
+    /// verified first.
     #[pyo3(signature = (signatures))]
     fn assemble(&self, py: Python<'_>, signatures: &Bound<'_, PyAny>) -> PyResult<Column> {
         let rows = self.tokens.len();
         let signatures = bytes_like(signatures, "signatures")?;
-        if signatures.len() != rows * 64 {
+        let length = self.key.algorithm().signature_bytes();
+        if signatures.len() != rows * length {
             let got = signatures.len();
-            return Err(input(format!("signatures: got {got} bytes, wanted 64 for each of {rows} tokens")));
+            return Err(input(format!("signatures: got {got} bytes, expected {length} for each of {rows} tokens")));
         }
         let tokens = bulk::run(py, itron_core::work::available_threads(), |workers| {
             let tokens: Vec<Vec<u8>> = self
                 .tokens
                 .iter()
-                .zip(signatures.chunks(64))
+                .zip(signatures.chunks(length))
                 .map(|(token, signature)| token.token(signature))
                 .collect();
             let codes = verify_issued(&tokens, &self.key, workers)?;
@@ -295,6 +298,7 @@ pub fn prepare_delegation(
     let types = entry.token_types.without(TokenType::Delegation);
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| refused(format!("no randomness for the delegation's id: {error}")))?;
+    let raw = entry.key.raw();
     let claims = Claims {
         issuer: Some(issuer),
         audience: Some(entry.audience_prefix.as_str()).filter(|prefix| !prefix.is_empty()),
@@ -302,7 +306,7 @@ pub fn prepare_delegation(
         not_before: entry.valid_from,
         issued_at: now,
         cti: Some(id),
-        confirmation: Some(Confirmation::Key(cose_key(&entry.key))),
+        confirmation: Some(Confirmation::Key(cose_key(entry.key.algorithm(), &raw))),
         scope: Some(Scope::from_actions(entry.actions)),
         types: Some(types),
         types_order: types_order(types),
@@ -348,11 +352,12 @@ fn types_order(types: TypeSet) -> [u8; 5] {
     order
 }
 
-fn cose_key(key: &Key) -> CoseKey {
-    let raw = key.raw();
+/// The key that `PublicKey::raw` gave these bytes of.
+fn cose_key(algorithm: Algorithm, raw: &[u8]) -> CoseKey<'_> {
     let coordinate = |at: usize| <[u8; 32]>::try_from(&raw[at..at + 32]).unwrap_or_default();
-    match key.algorithm() {
+    match algorithm {
         Algorithm::Ed25519 => CoseKey::Okp(coordinate(0)),
         Algorithm::Esp256 => CoseKey::Ec2(coordinate(1), coordinate(33)),
+        Algorithm::MlDsa44 | Algorithm::MlDsa65 => CoseKey::Akp(algorithm.cose(), raw),
     }
 }

@@ -1,10 +1,11 @@
-//! JWK and JWK sets (RFC 7517, RFC 8037, RFC 9864): public keys in and out, and the members of our own that limit them.
+//! JWK and JWK sets (RFC 7517, RFC 8037, RFC 9864, RFC 9964): public keys in and out, and the members of our own that limit them.
 
 use crate::errors::{key_refused, weak_key};
 use crate::keyring::token_type_unknown;
 use crate::public_key::{PublicKey, hex};
 use base64ct::{Base64UrlUnpadded, Encoding};
-use itron_core::crypto::public_key::{Algorithm, PublicKey as Key};
+use itron_core::crypto::algorithm::Algorithm;
+use itron_core::crypto::public_key::PublicKey as Key;
 use itron_core::format::token_type::{TokenType, TypeSet};
 use itron_core::names;
 use itron_core::token::keyring::Entry;
@@ -12,11 +13,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyList, PyMapping, PyString, PyTuple};
 
 /// The members that are read here: those of a public key, of a private one (which are refused), and our own.
-const MEMBERS: [&str; 16] = [
+const MEMBERS: [&str; 17] = [
     "kty",
     "crv",
     "x",
     "y",
+    "pub",
     "alg",
     "use",
     "kid",
@@ -54,6 +56,10 @@ pub fn of_key<'py>(py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyDict>> {
             jwk.set_item("x", encoded(&raw[1..33]))?;
             jwk.set_item("y", encoded(&raw[33..]))?;
         }
+        Algorithm::MlDsa44 | Algorithm::MlDsa65 => {
+            jwk.set_item("kty", "AKP")?;
+            jwk.set_item("pub", encoded(&raw))?;
+        }
     }
     jwk.set_item("alg", key.algorithm().name())?;
     jwk.set_item("kid", hex(&key.kid()))?;
@@ -74,17 +80,10 @@ pub fn key(jwk: &Bound<'_, PyMapping>) -> PyResult<Known<PublicKey>> {
         jwk.get_item(member)?.extract().map(Some).map_err(wanted)
     };
     let kty = text("kty")?.ok_or_else(|| key_refused("JWK: kty is missing"))?;
-    let crv = text("crv")?;
-    let (algorithm, names) = match (kty.as_str(), crv.as_deref()) {
-        ("OKP", Some("Ed25519")) => (Algorithm::Ed25519, ["Ed25519", "EdDSA"]),
-        ("EC", Some("P-256")) => (Algorithm::Esp256, ["ESP256", "ES256"]),
-        ("OKP" | "EC", None) => return Err(key_refused(format!("JWK: crv is missing beside kty {kty:?}"))),
-        (_, None) => return Ok(Err(format!("kty {kty:?}"))),
-        (_, Some(crv)) => return Ok(Err(format!("kty {kty:?} with crv {crv:?}"))),
+    let algorithm = match algorithm(&kty, text("crv")?.as_deref(), text("alg")?.as_deref())? {
+        Ok(algorithm) => algorithm,
+        Err(stranger) => return Ok(Err(stranger)),
     };
-    if let Some(alg) = text("alg")?.filter(|alg| !names.contains(&alg.as_str())) {
-        return Ok(Err(format!("alg {alg:?} with crv {:?}", crv.unwrap_or_default())));
-    }
     if let Some(other) = text("use")?.filter(|use_| use_ != "sig") {
         return Ok(Err(format!("use {other:?}")));
     }
@@ -95,16 +94,39 @@ pub fn key(jwk: &Bound<'_, PyMapping>) -> PyResult<Known<PublicKey>> {
             return Ok(Err(format!("key_ops {operations:?}")));
         }
     }
-    let coordinate = |member: &str| -> PyResult<Vec<u8>> {
-        let wanted = || key_refused(format!("JWK: {member} is not base64url of 32 bytes"));
-        let bytes = Base64UrlUnpadded::decode_vec(&text(member)?.ok_or_else(wanted)?).map_err(|_| wanted())?;
-        if bytes.len() == 32 { Ok(bytes) } else { Err(wanted()) }
+    let bytes = |member: &str, expected: &str| -> PyResult<Vec<u8>> {
+        let wrong = || key_refused(format!("JWK: {member} is not base64url of {expected}"));
+        Base64UrlUnpadded::decode_vec(&text(member)?.ok_or_else(wrong)?).map_err(|_| wrong())
     };
-    let mut raw = coordinate("x")?;
-    if algorithm == Algorithm::Esp256 {
-        raw.extend(coordinate("y")?);
-    }
+    let coordinate = |member: &str| -> PyResult<Vec<u8>> {
+        let wrong = || key_refused(format!("JWK: {member} is not base64url of 32 bytes"));
+        Some(bytes(member, "32 bytes")?).filter(|bytes| bytes.len() == 32).ok_or_else(wrong)
+    };
+    let raw = match algorithm {
+        Algorithm::Ed25519 => coordinate("x")?,
+        Algorithm::Esp256 => [coordinate("x")?, coordinate("y")?].concat(),
+        Algorithm::MlDsa44 | Algorithm::MlDsa65 => bytes("pub", "a public key")?,
+    };
     Key::from_raw(algorithm, &raw).map(|key| Ok(PublicKey(key))).map_err(weak_key)
+}
+
+/// The algorithm of a key. A curve has one; of kty AKP the alg says it, so it must be there (RFC 9964 section 3).
+fn algorithm(kty: &str, crv: Option<&str>, alg: Option<&str>) -> PyResult<Known<Algorithm>> {
+    let (algorithm, names) = match (kty, crv, alg) {
+        ("OKP", Some("Ed25519"), _) => (Algorithm::Ed25519, ["Ed25519", "EdDSA"]),
+        ("EC", Some("P-256"), _) => (Algorithm::Esp256, ["ESP256", "ES256"]),
+        ("AKP", _, Some("ML-DSA-44")) => return Ok(Ok(Algorithm::MlDsa44)),
+        ("AKP", _, Some("ML-DSA-65")) => return Ok(Ok(Algorithm::MlDsa65)),
+        ("AKP", _, Some(alg)) => return Ok(Err(format!("kty \"AKP\" with alg {alg:?}"))),
+        ("AKP", _, None) => return Err(key_refused("JWK: alg is missing beside kty \"AKP\"")),
+        ("OKP" | "EC", None, _) => return Err(key_refused(format!("JWK: crv is missing beside kty {kty:?}"))),
+        (_, None, _) => return Ok(Err(format!("kty {kty:?}"))),
+        (_, Some(crv), _) => return Ok(Err(format!("kty {kty:?} with crv {crv:?}"))),
+    };
+    match alg.filter(|alg| !names.contains(alg)) {
+        Some(alg) => Ok(Err(format!("alg {alg:?} with crv {:?}", crv.unwrap_or_default()))),
+        None => Ok(Ok(algorithm)),
+    }
 }
 
 /// Refuses private parts, members of ours that do not exist, and members whose name is nearly one of ours: a limit that is

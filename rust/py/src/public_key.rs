@@ -5,7 +5,9 @@ use crate::errors::{key_refused, weak_key};
 use crate::given;
 use crate::jwk;
 use base64ct::{Base64, Encoding};
-use itron_core::crypto::public_key::{Algorithm, PublicKey as Key, WeakKey};
+use itron_core::crypto::algorithm::Algorithm;
+use itron_core::crypto::public_key::PublicKey as Key;
+use itron_core::crypto::weak_key::WeakKey;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping, PyTuple, PyType};
 use spki::der::Decode;
@@ -19,17 +21,22 @@ pub struct PublicKey(pub Key);
 
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+/// RFC 9881 section 2.
+const ML_DSA_44: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.17");
+const ML_DSA_65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
 const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 
 /// The algorithm of this name.
 pub fn algorithm(name: &str) -> PyResult<Algorithm> {
-    let unknown = || key_refused(format!("algorithm: got {name:?}, wanted \"Ed25519\" or \"ESP256\""));
+    let known = Algorithm::ALL.map(|algorithm| format!("{:?}", algorithm.name())).join(", ");
+    let unknown = || key_refused(format!("algorithm: got {name:?}, expected one of {known}"));
     Algorithm::from_name(name).ok_or_else(unknown)
 }
 
 #[pymethods]
 impl PublicKey {
-    /// From 32 bytes ("Ed25519"), or 65 (SEC1, uncompressed) or 64 bytes x || y ("ESP256").
+    /// Read 32 bytes ("Ed25519"), 65 (SEC1, uncompressed) or 64 bytes x || y ("ESP256"), 1,312 bytes ("ML-DSA-44") or 1,952
+    /// ("ML-DSA-65").
     #[staticmethod]
     #[pyo3(signature = (algorithm, data))]
     fn from_raw(#[pyo3(from_py_with = given::algorithm)] algorithm: &str, data: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -47,27 +54,31 @@ impl PublicKey {
         Self::of_pem(&bytes).map_err(|error| key_refused(format!("PEM: {error}")))
     }
 
-    /// Read a JWK: kty OKP with crv Ed25519, or kty EC with crv P-256.
+    /// Read a JWK: kty OKP with crv Ed25519, kty EC with crv P-256, or kty AKP with alg ML-DSA-44 or ML-DSA-65 (RFC 9964).
     #[staticmethod]
     #[pyo3(signature = (mapping))]
     fn from_jwk(mapping: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mapping = mapping.cast::<PyMapping>().map_err(|_| key_refused("JWK: got no mapping"))?;
-        let stranger = |got| key_refused(format!("JWK: got {got}, expected a key of Ed25519 or P-256 for signatures"));
+        let stranger = |got| {
+            key_refused(format!(
+                "JWK: got {got}, expected a key of Ed25519, P-256, ML-DSA-44 or ML-DSA-65 for signatures"
+            ))
+        };
         jwk::key(mapping)?.map_err(stranger)
     }
 
-    /// Return the key as a JWK: kty, crv, x (and y), alg (RFC 9864), kid in hex.
+    /// Return the key as a JWK: kty, crv, x (and y), alg (RFC 9864), kid in hex; of ML-DSA: kty, alg, pub (RFC 9964), kid.
     fn to_jwk<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         jwk::of_key(py, &self.0)
     }
 
-    /// "Ed25519" or "ESP256".
+    /// "Ed25519", "ESP256", "ML-DSA-44" or "ML-DSA-65".
     #[getter]
     fn algorithm(&self) -> &'static str {
         self.0.algorithm().name()
     }
 
-    /// 32 bytes for Ed25519, 65 for ESP256.
+    /// 32 bytes for Ed25519, 65 for ESP256, 1,312 for ML-DSA-44, 1,952 for ML-DSA-65.
     #[getter]
     fn raw<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.0.raw())
@@ -102,7 +113,7 @@ impl PublicKey {
 impl PublicKey {
     /// The one key of a PEM text. `Err` says what came instead, and shows no byte of it.
     pub fn of_pem(pem: &[u8]) -> Result<Self, String> {
-        const WANTED: &str = "expected one \"PUBLIC KEY\" in PEM, Ed25519 or P-256";
+        const WANTED: &str = "expected one \"PUBLIC KEY\" in PEM, of Ed25519, P-256, ML-DSA-44 or ML-DSA-65";
         let info = block(&text_of(pem)).map_err(|got| format!("got {got}, {WANTED}"))?;
         let key = Self::of_info(&info).map_err(|got| format!("got {got}, {WANTED}"))?;
         key.map_err(|weak| format!("public key: {weak}"))
@@ -117,6 +128,9 @@ impl PublicKey {
             // RFC 8410 section 3: the parameters are absent, NULL included.
             (ED25519, None) if parameters.is_none() => Algorithm::Ed25519,
             (EC_PUBLIC_KEY, Some(PRIME256V1)) => Algorithm::Esp256,
+            // RFC 9881 section 2: the parameters are absent.
+            (ML_DSA_44, None) if parameters.is_none() => Algorithm::MlDsa44,
+            (ML_DSA_65, None) if parameters.is_none() => Algorithm::MlDsa65,
             (other, _) => return Err(format!("a key of another kind ({other})")),
         };
         Ok(Key::from_raw(algorithm, bits).map(Self))

@@ -3,7 +3,7 @@
 //! Cofactorless equation; S < L; A and R canonical; A neither of small order nor with a torsion component; R not of small
 //! order. The equation itself is the kernels' work.
 
-use super::public_key::WeakKey;
+use super::weak_key::WeakKey;
 use curve25519_dalek::edwards::CompressedEdwardsY;
 
 /// p = 2^255 - 19, little-endian.
@@ -85,14 +85,16 @@ fn halves(signature: &[u8; 64]) -> (&[u8; 32], &[u8; 32]) {
     )
 }
 
-/// Whether a public key may be verified with.
+/// Reads a public key that may be verified with.
 ///
 /// # Errors
-/// [`WeakKey`] when it is no canonical point, of small order, or has a torsion component.
-pub fn check_key(encoded: &[u8; 32]) -> Result<(), WeakKey> {
+/// [`WeakKey`] when it is not 32 bytes, not a canonical point, of small order, or has a torsion component.
+pub fn read_key(raw: &[u8]) -> Result<[u8; 32], WeakKey> {
+    let wrong = WeakKey::Length { got: raw.len(), expected: "32 for Ed25519" };
+    let encoded: [u8; 32] = raw.try_into().map_err(|_| wrong)?;
     let point =
-        CompressedEdwardsY(*encoded).decompress().filter(|_| is_canonical(encoded)).ok_or(WeakKey::NotOnCurve)?;
-    if point.is_small_order() || !point.is_torsion_free() { Err(WeakKey::Torsion) } else { Ok(()) }
+        CompressedEdwardsY(encoded).decompress().filter(|_| is_canonical(&encoded)).ok_or(WeakKey::NotOnCurve)?;
+    if point.is_small_order() || !point.is_torsion_free() { Err(WeakKey::Torsion) } else { Ok(encoded) }
 }
 
 #[cfg(test)]
@@ -106,15 +108,15 @@ mod tests {
             let mut signature = [0; 64];
             signature[..32].copy_from_slice(point.compress().as_bytes());
             assert!(has_small_order_r(&signature) && is_well_formed(&signature));
-            assert_eq!(check_key(point.compress().as_bytes()), Err(WeakKey::Torsion));
+            assert_eq!(read_key(point.compress().as_bytes()), Err(WeakKey::Torsion));
         }
     }
 
     #[test]
     fn a_torsion_component_is_refused() {
         let base = curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
-        assert_eq!(check_key(base.compress().as_bytes()), Ok(()));
-        assert_eq!(check_key((base + EIGHT_TORSION[1]).compress().as_bytes()), Err(WeakKey::Torsion));
+        assert_eq!(read_key(base.compress().as_bytes()), Ok(base.compress().0));
+        assert_eq!(read_key((base + EIGHT_TORSION[1]).compress().as_bytes()), Err(WeakKey::Torsion));
     }
 
     #[test]

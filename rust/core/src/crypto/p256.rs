@@ -2,7 +2,7 @@
 //!
 //! High s is accepted, so a token's identity is never its signature.
 
-use super::public_key::WeakKey;
+use super::weak_key::WeakKey;
 use ::p256::PublicKey;
 
 /// n, the order of the group, big-endian.
@@ -22,11 +22,17 @@ pub fn is_well_formed(signature: &[u8; 64]) -> bool {
     in_range(r) && in_range(s)
 }
 
-/// Whether x || y may be verified with.
+/// Reads a public key that may be verified with: 65 bytes (SEC1, uncompressed) or x || y. Returns x || y.
 ///
 /// # Errors
-/// [`WeakKey::NotOnCurve`].
-pub fn check_key(coordinates: &[u8; 64]) -> Result<(), WeakKey> {
+/// [`WeakKey`] for another length, or a point that is not on the curve.
+pub fn read_key(raw: &[u8]) -> Result<[u8; 64], WeakKey> {
+    let coordinates = match raw {
+        [4, coordinates @ ..] if coordinates.len() == 64 => coordinates,
+        _ => raw,
+    };
+    let wrong = WeakKey::Length { got: raw.len(), expected: "65 (SEC1, uncompressed) or 64 (x||y) for ESP256" };
+    let coordinates: [u8; 64] = coordinates.try_into().map_err(|_| wrong)?;
     let encoded = [&[4], &coordinates[..]].concat();
-    PublicKey::from_sec1_bytes(&encoded).map(|_| ()).map_err(|_| WeakKey::NotOnCurve)
+    PublicKey::from_sec1_bytes(&encoded).map(|_| coordinates).map_err(|_| WeakKey::NotOnCurve)
 }

@@ -1,147 +1,98 @@
 //! Public keys: parsed and judged once, known by their thumbprint.
 
-use super::{ed25519, p256};
+use super::algorithm::Algorithm;
+use super::weak_key::WeakKey;
+use super::{ed25519, ml_dsa, p256};
+use ::ml_dsa::{MlDsa44, MlDsa65};
 use sha2::{Digest, Sha256};
-
-/// A signature algorithm of the profile (fully specified: RFC 9864).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// Ed25519, COSE -19.
-    Ed25519,
-    /// ECDSA on P-256 with SHA-256, COSE -9.
-    Esp256,
-}
-
-impl Algorithm {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Ed25519, Self::Esp256];
-
-    /// The name of RFC 9864.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ed25519 => "Ed25519",
-            Self::Esp256 => "ESP256",
-        }
-    }
-
-    /// The algorithm of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|each| each.name() == name)
-    }
-
-    /// Its COSE number.
-    #[must_use]
-    pub const fn cose(self) -> i64 {
-        match self {
-            Self::Ed25519 => -19,
-            Self::Esp256 => -9,
-        }
-    }
-
-    /// The deprecated, polymorphic number of RFC 9053 that also fits its keys: `EdDSA`, ES256.
-    #[must_use]
-    pub const fn legacy_cose(self) -> i64 {
-        match self {
-            Self::Ed25519 => -8,
-            Self::Esp256 => -7,
-        }
-    }
-}
-
-/// Why a public key cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WeakKey {
-    /// Of a wrong length, in bytes.
-    Length(usize),
-    /// No canonical encoding of a point of the curve.
-    NotOnCurve,
-    /// Of small order, or with a torsion component.
-    Torsion,
-}
-
-impl std::fmt::Display for WeakKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Length(got) => {
-                write!(f, "got {got} bytes, wanted 32 for Ed25519, 65 (SEC1, uncompressed) or 64 (x||y) for ESP256")
-            }
-            Self::NotOnCurve => f.write_str("the bytes are no canonical encoding of a point of the curve"),
-            Self::Torsion => f.write_str("the point is of small order or has a torsion component"),
-        }
-    }
-}
+use std::sync::Arc;
 
 /// A public key that may be verified with.
 #[derive(Clone)]
 pub struct PublicKey {
-    algorithm: Algorithm,
-    /// 32 bytes for Ed25519, then zeros; x || y for ESP256.
-    bytes: [u8; 64],
-    kid: [u8; 8],
+    material: Material,
+    thumbprint: [u8; 32],
+}
+
+/// The key's bytes.
+#[derive(Clone, PartialEq, Eq)]
+enum Material {
+    Ed25519([u8; 32]),
+    /// x || y.
+    Esp256([u8; 64]),
+    MlDsa44(Arc<[u8]>),
+    MlDsa65(Arc<[u8]>),
 }
 
 impl PublicKey {
-    /// Reads 32 bytes for Ed25519; 65 (SEC1, uncompressed) or 64 (x || y) for ESP256.
+    /// Reads 32 bytes for Ed25519; 65 (SEC1, uncompressed) or 64 (x || y) for ESP256; 1,312 for ML-DSA-44; 1,952 for
+    /// ML-DSA-65.
     ///
     /// # Errors
     /// [`WeakKey`] for a key that no token may be verified with.
     pub fn from_raw(algorithm: Algorithm, raw: &[u8]) -> Result<Self, WeakKey> {
-        let mut bytes = [0; 64];
-        match algorithm {
-            Algorithm::Ed25519 => {
-                let encoded: &[u8; 32] = raw.try_into().map_err(|_| WeakKey::Length(raw.len()))?;
-                ed25519::check_key(encoded)?;
-                bytes[..32].copy_from_slice(encoded);
-            }
-            Algorithm::Esp256 => {
-                let coordinates = match raw {
-                    [4, coordinates @ ..] if coordinates.len() == 64 => coordinates,
-                    _ => raw,
-                };
-                bytes = coordinates.try_into().map_err(|_| WeakKey::Length(raw.len()))?;
-                p256::check_key(&bytes)?;
-            }
-        }
-        Ok(Self { algorithm, bytes, kid: thumbprint(algorithm, &bytes) })
+        let material = match algorithm {
+            Algorithm::Ed25519 => Material::Ed25519(ed25519::read_key(raw)?),
+            Algorithm::Esp256 => Material::Esp256(p256::read_key(raw)?),
+            Algorithm::MlDsa44 => Material::MlDsa44(ml_dsa::read_key::<MlDsa44>(raw)?),
+            Algorithm::MlDsa65 => Material::MlDsa65(ml_dsa::read_key::<MlDsa65>(raw)?),
+        };
+        Ok(Self { thumbprint: thumbprint(&material), material })
     }
 
     /// The algorithm that the key decides.
     #[must_use]
+    #[inline]
     pub const fn algorithm(&self) -> Algorithm {
-        self.algorithm
-    }
-
-    /// The first 8 bytes of the SHA-256 COSE Key Thumbprint (RFC 9679).
-    #[must_use]
-    pub const fn kid(&self) -> [u8; 8] {
-        self.kid
-    }
-
-    /// 32 bytes for Ed25519, 65 (SEC1, uncompressed) for ESP256.
-    #[must_use]
-    pub fn raw(&self) -> Vec<u8> {
-        match self.algorithm {
-            Algorithm::Ed25519 => self.bytes[..32].to_vec(),
-            Algorithm::Esp256 => [&[4], &self.bytes[..]].concat(),
+        match self.material {
+            Material::Ed25519(_) => Algorithm::Ed25519,
+            Material::Esp256(_) => Algorithm::Esp256,
+            Material::MlDsa44(_) => Algorithm::MlDsa44,
+            Material::MlDsa65(_) => Algorithm::MlDsa65,
         }
     }
 
-    /// The Ed25519 encoding; of another algorithm's key, meaningless bytes.
-    pub(crate) fn ed25519(&self) -> &[u8; 32] {
-        self.bytes.first_chunk().expect("INVARIANT: 64 bytes have a first 32")
+    /// The SHA-256 COSE Key Thumbprint (RFC 9679).
+    #[must_use]
+    pub const fn thumbprint(&self) -> &[u8; 32] {
+        &self.thumbprint
     }
 
-    /// x || y.
-    pub(crate) const fn coordinates(&self) -> &[u8; 64] {
-        &self.bytes
+    /// The first 8 bytes of the thumbprint.
+    #[must_use]
+    pub fn kid(&self) -> [u8; 8] {
+        *self.thumbprint.first_chunk().expect("INVARIANT: 32 bytes have a first 8")
+    }
+
+    /// 32 bytes for Ed25519, 65 (SEC1, uncompressed) for ESP256, the encoding of FIPS 204 section 7.2 for ML-DSA.
+    #[must_use]
+    pub fn raw(&self) -> Vec<u8> {
+        match &self.material {
+            Material::Ed25519(encoded) => encoded.to_vec(),
+            Material::Esp256(coordinates) => [&[4], &coordinates[..]].concat(),
+            Material::MlDsa44(encoded) | Material::MlDsa65(encoded) => encoded.to_vec(),
+        }
+    }
+
+    /// The encoding of an Ed25519 key; `None` for another algorithm's.
+    pub(crate) const fn ed25519(&self) -> Option<&[u8; 32]> {
+        if let Material::Ed25519(encoded) = &self.material { Some(encoded) } else { None }
+    }
+
+    /// x || y of an ESP256 key; `None` for another algorithm's.
+    pub(crate) const fn coordinates(&self) -> Option<&[u8; 64]> {
+        if let Material::Esp256(coordinates) = &self.material { Some(coordinates) } else { None }
+    }
+
+    /// The encoding of an ML-DSA key; `None` for another algorithm's.
+    pub(crate) fn ml_dsa(&self) -> Option<&[u8]> {
+        if let Material::MlDsa44(encoded) | Material::MlDsa65(encoded) = &self.material { Some(encoded) } else { None }
     }
 }
 
 impl PartialEq for PublicKey {
     fn eq(&self, other: &Self) -> bool {
-        (self.algorithm, self.bytes) == (other.algorithm, other.bytes)
+        self.material == other.material
     }
 }
 
@@ -149,26 +100,25 @@ impl Eq for PublicKey {}
 
 impl std::fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "PublicKey({}, kid {:02x?})", self.algorithm.name(), self.kid)
+        write!(f, "PublicKey({}, kid {:02x?})", self.algorithm().name(), self.kid())
     }
 }
 
-/// SHA-256 over the thumbprint's `COSE_Key` (RFC 9679 section 4), whose bytes are fixed but for the coordinates.
-fn thumbprint(algorithm: Algorithm, bytes: &[u8; 64]) -> [u8; 8] {
-    let digest = match algorithm {
+/// SHA-256 over the thumbprint's `COSE_Key` (RFC 9679 section 4, RFC 9964), whose bytes are fixed but for the key's own.
+fn thumbprint(material: &Material) -> [u8; 32] {
+    let hash = |parts: [&[u8]; 4]| parts.iter().fold(Sha256::new(), Digest::chain_update).finalize().into();
+    match material {
         // {1: 1 (OKP), -1: 6 (Ed25519), -2: x}
-        Algorithm::Ed25519 => {
-            Sha256::new().chain_update(b"\xa3\x01\x01\x20\x06\x21\x58\x20").chain_update(&bytes[..32]).finalize()
-        }
+        Material::Ed25519(encoded) => hash([b"\xa3\x01\x01\x20\x06\x21\x58\x20", encoded, b"", b""]),
         // {1: 2 (EC2), -1: 1 (P-256), -2: x, -3: y}
-        Algorithm::Esp256 => Sha256::new()
-            .chain_update(b"\xa4\x01\x02\x20\x01\x21\x58\x20")
-            .chain_update(&bytes[..32])
-            .chain_update(b"\x22\x58\x20")
-            .chain_update(&bytes[32..])
-            .finalize(),
-    };
-    *digest.first_chunk().expect("INVARIANT: 32 bytes have a first 8")
+        Material::Esp256(coordinates) => {
+            let (x, y) = coordinates.split_at(32);
+            hash([b"\xa4\x01\x02\x20\x01\x21\x58\x20", x, b"\x22\x58\x20", y])
+        }
+        // {1: 7 (AKP), 3: -48 or -49, -1: pub}
+        Material::MlDsa44(encoded) => hash([b"\xa3\x01\x07\x03\x38\x2f\x20\x59\x05\x20", encoded, b"", b""]),
+        Material::MlDsa65(encoded) => hash([b"\xa3\x01\x07\x03\x38\x30\x20\x59\x07\xa0", encoded, b"", b""]),
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! Many signatures, each with its key: one exact verdict a row.
 
-use super::public_key::{Algorithm, PublicKey};
+use super::algorithm::Algorithm;
+use super::ml_dsa::{Parameters, Prepared};
+use super::public_key::PublicKey;
 use super::tables::{Table, share_of_lanes};
 use super::{ed25519, p256};
 use crate::code::{Check, Code};
 use crate::scratch::Scratch;
 use crate::work::{self, Stop, Workers};
+use ::ml_dsa::{MlDsa44, MlDsa65};
 use itron_core_kernels::{self as kernels, Message, memory};
 use std::iter::repeat_n;
 use std::sync::Arc;
@@ -15,24 +18,28 @@ use std::sync::Arc;
 pub struct Row<'a> {
     /// The key that is said to have signed.
     pub key: &'a PublicKey,
-    /// 64 bytes.
-    pub signature: &'a [u8; 64],
+    /// As many bytes as the key's algorithm has.
+    pub signature: &'a [u8],
     /// The signed bytes.
     pub message: Message<'a>,
 }
 
-/// The signature, when its form is one that `algorithm` can have.
+/// Checks whether `signature` is of a form that `algorithm` can have.
 ///
 /// # Errors
-/// 300 for its length; 301 for S >= L, R not canonical, r or s outside 1..n-1.
+/// 300 for its length; 301 for S >= L, R not canonical, r or s outside 1..n-1. ML-DSA has no 301.
 #[inline]
-pub fn check_form(algorithm: Algorithm, signature: &[u8]) -> Check<&[u8; 64]> {
-    let signature = signature.try_into().map_err(|_| Code::SignatureLength)?;
+pub fn check_form(algorithm: Algorithm, signature: &[u8]) -> Check<()> {
+    let of_curve = || signature.try_into().map_err(|_| Code::SignatureLength);
     let well_formed = match algorithm {
-        Algorithm::Ed25519 => ed25519::is_well_formed(signature),
-        Algorithm::Esp256 => p256::is_well_formed(signature),
+        Algorithm::Ed25519 => ed25519::is_well_formed(of_curve()?),
+        Algorithm::Esp256 => p256::is_well_formed(of_curve()?),
+        Algorithm::MlDsa44 | Algorithm::MlDsa65 if signature.len() != algorithm.signature_bytes() => {
+            return Err(Code::SignatureLength);
+        }
+        Algorithm::MlDsa44 | Algorithm::MlDsa65 => true,
     };
-    if well_formed { Ok(signature) } else { Err(Code::SignatureEncoding) }
+    if well_formed { Ok(()) } else { Err(Code::SignatureEncoding) }
 }
 
 /// Verifies each row. `expected` is how many rows of one key this call will bring, as far as is known.
@@ -63,6 +70,22 @@ fn verify_algorithm(algorithm: Algorithm, rows: &[Row<'_>], expected: u64, verdi
     match algorithm {
         Algorithm::Ed25519 => verify_with::<kernels::ed25519::Table>(rows, expected, verdicts),
         Algorithm::Esp256 => verify_with::<kernels::p256::Table>(rows, expected, verdicts),
+        Algorithm::MlDsa44 => verify_with::<Prepared<MlDsa44>>(rows, expected, verdicts),
+        Algorithm::MlDsa65 => verify_with::<Prepared<MlDsa65>>(rows, expected, verdicts),
+    }
+}
+
+/// Bytes that this process holds in tables of `key`.
+#[must_use]
+pub fn table_bytes(key: &PublicKey) -> usize {
+    fn held<T: Kernel>(key: &PublicKey) -> usize {
+        T::cache().bytes_of(T::key(key))
+    }
+    match key.algorithm() {
+        Algorithm::Ed25519 => held::<kernels::ed25519::Table>(key),
+        Algorithm::Esp256 => held::<kernels::p256::Table>(key),
+        Algorithm::MlDsa44 => held::<Prepared<MlDsa44>>(key),
+        Algorithm::MlDsa65 => held::<Prepared<MlDsa65>>(key),
     }
 }
 
@@ -112,7 +135,8 @@ const BYTES_TOGETHER: usize = 1 << 20;
 fn verify_chunk<'a>(expected: u64, codes: &mut [i16], rows: impl Iterator<Item = Signed<'a>>) {
     let checked = rows.map(|row| {
         let (key, signature, message) = row?;
-        Ok(Row { key, signature: check_form(key.algorithm(), signature)?, message })
+        check_form(key.algorithm(), signature)?;
+        Ok(Row { key, signature, message })
     });
     let checked: Vec<Check<Row<'_>>> = checked.collect();
     let asked: Vec<Row<'_>> = checked.iter().filter_map(|row| row.ok()).collect();
@@ -128,13 +152,23 @@ fn verify_chunk<'a>(expected: u64, codes: &mut [i16], rows: impl Iterator<Item =
     }
 }
 
-/// What the kernels of one algorithm offer.
+/// What one algorithm offers. Rows are of keys of that algorithm, their signatures of its form.
 trait Kernel: Table {
+    /// What the cache knows `key` by.
     fn key(key: &PublicKey) -> &Self::Key;
+    /// The table of `key`, its window of this width.
+    fn build(key: &PublicKey, window: u32) -> Option<Self>;
     /// Verifies rows, each by its table.
     fn verify(rows: &[Row<'_>], tables: &[&Self], verdicts: &mut [bool]);
     /// Verifies rows whose keys have none.
     fn verify_one_off(rows: &[Row<'_>], verdicts: &mut [bool]);
+    /// Whether a table gives a row the verdict that it has without: megabytes are trusted after one look at what they do.
+    fn is_sound(&self, row: Row<'_>) -> bool {
+        let (mut with, mut without) = ([false], [true]);
+        Self::verify(&[row], &[self], &mut with);
+        Self::verify_one_off(&[row], &mut without);
+        with == without
+    }
 }
 
 /// Verifies rows of one algorithm, in which those of one key stand together: runs of keys with a table and of keys without.
@@ -143,8 +177,9 @@ fn verify_with<T: Kernel>(rows: &[Row<'_>], expected: u64, verdicts: &mut [bool]
     let keys: Vec<(usize, Option<Arc<T>>)> = rows
         .chunk_by(|a, b| std::ptr::eq(a.key, b.key))
         .map(|same| {
-            let sound = |table: &T| is_sound(table, same[0]);
-            (same.len(), T::cache().table(T::key(same[0].key), same.len() as u64, price, expected, sound))
+            let key = same[0].key;
+            let build = |window| T::build(key, window).filter(|table| table.is_sound(same[0]));
+            (same.len(), T::cache().table(T::key(key), same.len() as u64, price, expected, build))
         })
         .collect();
     let (mut rows, mut verdicts) = (rows, verdicts);
@@ -163,24 +198,30 @@ fn verify_with<T: Kernel>(rows: &[Row<'_>], expected: u64, verdicts: &mut [bool]
     }
 }
 
-/// Whether a table gives a row the verdict that it has without: megabytes are trusted after one look at what they do.
-fn is_sound<T: Kernel>(table: &T, row: Row<'_>) -> bool {
-    let (mut with, mut without) = ([false], [true]);
-    T::verify(&[row], &[table], &mut with);
-    T::verify_one_off(&[row], &mut without);
-    with == without
+const OF_ALGORITHM: &str = "INVARIANT: rows are of one algorithm, and their form was checked";
+
+impl Row<'_> {
+    /// The signature of a curve.
+    #[inline]
+    fn halves(&self) -> &[u8; 64] {
+        self.signature.try_into().expect(OF_ALGORITHM)
+    }
 }
 
 impl Kernel for kernels::ed25519::Table {
     fn key(key: &PublicKey) -> &[u8; 32] {
-        key.ed25519()
+        key.ed25519().expect(OF_ALGORITHM)
+    }
+
+    fn build(key: &PublicKey, window: u32) -> Option<Self> {
+        Self::new(key.ed25519()?, window)
     }
 
     fn verify(rows: &[Row<'_>], tables: &[&Self], verdicts: &mut [bool]) {
         use kernels::ed25519::{Row, verify};
         let rows = rows.iter().zip(tables);
         let rows: Vec<_> =
-            rows.map(|(row, table)| Row { table, signature: row.signature, message: row.message }).collect();
+            rows.map(|(row, table)| Row { table, signature: row.halves(), message: row.message }).collect();
         verify(&rows, verdicts);
         refuse_small_order(rows.iter().map(|row| row.signature), verdicts);
     }
@@ -189,7 +230,7 @@ impl Kernel for kernels::ed25519::Table {
         use kernels::ed25519::{OneOffRow, verify_one_off};
         let rows: Vec<_> = rows
             .iter()
-            .map(|row| OneOffRow { public_key: row.key.ed25519(), signature: row.signature, message: row.message })
+            .map(|row| OneOffRow { public_key: Self::key(row.key), signature: row.halves(), message: row.message })
             .collect();
         verify_one_off(&rows, verdicts);
         refuse_small_order(rows.iter().map(|row| row.signature), verdicts);
@@ -204,14 +245,18 @@ fn refuse_small_order<'a>(signatures: impl Iterator<Item = &'a [u8; 64]>, verdic
 
 impl Kernel for kernels::p256::Table {
     fn key(key: &PublicKey) -> &[u8; 64] {
-        key.coordinates()
+        key.coordinates().expect(OF_ALGORITHM)
+    }
+
+    fn build(key: &PublicKey, window: u32) -> Option<Self> {
+        Self::new(key.coordinates()?, window)
     }
 
     fn verify(rows: &[Row<'_>], tables: &[&Self], verdicts: &mut [bool]) {
         use kernels::p256::{Row, verify};
         let rows = rows.iter().zip(tables);
         let rows: Vec<_> =
-            rows.map(|(row, table)| Row { table, signature: row.signature, message: row.message }).collect();
+            rows.map(|(row, table)| Row { table, signature: row.halves(), message: row.message }).collect();
         verify(&rows, verdicts);
     }
 
@@ -219,8 +264,44 @@ impl Kernel for kernels::p256::Table {
         use kernels::p256::{OneOffRow, verify_one_off};
         let rows: Vec<_> = rows
             .iter()
-            .map(|row| OneOffRow { public_key: row.key.coordinates(), signature: row.signature, message: row.message })
+            .map(|row| OneOffRow { public_key: Self::key(row.key), signature: row.halves(), message: row.message })
             .collect();
         verify_one_off(&rows, verdicts);
+    }
+}
+
+/// A prepared key is the table of ML-DSA: it does the same work as without, only not each time.
+impl<P: Parameters> Kernel for Prepared<P>
+where
+    Self: Table<Key = [u8; 32]>,
+{
+    fn key(key: &PublicKey) -> &[u8; 32] {
+        key.thumbprint()
+    }
+
+    fn build(key: &PublicKey, _window: u32) -> Option<Self> {
+        Self::new(key.ml_dsa()?)
+    }
+
+    fn verify(rows: &[Row<'_>], tables: &[&Self], verdicts: &mut [bool]) {
+        for ((row, prepared), verdict) in rows.iter().zip(tables).zip(verdicts) {
+            *verdict = prepared.verify(&row.message, row.signature);
+        }
+    }
+
+    /// When the memory for prepared keys is spent: each is prepared for the rows that stand together.
+    fn verify_one_off(rows: &[Row<'_>], verdicts: &mut [bool]) {
+        let mut verdicts = verdicts.iter_mut();
+        for same in rows.chunk_by(|a, b| std::ptr::eq(a.key, b.key)) {
+            let prepared = Self::build(same[0].key, 0);
+            for (row, verdict) in same.iter().zip(&mut verdicts) {
+                *verdict = prepared.as_ref().is_some_and(|prepared| prepared.verify(&row.message, row.signature));
+            }
+        }
+    }
+
+    /// The same arithmetic, so there is nothing to compare.
+    fn is_sound(&self, _row: Row<'_>) -> bool {
+        true
     }
 }

@@ -3,8 +3,9 @@
 //! A table costs its building; without one each signature costs more. Which is cheaper in the end is not known beforehand, so a
 //! key first pays what a table costs, in rows verified without, and then gets it: never more than twice the best.
 
-use super::public_key::{Algorithm, PublicKey};
+use super::ml_dsa::Prepared;
 use crate::process::PerProcess;
+use ::ml_dsa::{MlDsa44, MlDsa65};
 use itron_core_kernels::{ed25519, features, p256};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -26,6 +27,9 @@ const P256_LANES: Sizes = &[(6, 25), (8, 400), (10, 2_000), (13, 10_000)];
 /// Portable, built in 0.25, 0.58, 1.4 and 8.5 ms, against 58 us a row without, then 7.0, 5.8, 5.3 and 4.7 us.
 const P256_PORTABLE: Sizes = &[(6, 4), (8, 250), (10, 2_000), (13, 20_000)];
 
+/// A key that is prepared once: it costs about as much as one row, and pays at the second.
+const ML_DSA: Sizes = &[(0, 1)];
+
 /// Rows that kernels in lanes verify without tables in the time of one.
 const LANES: usize = 8;
 
@@ -37,11 +41,10 @@ pub(crate) fn share_of_lanes(rows: usize) -> u64 {
 
 /// A table that the kernels verify with.
 pub(crate) trait Table: Sized + Send + Sync + 'static {
-    /// The public key as the kernels take it.
+    /// What the key is known by here.
     type Key: Clone + Eq + std::hash::Hash + Send + Sync;
     /// The sizes worth building with the kernels in use.
     fn sizes() -> Sizes;
-    fn build(key: &Self::Key, window: u32) -> Option<Self>;
     fn size_of_window(window: u32) -> usize;
     fn cache() -> &'static Cache<Self>;
 }
@@ -51,10 +54,6 @@ impl Table for ed25519::Table {
 
     fn sizes() -> Sizes {
         if features::chosen().avx512ifma { ED25519_LANES } else { ED25519_PORTABLE }
-    }
-
-    fn build(key: &[u8; 32], window: u32) -> Option<Self> {
-        Self::new(key, window)
     }
 
     fn size_of_window(window: u32) -> usize {
@@ -74,10 +73,6 @@ impl Table for p256::Table {
         if features::chosen().avx512ifma { P256_LANES } else { P256_PORTABLE }
     }
 
-    fn build(key: &[u8; 64], window: u32) -> Option<Self> {
-        Self::new(key, window)
-    }
-
     fn size_of_window(window: u32) -> usize {
         Self::size_of_window(window)
     }
@@ -87,6 +82,31 @@ impl Table for p256::Table {
         CACHE.get()
     }
 }
+
+/// What is prepared of an ML-DSA key. It is known by its thumbprint, which is shorter than the key.
+macro_rules! prepared_table {
+    ($parameters:ty) => {
+        impl Table for Prepared<$parameters> {
+            type Key = [u8; 32];
+
+            fn sizes() -> Sizes {
+                ML_DSA
+            }
+
+            fn size_of_window(_window: u32) -> usize {
+                Self::size()
+            }
+
+            fn cache() -> &'static Cache<Self> {
+                static CACHE: PerProcess<Cache<Prepared<$parameters>>> = PerProcess::new();
+                CACHE.get()
+            }
+        }
+    };
+}
+
+prepared_table!(MlDsa44);
+prepared_table!(MlDsa65);
 
 /// The tables of one algorithm.
 pub(crate) struct Cache<T: Table> {
@@ -128,17 +148,17 @@ impl<T: Table> Cache<T> {
     /// The table for `rows` signatures of `key`, of which `expected` are to come in this call. `None`: verify without, each row
     /// at the price of `price`.
     ///
-    /// A table that was just built must be `sound`, or the key is verified without.
+    /// `build` makes the table of a window; where it makes none the key is verified without.
     pub(crate) fn table(
         &self,
         key: &T::Key,
         rows: u64,
         price: u64,
         expected: u64,
-        sound: impl FnOnce(&T) -> bool,
+        build: impl FnOnce(u32) -> Option<T>,
     ) -> Option<Arc<T>> {
         let Planned { window, cell } = self.plan(key, rows, price, expected)?;
-        cell.get_or_init(|| T::build(key, window).filter(sound).map(Arc::new)).clone()
+        cell.get_or_init(|| build(window).map(Arc::new)).clone()
     }
 
     /// Bytes held for `key`.
@@ -190,14 +210,5 @@ impl<T: Table> Keys<T> {
             oldest.rows = 0;
             self.bytes -= T::size_of_window(window);
         }
-    }
-}
-
-/// Bytes that this process holds in tables of `key`.
-#[must_use]
-pub fn bytes_of(key: &PublicKey) -> usize {
-    match key.algorithm() {
-        Algorithm::Ed25519 => ed25519::Table::cache().bytes_of(key.ed25519()),
-        Algorithm::Esp256 => p256::Table::cache().bytes_of(key.coordinates()),
     }
 }

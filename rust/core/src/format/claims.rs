@@ -126,20 +126,25 @@ impl Claim {
 
 /// A public key as a claim carries it: exactly the members of its thumbprint (RFC 9679).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CoseKey {
+pub enum CoseKey<'a> {
     /// kty OKP, crv Ed25519.
     Okp([u8; 32]),
     /// kty EC2, crv P-256: x, y.
     Ec2([u8; 32], [u8; 32]),
+    /// kty AKP (RFC 9964): alg, pub.
+    Akp(i64, &'a [u8]),
 }
+
+/// Each alg of a key of kty AKP, with the length of its pub: ML-DSA-44 and ML-DSA-65 (FIPS 204 section 4, table 2).
+const AKP: [(i64, usize); 2] = [(-48, 1_312), (-49, 1_952)];
 
 /// Whom a token is bound to (RFC 8747).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Confirmation {
+pub enum Confirmation<'a> {
     /// A key known by its id.
     Kid([u8; 8]),
     /// A whole key.
-    Key(CoseKey),
+    Key(CoseKey<'a>),
 }
 
 /// Which reading key a grant names.
@@ -173,7 +178,7 @@ pub struct Claims<'a> {
     /// cti: the token's id.
     pub cti: Option<[u8; 16]>,
     /// cnf.
-    pub confirmation: Option<Confirmation>,
+    pub confirmation: Option<Confirmation<'a>>,
     /// scope.
     pub scope: Option<Scope<'a>>,
     /// exi: how long the session lasts, in seconds.
@@ -347,7 +352,7 @@ const fn halves(cti: [u8; 16]) -> (u64, u64) {
     ((whole >> 64) as u64, whole as u64)
 }
 
-fn write_confirmation(writer: &mut Writer, confirmation: Confirmation) -> &mut Writer {
+fn write_confirmation<'w>(writer: &'w mut Writer, confirmation: Confirmation<'_>) -> &'w mut Writer {
     writer.head(Major::Map, 1);
     match confirmation {
         Confirmation::Kid(kid) => writer.integer(3).byte_string(&kid),
@@ -358,7 +363,7 @@ fn write_confirmation(writer: &mut Writer, confirmation: Confirmation) -> &mut W
     }
 }
 
-impl CoseKey {
+impl CoseKey<'_> {
     /// Writes the `COSE_Key`, which is also what its thumbprint hashes (RFC 9679 section 4).
     pub fn write<'w>(&self, writer: &'w mut Writer) -> &'w mut Writer {
         match self {
@@ -369,6 +374,10 @@ impl CoseKey {
             Self::Ec2(x, y) => {
                 writer.head(Major::Map, 4).integer(1).integer(2).integer(-1).integer(1);
                 writer.integer(-2).byte_string(x).integer(-3).byte_string(y)
+            }
+            Self::Akp(alg, public) => {
+                writer.head(Major::Map, 3).integer(1).integer(7).integer(3).integer(*alg);
+                writer.integer(-1).byte_string(public)
             }
         }
     }
@@ -570,7 +579,7 @@ const fn major_of(claim: Claim) -> Major {
 }
 
 /// `cnf = {3: bstr .size 8} / {1: COSE_Key}`.
-fn read_confirmation(reader: &mut Reader<'_>, count: u64, key_wanted: bool) -> Check<Confirmation> {
+fn read_confirmation<'a>(reader: &mut Reader<'a>, count: u64, key_wanted: bool) -> Check<Confirmation<'a>> {
     if count != 1 {
         return Err(Code::ClaimType);
     }
@@ -586,29 +595,40 @@ fn read_confirmation(reader: &mut Reader<'_>, count: u64, key_wanted: bool) -> C
     }
 }
 
-/// Reads a `COSE_Key` that has exactly the members of its thumbprint; anything else about it is 404.
-fn read_cose_key(reader: &mut Reader<'_>, count: u64) -> Check<CoseKey> {
-    let range = |_| Code::ClaimRange;
-    let mut next = |label: i64, major: Major| -> Check<Head> {
-        let found = Pairs::new(1, 3).next_key(reader)?;
-        let head = reader.head()?;
-        let fits = found == Some(Key::Integer(label)) && head.major == major;
-        if fits { Ok(head) } else { Err(Code::ClaimRange) }
-    };
-    let kty = next(1, Major::Unsigned).map_err(range)?.argument;
-    let crv = next(-1, Major::Unsigned).map_err(range)?.argument;
-    let mut coordinate = |label: i64| -> Check<[u8; 32]> {
-        let found = Pairs::new(1, 3).next_key(reader)?;
-        let head = reader.head()?;
-        let fits = found == Some(Key::Integer(label)) && head.major == Major::Bytes;
-        let bytes = if fits { reader.take(head.argument)? } else { &[] };
-        bytes.try_into().map_err(|_| Code::ClaimRange)
-    };
-    match (kty, crv, count) {
-        (1, 6, 3) => Ok(CoseKey::Okp(coordinate(-2).map_err(range)?)),
-        (2, 1, 4) => Ok(CoseKey::Ec2(coordinate(-2).map_err(range)?, coordinate(-3).map_err(range)?)),
+/// Reads a `COSE_Key` that has exactly the members of its thumbprint; anything else about it is 404. Its syntax was read before.
+fn read_cose_key<'a>(reader: &mut Reader<'a>, count: u64) -> Check<CoseKey<'a>> {
+    match (key_member(reader, 1, Major::Unsigned)?, count) {
+        (1, 3) if key_member(reader, -1, Major::Unsigned)? == 6 => Ok(CoseKey::Okp(coordinate(reader, -2)?)),
+        (2, 4) if key_member(reader, -1, Major::Unsigned)? == 1 => {
+            Ok(CoseKey::Ec2(coordinate(reader, -2)?, coordinate(reader, -3)?))
+        }
+        (7, 3) => {
+            let argument = key_member(reader, 3, Major::Negative)?;
+            let public = key_bytes(reader, -1)?;
+            let known = AKP.into_iter().find(|&(alg, length)| (-1 - alg) as u64 == argument && length == public.len());
+            known.map(|(alg, _)| CoseKey::Akp(alg, public)).ok_or(Code::ClaimRange)
+        }
         _ => Err(Code::ClaimRange),
     }
+}
+
+/// The argument of the next member of a `COSE_Key`, which is `label` and of this type.
+fn key_member(reader: &mut Reader<'_>, label: i64, major: Major) -> Check<u64> {
+    let found = Pairs::new(1, 3).next_key(reader);
+    let head = reader.head();
+    match (found, head) {
+        (Ok(Some(Key::Integer(found))), Ok(head)) if found == label && head.major == major => Ok(head.argument),
+        _ => Err(Code::ClaimRange),
+    }
+}
+
+fn key_bytes<'a>(reader: &mut Reader<'a>, label: i64) -> Check<&'a [u8]> {
+    let length = key_member(reader, label, Major::Bytes)?;
+    reader.take(length).map_err(|_| Code::ClaimRange)
+}
+
+fn coordinate(reader: &mut Reader<'_>, label: i64) -> Check<[u8; 32]> {
+    key_bytes(reader, label)?.try_into().map_err(|_| Code::ClaimRange)
 }
 
 /// `rkey = [kdf: 1..4, key-version: uint, kcv: bstr .size 4]`.

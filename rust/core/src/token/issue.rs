@@ -1,6 +1,7 @@
 //! Issuing, the mirror of verifying: what the reader would refuse is not written.
 
 use crate::code::{Check, Code};
+use crate::crypto::algorithm::Algorithm;
 use crate::crypto::public_key::PublicKey;
 use crate::crypto::signatures;
 use crate::format::claims::Claims;
@@ -15,6 +16,7 @@ pub struct Unsigned {
     protected: Vec<u8>,
     payload: Vec<u8>,
     token_type: TokenType,
+    algorithm: Algorithm,
 }
 
 impl Unsigned {
@@ -25,15 +27,16 @@ impl Unsigned {
     pub fn new(claims: &Claims<'_>, token_type: TokenType, key: &PublicKey, max_lifetime: u64) -> Check<Self> {
         let payload = claims.to_bytes();
         Claims::read(&payload, token_type)?.check(token_type, max_lifetime)?;
-        let protected = Header::to_bytes(key.algorithm().cose(), key.kid(), token_type);
-        let unsigned = Self { protected, payload, token_type };
+        let algorithm = key.algorithm();
+        let protected = Header::to_bytes(algorithm.cose(), key.kid(), token_type);
+        let unsigned = Self { protected, payload, token_type, algorithm };
         unsigned.check_sizes()?;
         Ok(unsigned)
     }
 
     fn check_sizes(&self) -> Check<()> {
         let (max_token, max_payload) = self.token_type.size_limits();
-        let size = self.token(&[0; 64]).len();
+        let size = self.token(&vec![0; self.algorithm.signature_bytes()]).len();
         let too_large =
             size > max_token || self.payload.len() > max_payload || self.protected.len() as u64 > MAX_PROTECTED;
         match (too_large, size < MIN_TOKEN) {

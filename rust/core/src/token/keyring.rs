@@ -2,8 +2,10 @@
 
 use super::verify::{Call, Verdict, verify_one};
 use crate::code::Code;
-use crate::crypto::public_key::{Algorithm, PublicKey, WeakKey};
-use crate::crypto::tables;
+use crate::crypto::algorithm::Algorithm;
+use crate::crypto::public_key::PublicKey;
+use crate::crypto::signatures;
+use crate::crypto::weak_key::WeakKey;
 use crate::format::claims::{Claims, Confirmation, CoseKey};
 use crate::format::scope::Actions;
 use crate::format::token_type::{TokenType, TypeSet};
@@ -77,6 +79,9 @@ pub struct Keyring {
     by_kid: Vec<(u64, u32)>,
 }
 
+/// A delegation without a key of ours, which its claims rule out.
+const NO_KEY: WeakKey = WeakKey::Length { got: 0, expected: "the key of a delegation" };
+
 impl Keyring {
     /// A keyring of these entries, in this order.
     ///
@@ -114,7 +119,7 @@ impl Keyring {
     /// Bytes that this process holds in tables of these keys.
     #[must_use]
     pub fn table_bytes(&self) -> usize {
-        self.entries.iter().map(|entry| tables::bytes_of(&entry.key)).sum()
+        self.entries.iter().map(|entry| signatures::table_bytes(&entry.key)).sum()
     }
 
     /// This keyring and the keys that `tokens` delegate to, behind the entries there are.
@@ -142,7 +147,11 @@ impl Keyring {
         let key = match claims.confirmation {
             Some(Confirmation::Key(CoseKey::Okp(x))) => PublicKey::from_raw(Algorithm::Ed25519, &x)?,
             Some(Confirmation::Key(CoseKey::Ec2(x, y))) => PublicKey::from_raw(Algorithm::Esp256, &[x, y].concat())?,
-            _ => return Err(WeakKey::Length(0)),
+            Some(Confirmation::Key(CoseKey::Akp(alg, public))) => {
+                let algorithm = Algorithm::from_cose(alg).ok_or(NO_KEY)?;
+                PublicKey::from_raw(algorithm, public)?
+            }
+            Some(Confirmation::Kid(_)) | None => return Err(NO_KEY),
         };
         let parent = verdict.key.map(|index| &self.entries[index as usize]);
         let inherited = || parent.map_or("", |parent| &parent.audience_prefix);

@@ -9,7 +9,7 @@ use super::keyring::{Entry, Keyring};
 use super::revocation::Revocations;
 use crate::code::{Check, Code};
 use crate::columns::{Bits, columns};
-use crate::crypto::public_key::Algorithm;
+use crate::crypto::algorithm::Algorithm;
 use crate::crypto::signatures;
 use crate::format::claims::Claims;
 use crate::format::cose::{Envelope, Header, MIN_TOKEN};
@@ -125,7 +125,6 @@ struct Opened<'a> {
     envelope: Envelope<'a>,
     kid: [u8; 8],
     index: u32,
-    signature: &'a [u8; 64],
 }
 
 /// Why a token was refused before its signature was asked, and what it said of its key.
@@ -171,18 +170,19 @@ fn open<'a>(keyring: &Keyring, call: &Call<'_>, token: Check<&'a [u8]>) -> Resul
     if !entry.token_types.contains(call.token_type) {
         return Err(refused(Code::KeyNotForType));
     }
-    let signature = signatures::check_form(algorithm, envelope.signature).map_err(refused)?;
-    Ok(Opened { envelope, kid, index, signature })
+    signatures::check_form(algorithm, envelope.signature).map_err(refused)?;
+    Ok(Opened { envelope, kid, index })
 }
 
 /// Step 5.
 #[inline]
 fn algorithm(alg: Option<i64>, legacy: bool) -> Check<Algorithm> {
+    let number = alg.ok_or(Code::AlgUnsupported)?;
     for algorithm in Algorithm::ALL {
-        if alg == Some(algorithm.cose()) {
+        if algorithm.cose() == number {
             return Ok(algorithm);
         }
-        if alg == Some(algorithm.legacy_cose()) {
+        if algorithm.legacy_cose() == Some(number) {
             return if legacy { Ok(algorithm) } else { Err(Code::AlgNotAllowed) };
         }
     }
@@ -263,7 +263,7 @@ pub fn verify_range<'a>(
         .flatten()
         .map(|opened| signatures::Row {
             key: &keyring.entries()[opened.index as usize].key,
-            signature: opened.signature,
+            signature: opened.envelope.signature,
             message: opened.envelope.signed(),
         })
         .collect();
