@@ -46,7 +46,7 @@ check: build # Format, lint, types, and the stub against the built module
 	$(BIN)/ruff format --quiet --check $(PYTHON_CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache > $(VENV)/imports.log || { cat $(VENV)/imports.log >&2; exit 1; }
-	$(BIN)/stubtest itron_core --mypy-config-file pyproject.toml
+	$(BIN)/stubtest itron_core._rust --mypy-config-file pyproject.toml
 
 fuzz: # Fuzz every target for SECONDS (10) each, from its seeds; the first crash ends it
 	@command -v cargo-fuzz >/dev/null || cargo install --locked --quiet cargo-fuzz

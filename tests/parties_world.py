@@ -649,7 +649,11 @@ class World:
             assert link.was_cut
         except RequestRefused as refused:  # over HTTP nobody acts on the sign-in of the user before
             is_another = self.service is not None and self.user_at(tool) != self.user_of[tool]
-            if refused.reason != "sign_in_required" or not is_another:
+            # After a backup was put back on either side, the next sync finds out how both go on.
+            was_put_back = self.books[tool].was_put_back or self.server_was_put_back
+            if refused.reason not in {"sign_in_required", "number_reused", "number_skipped"} or not (
+                is_another or was_put_back
+            ):
                 raise
 
     def prune(self, party, age):

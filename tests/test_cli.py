@@ -166,7 +166,7 @@ def homes(tmp_path):
         (["manager", "approve", "ism", str(2**70), "otto"], 3, "beyond 64 bits"),
         (["manager", "init", "other", "--utility", "ÜÜ"], 2, "1 to 16 ASCII"),
         (["manager", "init", "other", "--utility", "U" * 17], 2, "1 to 16 ASCII"),
-        (["manager", "devices", "ism", "short.csv"], 3, "wanted device, unit, device_class"),
+        (["manager", "devices", "ism", "short.csv"], 3, 'no column "device_class"; its columns: device, unit'),
     ],
 )
 def test_what_cannot_be_read_is_named_and_is_no_fault_inside(homes, arguments, code, says):

@@ -395,7 +395,7 @@ def test_the_worker_learns_why_no_answer_came(make_world):  # noqa: F811
     for link, failure in [
         (lost, "TimeoutError"),
         (out_of_reach, "OSError: the radio is off"),
-        (lambda message: None, "TypeError: an answer that is NoneType; wanted an Answer"),
+        (lambda message: None, "TypeError: answer: got NoneType, expected an Answer"),
     ]:
         result = tool.work(D, DISCONNECT, link, now=NOW)
         assert (result.reason, result.answers, result.failure) == (0, (), failure)

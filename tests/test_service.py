@@ -330,6 +330,7 @@ TOOL_CALLS = [
     ("POST", "/v1/material/ism", "manager"),
     ("GET", "/v1/material/ism/cursor", "manager"),
     ("GET", "/v1/outcomes", "manager"),
+    ("GET", "/v1/tools/t1/material", "manager"),
     ("POST", "/v1/verify", "reader"),
 ]
 
@@ -1110,9 +1111,9 @@ def test_openapi_tells_all(world):
     assert status == 200
     assert document["openapi"].startswith("3.1")
     told = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    assert told == {(method, path.replace("ism", "{source}")) for method, path, _ in TOOL_CALLS} | {
-        ("GET", "/v1/health")
-    }
+    assert told == {
+        (method, path.replace("ism", "{source}").replace("t1", "{tool}")) for method, path, _ in TOOL_CALLS
+    } | {("GET", "/v1/health")}
     for path, item in document["paths"].items():
         for method, operation in item.items():
             assert operation["summary"], path

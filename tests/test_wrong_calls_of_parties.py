@@ -49,7 +49,7 @@ def test_an_action_is_an_action(tool, action):
         lambda: tool.preflight([("ert:1", action)], now=NOW),
         lambda: tool.request_commands(["ert:1"], token_type="secure_command", actions=[action], now=NOW),
     ):
-        with pytest.raises(InputError, match="no action"):
+        with pytest.raises(InputError, match="expected an Action"):
             call()
     assert tool.current_commands(now=NOW) == []
 

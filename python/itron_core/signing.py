@@ -64,7 +64,7 @@ class LocalSigner:
         if isinstance(private_key, ed25519.Ed25519PrivateKey):
             self._sign = private_key.sign
             self._public_key = PublicKey.from_raw("Ed25519", private_key.public_key().public_bytes_raw())
-        elif isinstance(getattr(private_key, "curve", None), ec.SECP256R1):
+        elif isinstance(private_key, ec.EllipticCurvePrivateKey) and isinstance(private_key.curve, ec.SECP256R1):
             self._sign = _ecdsa_sign(private_key)
             self._public_key = PublicKey.from_raw("ESP256", _uncompressed_point(private_key))
         elif isinstance(private_key, mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey):

@@ -13,52 +13,57 @@ from helpers import DEVICE, KEYRING, NOW, token
 from itron_core import verify_tokens
 
 ROWS = 300
+TOKEN = token()
+DATA = pa.py_buffer(TOKEN * ROWS)
+FAR = 2**30
 
 
-def main() -> None:  # noqa: C901  # one branch a layout
-    what, one = sys.argv[1], token()
-    tokens = np.frombuffer(one * ROWS, np.uint8)
-    data = pa.py_buffer(tokens)
-    match what:
-        case "offsets" | "validity":
-            moved = np.arange(ROWS + 1, dtype=np.int32) * len(one)
-            bits = np.full(ROWS, 255, np.uint8)
-            bits[0] -= what == "validity"
-            column = pa.Array.from_buffers(pa.binary(), ROWS, [pa.py_buffer(bits), pa.py_buffer(moved), data])
-            moved = bits if what == "validity" else moved
-        case "large_offsets":
-            moved = np.arange(ROWS + 1, dtype=np.int64) * len(one)
-            column = pa.Array.from_buffers(pa.large_binary(), ROWS, [None, pa.py_buffer(moved), data])
-        case "views":
-            moved = np.zeros((ROWS, 4), np.int32)
-            moved[:, 0], moved[:, 3] = len(one), np.arange(ROWS) * len(one)
-            moved[:, 1] = np.frombuffer(one[:4], np.int32)[0]
-            column = pa.Array.from_buffers(pa.binary_view(), ROWS, [None, pa.py_buffer(moved), data])
-        case "codes":
-            moved = np.zeros(ROWS, np.int32)
-            codes = pa.Array.from_buffers(pa.int32(), ROWS, [None, pa.py_buffer(moved)])
-            column = pa.DictionaryArray.from_arrays(codes, pa.array([one]))
+def of_offsets(dtype, offsets):
+    return pa.Array.from_buffers(dtype, ROWS, [None, pa.py_buffer(offsets), DATA])
 
+
+def offsets():
+    moved = np.arange(ROWS + 1, dtype=np.int32) * len(TOKEN)
+    return of_offsets(pa.binary(), moved), moved
+
+
+def large_offsets():
+    moved = np.arange(ROWS + 1, dtype=np.int64) * len(TOKEN)
+    return of_offsets(pa.large_binary(), moved), moved
+
+
+def views():
+    views = np.zeros((ROWS, 4), np.int32)
+    views[:, 0], views[:, 3] = len(TOKEN), np.arange(ROWS) * len(TOKEN)
+    views[:, 1] = np.frombuffer(TOKEN[:4], np.int32)[0]
+    return of_offsets(pa.binary_view(), views), views[:, 3]
+
+
+def codes():
+    moved = np.zeros(ROWS, np.int32)
+    numbers = pa.Array.from_buffers(pa.int32(), ROWS, [None, pa.py_buffer(moved)])
+    return pa.DictionaryArray.from_arrays(numbers, pa.array([TOKEN])), moved
+
+
+def validity():
+    bits = np.full(ROWS, 254, np.uint8)
+    starts = pa.py_buffer(np.arange(ROWS + 1, dtype=np.int32) * len(TOKEN))
+    return pa.Array.from_buffers(pa.binary(), ROWS, [pa.py_buffer(bits), starts, DATA]), bits
+
+
+MOVED = {function.__name__: function for function in (offsets, large_offsets, views, codes, validity)}
+
+
+def codes_of(column, moved):
     class Audiences:
         """Devices whose export moves what was checked before."""
 
         def __arrow_c_array__(self, requested_schema=None):
-            match what:
-                case "offsets":
-                    moved[:] += 2**30
-                case "large_offsets":
-                    moved[:] += 2**39
-                case "views":
-                    moved[:, 3] += 2**30
-                case "codes":
-                    moved[:] += 2**30
-                case "validity":
-                    moved[:] = 255
+            moved[...] = moved + (1 if moved.dtype == np.uint8 else FAR)
             return pa.array([DEVICE] * ROWS).__arrow_c_array__(requested_schema)
 
-    results = verify_tokens(column, KEYRING, now=NOW, audience=Audiences(), threads=1)
-    print(json.dumps(results["code"].to_pylist()))
+    return verify_tokens(column, KEYRING, now=NOW, audience=Audiences(), threads=1)["code"].to_pylist()
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(codes_of(*MOVED[sys.argv[1]]())))

@@ -923,7 +923,8 @@ def test_random_tokens_reach_every_code_of_the_checks():
         codes.add(code)
         assert (claims is None) == (0 < code < 405)
         assert index is not None or code <= 230
-    assert {code for code in Code if code < 800} - codes <= {113}
+    # The generator makes bytes; text is read before all checks (test_tokens.py).
+    assert {code for code in Code if code < 800} - codes <= {Code.UNPROTECTED_NOT_EMPTY, Code.TEXT_UNREADABLE}
 
 
 def test_random_tokens_are_the_same_for_a_seed():

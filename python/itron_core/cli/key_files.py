@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from itron_core._rust import MasterKey
 from itron_core.cli.failures import UnreadableError, UnwritableError, UsageError
@@ -13,6 +13,8 @@ from itron_core.signing import LocalSigner
 from itron_core.stores.private_files import write_private
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 __all__ = [
@@ -191,7 +193,7 @@ def new_key(algorithm: str, password: bytes | None = None) -> tuple[bytes, Local
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
-    generate = {
+    generate: dict[str, Callable[[], Any]] = {
         "Ed25519": ed25519.Ed25519PrivateKey.generate,
         "ESP256": lambda: ec.generate_private_key(ec.SECP256R1()),
         "ML-DSA-44": mldsa.MLDSA44PrivateKey.generate,

@@ -90,9 +90,9 @@ class Device:
         reading_key: DerivedKeys | bytes | None = None,
     ) -> None:
         if not isinstance(options, PolicyOptions):
-            raise InputError(f"options of type {type(options).__name__}; wanted PolicyOptions")
+            raise InputError(f"options: got {type(options).__name__}, expected PolicyOptions")
         if check_value is not None and (type(check_value) is not bytes or len(check_value) != CHECK_VALUE_BYTES):
-            raise InputError(f"a check value of {check_value!r}; wanted 4 bytes or None")
+            raise InputError(f"check_value: got {check_value!r:.80}, expected 4 bytes or None")
         self._reading_key = ReadingKey.given(reading_key, check_value)
         if self._reading_key is not None:
             check_value = self._reading_key.check_value
@@ -271,6 +271,6 @@ class Device:
 
 def check_timer(uptime: object, last: int) -> None:
     if not is_int(uptime, 0, I64_MAX - 86_400):
-        raise InputError(f"uptime is {uptime!r}; wanted whole seconds since the device was started")
+        raise InputError(f"uptime: got {uptime!r:.80}, expected whole seconds since the device was started")
     if isinstance(uptime, int) and uptime < last:
-        raise InputError(f"a timer at {uptime} after {last}; wanted one that never runs backwards")
+        raise InputError(f"uptime: got {uptime} after {last}, expected a timer that never runs backwards")

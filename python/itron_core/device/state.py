@@ -109,7 +109,7 @@ def member(enumeration: type[_E], value: object) -> _E:
         return value
     if type(value) is int and value in enumeration._value2member_map_:
         return enumeration(value)
-    raise InputError(f"{value!r} is no {enumeration.__name__}; wanted one of {', '.join(enumeration.__members__)}")
+    raise InputError(f"{enumeration.__name__}: got {value!r:.80}, expected one of {', '.join(enumeration.__members__)}")
 
 
 def menu_of(menu: Iterable[object]) -> tuple[Action, ...]:
@@ -117,23 +117,23 @@ def menu_of(menu: Iterable[object]) -> tuple[Action, ...]:
     try:
         return tuple(sorted({member(Action, action) for action in menu}))
     except TypeError as error:
-        raise InputError(f"a menu of {menu!r:.80}; wanted actions") from error
+        raise InputError(f"menu: got {menu!r:.80}, expected actions") from error
 
 
 def checked(state: DeviceState) -> DeviceState:
     """Return a state that a device can be in; raises InputError for any other."""
     if not isinstance(state.device, str):
-        raise InputError(f"a device of type {type(state.device).__name__}; wanted its aud, a str")
+        raise InputError(f"device: got {type(state.device).__name__}, expected its aud, a str")
     device_id(state.device)
     if state.mode is Mode.UNKNOWN or state.level is SecurityLevel.UNKNOWN:
         raise InputError("a device of unknown mode or level; it knows its own")
     if state.mode is Mode.NETWORK and state.device_class is not DeviceClass.MULTI_MODE:
         raise InputError(f"a device of class {state.device_class.name} in Network Mode; it has one mode, MOBILE")
     if state.level is not SecurityLevel.READY_TO_SECURE and state.device_class is DeviceClass.BASIC:
-        raise InputError(f"a basic device at level {state.level.name}; it has none, wanted READY_TO_SECURE")
+        raise InputError(f"level: got {state.level.name} for a basic device, expected READY_TO_SECURE")
     for name, high in (("epoch", EPOCH_MAX), ("key_version", I64_MAX)):
         if not is_int(getattr(state, name), 0, high):
-            raise InputError(f"{name} is {getattr(state, name)!r}; wanted a whole number 0..{high}")
+            raise InputError(f"{name}: got {getattr(state, name)!r:.80}, expected a whole number 0..{high}")
     return state
 
 
@@ -153,7 +153,7 @@ def written(state: DeviceState) -> bytes:
 def read(data: object) -> DeviceState:
     """Return the state that these bytes were written from; raises InputError for any other."""
     if not isinstance(data, bytes) or len(data) > STATE_BYTES:
-        raise InputError(f"a device's state of type {type(data).__name__}; wanted up to {STATE_BYTES} bytes")
+        raise InputError(f"state: got {type(data).__name__}, expected up to {STATE_BYTES} bytes")
     try:
         outer = json.loads(data)
         plain = outer["state"]

@@ -92,15 +92,15 @@ def check_message(message: object) -> None:
     if not isinstance(message, Message):
         raise InputError(f"message: got {type(message).__name__}, expected a Message or a TrustUpdate")
     if not isinstance(message.action, Action):
-        raise InputError(f"a message with the action {message.action!r}; wanted an Action")
+        raise InputError(f"message: got the action {message.action!r:.80}, expected an Action")
     for name in ("token", "reading_key"):
         if not isinstance(getattr(message, name), bytes | None):
-            raise InputError(f"a message whose {name} is {type(getattr(message, name)).__name__}; wanted bytes or None")
+            raise InputError(f"{name}: got {type(getattr(message, name)).__name__}, expected bytes or None")
     if type(message.key_exchange) is not bool:
-        raise InputError(f"a message whose key_exchange is {message.key_exchange!r}; wanted True or False")
+        raise InputError(f"key_exchange: got {message.key_exchange!r:.80}, expected True or False")
     level: object = message.level
     if level is not None and (type(level) is not SecurityLevel or level is SecurityLevel.UNKNOWN):
-        raise InputError(f"a message with the level {level!r}; wanted a known SecurityLevel or None")
+        raise InputError(f"level: got {level!r:.80}, expected a known SecurityLevel or None")
     _check_settings(message.settings)
 
 
@@ -116,11 +116,11 @@ def _check_settings(settings: object) -> None:
     if settings is None:
         return
     if not isinstance(settings, dict) or len(settings) > SETTINGS_KEPT:
-        raise InputError(f"settings of type {type(settings).__name__}; wanted a dict of up to {SETTINGS_KEPT}")
+        raise InputError(f"settings: got {type(settings).__name__}, expected a dict of up to {SETTINGS_KEPT}")
     for name, value in settings.items():
         if not _is_setting(name, value):
             raise InputError(
-                f"the setting {name!r:.80} of {value!r:.80}; wanted a name, and a bool, int64 or short text"
+                f"settings: got {name!r:.80} with {value!r:.80}, expected a name, and a bool, int64 or short text"
             )
 
 

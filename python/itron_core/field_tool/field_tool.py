@@ -98,7 +98,7 @@ class FieldTool:
         `token_type` is secure_command, authorization or reading_key. The devices are those of which the next sync asks.
         """
         if token_type not in DEVICE_TOKEN_TYPES:
-            raise InputError(f"material of type {token_type!r}; wanted one of {', '.join(DEVICE_TOKEN_TYPES)}")
+            raise InputError(f"token_type: got {token_type!r:.80}, expected one of {', '.join(DEVICE_TOKEN_TYPES)}")
         wanted = [_action(action) for action in actions]
         return self._want([(device, token_type, action) for device in devices for action in wanted], devices, now)[0]
 
@@ -109,7 +109,9 @@ class FieldTool:
         """
         missing = results["missing"].to_pylist()
         if len(missing) != len(plan):
-            raise InputError(f"{len(missing)} results for a plan of {len(plan)} rows; wanted those of its preflight")
+            raise InputError(
+                f"results: got {len(missing)} rows for a plan of {len(plan)}, expected those of its preflight"
+            )
         rows = _rows(plan)
         with self._store.read() as t:
             known, limited = known_of(t, rows), limits_of(self._options, state_of(t))
@@ -257,15 +259,15 @@ class FieldTool:
 def _action(action: object) -> Action:
     if isinstance(action, int) and action in Action._value2member_map_:
         return Action(action)
-    raise InputError(f"{action!r} is no action; wanted an Action")
+    raise InputError(f"action: got {action!r:.80}, expected an Action")
 
 
 def _rows(plan: Sequence[tuple[str, Action]]) -> list[tuple[str, Action]]:
     try:
         pairs = [(device, action) for device, action in plan]
     except (TypeError, ValueError) as error:
-        raise InputError(f"a plan of {type(plan).__name__}; wanted pairs of a device and an action") from error
+        raise InputError(f"plan: got {type(plan).__name__}, expected pairs of a device and an action") from error
     for device, _ in pairs:
         if not isinstance(device, str):
-            raise InputError(f"a device of type {type(device).__name__} in a plan; wanted its aud, a str")
+            raise InputError(f"plan: got a device of type {type(device).__name__}, expected its aud, a str")
     return [(device, _action(action)) for device, action in pairs]

@@ -53,7 +53,7 @@ class Sending(NamedTuple):
 def told_by(answer: object) -> bytes:
     """Return the answer's data as bytes; raises for what is no answer."""
     if not isinstance(answer, Answer) or not isinstance(answer.data, dict):
-        raise TypeError(f"an answer that is {type(answer).__name__}; wanted an Answer")
+        raise TypeError(f"answer: got {type(answer).__name__}, expected an Answer")
     Outcome(answer.outcome)
     int(answer.reason)
     return answer.to_bytes()

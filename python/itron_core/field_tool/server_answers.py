@@ -38,7 +38,9 @@ def check_codes(codes: object, outcomes: Sequence[OutcomeReport]) -> list[int]:
     """Return the codes of a report, one for each outcome."""
     found = _all(int, codes, "codes of a report")
     if len(found) != len(outcomes) or not VERDICTS.issuperset(found):
-        _refuse(f"{len(found)} codes {sorted(set(found))[:5]} for {len(outcomes)} outcomes; wanted each 0, 800 or 801")
+        _refuse(
+            f"{len(found)} codes {sorted(set(found))[:5]} for {len(outcomes)} outcomes; expected each 0, 800 or 801"
+        )
     return found
 
 
@@ -140,10 +142,10 @@ def _check_delegations(tokens: Sequence[bytes], keyring: Keyring, moment: int) -
 def check_page(page: object, after: int, limit: int) -> Page:
     """Return a page whose serials rise behind the cursor, up to its end."""
     if not isinstance(page, Page) or not _is_number(page.next) or not isinstance(page.more, bool):
-        _refuse(f"a page that is {type(page).__name__}; wanted a Page with a cursor and a flag")
+        _refuse(f"a page that is {type(page).__name__}; expected a Page with a cursor and a flag")
     rows = _all(tuple, page.rows, "rows of a page")
     if len(rows) > limit or not all(len(row) == 2 and _is_number(row[0]) for row in rows):  # noqa: PLR2004  # serial, row
-        _refuse(f"a page of {len(rows)} rows; wanted up to {limit}, each with its serial")
+        _refuse(f"a page of {len(rows)} rows; expected up to {limit}, each with its serial")
     serials = [after, *(serial for serial, _ in rows)]
     if any(later <= earlier for earlier, later in pairwise(serials)) or page.next < serials[-1]:
         _refuse(f"a page whose serials do not rise from {after} to its end, {page.next}")
@@ -165,17 +167,17 @@ def check_material(page: Page, unit: str, keyring: Keyring, moment: int) -> list
 
 def _check_row(row: object, unit: str) -> None:
     if not isinstance(row, Material):
-        _refuse(f"a row that is {type(row).__name__}; wanted Material")
+        _refuse(f"a row that is {type(row).__name__}; expected Material")
     numbers = (row.actions, row.sequence, row.epoch, row.issued_at, row.expires_at)
     optional = [number for number in (row.not_before, row.session_seconds) if number is not None]
     if not all(_is_number(number) for number in (*numbers, *optional)):
         _refuse("material with a column that is no whole number from 0 up")
     _all(bytes, [row.kid, row.token], "key ids and tokens")
     if len(row.token) > LARGEST_TOKEN:
-        _refuse(f"material of {len(row.token)} bytes; wanted up to {LARGEST_TOKEN}")
+        _refuse(f"material of {len(row.token)} bytes; expected up to {LARGEST_TOKEN}")
     if row.unit != unit or not _are_texts(row.device) or row.token_type not in DEVICE_TOKEN_TYPES:
         _refuse(
-            f"material of unit {row.unit!r}, type {row.token_type!r}; wanted {unit!r}, one of {', '.join(DEVICE_TOKEN_TYPES)}"
+            f"material of unit {row.unit!r}, type {row.token_type!r}; expected {unit!r}, one of {', '.join(DEVICE_TOKEN_TYPES)}"
         )
 
 

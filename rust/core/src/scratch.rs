@@ -105,15 +105,11 @@ impl Scratch {
     #[cold]
     fn grow(&mut self, end: usize) -> Result<(), Stop> {
         let wanted = end.next_multiple_of(1 << 12).max(2 * self.bytes.len());
-        let more = |wanted: usize| wanted - self.bytes.len();
+        let held = self.bytes.len();
+        let more = |wanted: usize| wanted - held;
         // Twice what there is, or what is needed at least.
-        let wanted = match self.bytes.try_reserve_exact(more(wanted)) {
-            Ok(()) => wanted,
-            Err(_) => {
-                self.bytes.try_reserve_exact(end - self.bytes.len()).map_err(|_| Stop::OutOfMemory)?;
-                end
-            }
-        };
+        let wanted = if self.bytes.try_reserve_exact(more(wanted)).is_ok() { wanted } else { end };
+        self.bytes.try_reserve_exact(more(wanted)).map_err(|_| Stop::OutOfMemory)?;
         self.bytes.resize(wanted, 0);
         Ok(())
     }

@@ -96,6 +96,11 @@ impl fmt::Debug for Workers<'_> {
 const WORKING_MEMORY: usize = 16 << 20;
 const WORKING_MEMORY_OF_A_THREAD: usize = 1 << 20;
 
+/// What a thread takes beside: its stack, and what the system's allocator sets aside for the first ones.
+const ROOM_OF_A_THREAD: usize = WORKING_MEMORY_OF_A_THREAD + (2 << 20);
+const ROOM_OF_AN_ARENA: usize = 64 << 20;
+const MOST_ARENAS: usize = 64;
+
 /// Whether so much memory could be had just now.
 ///
 /// # Errors
@@ -216,7 +221,11 @@ impl Pool {
             let placement = Arc::new(Placement::new(threads));
             let starting = Arc::clone(&placement);
             let builder = ThreadPoolBuilder::new().num_threads(threads);
-            if let Ok(threads) = builder.start_handler(move |index| starting.started(index)).build() {
+            // Room for all of them and for the call: threads that took the last of it would end the process.
+            let room = WORKING_MEMORY + threads * ROOM_OF_A_THREAD + threads.min(MOST_ARENAS) * ROOM_OF_AN_ARENA;
+            if ask_for_memory(room).is_ok()
+                && let Ok(threads) = builder.start_handler(move |index| starting.started(index)).build()
+            {
                 return Some(Self { threads, placement });
             }
             threads /= 2;

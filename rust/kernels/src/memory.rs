@@ -26,8 +26,8 @@ pub fn zeroed<T: Plain>(count: usize) -> Option<Vec<T>> {
     let layout = Layout::array::<T>(count).ok()?;
     // SAFETY: the layout has a size: a type that has one, `count` times.
     let memory = unsafe { alloc_zeroed(layout) }.cast::<T>();
-    // SAFETY: allocated just now with the layout that a `Vec` of that capacity has; zeros are values of the type.
-    (!memory.is_null()).then(|| unsafe { Vec::from_raw_parts(memory, count, count) })
+    // SAFETY: allocated just now with the layout of a box of so many; zeros are values of the type.
+    (!memory.is_null()).then(|| unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(memory, count)) }.into_vec())
 }
 
 #[cfg(test)]

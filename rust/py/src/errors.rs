@@ -21,6 +21,13 @@ pub fn input(message: impl Into<String>) -> PyErr {
     python::InputError::new_err(message.into())
 }
 
+/// An import in a second interpreter of one process: exceptions and threads are shared by all of them.
+pub fn second_interpreter() -> PyErr {
+    pyo3::exceptions::PyImportError::new_err(
+        "itron_core: this process has imported it in another interpreter; import it in one, or use a process for each",
+    )
+}
+
 /// Memory that cannot be had.
 pub fn memory(error: std::collections::TryReserveError) -> PyErr {
     pyo3::exceptions::PyMemoryError::new_err(error.to_string())

@@ -69,7 +69,8 @@ mod _rust {
     use super::tokens::verify_tokens;
 
     #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        machine::check_interpreter(module.py())?;
         machine::check_environment()
     }
 }

@@ -1,11 +1,20 @@
 //! `cpu_features`: what this machine offers, and which kernel each operation uses.
 
-use crate::errors::input;
+use crate::errors::{input, second_interpreter};
 use itron_core::crypto::kernels;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::sync::OnceLock;
 
 const VARIABLE: &str = "ITRON_CORE_KERNELS";
+
+/// Refuses an interpreter of this process other than the first one.
+pub fn check_interpreter(py: Python<'_>) -> PyResult<()> {
+    static FIRST: OnceLock<usize> = OnceLock::new();
+    // Each interpreter has its own builtins, which live as long as it does.
+    let this = py.import("builtins")?.as_ptr().addr();
+    if *FIRST.get_or_init(|| this) == this { Ok(()) } else { Err(second_interpreter()) }
+}
 
 /// Refuses a value of the environment variable that means nothing.
 pub fn check_environment() -> PyResult<()> {

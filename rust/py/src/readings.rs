@@ -545,8 +545,8 @@ result_class!(
         }
 
         /// Whether each opened row's counter is above those of its device before it; null where it has none.
-        fn _rising(&self, py: Python<'_>) -> Column {
-            Column::named("rising", py.detach(|| {
+        fn _rising(&self, py: Python<'_>) -> PyResult<Column> {
+            let rising = py.detach(|| {
                 let rows = self.table.rows();
                 let (mut known, mut rising) = (vec![false; rows], vec![0_u8; rows.div_ceil(8)]);
                 let mut last: HashMap<DeviceId, i64> = HashMap::new();
@@ -558,7 +558,8 @@ result_class!(
                     *last = counter.max(*last);
                 }
                 Out::bits(rising, rows).with_validity(|row| known[row])
-            }))
+            });
+            rising.map(|rising| Column::named("rising", rising)).map_err(stopped)
         }
 
         /// One row: code, assurance, protection, device, counter, bytes of its payload, and the assurance that was asked.

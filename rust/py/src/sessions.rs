@@ -2,8 +2,10 @@
 
 use crate::arguments::{skew, skew_given};
 use crate::arrow::{AnyColumn, Column, IntColumn, Out, OutTable, SessionResults, TimeColumn, same_length};
+use crate::errors::stopped;
 use crate::time::Now;
 use itron_core::token::window::{Bounds, Session, session};
+use itron_core::work::Stop;
 use pyo3::prelude::*;
 
 /// The state of each session at `now`. Columns: state int8, remaining int32 (whole seconds, rounded up; 0 unless open).
@@ -36,9 +38,16 @@ pub fn check_sessions(
             let (state, remaining) = session(row, opened_at.unit(), closed_unit, now);
             (state as i8, remaining)
         });
-        let (state, remaining): (Vec<_>, Vec<_>) = answers.unzip();
-        OutTable::new(rows, vec![("state", Out::int8(state)), ("remaining", Out::int32(remaining))])
+        let (mut states, mut remaining) = (Vec::new(), Vec::new());
+        states.try_reserve_exact(rows)?;
+        remaining.try_reserve_exact(rows)?;
+        for (state, seconds) in answers {
+            states.push(state);
+            remaining.push(seconds);
+        }
+        Ok(OutTable::new(rows, vec![("state", Out::int8(states)), ("remaining", Out::int32(remaining))]))
     });
+    let table = table.map_err(|stop: Stop| stopped(stop))?;
     Ok(SessionResults::new(table))
 }
 
@@ -58,23 +67,23 @@ pub fn check_windows(
     let after = TimeColumn::lent(py, &AnyColumn::new(not_after, "not_after")?)?;
     let rows = same_length(&[("not_before", before.len()), ("not_after", after.len())])?;
     let bounds = Bounds::new(now, skew, before.unit(), after.unit());
-    let answer = || {
-        let mut bits = vec![0; rows.div_ceil(8)];
+    let answer = || -> Result<Out, Stop> {
+        let mut bits = itron_core::columns::zeros(rows.div_ceil(8))?;
         if let (Some(before), Some(after)) = (before.as_i64_slice(), after.as_i64_slice()) {
             bounds.contains_all(before, after, &mut bits);
-            return Out::bits(bits, rows);
+            return Ok(Out::bits(bits, rows));
         }
         windows_in_blocks(&bounds, [before.ticks(), after.ticks()], &mut bits);
         let column = Out::bits(bits, rows);
         if before.ticks().has_nulls() || after.ticks().has_nulls() {
             column.with_validity(|row| before.get(row).is_some() && after.get(row).is_some())
         } else {
-            column
+            Ok(column)
         }
     };
     // A writable buffer is read where it lies, in milliseconds, so nobody may write to it meanwhile.
     let column = if before.is_lent() || after.is_lent() { answer() } else { py.detach(answer) };
-    Ok(Column::new(column))
+    column.map(Column::new).map_err(stopped)
 }
 
 /// Rows that are copied out at a time: they stay in the nearest cache.

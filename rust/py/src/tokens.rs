@@ -132,12 +132,12 @@ fn table(rows: usize, columns: TokenColumns, noted: &Noted, all: bool) -> Result
             (
                 "kdf",
                 Out::int8(kdf.iter().map(|kdf| kdf.unwrap_or(0) as i8).collect())
-                    .with_validity(|row| kdf[row].is_some()),
+                    .with_validity(|row| kdf[row].is_some())?,
             ),
             (
                 "key_version",
                 Out::int64(version.iter().map(|version| version.unwrap_or(0)).collect())
-                    .with_validity(|row| version[row].is_some()),
+                    .with_validity(|row| version[row].is_some())?,
             ),
             ("check_value", Out::binary(check_values)?),
         ]);

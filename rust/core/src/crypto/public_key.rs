@@ -60,8 +60,9 @@ impl PublicKey {
 
     /// The first 8 bytes of the thumbprint.
     #[must_use]
-    pub fn kid(&self) -> [u8; 8] {
-        *self.thumbprint.first_chunk().expect("INVARIANT: 32 bytes have a first 8")
+    pub const fn kid(&self) -> [u8; 8] {
+        let [a, b, c, d, e, f, g, h, ..] = self.thumbprint;
+        [a, b, c, d, e, f, g, h]
     }
 
     /// 32 bytes for Ed25519, 65 (SEC1, uncompressed) for ESP256, the encoding of FIPS 204 section 7.2 for ML-DSA.

@@ -50,10 +50,10 @@ const BASE64: [u8; 256] = {
         table[digit as usize] = value;
         value += 1;
     }
-    table[b'+' as usize] = 62 | STANDARD;
-    table[b'/' as usize] = 63 | STANDARD;
-    table[b'-' as usize] = 62 | URL;
-    table[b'_' as usize] = 63 | URL;
+    table[b'+' as usize] = 0x3e | STANDARD;
+    table[b'/' as usize] = 0x3f | STANDARD;
+    table[b'-' as usize] = 0x3e | URL;
+    table[b'_' as usize] = 0x3f | URL;
     table[b'=' as usize] = PAD;
     table[b' ' as usize] = SPACE;
     table[b'\t' as usize] = SPACE;
@@ -153,7 +153,9 @@ impl TextReader {
 
     fn hex_begins(&mut self, digits: &[u8], out: &mut [u8]) {
         self.form = Form::Hex;
-        digits.iter().for_each(|&digit| self.hex(digit, out));
+        for &digit in digits {
+            self.hex(digit, out);
+        }
     }
 
     fn hex(&mut self, digit: u8, out: &mut [u8]) {
@@ -175,7 +177,9 @@ impl TextReader {
             let marks = (values[0] | values[1] | values[2] | values[3]) & (STANDARD | URL);
             let room = out.get_mut(self.len..self.len + 3);
             let (true, Some(room)) = (marks == 0 && self.digits.is_multiple_of(4) && self.pads == 0, room) else {
-                quad.iter().for_each(|&digit| self.digit(digit, out));
+                for digit in quad {
+                    self.digit(digit, out);
+                }
                 text = rest;
                 continue;
             };
@@ -185,7 +189,9 @@ impl TextReader {
             self.len += 3;
             text = rest;
         }
-        text.iter().for_each(|&digit| self.digit(digit, out));
+        for &digit in text {
+            self.digit(digit, out);
+        }
     }
 
     /// One character of base64.

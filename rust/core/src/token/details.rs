@@ -120,26 +120,31 @@ impl Noted {
     }
 
     /// aud; of a delegation, its prefix.
+    #[must_use]
     pub fn devices(&self) -> impl ExactSizeIterator<Item = Option<&str>> {
         self.each(|chunk, at| std::str::from_utf8(chunk.device.get(at)?).ok())
     }
 
     /// sub.
+    #[must_use]
     pub fn subjects(&self) -> impl ExactSizeIterator<Item = Option<&str>> {
         self.each(|chunk, at| std::str::from_utf8(chunk.subject.get(at)?).ok())
     }
 
     /// command.
+    #[must_use]
     pub fn commands(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
         self.each(|chunk, at| chunk.command.get(at))
     }
 
     /// cti.
+    #[must_use]
     pub fn ctis(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
         self.each(|chunk, at| chunk.rest.get(at)?.0.as_ref().map(<[u8; 16]>::as_slice))
     }
 
     /// rkey.
+    #[must_use]
     pub fn reading_keys(&self) -> impl ExactSizeIterator<Item = Option<&ReadingKey>> {
         self.each(|chunk, at| chunk.rest.get(at)?.1.as_ref())
     }

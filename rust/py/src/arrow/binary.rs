@@ -186,6 +186,27 @@ impl Raw {
         unsafe { std::ptr::copy_nonoverlapping(self.data.wrapping_add(first), to.as_mut_ptr(), to.len()) };
     }
 
+    /// Copies the at most [`SHORT`] bytes, zeros behind them, by moves of fixed sizes. What lies under two of them is read twice, and
+    /// the second time counts.
+    #[inline]
+    fn short(self) -> [u8; SHORT] {
+        let mut value = [0; SHORT];
+        let mut parts = |size: usize| {
+            for first in [0, self.len - size] {
+                self.copy(first, &mut value[first..first + size]);
+            }
+        };
+        match self.len {
+            16.. => parts(16),
+            8..16 => parts(8),
+            4..8 => parts(4),
+            2..4 => parts(2),
+            1 => parts(1),
+            0 => {}
+        }
+        value
+    }
+
     /// Copies the bytes, but at most `most` of them.
     #[inline]
     fn fetch(self, most: usize, scratch: &mut Scratch) -> std::result::Result<Place, Stop> {
@@ -311,10 +332,12 @@ pub const LONGEST_MAPPED: usize = 80;
 /// Values that are remembered while a column is mapped: names of an enumeration are few.
 const REMEMBERED: usize = 64;
 
+/// Longer values are not remembered.
+const SHORT: usize = 32;
+
 /// Where a value is remembered: by its length, its first byte and its middle one.
-fn slot_of(value: &[u8]) -> usize {
-    let byte = |at: usize| value.get(at).map_or(0, |&byte| usize::from(byte));
-    (value.len() + 5 * byte(0) + 57 * byte(value.len() / 2)) % REMEMBERED
+fn slot_of(value: &[u8; SHORT], len: usize) -> usize {
+    (len + 5 * usize::from(value[0]) + 57 * usize::from(value[len / 2])) % REMEMBERED
 }
 
 impl BinaryChunk {
@@ -338,28 +361,25 @@ impl BinaryChunk {
 
     /// Adds what `map` makes of each row.
     fn map_rows<T: Copy>(&self, most: usize, null: T, map: &mut impl FnMut(&[u8]) -> T, out: &mut Vec<T>) {
-        let mut remembered: [([u8; LONGEST_MAPPED], usize, Option<T>); REMEMBERED] =
-            [([0; LONGEST_MAPPED], 0, None); REMEMBERED];
+        let mut remembered = [(0, [0; SHORT], null); REMEMBERED];
         let mut value = [0; LONGEST_MAPPED];
         for at in 0..self.len {
             let Some(raw) = self.raw(at) else {
                 out.push(null);
                 continue;
             };
-            let len = raw.len.min(most).min(LONGEST_MAPPED);
-            let value = &mut value[..len];
-            raw.copy(0, value);
-            let (seen, seen_len, mapped) = &mut remembered[slot_of(value)];
-            if let Some(mapped) = *mapped
-                && seen[..*seen_len] == *value
-            {
-                out.push(mapped);
+            if raw.len == 0 || raw.len > SHORT {
+                let value = &mut value[..raw.len.min(most).min(LONGEST_MAPPED)];
+                raw.copy(0, value);
+                out.push(map(value));
                 continue;
             }
-            let new = map(value);
-            seen[..len].copy_from_slice(value);
-            (*seen_len, *mapped) = (len, Some(new));
-            out.push(new);
+            let value = raw.short();
+            let (seen_len, seen, mapped) = &mut remembered[slot_of(&value, raw.len)];
+            if (*seen_len, *seen) != (raw.len, value) {
+                (*seen_len, *seen, *mapped) = (raw.len, value, map(&value[..raw.len.min(most)]));
+            }
+            out.push(*mapped);
         }
     }
 
@@ -606,10 +626,9 @@ impl AnyColumn {
         let mut cells = Cells::default();
         let takes = match kind {
             // Nothing but nulls: what they are nulls of is not known.
-            Kind::Null => Takes::Bytes,
             Kind::Text => Takes::Text,
             Kind::Bytes if wanted == Wanted::Tokens => Takes::Both,
-            Kind::Bytes => Takes::Bytes,
+            Kind::Null | Kind::Bytes => Takes::Bytes,
         };
         self.cells(items, takes, &mut cells)?;
         let (pairs, kept) = cells.finish();

@@ -108,7 +108,8 @@ impl Out {
     /// # Errors
     /// [`Stop::OutOfMemory`].
     pub fn binary_fixed<const N: usize>(rows: Vec<[u8; N]>) -> Result<Self, Stop> {
-        let offsets = Offsets::of((0..rows.len() + 1).map(|end| end * N), rows.len() * N)?;
+        let ends = rows.len() + 1;
+        let offsets = Offsets::of((0..ends).map(|end| end * N), rows.len() * N)?;
         let (rows, data) = (rows.len(), Arc::new(rows.into_flattened()));
         Ok(Self { rows, values: Values::Bytes { text: false, offsets, data }, validity: None })
     }
@@ -119,7 +120,8 @@ impl Out {
     /// If the lengths are not those of all bytes together.
     pub fn joined(text: bool, data: Vec<u8>, lengths: &[u32]) -> Result<Self, Stop> {
         let mut last = 0;
-        let ends = (0..lengths.len() + 1).map(|row| {
+        let rows = lengths.len() + 1;
+        let ends = (0..rows).map(|row| {
             last += if row == 0 { 0 } else { lengths[row - 1] as usize };
             last
         });
@@ -189,15 +191,17 @@ impl Out {
         }
         let offsets = Offsets::of(ends.into_iter(), data.len())?;
         let values = Values::Bytes { text, offsets, data: Arc::new(data) };
-        Ok(Self { rows: valid.len(), values, validity: None }.with_validity(|row| valid[row]))
+        Self { rows: valid.len(), values, validity: None }.with_validity(|row| valid[row])
     }
 
     /// The same column, null in the rows that are not `valid`.
-    #[must_use]
-    pub fn with_validity(mut self, valid: impl Fn(usize) -> bool) -> Self {
-        let (bits, nulls) = packed(self.rows, valid);
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    pub fn with_validity(mut self, valid: impl Fn(usize) -> bool) -> Result<Self, Stop> {
+        let (bits, nulls) = packed(self.rows, valid)?;
         self.validity = (nulls > 0).then(|| Arc::new(bits));
-        self
+        Ok(self)
     }
 
     /// The same column, null in the rows that are not `valid`.
@@ -386,15 +390,15 @@ fn bit(bits: &[u8], row: usize) -> bool {
 }
 
 /// A bit a row, and how many are 0.
-fn packed(rows: usize, flag: impl Fn(usize) -> bool) -> (Vec<u8>, usize) {
-    let mut bits = vec![0_u8; rows.div_ceil(8)];
+fn packed(rows: usize, flag: impl Fn(usize) -> bool) -> Result<(Vec<u8>, usize), Stop> {
+    let mut bits: Vec<u8> = itron_core::columns::zeros(rows.div_ceil(8))?;
     let mut zeros = 0;
     for (at, byte) in bits.iter_mut().enumerate() {
         let len = (rows - at * 8).min(8);
         *byte = (0..len).fold(0, |byte, bit| byte | u8::from(flag(at * 8 + bit)) << bit);
         zeros += len - byte.count_ones() as usize;
     }
-    (bits, zeros)
+    Ok((bits, zeros))
 }
 
 /// Result columns by name, all of one length.
