@@ -193,7 +193,8 @@ def theirs(one, keys):
 
 
 def keys_of(world):
-    return {signer.kid: cwt_key(signer) for signer in world.signers}
+    """Return python-cwt's keys of the signers whose algorithm it knows: it has no ML-DSA."""
+    return {signer.kid: cwt_key(signer) for signer in world.signers if signer.algorithm in ALGS}
 
 
 def test_on_damaged_tokens_whatever_is_genuine_here_is_genuine_there():
@@ -221,7 +222,7 @@ def test_on_damaged_tokens_whatever_is_genuine_here_is_genuine_there():
 def test_on_random_good_tokens_of_every_signer_both_agree():
     world = World(21)
     keys = keys_of(world)
-    keyring = ring(*world.signers)
+    keyring = ring(*(signer for signer in world.signers if signer.kid in keys))
     compared = 0
     for case in each_pair_of_options(world, 2):
         if case.token_type == "revocation":
