@@ -316,7 +316,7 @@ def test_permissions_are_the_page():
 )
 def test_what_is_no_member_raises(arguments):
     for function in (needs, never_reason):
-        with pytest.raises(InputError, match="wanted one of"):
+        with pytest.raises(InputError, match="expected one of"):
             function(*arguments)
 
 

@@ -9,7 +9,7 @@ import datetime as dt
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 import pytest
 
@@ -103,7 +103,7 @@ def test_routes_are_typed() -> None:
     results = ic.process_route(route, ic.Keyring([]), now=NOW, permissions=permissions, options=options)
     assert_type(results, ic.RouteResults)
     assert_type(results.explain(0), str)
-    assert_type(results.summary(), dict[str, int | dict[str, int]])
+    assert_type(results.summary(), dict[str, Any])
     batches = ic.process_batches([route], ic.Keyring([]), now=NOW, permissions=31)
     assert [len(one) for one in batches] == [2]
     needed = ic.needs(ic.DeviceClass.ENHANCED, ic.Mode.UNKNOWN, ic.SecurityLevel.FULL, ic.Action.READ_ENDPOINT)
@@ -151,7 +151,7 @@ def test_mistakes_are_found_by_types_and_at_run_time() -> None:
     with pytest.raises(TypeError):
         ic.verify_tokens([], [], now=NOW)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        ic.verify_token("token", keyring, now=NOW)  # type: ignore[arg-type]
+        ic.verify_token(5, keyring, now=NOW)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         ic.Keyring([1])  # type: ignore[list-item]
     with pytest.raises(TypeError):

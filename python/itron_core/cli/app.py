@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -108,6 +109,19 @@ def run() -> None:
     except OSError as error:
         _to_nowhere(sys.stdout, 1)
         code = _failed(lost(error), Exit.UNAVAILABLE)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit with the code, even while a file that was read in part still has a reading thread.
+
+    Such a thread of pyarrow asks for an interpreter that is being taken down, and would end the process with an abort.
+    """
+    if "pyarrow" in sys.modules:
+        if sys.stderr is not None:
+            with suppress(OSError):
+                sys.stderr.flush()
+        os._exit(code)
     raise SystemExit(code)
 
 
