@@ -52,8 +52,9 @@ def run(command: str, folder: Path) -> str:
 
 def pattern_of(expected: str) -> str:
     """Turn the text of a transcript into a regular expression."""
-    escaped = re.escape(expected).replace(re.escape("..."), "[^\n]*")
-    return re.sub(r"^\[\^\n\]\*$", lambda _: r"[\s\S]*", escaped, flags=re.MULTILINE)
+    lines = expected.split("\n")
+    patterns = [re.escape(line).replace(re.escape("..."), "[^\n]*") for line in lines]
+    return "\n".join(r"[\s\S]*" if line == "..." else pattern for line, pattern in zip(lines, patterns, strict=True))
 
 
 def commands_of(session: str) -> list[tuple[str, str, str]]:
