@@ -14,6 +14,7 @@ from reference.merkle import audit
 
 def appending(folder, say, rng):
     log = opened(folder)
+    os.write(say, b"0\n")
     while True:
         start = log.size
         log.append(leaves(start, start + rng.choice([1, 3, 97, 300])), at=start)
@@ -29,6 +30,9 @@ for _kill in range(int(sys.argv[2])):
         os.close(hear)
         appending(FOLDER, say, random.Random(rng.random()))
     os.close(say)
+    # Half of them are killed while they open the log, half while they append.
+    if rng.random() < 0.5:
+        os.read(hear, 2)
     time.sleep(rng.random() * 0.02)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
