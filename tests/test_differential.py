@@ -231,7 +231,9 @@ def test_rows_of_routes_are_decided_as_the_second_reading_decides():
             revocations=SNAPSHOT if route.with_revocations else None,
         )
         columns = pa.record_batch(results)
-        columns = columns.set_column(5, "session_until", columns["session_until"].cast(pa.int64())).to_pydict()
+        columns = columns.set_column(
+            columns.schema.get_field_index("session_until"), "session_until", columns["session_until"].cast(pa.int64())
+        ).to_pydict()
         for row, given in enumerate(route.rows):
             theirs = process_row(
                 given,

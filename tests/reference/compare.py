@@ -21,10 +21,22 @@ ROUTE_COLUMNS = (
     "reason",
     "missing",
     "unverified",
+    "unreadable",
     "session_until",
     *(f"{name}_code" for name in MATERIALS),
 )
-TOKEN_COLUMNS = ("key", "issued_at", "not_before", "expires_at", "session_seconds", "actions", "sequence", "epoch")
+TOKEN_COLUMNS = (
+    "key",
+    "issued_at",
+    "not_before",
+    "expires_at",
+    "session_seconds",
+    "actions",
+    "sequence",
+    "epoch",
+    "device",
+)
+CLAIM_OF = {"device": "audience"}
 
 
 class Difference(NamedTuple):
@@ -151,7 +163,7 @@ def expected(world, case):
     options = dict(case.options)
     options["revocations"] = world.revocations if options["revocations"] else None
     code, index, claims = verify(case.token, world.keyring, case.now, case.token_type, **options)
-    return code, index, *((claims or {}).get(name) for name in TOKEN_COLUMNS[1:])
+    return code, index, *((claims or {}).get(CLAIM_OF.get(name, name)) for name in TOKEN_COLUMNS[1:])
 
 
 def expected_snapshot(world, case):

@@ -540,9 +540,9 @@ def _moment(rng, claims, skew):
     begins = _integer(claims, 5, issued)
     stale = NOW + 3 * DAY
     if rng.random() < 0.02:
-        return rng.choice([0, 1, 2**32, 2**53, 2**63 - 1])
+        return rng.choice([EARLIEST, EARLIEST + 1, 2**31, LATEST - 1, LATEST])
     edge = rng.choice([issued - skew, begins - skew, ends + skew, issued, ends, stale])
-    return max(0, min(edge + rng.choice([-1, 0, 1]), 2**40))
+    return max(EARLIEST, min(edge + rng.choice([-1, 0, 1]), LATEST))  # no call takes another `now`
 
 
 def _integer(claims, key, default):

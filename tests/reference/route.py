@@ -17,6 +17,13 @@ NEED_OF = {
 }
 MATERIALS = tuple(NEED_OF)
 COUNTED = ("commands_used", "authorizations_used", "epoch")
+ENUMERATIONS = {
+    "device_class": DeviceClass,
+    "security_level": SecurityLevel,
+    "action": Action,
+    "mode": Mode,
+}
+SITUATION = ("device_class", "mode", "security_level", "action")
 LIMITED_COMMANDS = {Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE}
 DEFAULTS = {
     "mode": Mode.UNKNOWN,
@@ -69,7 +76,7 @@ def process_row(row, keyring, *, now, permissions, options, revocations=None):
     row = DEFAULTS | {"permissions": permissions} | row
     situation = read_situation(row)
     if situation is None:
-        return _unreadable()
+        return _unreadable(row)
     session = session_state(row, now)
     variants = [Variant(row, possible, session, options) for possible in possibilities(situation)]
     materials = verify_materials(row, variants, keyring, now, revocations)
@@ -82,26 +89,39 @@ def process_row(row, keyring, *, now, permissions, options, revocations=None):
         "reason": int(reason),
         "missing": int(missing),
         "unverified": is_unverified(row, situation),
+        "unreadable": None,
         "session_until": row["session_opened_at"] + row["session_seconds"] if session is Session.OPEN else None,
         **{f"{name}_code": materials[name].code for name in MATERIALS},
     }
 
 
-def _unreadable():
+def _unreadable(row):
     codes = dict.fromkeys((f"{name}_code" for name in MATERIALS), None)
-    nothing = {"missing": 0, "unverified": False, "session_until": None}
+    nothing = {"missing": 0, "unverified": False, "unreadable": what_is_unreadable(row), "session_until": None}
     return {"decision": REFUSED, "reason": int(Reason.ROW_UNREADABLE), **nothing, **codes}
 
 
 def read_situation(row):
     """Return what the row asks about, None where it cannot be read."""
+    if what_is_unreadable(row) is not None:
+        return None
+    return Situation(*(member(ENUMERATIONS[name], row[name]) for name in SITUATION))
+
+
+def what_is_unreadable(row):
+    """Return the first column that cannot be read, in the order of the page's columns, and its value; None if all can."""
     if device_id(row.get("device", "")) is None:
-        return None
-    if any(row.get(column, 0) < 0 for column in COUNTED):
-        return None
-    columns = ((DeviceClass, "device_class"), (Mode, "mode"), (SecurityLevel, "security_level"), (Action, "action"))
-    members = [member(enumeration, row.get(column)) for enumeration, column in columns]
-    return None if None in members else Situation(*members)
+        return _said("device", row)
+    for name, enumeration in ENUMERATIONS.items():
+        if member(enumeration, row.get(name)) is None:
+            return _said(name, row)
+    return next((_said(name, row) for name in COUNTED if row.get(name, 0) < 0), None)
+
+
+def _said(name, row):
+    value = row.get(name)
+    shown = "null" if value is None else f'"{value}"' if isinstance(value, str) else value
+    return f"{name}: {shown}"
 
 
 def member(enumeration, value):
