@@ -345,3 +345,25 @@ def test_the_five_parties_agree_over_http(installed):
         assert service.answered > HISTORIES
     finally:
         service.stop()
+
+
+def test_a_tool_whose_clock_is_late_syncs_after_a_rotation(installed):
+    """The server hands out what a key signed that was delegated since: the tool holds it, and uses it when it may."""
+    folder = Path(tempfile.mkdtemp(dir=installed))
+    shutil.rmtree(folder)
+    shutil.copytree(installed / "first", folder)
+    world = World(folder, None)
+    try:
+        world.now += 8 * DAY
+        world.books["t2"].behind = 30 * DAY
+        world.rotate("Ed25519", 600)
+        world.give(["ert:1"], "secure_command", Action.OPEN_SESSION)
+        world.deliver()
+        world.sync("t2")
+        world.work("t2", "ert:1", Action.OPEN_SESSION)
+        world.books["t2"].behind = 0
+        world.work("t2", "ert:1", Action.OPEN_SESSION)
+        world.heal()
+        world.check_agreement()
+    finally:
+        world.close()

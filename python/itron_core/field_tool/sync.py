@@ -70,6 +70,7 @@ class Sync:
             state = state_of(t)
             self._tool = state.tool
             self._wanted = 0
+            self._answered_at = 0
             self._disagrees = False  # whether the server has said that its numbers are not this tool's
             self._moment = moment_of(state, now)
             advance(t, seen=self._moment)
@@ -182,7 +183,7 @@ class Sync:
         t.run_many("INSERT INTO tool_delegation (position, token) VALUES (?, ?)", list(enumerate(sign_in.delegations)))
         seen = max(self._moment, state.seen)
         self._moment = checked.moment
-        self._wanted = sign_in.wanted
+        self._wanted, self._answered_at = sign_in.wanted, sign_in.answered_at
         permissions = int(sign_in.permissions)
         # What this server grants this user by these permissions is another stream than any other.
         same = (state.server, state.user_name, state.permissions) == (sign_in.incarnation, sign_in.user, permissions)
@@ -325,7 +326,9 @@ class Sync:
 
     def _believed(self) -> tuple[str, Keyring, int]:
         with self._store.read() as t:
-            return state_of(t).unit, ring_at(self._keyring, delegations_of(t), self._moment), self._moment
+            # The server hands out by its own time: a key that is new to a late clock is held, and used when its time comes.
+            moment = self._answered_at or self._moment
+            return state_of(t).unit, ring_at(self._keyring, delegations_of(t), moment), moment
 
     def _store_page(self, rows: Sequence[Material], after: int, page: Page) -> int:
         with self._store.write() as t:
