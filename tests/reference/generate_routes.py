@@ -14,7 +14,19 @@ MATERIALS = (AUTHORIZATION, SECURE_COMMAND, READING_KEY)
 REQUIRED_COLUMNS = {"device", "device_class", "security_level", "action"}
 ENUMERATIONS = {"device_class": DeviceClass, "mode": Mode, "security_level": SecurityLevel, "action": Action}
 EVERY_PERMISSION = int(~Permission(0))
-UNKNOWN_NAMES = ["", "basics", "basic ", " full", "ready to secure", "ready__to_secure", "ünknown", "0", "read"]
+UNKNOWN_NAMES = [
+    "",
+    "basics",
+    "basic ",
+    " full",
+    "ready to  secure",
+    "Ready To Secure",
+    "full security",
+    "ready__to_secure",
+    "ünknown",
+    "0",
+    "read",
+]
 UNKNOWN_NUMBERS = [-1, 4, 5, 6, 7, 14, 23, 26, 36, 99]
 
 

@@ -118,6 +118,19 @@ def what_is_unreadable(row):
     return next((_said(name, row) for name in COUNTED if row.get(name, 0) < 0), None)
 
 
+# The manual's own phrases (docs/policy.md, "Names as people write them").
+MANUAL = {
+    "DeviceClass": {
+        "basic_security": "basic",
+        "enhanced_security_capable": "enhanced",
+        "multi_mode_capable": "multi_mode",
+    },
+    "Mode": {"mobile_mode": "mobile", "network_mode": "network"},
+    "SecurityLevel": {"command_security": "command", "full_security": "full"},
+    "Action": {"connect": "connect_service", "disconnect": "disconnect_service", "restrict": "restrict_service"},
+}
+
+
 def _said(name, row):
     value = row.get(name)
     shown = "null" if value is None else f'"{value}"' if isinstance(value, str) else value
@@ -127,7 +140,9 @@ def _said(name, row):
 def member(enumeration, value):
     """Return the member that a name or a number means, or None."""
     if isinstance(value, str):
-        return enumeration.__members__.get(value.upper().replace("-", "_")) if value.isascii() else None
+        written = value.lower().replace("-", "_").replace(" ", "_")
+        name = MANUAL.get(enumeration.__name__, {}).get(written, written)
+        return enumeration.__members__.get(name.upper()) if value.isascii() else None
     return enumeration(value) if value in set(enumeration) else None
 
 
