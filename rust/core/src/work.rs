@@ -303,6 +303,8 @@ mod tests {
                 let workers = Workers::new(threads, &interrupted);
                 let done = in_chunks(answers.as_mut_slice(), workers, &|_, _, chunk: &mut [i16]| {
                     chunk.fill(0);
+                    // A chunk takes a while, so that no thread can finish all of them before the caller asks.
+                    (0..20_000).for_each(|_| std::hint::spin_loop());
                     let before = worked.fetch_add(chunk.len(), Ordering::Relaxed);
                     if why == Stop::OutOfMemory && before > CHUNK { Err(why) } else { Ok(()) }
                 });
