@@ -71,7 +71,7 @@ def pool():
             3: None,
             4: b"",
             5: one[:-64] + rng.randbytes(64),
-            6: one + b"\x00" * 900,
+            6: one + bytes(6_144),
             7: one[:-32] + bytes(32),
         }
         made.append((damage.get(number % 12, one), rng.choice([None, device, DEVICE]), rng.choice([None, 3, 4, 5])))
