@@ -22,9 +22,7 @@ def test_a_fault_inside_is_said_and_exits_with_4(monkeypatch, capsys):
         raise RuntimeError("the sky fell")
 
     monkeypatch.setattr(command_line, "app", fault)
-    with pytest.raises(SystemExit) as left:
-        command_line.run()
-    assert left.value.code == Exit.INTERNAL
+    assert command_line.run() == Exit.INTERNAL
     assert "an internal error: RuntimeError: the sky fell" in capsys.readouterr().err
 
 

@@ -28,9 +28,7 @@ def run(tmp_path, monkeypatch, capfd):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["itron-core", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            command_line.run()
-        return Ended(left.value.code or 0, "".join(capfd.readouterr()))
+        return Ended(command_line.run(), "".join(capfd.readouterr()))
 
     return call
 

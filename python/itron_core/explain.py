@@ -86,7 +86,7 @@ def _sentences(row: Row, options: PolicyOptions) -> list[str]:
     decision = Decision(row.decision)
     if row.device_class is None or row.mode is None or row.security_level is None or row.action is None:
         fault = _fault(row.unreadable or "")
-        return [f"{row.device or 'A device without a name'}: {decision.name}, row_unreadable ({row.reason}): {fault}."]
+        return [f"{row.device or 'A row without a device'}: {decision.name}, row_unreadable ({row.reason}): {fault}."]
     line = entry(
         DeviceClass(row.device_class), Mode(row.mode), SecurityLevel(row.security_level), Action(row.action), options
     )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
+from typing import NoReturn
+
 __all__ = ["main"]
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line and exit with its code; a missing extra is named."""
     try:
         from itron_core.cli.app import run
@@ -13,4 +18,12 @@ def main() -> None:
         from itron_core.cli.failures import missing
 
         missing(error.name or "typer")
-    run()
+    code = run()
+    # pyarrow may still have a thread that reads a file of which only a part was needed. When the interpreter ends normally,
+    # that thread aborts the process.
+    if "pyarrow" in sys.modules:
+        if sys.stderr is not None:
+            with suppress(OSError):
+                sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)

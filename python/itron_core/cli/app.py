@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -93,8 +92,8 @@ def _root(
     pass
 
 
-def run() -> None:
-    """Run the command line and exit with its code."""
+def run() -> int:
+    """Run the command line and return its exit code."""
     closed = _open_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -109,20 +108,7 @@ def run() -> None:
     except OSError as error:
         _to_nowhere(sys.stdout, 1)
         code = _failed(lost(error), Exit.UNAVAILABLE)
-    _leave(code)
-
-
-def _leave(code: int) -> NoReturn:
-    """Exit with the code, even while a file that was read in part still has a reading thread.
-
-    Such a thread of pyarrow asks for an interpreter that is being taken down, and would end the process with an abort.
-    """
-    if "pyarrow" in sys.modules:
-        if sys.stderr is not None:
-            with suppress(OSError):
-                sys.stderr.flush()
-        os._exit(code)
-    raise SystemExit(code)
+    return code
 
 
 # What an error means to the shell; the first class that fits counts.

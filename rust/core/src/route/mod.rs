@@ -117,6 +117,10 @@ columns! {
         reading_key_code: Vec<i16> = 0,
         /// Whether a reading key was given.
         reading_key_given: Bits = false,
+        /// The device that the row was decided for.
+        device: Vec<u64> = 0,
+        /// Whether the row names a device.
+        device_known: Bits = false,
     }
 }
 
@@ -168,7 +172,15 @@ fn process_chunk(
 ) -> Result<(), Stop> {
     let indices = start..start + slices.decision.len();
     let rows = indices.map(|index| route.row(index, scratch)).collect::<Result<Vec<_>, _>>()?;
-    let situations: Vec<_> = rows.iter().map(|row| situation(row, call, scratch)).collect();
+    let mut situations = Vec::with_capacity(rows.len());
+    for (at, row) in rows.iter().enumerate() {
+        let device = row.device.and_then(|device| device::parse(scratch.get(device)));
+        if let Some(device) = device {
+            slices.device[at] = device;
+            slices.device_known.set(at);
+        }
+        situations.push(device.and_then(|_| situation(row, call)));
+    }
     let mut codes: [Vec<Option<Code>>; 3] = [Vec::new(), Vec::new(), Vec::new()];
     let devices_end = scratch.used();
     for (material, codes) in codes.iter_mut().enumerate().filter(|&(material, _)| route.has(material)) {
@@ -219,9 +231,8 @@ fn verify_material(
     });
 }
 
-/// What a readable row asks; `None` for one that cannot be read.
-fn situation(row: &Row, call: &RouteCall<'_>, scratch: &Scratch) -> Option<Situation> {
-    row.device.and_then(|device| device::parse(scratch.get(device)))?;
+/// What a row with a device asks; `None` for one that cannot be read.
+fn situation(row: &Row, call: &RouteCall<'_>) -> Option<Situation> {
     let mode = match row.mode {
         Choice::Member(mode) => mode,
         Choice::Null => Policy::MODE_UNKNOWN,
