@@ -1,6 +1,7 @@
 """Revocations: the five codes, watermarks, staleness, versions, and the strict form of a snapshot."""
 
 import pickle
+from base64 import b64encode, urlsafe_b64encode
 
 import pytest
 
@@ -142,6 +143,18 @@ def test_a_route_is_decided_with_the_snapshot_s_codes():
 
 
 # Snapshots.
+
+
+def test_a_signed_snapshot_may_come_as_text():
+    """As every token may: base64, base64url or hexadecimal (format.md, code 2)."""
+    one = sign(ISSUER, "revocation", snapshot(version=7))
+    for text in (b64encode(one).decode(), urlsafe_b64encode(one).decode().rstrip("="), one.hex()):
+        assert Revocations.from_token(text, KEYRING, now=NOW) == Revocations.from_token(one, KEYRING, now=NOW)
+        assert accepted_revocations(text).version == 7
+    for text, code in (("0oR!", Code.TEXT_UNREADABLE), ("", Code.NO_TOKEN), (None, Code.NO_TOKEN)):
+        with pytest.raises(TokenRefused) as refused:
+            Revocations.from_token(text, KEYRING, now=NOW)
+        assert refused.value.code == code
 
 
 @pytest.mark.parametrize("algorithm", SIGNERS)

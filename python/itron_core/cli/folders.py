@@ -24,7 +24,7 @@ from itron_core.manager.security_manager import SecurityManager
 from itron_core.stores import open_store
 from itron_core.stores.backup import STORE
 from itron_core.stores.private_files import make_folder, write_private
-from itron_core.tools_server import ToolsServer
+from itron_core.tools_server import Quotas, ToolsServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,10 +128,10 @@ def make_server_home(home: Path, keyring: Path) -> None:
         write_private(new / "keyring.jwks", roots.encode())
 
 
-def server(home: Path, *, own: bool = True) -> ToolsServer:
+def server(home: Path, *, own: bool = True, quotas: Quotas | None = None) -> ToolsServer:
     """Open a tools server; `--store` is its own unless the command is another party's."""
     _settings(home, "server")
-    return ToolsServer(_store(home, own=own), _keyring(home), log=log(home))
+    return ToolsServer(_store(home, own=own), _keyring(home), log=log(home), quotas=quotas)
 
 
 def bearer_signer(home: Path) -> Signer:

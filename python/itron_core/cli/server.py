@@ -16,9 +16,10 @@ from itron_core.cli.inputs import moment, past_moment
 from itron_core.cli.key_files import write_secret
 from itron_core.cli.options import BEFORE, DRY_RUN, HOME, NOW, ROOTS, group
 from itron_core.cli.output import counted, say
-from itron_core.service.limits import ConnectionLimits
+from itron_core.service.limits import ConnectionLimits, ServiceLimits
+from itron_core.tools_server import Quotas
 
-LIMITS = ConnectionLimits()
+CONNECTIONS, REQUESTS, QUOTAS = ConnectionLimits(), ServiceLimits(), Quotas()
 server_app = group("The tools server, which holds what was issued.")
 
 
@@ -101,22 +102,29 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8_470,
     certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: certificates, PEM.")] = None,
     private_key: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: their key, PEM.")] = None,
-    connections: Annotated[int, typer.Option(min=1, help="Connections open at a time.")] = LIMITS.connections,
+    connections: Annotated[int, typer.Option(min=1, help="Connections open at a time.")] = CONNECTIONS.connections,
     connections_per_address: Annotated[
         int, typer.Option(min=1, help="Connections open at a time from one address.")
-    ] = LIMITS.by_address,
+    ] = CONNECTIONS.by_address,
     head_seconds: Annotated[
         float, typer.Option(min=0.1, help="Seconds for the headers of a request to come.")
-    ] = LIMITS.head_seconds,
+    ] = CONNECTIONS.head_seconds,
     answer_seconds: Annotated[
         float, typer.Option(min=0.1, help="Seconds for an answer to be taken.")
-    ] = LIMITS.answer_seconds,
+    ] = CONNECTIONS.answer_seconds,
+    requests_at_once: Annotated[int, typer.Option(min=1, help="Requests worked on at a time.")] = REQUESTS.at_once,
+    command_requests_per_tool: Annotated[
+        int, typer.Option(min=1, help="Different command requests that one field tool may have.")
+    ] = QUOTAS.command_requests,
+    outcome_bytes_per_day: Annotated[
+        int, typer.Option(min=1, help="Bytes of outcomes that one field tool may report per day (UTC).")
+    ] = QUOTAS.outcome_bytes_a_day,
 ) -> None:
     """Serve a tools server over HTTP until interrupted.
 
     With --keyring it is made if there is none.
     """
-    from itron_core.service.app import ServiceLimits, create_app
+    from itron_core.service.app import create_app
     from itron_core.service.client import is_loopback
     from itron_core.service.serving import check_certificate, run
 
@@ -130,8 +138,9 @@ def serve(
     if keyring is not None and not home.exists():
         homes.make_server_home(home, keyring)
     key = homes.bearer_signer(home).public_key
-    limits = ServiceLimits(answer_seconds=answer_seconds)
-    service = create_app(homes.server(home), bearer_key=key, clock=lambda: int(time.time()), limits=limits)
+    limits = ServiceLimits(answer_seconds=answer_seconds, at_once=requests_at_once)
+    server = homes.server(home, quotas=Quotas(command_requests_per_tool, outcome_bytes_per_day))
+    service = create_app(server, bearer_key=key, clock=lambda: int(time.time()), limits=limits)
     with closing(_listening(host, port)) as listening:
         address, taken = listening.getsockname()[:2]
         named = f"[{address}]" if ":" in address else address

@@ -1,6 +1,6 @@
 //! `Revocations`: a snapshot of what counts no longer, from its parts or from its signed form.
 
-use crate::arguments::{bytes_like, max_lifetime, max_lifetime_given, newer_than_or_none, revocations};
+use crate::arguments::{bytes_like, max_lifetime, max_lifetime_given, newer_than_or_none, revocations, token_given};
 use crate::errors::{self, input};
 use crate::given;
 use crate::keyring::Keyring;
@@ -9,6 +9,7 @@ use itron_core::format::{device, token_type::TokenType};
 use itron_core::token::revocation::{Reading, Revocations as Snapshot, Watermarks};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyMapping, PyTuple, PyType};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Which issuers, devices and tokens count no longer, as one snapshot with a version and an expiry.
@@ -76,7 +77,8 @@ impl Revocations {
         let now = Now::read(now)?.seconds;
         let max_lifetime = self::max_lifetime(Some(max_lifetime), TokenType::Revocation)?;
         let in_force = self::revocations(revocations)?;
-        let (token, keys) = (bytes_like(token, "token")?, Arc::clone(&keyring.get().keys));
+        let token = signed_form(token)?;
+        let keys = Arc::clone(&keyring.get().keys);
         let reading = Reading { now, max_lifetime, newer_than, in_force: in_force.as_deref() };
         let snapshot = py.detach(|| Snapshot::read(&token, &keys, &reading));
         snapshot.map(|snapshot| Self(Arc::new(snapshot))).map_err(errors::snapshot)
@@ -163,8 +165,13 @@ impl Revocations {
 #[pyfunction]
 #[pyo3(signature = (token))]
 pub fn accepted_revocations(token: &Bound<'_, PyAny>) -> PyResult<Revocations> {
-    let token = bytes_like(token, "token")?;
+    let token = signed_form(token)?;
     Snapshot::accepted(&token).map(|snapshot| Revocations(Arc::new(snapshot))).map_err(errors::token_refused)
+}
+
+/// A signed snapshot, as bytes or as their text.
+fn signed_form<'a>(token: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
+    token_given(token, "token", TokenType::Revocation)?.map_err(errors::token_refused)
 }
 
 /// An int (no bool) of 64 bits from 0 up.
