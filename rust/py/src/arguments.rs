@@ -7,7 +7,7 @@ use crate::time::Now;
 use itron_core::code::{Check, Code};
 use itron_core::format::text::TextReader;
 use itron_core::format::token_type::TokenType;
-use itron_core::token::revocation::Revocations as Snapshot;
+use itron_core::token::revocations::Revocations as Snapshot;
 use itron_core::token::verify::{Call, MAX_SKEW};
 use pyo3::buffer::PyBuffer;
 use pyo3::conversion::FromPyObjectOwned;
@@ -138,7 +138,7 @@ pub fn action_number(action: &Bound<'_, PyAny>) -> PyResult<u8> {
 pub fn threads(given: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
     const MOST: usize = 1_024;
     let Some(given) = given.filter(|given| !given.is_none()) else {
-        return Ok(itron_core::work::available_threads());
+        return Ok(itron_core::parallel::chunks::available_threads());
     };
     let count = if given.is_instance_of::<PyBool>() { None } else { given.extract::<usize>().ok() };
     let wanted = || input(format!("threads: got {given}, wanted None or 1..{MOST}"));

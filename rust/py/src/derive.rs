@@ -8,7 +8,7 @@ use crate::given;
 use crate::secrets::{DerivedKeys, MasterKey};
 use itron_core::crypto::kdf::{self, Derivation, Kdf, KdfError, Label};
 use itron_core::format::device;
-use itron_core::scratch::Scratch;
+use itron_core::parallel::scratch::Scratch;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use std::sync::Arc;
@@ -123,7 +123,7 @@ impl Source {
 
     /// Four bytes a device.
     pub fn check_values(&self) -> PyResult<Vec<u8>> {
-        let mut values = itron_core::columns::zeros(self.ids.len() * 4).map_err(errors::stopped)?;
+        let mut values = itron_core::parallel::columns::zeros(self.ids.len() * 4).map_err(errors::stopped)?;
         kdf::check_values(&self.master, &self.what.derivation(), &self.ids, &mut values)
             .map_err(|error| input(error.to_string()))?;
         Ok(values)
@@ -133,7 +133,7 @@ impl Source {
 /// Room for the keys of `devices` devices, once their length is known to be a right one.
 fn room(master: &kdf::MasterKey, derivation: &Derivation<'_>, devices: usize) -> PyResult<Zeroizing<Vec<u8>>> {
     let length = kdf::output_length(master, derivation, devices).map_err(|error| input(error.to_string()))?;
-    itron_core::columns::zeros(length).map(Zeroizing::new).map_err(errors::stopped)
+    itron_core::parallel::columns::zeros(length).map(Zeroizing::new).map_err(errors::stopped)
 }
 
 /// Derives one key.

@@ -3,9 +3,9 @@
 use crate::arrow::type_name;
 use itron_core::code::Code;
 use itron_core::crypto::weak_key::WeakKey;
-use itron_core::token::keyring::KeyringError;
-use itron_core::token::revocation::SnapshotError;
-use itron_core::work::Stop;
+use itron_core::parallel::stop::Stop;
+use itron_core::token::delegation::DelegationError;
+use itron_core::token::snapshot::SnapshotError;
 use pyo3::prelude::*;
 
 mod python {
@@ -82,9 +82,9 @@ pub fn weak_key(weak: WeakKey) -> PyErr {
 }
 
 /// A keyring that cannot be made.
-pub fn keyring(error: &KeyringError) -> PyErr {
+pub fn keyring(error: &DelegationError) -> PyErr {
     match error {
-        KeyringError::Refused(_, code) => token_refused(*code),
+        DelegationError::Refused(_, code) => token_refused(*code),
         _ => key_refused(format!("keyring: {error}")),
     }
 }

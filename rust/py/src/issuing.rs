@@ -51,7 +51,7 @@ impl PendingTokens {
             let got = signatures.len();
             return Err(input(format!("signatures: got {got} bytes, expected {length} for each of {rows} tokens")));
         }
-        let tokens = bulk::run(py, itron_core::work::available_threads(), |workers| {
+        let tokens = bulk::run(py, itron_core::parallel::chunks::available_threads(), |workers| {
             let tokens: Vec<Vec<u8>> = self
                 .tokens
                 .iter()

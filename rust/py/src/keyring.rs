@@ -9,7 +9,8 @@ use crate::public_key::{PublicKey, hex};
 use crate::time::{Now, seconds};
 use itron_core::format::scope::ALL_ACTIONS;
 use itron_core::format::token_type::{TokenType, TypeSet};
-use itron_core::scratch::Scratch;
+use itron_core::parallel::scratch::Scratch;
+use itron_core::token::delegation::with_delegations;
 use itron_core::token::keyring::{Delegation, Entry, Keyring as Keys};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFrozenSet, PyString, PyTuple, PyType};
@@ -195,7 +196,7 @@ pub struct Keyring {
 }
 
 fn keyring(entries: Vec<Entry>) -> PyResult<Keyring> {
-    let keys = Keys::new(entries).map_err(|error| errors::keyring(&error))?;
+    let keys = Keys::new(entries).map_err(|error| errors::keyring(&error.into()))?;
     Ok(Keyring { keys: Arc::new(keys), skipped: Arc::default() })
 }
 
@@ -274,7 +275,7 @@ impl Keyring {
     fn with_delegations(&self, tokens: &Bound<'_, PyAny>, now: &Bound<'_, PyAny>) -> PyResult<Self> {
         let now = Now::read(now)?.seconds;
         let tokens = collected(tokens)?;
-        let keys = self.keys.with_delegations(tokens.iter().map(Vec::as_slice), now);
+        let keys = with_delegations(&self.keys, tokens.iter().map(Vec::as_slice), now);
         let keys = keys.map_err(|error| errors::keyring(&error))?;
         Ok(Self { keys: Arc::new(keys), skipped: Arc::clone(&self.skipped) })
     }

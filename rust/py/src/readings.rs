@@ -11,14 +11,14 @@ use crate::given;
 use crate::secrets::{DerivedKeys, MasterKey};
 use itron_core::crypto::kdf::Kdf;
 use itron_core::format::device::parse as parse_audience;
+use itron_core::parallel::scratch::{Place, Scratch};
+use itron_core::parallel::stop::Stop;
 use itron_core::reading::code::{Protection, ReadingCode};
 use itron_core::reading::cose::{MAX_PAYLOAD, Plain, protect};
 use itron_core::reading::device::{DeviceId, append_name, parse_name};
 use itron_core::reading::hexadecimal;
 use itron_core::reading::keys::{self, CHECK_VALUE, KeyColumn, Keys, KeysOfRow, LONGEST_KEY};
 use itron_core::reading::{Call, Profile, ReadingColumns as Columns, Rows, open_many};
-use itron_core::scratch::{Place, Scratch};
-use itron_core::work::Stop;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyTuple};
@@ -435,7 +435,7 @@ pub struct Devices {
     profile: Profile,
     minimum_assurance: u16,
     ids: Vec<DeviceId>,
-    known: itron_core::columns::Bits,
+    known: itron_core::parallel::columns::Bits,
 }
 
 impl Devices {

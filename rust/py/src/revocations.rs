@@ -6,7 +6,8 @@ use crate::given;
 use crate::keyring::Keyring;
 use crate::time::{Now, seconds};
 use itron_core::format::{device, token_type::TokenType};
-use itron_core::token::revocation::{Reading, Revocations as Snapshot, Watermarks};
+use itron_core::token::revocations::{Revocations as Snapshot, Watermarks};
+use itron_core::token::snapshot::{self, Reading};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyMapping, PyTuple, PyType};
 use std::sync::Arc;
@@ -78,7 +79,7 @@ impl Revocations {
         let in_force = self::revocations(revocations)?;
         let (token, keys) = (bytes_like(token, "token")?, Arc::clone(&keyring.get().keys));
         let reading = Reading { now, max_lifetime, newer_than, in_force: in_force.as_deref() };
-        let snapshot = py.detach(|| Snapshot::read(&token, &keys, &reading));
+        let snapshot = py.detach(|| snapshot::read(&token, &keys, &reading));
         snapshot.map(|snapshot| Self(Arc::new(snapshot))).map_err(errors::snapshot)
     }
 
@@ -164,7 +165,7 @@ impl Revocations {
 #[pyo3(signature = (token))]
 pub fn accepted_revocations(token: &Bound<'_, PyAny>) -> PyResult<Revocations> {
     let token = bytes_like(token, "token")?;
-    Snapshot::accepted(&token).map(|snapshot| Revocations(Arc::new(snapshot))).map_err(errors::token_refused)
+    snapshot::accepted(&token).map(|snapshot| Revocations(Arc::new(snapshot))).map_err(errors::token_refused)
 }
 
 /// An int (no bool) of 64 bits from 0 up.

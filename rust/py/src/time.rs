@@ -1,7 +1,7 @@
 //! `now`, and other moments that a caller names: whole seconds since 1970, or an aware datetime.
 
 use crate::errors::input;
-use itron_core::token::window::Nanos;
+use itron_core::time::Nanos;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict};

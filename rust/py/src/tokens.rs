@@ -8,10 +8,10 @@ use crate::given;
 use crate::keyring::Keyring;
 use itron_core::format::claims::ReadingKey;
 use itron_core::format::device;
-use itron_core::scratch::Scratch;
+use itron_core::parallel::scratch::Scratch;
+use itron_core::parallel::stop::Stop;
 use itron_core::token::details::{Details, Noted};
 use itron_core::token::verify::{Fetched, TokenColumns, verify_noting};
-use itron_core::work::Stop;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use itron_core::code::{Check, Code};
 use itron_core::format::text::TextReader;
-use itron_core::scratch::{Place, Scratch};
-use itron_core::work::Stop;
+use itron_core::parallel::scratch::{Place, Scratch};
+use itron_core::parallel::stop::Stop;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::ffi;
 use pyo3::prelude::*;

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 use std::fmt;
 use std::sync::Arc;
 
-use itron_core::token::window::Unit;
+use itron_core::time::Unit;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyOverflowError;
 use pyo3::ffi as python;

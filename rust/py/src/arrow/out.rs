@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_void};
 use std::sync::Arc;
 
-use itron_core::work::Stop;
+use itron_core::parallel::stop::Stop;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDateTime, PyDelta, PyInt, PyString, PyTzInfo};
 
@@ -44,8 +44,8 @@ pub struct Valid {
     bits: Option<Bits>,
 }
 
-impl From<itron_core::columns::Bits> for Valid {
-    fn from(bits: itron_core::columns::Bits) -> Self {
+impl From<itron_core::parallel::columns::Bits> for Valid {
+    fn from(bits: itron_core::parallel::columns::Bits) -> Self {
         let (rows, ones) = (bits.rows(), bits.ones());
         Self { rows, bits: (ones < rows).then(|| Arc::new(bits.into_bytes())) }
     }
@@ -146,7 +146,7 @@ impl Out {
     /// # Panics
     /// If a row is beyond the last.
     pub fn sparse_text(rows: usize, texts: &[(usize, String)]) -> Result<Self, Stop> {
-        let mut valid = itron_core::columns::zeros::<u8>(rows.div_ceil(8))?;
+        let mut valid = itron_core::parallel::columns::zeros::<u8>(rows.div_ceil(8))?;
         let most: usize = texts.iter().map(|(_, text)| text.len()).sum();
         let mut data = Vec::new();
         data.try_reserve_exact(most).map_err(|_| Stop::OutOfMemory)?;
@@ -155,7 +155,7 @@ impl Out {
             valid[row / 8] |= 1 << (row % 8);
         }
         let offsets = if texts.is_empty() {
-            Offsets::Small(Arc::new(itron_core::columns::zeros(rows + 1)?))
+            Offsets::Small(Arc::new(itron_core::parallel::columns::zeros(rows + 1)?))
         } else {
             let (mut texts, mut end) = (texts.iter().peekable(), 0);
             // The text of a row ends where the next row's begins.
@@ -391,7 +391,7 @@ fn bit(bits: &[u8], row: usize) -> bool {
 
 /// A bit a row, and how many are 0.
 fn packed(rows: usize, flag: impl Fn(usize) -> bool) -> Result<(Vec<u8>, usize), Stop> {
-    let mut bits: Vec<u8> = itron_core::columns::zeros(rows.div_ceil(8))?;
+    let mut bits: Vec<u8> = itron_core::parallel::columns::zeros(rows.div_ceil(8))?;
     let mut zeros = 0;
     for (at, byte) in bits.iter_mut().enumerate() {
         let len = (rows - at * 8).min(8);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::enums::{self, Enumeration};
 use crate::errors::{input, stopped};
 use crate::given;
-use itron_core::work::Stop;
+use itron_core::parallel::stop::Stop;
 use pyo3::exceptions::{PyIndexError, PyKeyError};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyList, PyString};

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char};
 use std::fmt;
 
-use itron_core::token::window::Unit;
+use itron_core::time::Unit;
 
 use super::error::{InputError, Result};
 use super::ffi::ArrowSchema;

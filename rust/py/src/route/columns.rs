@@ -9,9 +9,9 @@ use crate::errors::input;
 use itron_core::code::{Check, Code};
 use itron_core::format::{device, token_type::TokenType};
 use itron_core::names;
+use itron_core::parallel::scratch::{Place, Scratch};
+use itron_core::parallel::stop::Stop;
 use itron_core::route::{self, Choice, MATERIALS, Row};
-use itron_core::scratch::{Place, Scratch};
-use itron_core::work::Stop;
 use pyo3::prelude::*;
 
 /// The columns that a route may have.

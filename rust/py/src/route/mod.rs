@@ -17,8 +17,8 @@ use crate::time::Now;
 use columns::Columns;
 use itron_core::format::token_type::TokenType;
 use itron_core::route::{self, RouteCall};
+use itron_core::time::Unit;
 use itron_core::token::verify::Call;
-use itron_core::token::window::Unit;
 use pyo3::prelude::*;
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Bytes of a chunk's rows, copied once: what is opened, verified and believed is one copy, whatever happens to its source.
 
-use crate::work::Stop;
+use super::stop::Stop;
 
 /// Room for the bytes of a chunk's rows. It is kept from chunk to chunk, so it stays in the cache.
 #[derive(Debug, Default)]

@@ -1,10 +1,10 @@
 //! Chunks of rows, shared among threads that wait between calls.
 
-use crate::placement::Placement;
-use crate::process::PerProcess;
-use crate::scratch::Scratch;
+use super::per_process::PerProcess;
+use super::placement::Placement;
+use super::scratch::Scratch;
+use super::stop::{Stop, ask_for_memory};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use std::collections::TryReserveError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,32 +37,6 @@ impl<T: Send> Split for &mut [T] {
 #[must_use]
 pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Why a call ended before its rows did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// Who asked for it wants it no longer.
-    Interrupted,
-    /// Memory that it needs cannot be had.
-    OutOfMemory,
-}
-
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Interrupted => "the call was interrupted",
-            Self::OutOfMemory => "not enough memory for the call",
-        })
-    }
-}
-
-impl std::error::Error for Stop {}
-
-impl From<TryReserveError> for Stop {
-    fn from(_: TryReserveError) -> Self {
-        Self::OutOfMemory
-    }
 }
 
 /// Who works on a call: at most so many threads, the calling one among them.
@@ -100,14 +74,6 @@ const WORKING_MEMORY_OF_A_THREAD: usize = 1 << 20;
 const ROOM_OF_A_THREAD: usize = WORKING_MEMORY_OF_A_THREAD + (2 << 20);
 const ROOM_OF_AN_ARENA: usize = 64 << 20;
 const MOST_ARENAS: usize = 64;
-
-/// Whether so much memory could be had just now.
-///
-/// # Errors
-/// [`Stop::OutOfMemory`] when it could not.
-pub(crate) fn ask_for_memory(bytes: usize) -> Result<(), Stop> {
-    Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| Stop::OutOfMemory)
-}
 
 /// Calls `work` with room for the bytes of a chunk's rows, the first row's number and the output of the chunk. A chunk whose work
 /// panics keeps what its output began as.

@@ -1,6 +1,7 @@
 //! Results column by column, which many threads fill in pieces.
 
-use crate::work::{Split, Stop};
+use super::chunks::Split;
+use super::stop::Stop;
 use itron_core_kernels::memory;
 
 /// A whole column, which is filled through slices of its rows.
@@ -150,31 +151,31 @@ macro_rules! columns {
             /// Columns of `rows` rows that were not answered yet.
             ///
             /// # Errors
-            /// [`Stop::OutOfMemory`](crate::work::Stop) when there is no memory for all of them together.
-            pub fn new(rows: usize) -> Result<Self, crate::work::Stop> {
-                let bits = 0 $(+ <$type as crate::columns::Column>::ROW_BITS)*;
+            /// [`Stop::OutOfMemory`](crate::parallel::stop::Stop) when there is no memory for all of them together.
+            pub fn new(rows: usize) -> Result<Self, crate::parallel::stop::Stop> {
+                let bits = 0 $(+ <$type as crate::parallel::columns::Column>::ROW_BITS)*;
                 // All at once: a system that lends more than it has would say yes to each of them.
-                crate::work::ask_for_memory(rows.saturating_mul(bits) / 8)?;
-                Ok(Self { $($field: <$type as crate::columns::Column>::filled(rows, $initial)?,)* })
+                crate::parallel::stop::ask_for_memory(rows.saturating_mul(bits) / 8)?;
+                Ok(Self { $($field: <$type as crate::parallel::columns::Column>::filled(rows, $initial)?,)* })
             }
 
             fn slices(&mut self) -> $slices<'_> {
-                $slices { $($field: crate::columns::Column::slice(&mut self.$field),)* }
+                $slices { $($field: crate::parallel::columns::Column::slice(&mut self.$field),)* }
             }
         }
 
         /// Consecutive rows of the columns.
         #[derive(Debug)]
-        struct $slices<'a> { $($field: <$type as crate::columns::Column>::Slice<'a>,)* }
+        struct $slices<'a> { $($field: <$type as crate::parallel::columns::Column>::Slice<'a>,)* }
 
-        impl crate::work::Split for $slices<'_> {
+        impl crate::parallel::chunks::Split for $slices<'_> {
             fn rows(&self) -> usize {
-                let rows = [$(crate::work::Split::rows(&self.$field),)*];
+                let rows = [$(crate::parallel::chunks::Split::rows(&self.$field),)*];
                 rows[0]
             }
 
             fn split(self, at: usize) -> (Self, Self) {
-                $(let $field = crate::work::Split::split(self.$field, at);)*
+                $(let $field = crate::parallel::chunks::Split::split(self.$field, at);)*
                 ($slices { $($field: $field.0,)* }, $slices { $($field: $field.1,)* })
             }
         }
