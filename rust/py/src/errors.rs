@@ -1,6 +1,5 @@
 //! The only file that names exceptions: they are born in Python, and every failure becomes one here.
 
-use crate::arrow::type_name;
 use itron_core::code::Code;
 use itron_core::crypto::weak_key::WeakKey;
 use itron_core::parallel::stop::Stop;
@@ -72,8 +71,8 @@ pub fn secret_stays(what: &str) -> PyErr {
 }
 
 /// Pickling what is neither pickled nor made by Python: without this, the oldest protocols write what cannot be read.
-pub fn no_pickle(given: &Bound<'_, PyAny>) -> PyErr {
-    input(format!("{} is not pickled: hand on the bytes or the Arrow columns that it stands for", type_name(given)))
+pub fn no_pickle(class: &str) -> PyErr {
+    input(format!("{class} is not pickled: hand on the bytes or the Arrow columns that it stands for"))
 }
 
 /// A public key that no token may be verified with.
@@ -94,11 +93,5 @@ pub fn snapshot(error: SnapshotError) -> PyErr {
     match error {
         SnapshotError::Refused(code) => token_refused(code),
         _ => refused(format!("snapshot: {error}")),
-    }
-}
-
-impl From<crate::arrow::InputError> for PyErr {
-    fn from(error: crate::arrow::InputError) -> Self {
-        Python::attach(|py| error.into_exception(py, input))
     }
 }

@@ -1,9 +1,11 @@
 //! `check_sessions`, `check_windows`: whole columns of times against one `now`.
 
+use crate::arguments::time::Now;
 use crate::arguments::{skew, skew_given};
-use crate::arrow::{AnyColumn, Column, IntColumn, Out, OutTable, SessionResults, TimeColumn, same_length};
+use crate::columns::error::same_length;
+use crate::columns::input::{AnyColumn, IntColumn, TimeColumn};
+use crate::columns::output::{Column, Out, OutTable, SessionResults};
 use crate::errors::stopped;
-use crate::time::Now;
 use itron_core::parallel::stop::Stop;
 use itron_core::time::{Bounds, Session, session};
 use pyo3::prelude::*;

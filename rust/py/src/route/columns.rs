@@ -1,10 +1,10 @@
 //! The columns of a route, read where they lie.
 
-use crate::arrow::{
-    AnyColumn, BoolColumn, InputError, IntColumn, LONGEST_MAPPED, StringColumn, Table, TextOrInt, TimeColumn,
-    TokenColumn, room,
+use crate::arguments::enums::{self, ACTION, DEVICE_CLASS, Enumeration, MODE, SECURITY_LEVEL};
+use crate::columns::error::InputError;
+use crate::columns::input::{
+    AnyColumn, BoolColumn, IntColumn, LONGEST_MAPPED, StringColumn, Table, TextOrInt, TimeColumn, TokenColumn, room,
 };
-use crate::enums::{self, ACTION, DEVICE_CLASS, Enumeration, MODE, SECURITY_LEVEL};
 use crate::errors::input;
 use itron_core::code::{Check, Code};
 use itron_core::format::{device, token_type::TokenType};

@@ -4,17 +4,16 @@ use std::fmt::Write;
 
 use std::collections::BTreeMap;
 
-use crate::enums::{self, Enumeration};
+use crate::arguments::enums::{self, Enumeration};
+use crate::arguments::{self, type_name};
 use crate::errors::{input, stopped};
-use crate::given;
 use itron_core::parallel::stop::Stop;
 use pyo3::exceptions::{PyIndexError, PyKeyError};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyList, PyString};
 
-use super::capsule::type_name;
 use super::column::Column;
-use super::out::{Out, OutTable};
+use super::table::{Out, OutTable};
 
 /// Rows that a table shows of itself.
 const SHOWN: usize = 10;
@@ -36,7 +35,7 @@ pub fn column(table: &OutTable, name: &str) -> PyResult<Column> {
 /// `KeyError` for another name, and what says how results are indexed for anything else.
 pub fn indexed(table: &OutTable, key: &Bound<'_, PyAny>) -> PyResult<Column> {
     if key.is_instance_of::<PyString>() {
-        return column(table, given::name(key)?);
+        return column(table, arguments::name(key)?);
     }
     let first = table.columns().first().map_or("", |(name, _)| name.as_str());
     Err(input(format!(
@@ -215,34 +214,34 @@ fn escaped(text: &str) -> String {
 /// `result_class!(/// doc ... RouteColumns(route: Arc<Columns>) { fn summary(...) ... })`. After `by` stands what its numbers
 /// mean, where that is not [`vocabulary`].
 macro_rules! result_class {
-    ($(#[$doc:meta])* $name:ident) => { $crate::arrow::result_class!($(#[$doc])* $name {}); };
-    (@words) => { $crate::arrow::results::vocabulary };
+    ($(#[$doc:meta])* $name:ident) => { $crate::columns::output::result_class!($(#[$doc])* $name {}); };
+    (@words) => { $crate::columns::output::results::vocabulary };
     (@words $words:expr) => { $words };
     ($(#[$doc:meta])* $name:ident $(($field:ident: $type:ty))? $(by $words:path)? { $($methods:tt)* }) => {
         $(#[$doc])*
         #[::pyo3::pyclass(frozen, subclass, module = "itron_core")]
         pub struct $name {
-            table: $crate::arrow::OutTable,
+            table: $crate::columns::output::OutTable,
             $($field: $type,)?
         }
 
         impl $name {
-            const WORDS: $crate::arrow::results::Words = $crate::arrow::result_class!(@words $($words)?);
+            const WORDS: $crate::columns::output::results::Words = $crate::columns::output::result_class!(@words $($words)?);
 
             /// Results to hand out.
             #[must_use]
-            pub fn new(table: $crate::arrow::OutTable $(, $field: $type)?) -> Self {
+            pub fn new(table: $crate::columns::output::OutTable $(, $field: $type)?) -> Self {
                 Self { table $(, $field)? }
             }
 
             /// The columns.
             #[must_use]
-            pub fn table(&self) -> &$crate::arrow::OutTable {
+            pub fn table(&self) -> &$crate::columns::output::OutTable {
                 &self.table
             }
 
-            fn exported(&self) -> $crate::arrow::Exported {
-                $crate::arrow::Exported::Table(self.table.clone())
+            fn exported(&self) -> $crate::columns::output::Exported {
+                $crate::columns::output::Exported::Table(self.table.clone())
             }
         }
 
@@ -253,28 +252,28 @@ macro_rules! result_class {
             /// The columns' names in their order.
             #[getter]
             fn column_names(&self) -> Vec<String> {
-                $crate::arrow::results::names(&self.table)
+                $crate::columns::output::results::names(&self.table)
             }
 
             /// The column of a name.
             fn column(
                 &self,
-                #[pyo3(from_py_with = $crate::given::name)] name: &str,
-            ) -> ::pyo3::PyResult<$crate::arrow::Column> {
-                $crate::arrow::results::column(&self.table, name)
+                #[pyo3(from_py_with = $crate::arguments::name)] name: &str,
+            ) -> ::pyo3::PyResult<$crate::columns::output::Column> {
+                $crate::columns::output::results::column(&self.table, name)
             }
 
             fn __getitem__(
                 &self,
                 key: &::pyo3::Bound<'_, ::pyo3::PyAny>,
-            ) -> ::pyo3::PyResult<$crate::arrow::Column> {
-                $crate::arrow::results::indexed(&self.table, key)
+            ) -> ::pyo3::PyResult<$crate::columns::output::Column> {
+                $crate::columns::output::results::indexed(&self.table, key)
             }
 
             /// Return the same columns with names in place of numbers; sets of needs or actions are joined by `|`.
-            fn names(&self) -> ::pyo3::PyResult<$crate::arrow::results::NamedResults> {
-                let named = $crate::arrow::results::named(&self.table, Self::WORDS);
-                named.map($crate::arrow::results::NamedResults::new).map_err($crate::errors::stopped)
+            fn names(&self) -> ::pyo3::PyResult<$crate::columns::output::results::NamedResults> {
+                let named = $crate::columns::output::results::named(&self.table, Self::WORDS);
+                named.map($crate::columns::output::results::NamedResults::new).map_err($crate::errors::stopped)
             }
 
             /// Return how many rows there are, and how many of each code, decision, reason or state, by name.
@@ -282,16 +281,16 @@ macro_rules! result_class {
                 &self,
                 py: ::pyo3::Python<'py>,
             ) -> ::pyo3::PyResult<::pyo3::Bound<'py, ::pyo3::types::PyDict>> {
-                $crate::arrow::results::summary(py, &self.table, Self::WORDS)
+                $crate::columns::output::results::summary(py, &self.table, Self::WORDS)
             }
 
             /// Return one row in sentences.
             fn explain(
                 &self,
                 py: ::pyo3::Python<'_>,
-                #[pyo3(from_py_with = $crate::given::row)] row: isize,
+                #[pyo3(from_py_with = $crate::arguments::row)] row: isize,
             ) -> ::pyo3::PyResult<String> {
-                $crate::arrow::results::explained(py, &self.table, row)
+                $crate::columns::output::results::explained(py, &self.table, row)
             }
 
             fn __len__(&self) -> usize {
@@ -300,22 +299,22 @@ macro_rules! result_class {
 
             /// A dict of lists: Python objects for every cell.
             fn to_pydict<'py>(&self, py: ::pyo3::Python<'py>) -> ::pyo3::PyResult<::pyo3::Bound<'py, ::pyo3::types::PyDict>> {
-                $crate::arrow::results::to_pydict(py, &self.table)
+                $crate::columns::output::results::to_pydict(py, &self.table)
             }
 
             fn __repr__(slf: &::pyo3::Bound<'_, Self>) -> ::pyo3::PyResult<String> {
                 use ::pyo3::types::{PyStringMethods, PyTypeMethods};
                 let class = ::pyo3::types::PyAnyMethods::get_type(slf.as_any()).name()?;
-                Ok($crate::arrow::results::repr(&class.to_string_lossy(), &slf.get().table))
+                Ok($crate::columns::output::results::repr(&class.to_string_lossy(), &slf.get().table))
             }
 
             /// Results are handed on as Arrow, and refuse to be pickled alike at every protocol.
             fn __reduce__(slf: &::pyo3::Bound<'_, Self>) -> ::pyo3::PyResult<()> {
-                Err($crate::errors::no_pickle(slf.as_any()))
+                Err($crate::errors::no_pickle(&$crate::arguments::type_name(slf.as_any())))
             }
 
             fn _repr_html_(&self, py: ::pyo3::Python<'_>) -> ::pyo3::PyResult<String> {
-                $crate::arrow::results::html(py, &self.table, Self::WORDS)
+                $crate::columns::output::results::html(py, &self.table, Self::WORDS)
             }
 
             /// The Arrow schema as a capsule.

@@ -1,8 +1,8 @@
 //! JWK and JWK sets (RFC 7517, RFC 8037, RFC 9864, RFC 9964): public keys in and out, and the members of our own that limit them.
 
+use super::kid;
+use crate::arguments::{enums, time, token_type_unknown};
 use crate::errors::{key_refused, weak_key};
-use crate::keyring::token_type_unknown;
-use crate::public_key::{PublicKey, hex};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use itron_core::crypto::algorithm::Algorithm;
 use itron_core::crypto::public_key::PublicKey as Key;
@@ -62,7 +62,7 @@ pub fn of_key<'py>(py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyDict>> {
         }
     }
     jwk.set_item("alg", key.algorithm().name())?;
-    jwk.set_item("kid", hex(&key.kid()))?;
+    jwk.set_item("kid", kid::hex(&key.kid()))?;
     Ok(jwk)
 }
 
@@ -70,7 +70,7 @@ pub fn of_key<'py>(py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyDict>> {
 ///
 /// # Errors
 /// A private part, a member whose name is nearly one of ours, a value of a wrong form, or a key that cannot be used.
-pub fn key(jwk: &Bound<'_, PyMapping>) -> PyResult<Known<PublicKey>> {
+pub fn key(jwk: &Bound<'_, PyMapping>) -> PyResult<Known<Key>> {
     check_names(jwk)?;
     let text = |member: &str| -> PyResult<Option<String>> {
         if !jwk.contains(member)? {
@@ -107,7 +107,7 @@ pub fn key(jwk: &Bound<'_, PyMapping>) -> PyResult<Known<PublicKey>> {
         Algorithm::Esp256 => [coordinate("x")?, coordinate("y")?].concat(),
         Algorithm::MlDsa44 | Algorithm::MlDsa65 => bytes("pub", "a public key")?,
     };
-    Key::from_raw(algorithm, &raw).map(|key| Ok(PublicKey(key))).map_err(weak_key)
+    Key::from_raw(algorithm, &raw).map(Ok).map_err(weak_key)
 }
 
 /// The algorithm of a key. A curve has one; of kty AKP the alg says it, so it must be there (RFC 9964 section 3).
@@ -157,22 +157,22 @@ pub fn entry(jwk: &Bound<'_, PyMapping>) -> PyResult<Known<Entry>> {
         Ok(key) => key,
         Err(stranger) => return Ok(Err(stranger)),
     };
-    let mut entry = Entry::plain(key.0);
+    let mut entry = Entry::plain(key);
     for pair in jwk.items()?.iter() {
         let (name, value): (String, Bound<'_, PyAny>) = pair.extract()?;
         let Some(member) = name.strip_prefix("mtr_") else { continue };
         let wrong = |wanted: &str| key_refused(format!("JWK: {name}: got {value}, expected {wanted}"));
         let text = || value.extract::<String>().map_err(|_| wrong("text"));
         let names = || value.extract::<Vec<String>>().map_err(|_| wrong("a list of names"));
-        let time = || {
-            let whole = crate::time::int(&value).and_then(|seconds| u64::try_from(seconds).ok());
+        let second = || {
+            let whole = time::int(&value).and_then(|seconds| u64::try_from(seconds).ok());
             whole.ok_or_else(|| wrong("seconds since 1970")).map(Some)
         };
         match member {
             "issuer" => entry.issuer = Some(text()?),
             "audience_prefix" => entry.audience_prefix = text()?,
-            "valid_from" => entry.valid_from = time()?,
-            "valid_until" => entry.valid_until = time()?,
+            "valid_from" => entry.valid_from = second()?,
+            "valid_until" => entry.valid_until = second()?,
             "token_types" => {
                 entry.token_types = names()?.iter().try_fold(TypeSet::NONE, |set, name| {
                     TokenType::from_name(name).map(|known| set.with(known)).ok_or_else(|| token_type_unknown(name))
@@ -180,7 +180,7 @@ pub fn entry(jwk: &Bound<'_, PyMapping>) -> PyResult<Known<Entry>> {
             }
             _ => {
                 entry.actions = names()?.iter().try_fold(0, |bits, name| {
-                    let number = crate::enums::action(name).ok_or_else(|| wrong("names of actions"))?;
+                    let number = enums::action(name).ok_or_else(|| wrong("names of actions"))?;
                     Ok::<_, PyErr>(bits | 1 << number)
                 })?;
             }
@@ -197,7 +197,7 @@ pub fn of_entry<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, PyDi
     }
     jwk.set_item("mtr_token_types", PyList::new(py, entry.token_types.iter().map(TokenType::name))?)?;
     if entry.actions != itron_core::format::scope::ALL_ACTIONS {
-        let granted = crate::enums::ACTION.members.iter().filter(|(number, _)| entry.actions >> number & 1 == 1);
+        let granted = enums::ACTION.members.iter().filter(|(number, _)| entry.actions >> number & 1 == 1);
         jwk.set_item("mtr_actions", PyList::new(py, granted.map(|(_, name)| name))?)?;
     }
     if !entry.audience_prefix.is_empty() {

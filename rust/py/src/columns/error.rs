@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::errors::{is_out_of_memory, out_of_memory};
+use crate::errors::{input, is_out_of_memory, out_of_memory};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
@@ -33,16 +33,16 @@ impl InputError {
         Self("not enough memory".to_owned(), Some(out_of_memory()))
     }
 
-    /// The exception that `make` builds of the sentence, with what the producer raised as its cause.
+    /// The exception of the sentence, with what the producer raised as its cause.
     ///
     /// An interrupt or a lack of memory is no statement about the input: it is handed on as it came.
-    pub fn into_exception(self, py: Python<'_>, make: impl FnOnce(String) -> PyErr) -> PyErr {
+    fn into_exception(self, py: Python<'_>) -> PyErr {
         let Self(message, cause) = self;
-        let Some(cause) = cause else { return make(message) };
+        let Some(cause) = cause else { return input(message) };
         if !cause.is_instance_of::<PyException>(py) || is_out_of_memory(py, &cause) {
             return cause;
         }
-        let error = make(message);
+        let error = input(message);
         error.set_cause(py, Some(cause));
         error
     }
@@ -55,6 +55,12 @@ impl fmt::Display for InputError {
 }
 
 impl std::error::Error for InputError {}
+
+impl From<InputError> for PyErr {
+    fn from(error: InputError) -> Self {
+        Python::attach(|py| error.into_exception(py))
+    }
+}
 
 /// Refuses columns of one call whose lengths differ: pairs of a column's name and its rows.
 ///

@@ -4,12 +4,12 @@ use pyo3::buffer::PyUntypedBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
-use super::capsule::type_name;
 use super::chunked::{Chunk, Chunked};
-use super::error::{InputError, Result};
-use super::schema::Type;
 use super::source::{AnyColumn, Piece, Source};
 use super::view::{Validity, bit, copied, room};
+use crate::arguments::type_name;
+use crate::columns::error::{InputError, Result};
+use crate::columns::schema::Type;
 
 /// Rows of booleans.
 #[derive(Debug)]

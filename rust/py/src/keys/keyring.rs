@@ -1,12 +1,11 @@
 //! `KeyringEntry`, `Keyring`: the keys that tokens may be signed with, from keys, JWKS and PEM, pickled by their public bytes.
 
-use crate::arguments::token_given;
-use crate::arrow::{AnyColumn, TokenColumn, is_arrow};
+use super::public_key::{self, PublicKey};
+use super::{jwk, kid};
+use crate::arguments::time::{Now, seconds};
+use crate::arguments::{self, object_reader, token_given, token_type_unknown};
+use crate::columns::input::{AnyColumn, TokenColumn, is_arrow};
 use crate::errors::{self, input, key_refused, stopped, token_refused};
-use crate::given;
-use crate::jwk;
-use crate::public_key::{PublicKey, hex};
-use crate::time::{Now, seconds};
 use itron_core::format::scope::ALL_ACTIONS;
 use itron_core::format::token_type::{TokenType, TypeSet};
 use itron_core::parallel::scratch::Scratch;
@@ -27,11 +26,11 @@ impl KeyringEntry {
     #[new]
     #[pyo3(signature = (key, *, issuer=None, token_types=None, actions=None, audience_prefix="", valid_from=None, valid_until=None))]
     fn new(
-        #[pyo3(from_py_with = given::key)] key: &Bound<'_, PublicKey>,
-        #[pyo3(from_py_with = given::issuer_or_none)] issuer: Option<&str>,
+        #[pyo3(from_py_with = public_key::key)] key: &Bound<'_, PublicKey>,
+        #[pyo3(from_py_with = arguments::issuer_or_none)] issuer: Option<&str>,
         token_types: Option<&Bound<'_, PyAny>>,
         actions: Option<&Bound<'_, PyAny>>,
-        #[pyo3(from_py_with = given::audience_prefix)] audience_prefix: &str,
+        #[pyo3(from_py_with = arguments::audience_prefix)] audience_prefix: &str,
         valid_from: Option<&Bound<'_, PyAny>>,
         valid_until: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
@@ -104,7 +103,7 @@ impl KeyringEntry {
 
     fn __repr__(&self) -> String {
         let issuer = self.0.issuer.as_deref().unwrap_or("unnamed");
-        format!("KeyringEntry({issuer}, {}, kid={})", self.0.key.algorithm().name(), hex(&self.0.key.kid()))
+        format!("KeyringEntry({issuer}, {}, kid={})", self.0.key.algorithm().name(), kid::hex(&self.0.key.kid()))
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
@@ -162,16 +161,10 @@ fn type_set(names: &Bound<'_, PyAny>) -> PyResult<TypeSet> {
     if names.is_instance_of::<PyString>() {
         return Err(input(format!("token_types: got the text {names}, wanted a collection of names")));
     }
-    given::items(names, "token_types", "a collection of names")?.try_fold(TypeSet::NONE, |set, name| {
+    arguments::items(names, "token_types", "a collection of names")?.try_fold(TypeSet::NONE, |set, name| {
         let name: String = name?.extract().map_err(|_| wanted())?;
         TokenType::from_name(&name).map(|known| set.with(known)).ok_or_else(|| token_type_unknown(&name))
     })
-}
-
-/// A name that is no token type's.
-pub fn token_type_unknown(name: &str) -> PyErr {
-    let names: Vec<_> = TokenType::ALL.iter().map(|each| each.name()).collect();
-    input(format!("token type: got {name:?}, wanted one of {}", names.join(", ")))
 }
 
 /// A set of actions from a bit set, or from actions. Bits without an action grant nothing.
@@ -195,7 +188,7 @@ pub struct Keyring {
     skipped: Arc<[String]>,
 }
 
-fn keyring(entries: Vec<Entry>) -> PyResult<Keyring> {
+fn made_of(entries: Vec<Entry>) -> PyResult<Keyring> {
     let keys = Keys::new(entries).map_err(|error| errors::keyring(&error.into()))?;
     Ok(Keyring { keys: Arc::new(keys), skipped: Arc::default() })
 }
@@ -215,8 +208,8 @@ impl Keyring {
             let got = item.get_type();
             key.map_err(|_| input(format!("keyring: got a {got}, wanted PublicKey or KeyringEntry")))
         };
-        let entries = given::items(entries, "entries", "a collection of PublicKey and KeyringEntry")?;
-        keyring(entries.map(entry).collect::<PyResult<_>>()?)
+        let entries = arguments::items(entries, "entries", "a collection of PublicKey and KeyringEntry")?;
+        made_of(entries.map(entry).collect::<PyResult<_>>()?)
     }
 
     /// Read a JWK set, with the limits in its `mtr_` members.
@@ -238,7 +231,7 @@ impl Keyring {
             let others = if skipped.is_empty() { "no key".to_owned() } else { skipped.join("; ") };
             return Err(key_refused(format!("JWKS: got {others}; expected a key of Ed25519 or P-256")));
         }
-        Ok(Self { skipped: skipped.into(), ..keyring(entries)? })
+        Ok(Self { skipped: skipped.into(), ..made_of(entries)? })
     }
 
     /// Read one public key per file, in PEM.
@@ -250,13 +243,13 @@ impl Keyring {
         }
         let read = |path: PyResult<Bound<'_, PyAny>>| {
             let path = path?;
-            let wanted = |_| given::wrong(&path, "paths", "paths, each a str or a PathLike");
+            let wanted = |_| arguments::wrong(&path, "paths", "paths, each a str or a PathLike");
             let path: std::path::PathBuf = path.extract().map_err(wanted)?;
             let named = |error: &dyn std::fmt::Display| key_refused(format!("{}: {error}", path.display()));
             let pem = std::fs::read(&path).map_err(|error| named(&error))?;
             PublicKey::of_pem(&pem).map(|key| Entry::plain(key.0)).map_err(|error| named(&error))
         };
-        keyring(given::items(paths, "paths", "a collection of paths")?.map(read).collect::<PyResult<_>>()?)
+        made_of(arguments::items(paths, "paths", "a collection of paths")?.map(read).collect::<PyResult<_>>()?)
     }
 
     /// Return the entries as a JWK set in JSON, which `from_jwks` reads. That a key was delegated is not part of it.
@@ -317,7 +310,7 @@ impl Keyring {
     #[staticmethod]
     #[pyo3(signature = (entries, skipped))]
     fn _restore(entries: Vec<PyRef<'_, KeyringEntry>>, skipped: Vec<String>) -> PyResult<Self> {
-        let keyring = keyring(entries.iter().map(|entry| entry.0.clone()).collect())?;
+        let keyring = made_of(entries.iter().map(|entry| entry.0.clone()).collect())?;
         Ok(Self { skipped: skipped.into(), ..keyring })
     }
 }
@@ -329,7 +322,7 @@ fn collected(tokens: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<u8>>> {
     }
     let null = |row: usize| input(format!("tokens: got null in row {row}, wanted a token"));
     if !is_arrow(tokens) {
-        let tokens = given::items(tokens, "tokens", "a collection of tokens")?;
+        let tokens = arguments::items(tokens, "tokens", "a collection of tokens")?;
         let given = |(row, token): (usize, PyResult<Bound<'_, PyAny>>)| {
             let token = token?;
             if token.is_none() {
@@ -351,3 +344,6 @@ fn collected(tokens: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<u8>>> {
     };
     (0..column.len()).map(&mut fetched).collect()
 }
+
+object_reader!(entry: KeyringEntry);
+object_reader!(keyring: Keyring);

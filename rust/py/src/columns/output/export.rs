@@ -8,8 +8,8 @@ use pyo3::ffi as python;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::ffi::{ArrowArray, ArrowArrayStream, ArrowSchema, Owned, Released};
-use super::out::{Out, OutTable};
+use super::table::{Out, OutTable};
+use crate::columns::ffi::{ArrowArray, ArrowArrayStream, ArrowSchema, Owned, Released};
 
 const NULLABLE: i64 = 2;
 

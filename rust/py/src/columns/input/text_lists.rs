@@ -6,13 +6,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use super::binary::{BinaryChunk, Cells, Kind, StringColumn, Takes, chunk_of_text, kind_of, rising};
-use super::capsule::type_name;
 use super::chunked::{Chunk, Chunked};
-use super::error::{InputError, Result};
 use super::numbers::IntColumn;
-use super::schema::Type;
 use super::source::{AnyColumn, Piece, Source};
 use super::view::{Validity, room};
+use crate::arguments::type_name;
+use crate::columns::error::{InputError, Result};
+use crate::columns::schema::Type;
 
 /// A column of an enumeration: its names or its numbers.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ struct ListChunk {
     starts: Vec<usize>,
     texts: BinaryChunk,
     #[allow(dead_code, reason = "held, not read")]
-    keep: Option<super::source::Keep>,
+    keep: Option<super::view::Keep>,
 }
 
 impl Chunk for ListChunk {

@@ -2,8 +2,8 @@
 
 use std::ffi::c_int;
 
+use crate::arguments;
 use crate::errors::input;
-use crate::given;
 use pyo3::exceptions::{PyBufferError, PyIndexError};
 use pyo3::ffi as python;
 use pyo3::prelude::*;
@@ -11,7 +11,7 @@ use pyo3::types::{PyList, PyMemoryView, PySlice, PyTuple};
 use zeroize::Zeroizing;
 
 use super::export::Exported;
-use super::out::Out;
+use super::table::Out;
 
 /// A result column: a sequence of cells, and an Arrow array that any engine reads without a copy.
 #[pyclass(frozen, sequence, module = "itron_core")]
@@ -91,7 +91,7 @@ impl Column {
         if let Ok(slice) = at.cast::<PySlice>() {
             return Ok(Bound::new(py, self.slice(slice)?)?.into_any());
         }
-        let row = given::row_or_slice(at)?;
+        let row = arguments::row_or_slice(at)?;
         let from_start = if row < 0 { row + self.len as isize } else { row };
         match usize::try_from(from_start) {
             Ok(found) if found < self.len => self.out.cell(py, self.first + found),
@@ -105,7 +105,7 @@ impl Column {
 
     /// Results are handed on as Arrow, and refuse to be pickled alike at every protocol.
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Err(crate::errors::no_pickle(slf.as_any()))
+        Err(crate::errors::no_pickle(&arguments::type_name(slf.as_any())))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

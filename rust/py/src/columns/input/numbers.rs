@@ -11,12 +11,12 @@ use pyo3::ffi as python;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDateTime, PyDelta, PyInt, PyTuple, PyTzInfo};
 
-use super::capsule::type_name;
 use super::chunked::{Chunk, Chunked};
-use super::error::{InputError, Result};
-use super::schema::{IntType, Type, Zone, unit_name};
-use super::source::{AnyColumn, Keep, Piece, SIGNALS_EVERY, Source};
-use super::view::{Integers, Validity, copied as copied_values, filled, room};
+use super::source::{AnyColumn, Piece, SIGNALS_EVERY, Source};
+use super::view::{Integers, Keep, Validity, copied as copied_values, filled, room};
+use crate::arguments::type_name;
+use crate::columns::error::{InputError, Result};
+use crate::columns::schema::{IntType, Type, Zone, unit_name};
 
 /// What stands for a value beyond 63 bits, where such a value is no error: no number that anybody would mean.
 pub const OUTSIDE: i64 = i64::MIN;

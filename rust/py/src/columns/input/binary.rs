@@ -15,13 +15,13 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString, PyTuple};
 
-use super::capsule::type_name;
 use super::chunked::{Chunk, Chunked};
-use super::error::{InputError, Result};
-use super::ffi::ArrowArray;
-use super::schema::{Form, Type};
-use super::source::{AnyColumn, Keep, Piece, SIGNALS_EVERY, Source, nested};
-use super::view::{Integers, MOST_BYTES, Node, Validity, Window, copied, room};
+use super::source::{AnyColumn, Piece, SIGNALS_EVERY, Source, nested};
+use super::view::{Integers, Keep, MOST_BYTES, Node, Validity, Window, copied, room};
+use crate::arguments::type_name;
+use crate::columns::error::{InputError, Result};
+use crate::columns::ffi::ArrowArray;
+use crate::columns::schema::{Form, Type};
 
 /// What a column of bytes holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,13 +2,16 @@
 //!
 //! The interface carries no size of a buffer. Beyond what is checked here the producer is trusted.
 
+use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::error::{InputError, Result};
-use super::ffi::ArrowArray;
-use super::schema::{Form, IntType, Type};
-use super::source::Keep;
+use crate::columns::error::{InputError, Result};
+use crate::columns::ffi::ArrowArray;
+use crate::columns::schema::{Form, IntType, Type};
+
+/// What keeps the memory behind a piece of a column alive.
+pub type Keep = Arc<dyn Any + Send + Sync>;
 
 /// More rows than this are refused: the limit that the Arrow format recommends for all readers.
 pub const MOST_ROWS: usize = i32::MAX as usize;

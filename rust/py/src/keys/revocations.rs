@@ -1,10 +1,9 @@
 //! `Revocations`: a snapshot of what counts no longer, from its parts or from its signed form.
 
-use crate::arguments::{bytes_like, max_lifetime, max_lifetime_given, newer_than_or_none, revocations};
+use super::keyring::{self, Keyring};
+use crate::arguments::time::{Now, seconds};
+use crate::arguments::{self, bytes_like, max_lifetime, max_lifetime_given, newer_than_or_none, object_reader};
 use crate::errors::{self, input};
-use crate::given;
-use crate::keyring::Keyring;
-use crate::time::{Now, seconds};
 use itron_core::format::{device, token_type::TokenType};
 use itron_core::token::revocations::{Revocations as Snapshot, Watermarks};
 use itron_core::token::snapshot::{self, Reading};
@@ -35,7 +34,7 @@ impl Revocations {
             ..Snapshot::default()
         };
         let items = |given: Option<&Bound<'py, PyAny>>, name: &str| {
-            given.map(|given| given::items(given, name, "a collection")).transpose()
+            given.map(|given| arguments::items(given, name, "a collection")).transpose()
         };
         for kid in items(issuers, "issuers")?.into_iter().flatten() {
             snapshot.issuers.insert(fixed(&kid?, "issuers")?);
@@ -68,7 +67,7 @@ impl Revocations {
     fn from_token(
         py: Python<'_>,
         token: &Bound<'_, PyAny>,
-        #[pyo3(from_py_with = given::keyring)] keyring: &Bound<'_, Keyring>,
+        #[pyo3(from_py_with = keyring::keyring)] keyring: &Bound<'_, Keyring>,
         now: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = newer_than_or_none)] newer_than: Option<u64>,
         revocations: Option<&Bound<'_, PyAny>>,
@@ -76,7 +75,7 @@ impl Revocations {
     ) -> PyResult<Self> {
         let now = Now::read(now)?.seconds;
         let max_lifetime = self::max_lifetime(Some(max_lifetime), TokenType::Revocation)?;
-        let in_force = self::revocations(revocations)?;
+        let in_force = revocations_or_none(revocations)?;
         let (token, keys) = (bytes_like(token, "token")?, Arc::clone(&keyring.get().keys));
         let reading = Reading { now, max_lifetime, newer_than, in_force: in_force.as_deref() };
         let snapshot = py.detach(|| snapshot::read(&token, &keys, &reading));
@@ -178,3 +177,14 @@ fn fixed<const N: usize>(value: &Bound<'_, PyAny>, name: &str) -> PyResult<[u8; 
     let got = bytes.len();
     bytes.try_into().map_err(|_| input(format!("{name}: got {got} bytes, wanted {N}")))
 }
+
+/// A `Revocations`, or None.
+pub fn revocations_or_none(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Arc<Snapshot>>> {
+    let read = |given: &Bound<'_, PyAny>| {
+        let wanted = |_| input(format!("revocations: got {}, wanted Revocations", given.get_type()));
+        given.cast::<Revocations>().map(|snapshot| Arc::clone(&snapshot.get().0)).map_err(wanted)
+    };
+    given.map(read).transpose()
+}
+
+object_reader!(revocations: Revocations);

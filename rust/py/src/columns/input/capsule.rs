@@ -9,9 +9,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
-use super::error::{InputError, Result};
-use super::ffi::{ArrowArray, ArrowArrayStream, ArrowSchema, Owned, Released};
-use super::schema::Type;
+use crate::arguments::type_name;
+
+use crate::columns::error::{InputError, Result};
+use crate::columns::ffi::{ArrowArray, ArrowArrayStream, ArrowSchema, Owned, Released};
+use crate::columns::schema::Type;
 
 /// More arrays than this in one stream are refused: with the limit on rows it bounds what an endless stream can take.
 const MOST_ARRAYS: usize = 1 << 20;
@@ -155,10 +157,4 @@ fn take<T: Released>(capsule: &Bound<'_, PyAny>, name: &'static CStr) -> Result<
 pub fn is_arrow(object: &Bound<'_, PyAny>) -> bool {
     let has = |name| object.hasattr(name).unwrap_or(false);
     has(intern!(object.py(), "__arrow_c_array__")) || has(intern!(object.py(), "__arrow_c_stream__"))
-}
-
-/// The name of an object's type, for messages.
-#[must_use]
-pub fn type_name(object: &Bound<'_, PyAny>) -> String {
-    object.get_type().fully_qualified_name().map_or_else(|_| "an object".to_owned(), |name| name.to_string())
 }

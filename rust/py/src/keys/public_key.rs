@@ -1,9 +1,8 @@
 //! `PublicKey`: from raw bytes and PEM (RFC 7468, RFC 8410, RFC 5480); JWK is `jwk`'s.
 
-use crate::arguments::bytes_like;
+use super::{jwk, kid};
+use crate::arguments::{self, bytes_like, object_reader};
 use crate::errors::{key_refused, weak_key};
-use crate::given;
-use crate::jwk;
 use base64ct::{Base64, Encoding};
 use itron_core::crypto::algorithm::Algorithm;
 use itron_core::crypto::public_key::PublicKey as Key;
@@ -39,7 +38,10 @@ impl PublicKey {
     /// ("ML-DSA-65").
     #[staticmethod]
     #[pyo3(signature = (algorithm, data))]
-    fn from_raw(#[pyo3(from_py_with = given::algorithm)] algorithm: &str, data: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn from_raw(
+        #[pyo3(from_py_with = arguments::algorithm)] algorithm: &str,
+        data: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
         Key::from_raw(self::algorithm(algorithm)?, &bytes_like(data, "data")?).map(Self).map_err(weak_key)
     }
 
@@ -64,7 +66,7 @@ impl PublicKey {
                 "JWK: got {got}, expected a key of Ed25519, P-256, ML-DSA-44 or ML-DSA-65 for signatures"
             ))
         };
-        jwk::key(mapping)?.map_err(stranger)
+        jwk::key(mapping)?.map(Self).map_err(stranger)
     }
 
     /// Return the key as a JWK: kty, crv, x (and y), alg (RFC 9864), kid in hex; of ML-DSA: kty, alg, pub (RFC 9964), kid.
@@ -101,7 +103,7 @@ impl PublicKey {
     }
 
     fn __repr__(&self) -> String {
-        format!("PublicKey({:?}, kid={})", self.algorithm(), hex(&self.0.kid()))
+        format!("PublicKey({:?}, kid={})", self.algorithm(), kid::hex(&self.0.kid()))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
@@ -166,11 +168,5 @@ fn block(text: &str) -> Result<Vec<u8>, String> {
     Base64::decode_vec(&content).map_err(|_| "a block that is not base64".to_owned())
 }
 
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
+object_reader!(key: PublicKey);
+object_reader!(public_key: PublicKey);

@@ -1,6 +1,5 @@
 //! A column or a table as it came, before it is known what is wanted of it.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use pyo3::buffer::PyUntypedBuffer;
@@ -9,14 +8,12 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PySequence, PyString, PyTuple};
 
-use super::capsule::{self, Imported, SharedArray, type_name};
-use super::error::{InputError, Result};
-use super::ffi::ArrowArray;
-use super::schema::Type;
+use super::capsule::{self, Imported, SharedArray};
 use super::view::{MOST_ROWS, Node, Validity, Window, reference};
-
-/// What keeps the memory behind a piece of a column alive.
-pub type Keep = Arc<dyn Any + Send + Sync>;
+use crate::arguments::type_name;
+use crate::columns::error::{InputError, Result, same_length};
+use crate::columns::ffi::ArrowArray;
+use crate::columns::schema::Type;
 
 /// A column of any kind that can be taken, not yet read.
 #[derive(Clone, Debug)]
@@ -337,7 +334,7 @@ impl Table {
             columns.push(AnyColumn::new(&column, &key)?);
         }
         let lengths: Vec<_> = columns.iter().map(|column| (column.name(), column.rows(py))).collect();
-        let rows = super::error::same_length(&lengths)?;
+        let rows = same_length(&lengths)?;
         Self::of(columns, rows)
     }
 

@@ -1,6 +1,9 @@
 //! The names of the enumerations that columns carry, compared with Python's by a test.
 
+use super::time;
+use crate::errors::input;
 use itron_core::code::Code;
+use pyo3::prelude::*;
 
 /// Numbers and names.
 type Pairs = &'static [(u8, &'static str)];
@@ -144,4 +147,10 @@ pub fn set(enumeration: Enumeration, bits: i64) -> String {
     let names: Vec<_> =
         enumeration.members.iter().filter(|(bit, _)| bits >> bit & 1 == 1).map(|&(_, name)| name).collect();
     names.join("|")
+}
+
+/// The number of an action.
+pub fn action_number(action: &Bound<'_, PyAny>) -> PyResult<u8> {
+    let number = time::int(action).and_then(|number| numbered(ACTION, number));
+    number.ok_or_else(|| input(format!("action: got {action}, wanted an Action")))
 }

@@ -14,32 +14,8 @@
 #![allow(clippy::cast_ptr_alignment, reason = "pointers that may be crooked are only read unaligned")]
 #![allow(clippy::unnecessary_cast, reason = "one macro serves integers of all widths")]
 
-mod binary;
-mod capsule;
-mod chunked;
-mod column;
-mod error;
-mod export;
+pub mod error;
 mod ffi;
-mod flags;
-mod numbers;
-mod out;
-pub mod results;
+pub mod input;
+pub mod output;
 mod schema;
-mod source;
-mod text_lists;
-mod view;
-
-pub use binary::{BinaryColumn, Kind, LONGEST_MAPPED, StringColumn, TokenColumn};
-pub use capsule::{is_arrow, type_name};
-pub use column::{ByteRows, Column};
-pub use error::{InputError, same_length};
-pub use export::Exported;
-pub use flags::BoolColumn;
-pub use numbers::{IntColumn, TimeColumn};
-pub use out::{Out, OutTable, Valid};
-pub(crate) use results::result_class;
-pub use results::{NamedResults, SessionResults, SignatureResults, TokenResults};
-pub use source::{AnyColumn, Table};
-pub use text_lists::{TextListColumn, TextOrInt};
-pub(crate) use view::room;
