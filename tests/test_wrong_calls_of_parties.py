@@ -66,7 +66,7 @@ def test_a_device_is_a_text(tool, device):
         lambda: device_id(device),
         lambda: tool.work(device, Action.READ_ENDPOINT, lambda _message: None, now=NOW),
     ):
-        with pytest.raises(InputError, match=r"device: got \w+, wanted str"):
+        with pytest.raises(InputError, match=r"device: got \w+, expected str"):
             call()
 
 
@@ -154,7 +154,7 @@ def test_a_request_of_wrong_types_is_refused(manager, name, wrong):
 
 @pytest.mark.parametrize("devices", [[None], ["ert:1", 5], [b"ert:1"], [[]]], ids=repr)
 def test_a_device_of_a_request_is_a_text(manager, devices):
-    with pytest.raises(InputError, match=r"row \d is .*; wanted its aud"):
+    with pytest.raises(InputError, match=r"got .* in row \d, expected a device id"):
         manager.request(**{**GOOD, "devices": devices})
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from itron_core.audit import audit_entry
-from itron_core.audit.journal import Journal, take_up
+from itron_core.audit.journal import Journal, adopt_log_entries
 from itron_core.cli import folders
 from itron_core.cli.failures import UsageError
 from itron_core.cli.inputs import moment
@@ -101,7 +101,7 @@ def _go_on(home: Path, party: str, now: int) -> None:
         journal = Journal(store, name)  # without the log, which is ahead of it
         with store.write() as t:
             mark_restored(t)
-            entries = take_up(t, name, folders.log(home)) if (home / "log.pem").exists() else []
+            entries = adopt_log_entries(t, name, folders.log(home)) if (home / "log.pem").exists() else []
             if party == "manager":
                 found, noted = restoring.go_on(t, entries, now=now)
             else:

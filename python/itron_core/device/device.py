@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from itron_core._arguments import EARLIEST, moment
 from itron_core._rust import verify_token, verify_tokens
 from itron_core.device.effects import done
-from itron_core.device.learning import believed, learned, revocations_of
+from itron_core.device.learning import learned, revocations_of, trusted_keys
 from itron_core.device.protecting import ReadingKey, protected
 from itron_core.device.rules import (
     SWITCHES,
@@ -232,7 +232,7 @@ class Device:
         try:
             return verify_token(
                 token,
-                believed(state, self._keyring, at),
+                trusted_keys(state, self._keyring, at),
                 now=at,
                 token_type=token_type,
                 audience=state.device,
@@ -245,7 +245,7 @@ class Device:
 
     def _issued_at(self, state: DeviceState, token: bytes, token_type: str) -> int:
         """Return the issue time that a genuine token shows, 0 if its signature does not hold."""
-        ring = believed(state, self._keyring, None)
+        ring = trusted_keys(state, self._keyring, None)
         (shown,) = verify_tokens([token], ring, now=EARLIEST, token_type=token_type)["issued_at"].to_pylist()
         return 0 if shown is None else int(shown.timestamp())
 
@@ -262,7 +262,7 @@ class Device:
 
     def _check_genuine(self, state: DeviceState, token: bytes, use: Use) -> None:
         """Judge as at the first time: since then it may have expired, and a key exchange made its epoch stale."""
-        ring = believed(state, self._keyring, use.at)
+        ring = trusted_keys(state, self._keyring, use.at)
         try:
             verify_token(token, ring, now=use.at, token_type=use.token_type, audience=state.device)
         except TokenRefused as refused:

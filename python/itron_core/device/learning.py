@@ -17,13 +17,13 @@ from itron_core.exchange.verification import ring_at
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["believed", "learned", "revocations_of"]
+__all__ = ["learned", "revocations_of", "trusted_keys"]
 
 # A delegation may come early or late: what else it says must be right.
 TIMELY_LATER = frozenset({Code.OK, Code.IAT_IN_FUTURE, Code.NOT_YET_VALID, Code.EXPIRED})
 
 
-def believed(state: DeviceState, roots: Keyring, moment: int | None) -> Keyring:
+def trusted_keys(state: DeviceState, roots: Keyring, moment: int | None) -> Keyring:
     """Return whom the device trusts at a moment; without one all of whom it knows."""
     tokens = _delegations(state)
     if not tokens:

@@ -13,7 +13,7 @@ from itron_core.exchange.identity import device_id
 from itron_core.exchange.material import Material, Page
 from itron_core.exchange.records import MOST_DELEGATIONS, VERDICTS, DeviceRecord, OutcomeReport, SignIn
 from itron_core.exchange.snapshots import Snapshot, snapshot_after
-from itron_core.exchange.verification import judged
+from itron_core.exchange.verification import judge
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -159,7 +159,7 @@ def check_material(page: Page, unit: str, keyring: Keyring, moment: int) -> list
     rows = [row for _, row in page.rows]
     for row in rows:
         _check_row(row, unit)
-    for (serial, row), code in zip(page.rows, judged(rows, keyring, now=moment), strict=True):
+    for (serial, row), code in zip(page.rows, judge(rows, keyring, now=moment), strict=True):
         if code not in TIMELY_LATER:
             raise ExchangeError(f"material {serial} for {row.device!r} is refused: {Code(code).name.lower()} ({code})")
     return rows

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from itron_core.errors import ExchangeError, InputError, RequestRefused
 from itron_core.exchange.material import Page
-from itron_core.exchange.pages import rows_of_a_page
+from itron_core.exchange.pages import page_length
 from itron_core.exchange.records import MOST_DELEGATIONS
 from itron_core.service import bodies
 from itron_core.service.bodies import JSON, LARGEST_BODY, WireError
@@ -410,7 +410,7 @@ def _pieces(rows: Sequence[R], size: Callable[[R], int]) -> list[list[R]]:
     found: list[list[R]] = []
     rest = list(rows)
     while rest:
-        count = rows_of_a_page(map(size, rest), ROWS_A_CALL)
+        count = page_length(map(size, rest), ROWS_A_CALL)
         found.append(rest[:count])
         rest = rest[count:]
     return found

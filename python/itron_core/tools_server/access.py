@@ -1,4 +1,4 @@
-"""Bearer tokens that were revoked: by their id, or all that a field tool had up to a moment."""
+"""Revoked bearer tokens: by id, or all of a field tool up to a given time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["is_refused", "refuse"]
 
 
 def refuse(t: Transaction, *, ids: Iterable[str], tools: Iterable[str], now: int) -> None:
-    """Refuse bearers by id, and those of tools that were made up to now."""
+    """Refuse bearers by id, and all bearers of these tools issued up to now."""
     t.run_many(
         "INSERT INTO server_bearer_refusal (kind, name, until) VALUES (?, ?, ?)"
         " ON CONFLICT (kind, name) DO UPDATE SET until = excluded.until",
@@ -22,7 +22,7 @@ def refuse(t: Transaction, *, ids: Iterable[str], tools: Iterable[str], now: int
 
 
 def is_refused(t: Transaction, token_id: str, tool: str, issued_at: int) -> bool:
-    """Return whether a bearer was revoked: by its id, or as one of its tool that was made up to the moment of that."""
+    """Return whether a bearer was revoked, by its id or together with all earlier bearers of its tool."""
     return bool(
         t.rows(
             "SELECT 1 FROM server_bearer_refusal WHERE (kind = 'id' AND name = ?)"
