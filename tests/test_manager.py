@@ -36,7 +36,7 @@ from itron_core.enums import TOKEN_TYPES
 from itron_core.exchange.material import LONGEST_LIFETIME, Material, MaterialState, Page
 from itron_core.exchange.protocols import OutcomePage
 from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport
-from itron_core.exchange.verification import judged
+from itron_core.exchange.verification import judge
 from itron_core.manager import batches
 from itron_core.manager.security_manager import Limits, SecurityManager
 from itron_core.stores import open_store
@@ -351,7 +351,7 @@ def test_a_capped_request_keeps_nothing_else_back(store):
     assert len(issued(manager)) == 56
     assert kinds(manager).count("critical_refused") == 2
     lower = SecurityManager(store, SIGNER, limits=Limits(alone=100, critical=5, window=1_000))
-    with pytest.raises(RequestRefused, match="never at once"):
+    with pytest.raises(RequestRefused, match="make smaller requests"):
         lower.issue(now=NOW + 2_000)
 
 

@@ -520,7 +520,7 @@ def test_the_bearer_says_which_tool_speaks_and_the_client_holds_to_it(world):
         lambda: tool.material("t2", 0, 1, now=NOW),
         lambda: tool.report("t2", [], now=NOW),
     ):
-        with pytest.raises(InputError, match="the bearer is of"):
+        with pytest.raises(InputError, match="the owner of the bearer token"):
             call()
 
 
@@ -1036,7 +1036,7 @@ def test_an_answer_that_drips_is_left():
 def test_a_server_that_is_not_there():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(ExchangeError, match="cannot be reached: it refuses the connection"):
+    with pytest.raises(ExchangeError, match="cannot be reached: it refused the connection"):
         connect(f"http://127.0.0.1:{port}", bearer()).snapshot("t1", "ann", now=NOW)
 
 

@@ -66,7 +66,7 @@ def test_a_device_is_a_text(tool, device):
         lambda: device_id(device),
         lambda: tool.work(device, Action.READ_ENDPOINT, lambda _message: None, now=NOW),
     ):
-        with pytest.raises(InputError, match=r"device: got \w+, expected str"):
+        with pytest.raises(InputError, match=r"device: got \w+, wanted str"):
             call()
 
 
@@ -189,7 +189,7 @@ def test_people_devices_and_pages_of_wrong_types_are_refused(manager, wrong):
 
 def test_nobody_is_without_a_name_or_a_unit(manager):
     for name, unit in (("", "gas"), ("ann", "")):
-        with pytest.raises(InputError, match="not empty"):
+        with pytest.raises(InputError, match="non-empty"):
             manager.set_user(name, "officer", unit, now=NOW)
 
 

@@ -171,7 +171,6 @@ def granted_page(
 ) -> Page:
     """Return material granted after a cursor to the signed-in user, and signed by one of the keys `kids`."""
     rest = HANDED_OUT.replace("{kids}", ", ".join("?" * len(kids)))
-
     parameters = (known.tool, known.name, known.unit, after, EVERY_PERMISSION & ~permissions, *kids)
     # Sizes first: the end of a page is found before any token is read.
     sizes = t.rows(f"SELECT g.serial, length(m.token) {rest} ORDER BY g.serial LIMIT ?", (*parameters, limit + 1))
