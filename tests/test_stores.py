@@ -116,7 +116,7 @@ def test_steps_are_taken_once_and_in_order(store, store_url):
     with store.write() as t:
         t.run("INSERT INTO thing VALUES (1, 'a', NULL, 7)")
     again = open_store(store_url)
-    with pytest.raises(StoreError, match="2 steps of 'things', and this version knows 1: a newer"):
+    with pytest.raises(StoreError, match="2 steps of 'things', but this version knows 1: use the newer"):
         again.migrate("things", [TABLE])
     again.close()
 

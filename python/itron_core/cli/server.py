@@ -19,32 +19,30 @@ from itron_core.cli.output import counted, say
 from itron_core.service.limits import ConnectionLimits
 
 LIMITS = ConnectionLimits()
-server_app = group("The tools server, which holds what was issued.")
+server_app = group("The tools server, which stores issued material.")
 
 
 @server_app.command("init")
 def server_init(home: Annotated[Path, HOME], keyring: Annotated[Path, ROOTS]) -> None:
-    """Make a tools server."""
+    """Create a tools server."""
     homes.make_server_home(home, keyring)
-    say(f"A tools server in {home}.")
+    say(f"Created a tools server in {home}.")
 
 
 @server_app.command("bearer")
 def server_bearer(
     home: Annotated[Path, HOME],
-    target: Annotated[Path, typer.Argument(metavar="FILE", help="Where the bearer token goes; must not exist yet.")],
-    user: Annotated[str, typer.Option(help="Whose it is.")],
-    role: Annotated[list[str], typer.Option(help="field_tool, manager or reader; repeatable.")],
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="The new file for the bearer token.")],
+    user: Annotated[str, typer.Option(help="The user or service that it names.")],
+    role: Annotated[list[str], typer.Option(help="A role: field_tool, manager or reader; repeatable.")],
     *,
     tool: Annotated[str, typer.Option(help="The field tool's name.")] = "",
     unit: Annotated[str, typer.Option(help="The business unit.")] = "",
-    seconds: Annotated[int, typer.Option(min=1, max=86_400, help="For how long it is in force.")] = 28_800,
-    token_id: Annotated[
-        str | None, typer.Option("--id", help="The name by which it may be revoked; random if not given.")
-    ] = None,
+    seconds: Annotated[int, typer.Option(min=1, max=86_400, help="Its lifetime in seconds.")] = 28_800,
+    token_id: Annotated[str | None, typer.Option("--id", help="The id for revoking it. Default: random.")] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Make a bearer token for a field tool or a manager."""
+    """Create a bearer token for a field tool or a manager."""
     from itron_core.service.bearer import bearer_token
 
     signer = homes.bearer_signer(home)
@@ -53,7 +51,7 @@ def server_bearer(
         signer, subject=user, roles=role, tool=tool, unit=unit, now=made, lifetime=seconds, token_id=token_id
     )
     write_secret(target, token.encode() + b"\n")
-    say(f"A bearer token of {user} ({', '.join(role)}) in {target}.")
+    say(f"Created a bearer token of {user} ({', '.join(role)}) in {target}.")
 
 
 @server_app.command("revoke-bearers")
@@ -62,18 +60,18 @@ def server_revoke_bearers(
     *,
     bearer: Annotated[list[str] | None, typer.Option("--id", help="The id of a bearer token; repeatable.")] = None,
     tool: Annotated[
-        list[str] | None, typer.Option(help="A field tool, whose bearers so far are refused; repeatable.")
+        list[str] | None, typer.Option(help="A field tool whose current bearer tokens are refused; repeatable.")
     ] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Refuse bearer tokens from now on.
 
-    By their ids, or all that a lost field tool has.
+    Names them by id, or all of a lost field tool.
     """
     if not (bearer or tool):
-        raise UsageError("no bearer token named", "--id ID or --tool TOOL")
+        raise UsageError("the bearer token is missing", "name it: --id ID or --tool TOOL")
     homes.server(home).revoke_bearers(ids=bearer or [], tools=tool or [], now=moment(now))
-    say(f"{counted(len(bearer or []) + len(tool or []), 'refusal')} of bearer tokens.")
+    say(f"{counted(len(bearer or []) + len(tool or []), 'refusal')} of bearer tokens added.")
 
 
 @server_app.command("prune")
@@ -90,31 +88,33 @@ def server_prune(
     """
     at = moment(now)
     count = homes.server(home).prune(before=past_moment(before, at), now=at, dry_run=dry_run)
-    say(f"{counted(count, 'piece')} of material {'would be ' if dry_run else ''}forgotten.")
+    say(f"{counted(count, 'piece')} of material {'would be ' if dry_run else ''}deleted.")
 
 
 def serve(
     home: Annotated[Path, HOME],
     keyring: Annotated[Path | None, ROOTS] = None,
     *,
-    host: Annotated[str, typer.Option(help="The address that it listens at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8_470,
-    certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: certificates, PEM.")] = None,
-    private_key: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: their key, PEM.")] = None,
-    connections: Annotated[int, typer.Option(min=1, help="Connections open at a time.")] = LIMITS.connections,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on; 0 chooses a free one.")] = 8_470,
+    certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificates for https (PEM).")] = None,
+    private_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The certificates' private key (PEM).")
+    ] = None,
+    connections: Annotated[int, typer.Option(min=1, help="The most open connections.")] = LIMITS.connections,
     connections_per_address: Annotated[
-        int, typer.Option(min=1, help="Connections open at a time from one address.")
+        int, typer.Option(min=1, help="The most open connections per address.")
     ] = LIMITS.by_address,
     head_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Seconds for the headers of a request to come.")
+        float, typer.Option(min=0.1, help="The longest time for sending a request's headers, in seconds.")
     ] = LIMITS.head_seconds,
     answer_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Seconds for an answer to be taken.")
+        float, typer.Option(min=0.1, help="The longest time for reading an answer, in seconds.")
     ] = LIMITS.answer_seconds,
 ) -> None:
     """Serve a tools server over HTTP until interrupted.
 
-    With --keyring it is made if there is none.
+    With --keyring, it is created if it does not exist.
     """
     from itron_core.service.app import ServiceLimits, create_app
     from itron_core.service.client import is_loopback
@@ -122,8 +122,8 @@ def serve(
 
     if certificate is None and not is_loopback(host):
         raise UsageError(
-            f"http at {host}: bearer tokens would cross a network",
-            "--certificate FILE --private-key FILE, or stay at 127.0.0.1 behind a proxy that speaks https",
+            f"--host: got {host} without TLS, which would send bearer tokens over a network unencrypted",
+            "use --certificate FILE --private-key FILE, or 127.0.0.1 behind an https proxy",
         )
     if certificate is not None:
         check_certificate(certificate, private_key)
@@ -151,4 +151,4 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise UsageError(f"{host}:{port}: {error}", "another --host or --port") from None
+        raise UsageError(f"{host}:{port}: {error}", "choose another --host or --port") from None

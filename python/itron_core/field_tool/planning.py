@@ -222,14 +222,7 @@ def _limits(options: PolicyOptions) -> dict[str, int]:
 
 def limits_of(options: PolicyOptions, state: State) -> PolicyOptions:
     """Return the options with the lower of the tool's and the server's limits of uses."""
-    return PolicyOptions(
-        allow_service_on_basic=options.allow_service_on_basic,
-        reads_without_session=options.reads_without_session,
-        status_without_key=options.status_without_key,
-        service_needs_command_in_network_mode=options.service_needs_command_in_network_mode,
-        command_limit=min(options.command_limit, state.command_limit),
-        authorization_limit=min(options.authorization_limit, state.authorization_limit),
-    )
+    return options.lowered_to(command_limit=state.command_limit, authorization_limit=state.authorization_limit)
 
 
 def uses_of(t: Transaction, devices: Sequence[str], state: State) -> dict[tuple[str, str], int]:

@@ -73,7 +73,7 @@ def bearer_token(
     _check_name("subject", subject)
     _check_name("token_id", token_id)
     for what, name in (("tool", tool), ("unit", unit)):
-        _check_name(what, name or "-" if isinstance(name, str) else name)
+        _check_name(what, name or "-")
     algorithm = signer.public_key.algorithm
     if algorithm not in ALGORITHMS:
         raise InputError(f"signer: got a key of {algorithm}, expected one of {' or '.join(ALGORITHMS)}")
