@@ -215,7 +215,7 @@ def test_what_was_open_is_withdrawn_and_said(homes):
     assert manager.issue(now=NOW).issued == 1
     manager._store.close()
     lose(keep_log=False)
-    assert "requests 1. Ask again" in homes("restore", "ism", "one.tar", now=NOW + 100)
+    assert "requests 1. Request again" in homes("restore", "ism", "one.tar", now=NOW + 100)
     manager = folders.manager(Path("ism"))
     assert manager.issue(now=NOW + 200).issued == 0, "it was issued before: not a second time"
     again = manager.request(

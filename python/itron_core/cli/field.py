@@ -121,7 +121,7 @@ def field_current(
     as_json: Annotated[bool, JSON] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """List the material held and the open requests (Current Commands)."""
+    """List material and requests (Current Commands)."""
     before = None if expiring_before is None else moment(expiring_before, "--expiring-before")
     tool, at = homes.field_tool(home), moment(now)
     lines = tool.current_commands(now=at, expiring_before=before)

@@ -172,7 +172,7 @@ def write_secret(path: Path, data: bytes) -> None:
     try:
         write_private(path, data)
     except FileExistsError:
-        raise UsageError(f"{path} exists already", "name another file: secrets are never overwritten") from None
+        raise UsageError(f"{path} already exists", "name another file: secrets are never overwritten") from None
     except OSError as error:
         raise UnwritableError(f"{path} cannot be written: {error.strerror}") from error
 
