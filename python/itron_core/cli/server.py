@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from contextlib import closing
@@ -14,9 +15,11 @@ from itron_core.cli import folders as homes
 from itron_core.cli.failures import UsageError
 from itron_core.cli.inputs import moment, past_moment
 from itron_core.cli.key_files import write_secret
-from itron_core.cli.options import BEFORE, DRY_RUN, HOME, NOW, ROOTS, group
-from itron_core.cli.output import counted, say
+from itron_core.cli.options import BEFORE, DRY_RUN, HOME, JSON, NOW, ROOTS, group
+from itron_core.cli.output import counted, iso, permission_names, remark, say, show, show_devices, show_material
+from itron_core.cli.parties import all_rows, named_roots, rows_held_by
 from itron_core.service.limits import ConnectionLimits
+from itron_core.tools_server import BearerRecord
 
 LIMITS = ConnectionLimits()
 server_app = group("The tools server, which holds what was issued.")
@@ -45,15 +48,45 @@ def server_bearer(
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Make a bearer token for a field tool or a manager."""
-    from itron_core.service.bearer import bearer_token
+    from itron_core.service.bearer import TOKEN_ID_BYTES, bearer_token
 
     signer = homes.bearer_signer(home)
-    made = moment(now)
+    made, name = moment(now), os.urandom(TOKEN_ID_BYTES).hex() if token_id is None else token_id
     token = bearer_token(
-        signer, subject=user, roles=role, tool=tool, unit=unit, now=made, lifetime=seconds, token_id=token_id
+        signer, subject=user, roles=role, tool=tool, unit=unit, now=made, lifetime=seconds, token_id=name
     )
+    record = BearerRecord(name, user, ",".join(sorted(set(role))), tool, unit, made, made + seconds)
+    tools = homes.server(home)
     write_secret(target, token.encode() + b"\n")
+    try:
+        tools.keep_bearer(record, now=made)
+    except BaseException:
+        target.unlink()  # what is in no list could not be found again
+        raise
     say(f"A bearer token of {user} ({', '.join(role)}) in {target}.")
+
+
+@server_app.command("bearers")
+def server_bearers(
+    home: Annotated[Path, HOME],
+    tool: Annotated[str | None, typer.Option(help="Only the bearer tokens of one field tool.")] = None,
+    as_json: Annotated[bool, JSON] = False,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """List the bearer tokens that were made by this command.
+
+    Their id is what revoke-bearers takes. The tokens themselves are not kept.
+    """
+    at = moment(now)
+    rows = [
+        [
+            *(one.token_id, one.user, one.roles, one.tool or "-", one.unit or "-", iso(one.expires_at)),
+            "revoked" if one.revoked else "in force" if at < one.expires_at else "expired",
+        ]
+        for one in homes.server(home).bearers()
+        if tool in {None, one.tool}
+    ]
+    show(["id", "user", "roles", "tool", "unit", "expires at", "state"], rows, as_json=as_json)
 
 
 @server_app.command("revoke-bearers")
@@ -64,6 +97,7 @@ def server_revoke_bearers(
     tool: Annotated[
         list[str] | None, typer.Option(help="A field tool, whose bearers so far are refused; repeatable.")
     ] = None,
+    dry_run: Annotated[bool, DRY_RUN] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Refuse bearer tokens from now on.
@@ -72,8 +106,92 @@ def server_revoke_bearers(
     """
     if not (bearer or tool):
         raise UsageError("no bearer token named", "--id ID or --tool TOOL")
-    homes.server(home).revoke_bearers(ids=bearer or [], tools=tool or [], now=moment(now))
-    say(f"{counted(len(bearer or []) + len(tool or []), 'refusal')} of bearer tokens.")
+    at, tools = moment(now), homes.server(home)
+    listed = [
+        one
+        for one in tools.bearers()
+        if not one.revoked and at < one.expires_at and (one.token_id in (bearer or []) or one.tool in (tool or []))
+    ]
+    if not dry_run:
+        tools.revoke_bearers(ids=bearer or [], tools=tool or [], now=at)
+    say(f"{'Would be revoked' if dry_run else 'Revoked'}: {counted(len(listed), 'bearer token')} of those listed here.")
+    known = {one.token_id for one in tools.bearers()}
+    for name in bearer or []:
+        if name not in known:
+            remark(
+                f"{name} is not listed here; a bearer token of this id {'would be' if dry_run else 'is'} refused, too."
+            )
+
+
+@server_app.command("tools")
+def server_tools(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False) -> None:
+    """List the field tools that have signed in or were removed."""
+    rows = [
+        [
+            *(one.tool, one.unit or "-", one.user or "-", one.command_requests, one.granted, one.reported),
+            "removed" if one.removed else "in use",
+        ]
+        for one in homes.server(home).tools()
+    ]
+    show(["tool", "unit", "user", "command requests", "granted", "reported", "state"], rows, as_json=as_json)
+
+
+@server_app.command("remove-tool")
+def server_remove_tool(
+    home: Annotated[Path, HOME],
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="The lost, stolen or retired field tool.")],
+    *,
+    dry_run: Annotated[bool, DRY_RUN] = False,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Let a field tool sign in no more.
+
+    Its bearer tokens are refused and its grants end; its name is not used again. What it holds is revoked by
+    `manager revoke-tool`.
+    """
+    at, tools = moment(now), homes.server(home)
+    if dry_run:
+        known = {one.tool for one in tools.tools() if not one.removed} | {one.tool for one in tools.bearers()}
+        say(f"Would be removed: {counted(int(tool in known), 'tool')}.")
+        return
+    tools.remove_tool(tool, now=at)
+    say(f"{tool} is removed.")
+
+
+@server_app.command("users")
+def server_users(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False) -> None:
+    """List the people who may sign in, as the last delivery has them."""
+    rows = [[name, unit, permission_names(permissions)] for name, unit, permissions in homes.server(home).users()]
+    show(["user", "unit", "permissions"], rows, as_json=as_json)
+
+
+@server_app.command("devices")
+def server_devices(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False) -> None:
+    """List the devices, as the last delivery has them."""
+    show_devices(homes.server(home).all_devices(), as_json=as_json)
+
+
+@server_app.command("material")
+def server_material(
+    home: Annotated[Path, HOME],
+    device: Annotated[str | None, typer.Option(help="Only the material of one device.")] = None,
+    tool: Annotated[str | None, typer.Option(help="Only what a field tool was granted and may still use.")] = None,
+    as_json: Annotated[bool, JSON] = False,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """List the tokens that are held for field tools."""
+    tools, at = homes.server(home), moment(now)
+    held = all_rows(tools) if tool is None else rows_held_by(tools, tool, at)
+    show_material((one for one in held if device in {None, one.device}), as_json=as_json)
+
+
+@server_app.command("trust")
+def server_trust(home: Annotated[Path, HOME], keyring: Annotated[Path, ROOTS]) -> None:
+    """Trust the root keys of a JWK set from now on, in place of those before.
+
+    A service that runs reads them when it is started again.
+    """
+    say(f"{home} trusts {named_roots(homes.trust(home, 'server', keyring))}.")
 
 
 @server_app.command("prune")

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Command", "Status", "current", "queue", "status"]
 
+# Unused material is held only by these codes: the snapshot is late, or its time is to come. What the keys in force do not
+# sign any more is withdrawn as what is revoked.
+TO_COME = frozenset({Code.OK, Code.NOT_YET_VALID, Code.IAT_IN_FUTURE, Code.SNAPSHOT_STALE})
 DERIVED = {
     Code.EXPIRED: MaterialState.EXPIRED,
-    Code.ISSUER_REVOKED: MaterialState.REVOKED,
-    Code.DEVICE_REVOKED: MaterialState.REVOKED,
-    Code.TOKEN_REVOKED: MaterialState.REVOKED,
     Code.EPOCH_STALE: MaterialState.SUPERSEDED,
 }
 # A command request is the user's who asked for it, and anybody's as long as no sync has offered it.
@@ -209,7 +209,7 @@ def _line(piece: Held, code: int, limits: PolicyOptions, uses: dict[tuple[str, s
         piece.device,
         piece.token_type,
         piece.actions,
-        stored if stored not in UNUSED else DERIVED.get(Code(code), stored),
+        stored if stored not in UNUSED or code in TO_COME else DERIVED.get(Code(code), MaterialState.REVOKED),
         code,
         _uses_left(piece, limits, uses),
         piece.sequence,

@@ -23,6 +23,8 @@ __all__ = [
     "officer_of",
     "remove_role",
     "remove_user",
+    "retire",
+    "retired",
     "roles",
     "set_devices",
     "set_pending_level",
@@ -111,16 +113,17 @@ def set_devices(
 ) -> int:
     """Add devices or change what is known of them; returns how many. Raises InputError, and keeps none then.
 
-    A lower epoch than the one known is that of another meter in its place: its installation rises by one.
+    A lower epoch than the one known is that of another meter in its place: its installation rises by one. One that was
+    retired is in use again.
     """
     rows = [record_row(record) for record in records]
     levels = _pending_levels(pending_level, [row[0] for row in rows])
     t.run_many(
-        f"INSERT INTO manager_device AS known ({DEVICE}, pending_level, key_version, told_sequence, told_at)"  # noqa: S608
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 3, 1, 0, 0) ON CONFLICT (device) DO UPDATE"
+        f"INSERT INTO manager_device AS known ({DEVICE}, pending_level, key_version, told_sequence, told_at, retired)"  # noqa: S608
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 3, 1, 0, 0, 0) ON CONFLICT (device) DO UPDATE"
         " SET unit = excluded.unit, device_class = excluded.device_class, mode = excluded.mode,"
         " security_level = excluded.security_level, level_verified = excluded.level_verified,"
-        " epoch = excluded.epoch, installation = CASE"
+        " epoch = excluded.epoch, retired = 0, installation = CASE"
         " WHEN excluded.installation > known.installation THEN excluded.installation"
         " WHEN excluded.epoch < known.epoch THEN known.installation + 1 ELSE known.installation END",
         rows,
@@ -144,16 +147,32 @@ def take_state(t: Transaction, device: str, state: Sequence[int], told: Sequence
     )
 
 
+def retire(t: Transaction, names: Iterable[str]) -> list[str]:
+    """Take devices out of use; returns their names, each once. Raises RequestRefused (`device_unknown`), and then none is."""
+    wanted = list(dict.fromkeys(text("a device", name) for name in names))
+    sql = "SELECT device FROM manager_device WHERE device IN ({values})"
+    known = {device for (device,) in rows_of(t, sql, [name for name in wanted if _is_device(name)])}
+    if unknown := [name for name in wanted if name not in known]:
+        raise RequestRefused("device_unknown", f"there is no device {unknown[0]!r}")
+    t.run_many("UPDATE manager_device SET retired = 1 WHERE device = ?", [(name,) for name in wanted])
+    return wanted
+
+
+def retired(t: Transaction) -> set[str]:
+    """Return the devices that were taken out of use."""
+    return {device for (device,) in t.rows("SELECT device FROM manager_device WHERE retired = 1")}
+
+
 def devices(t: Transaction) -> list[DeviceRecord]:
-    """Return what is known of all devices."""
+    """Return what is known of all devices, of those that were retired, too."""
     return [_record(row) for row in t.rows(f"SELECT {DEVICE} FROM manager_device ORDER BY device")]  # noqa: S608
 
 
 def known_devices(t: Transaction, names: Sequence[str], unit: str) -> dict[str, tuple[DeviceRecord, SecurityLevel]]:
-    """Return those of the devices that are of this unit, each with the level that it is about to have."""
+    """Return those of the devices that are in use in this unit, each with the level that it is about to have."""
     rows = rows_of(
         t,
-        f"SELECT {DEVICE}, pending_level FROM manager_device WHERE unit = ? AND device IN ({{values}})",  # noqa: S608
+        f"SELECT {DEVICE}, pending_level FROM manager_device WHERE unit = ? AND retired = 0 AND device IN ({{values}})",  # noqa: S608
         [name for name in dict.fromkeys(names) if _is_device(name)],
         (unit,),
     )

@@ -64,7 +64,7 @@ DEFAULT_LIMITS = Limits()
 class Request(NamedTuple):
     """What became of a request; `refused` holds each device that gets nothing, with the name of the reason.
 
-    The reasons are `device_unknown` (to the officer's unit), `named_twice`, or those of the policy in lower case. `warnings`
+    The reasons are `device_unknown` (to the officer's unit), `device_retired`, `named_twice`, or those of the policy in lower case. `warnings`
     are sentences about what is allowed and unusual.
     """
 

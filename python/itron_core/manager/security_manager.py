@@ -17,13 +17,13 @@ from itron_core.audit.journal import Journal
 from itron_core.enums import Action, Permission, SecurityLevel
 from itron_core.errors import ExchangeError, InputError, RequestRefused
 from itron_core.exchange.material import LONGEST_LIFETIME, Material, Page
-from itron_core.manager import delivery, people, restoring
+from itron_core.manager import batches, delivery, people, restoring
 from itron_core.manager.batches import OPEN, Lot, open_places
 from itron_core.manager.delivery import Cursor
 from itron_core.manager.device_reports import check_page, learn
 from itron_core.manager.eligibility import actions_of, check_kind, is_critical, session_of, sorted_out, warnings_of
 from itron_core.manager.issuance import Issuance, RemoteMasterKey, columns_of, numbered
-from itron_core.manager.issuing_keys import Authority
+from itron_core.manager.issuing_keys import Authority, list_revoked
 from itron_core.manager.requests import (
     ALLOTTED,
     APPROVED,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from itron_core.audit import AuditLog
     from itron_core.exchange.protocols import ManagedServer, OutcomePage
     from itron_core.exchange.records import DeviceRecord
+    from itron_core.manager.issuing_keys import IssuingKey
     from itron_core.signing import Signer
     from itron_core.stores.protocol import Store, Transaction
 
@@ -171,6 +172,26 @@ class SecurityManager:
         with self._store.read() as t:
             return people.devices(t)
 
+    def retire(self, devices: Sequence[str], *, now: int) -> None:
+        """Take devices out of use: nothing is issued for them any more, and all that was issued is revoked.
+
+        `set_devices` takes one into use again, from the next sequence number on. Raises RequestRefused (`device_unknown`),
+        and then none is retired.
+        """
+        now = moment("now", now)
+        with self._audited() as t:
+            names = people.retire(t, _names(devices))
+            # By number and not by time: what was issued in this very second is meant as well.
+            least = max(batches.last_sequence(t), restoring.sequence_floor(t)) + 1
+            list_revoked(t, devices=dict.fromkeys(names, (least, 0, 0)))
+            for name in names:
+                self._note(t, "device_retired", now, device=name, sequence=least)
+
+    def retired(self) -> set[str]:
+        """Return the devices that were taken out of use."""
+        with self._store.read() as t:
+            return people.retired(t)
+
     # --- Requests ---
 
     def request(
@@ -219,7 +240,7 @@ class SecurityManager:
             content = content_of_request(wanted, names)
             if (first := answered(t, officer, key, content)) is not None:
                 return first
-            taken, refused = sorted_out(names, people.known_devices(t, names, unit), scope)
+            taken, refused = sorted_out(names, people.known_devices(t, names, unit), scope, people.retired(t))
             state = self._first_state(t, officer, len(taken), now) if critical else APPROVED
             least = restoring.next_request(t)
             number = add_request(t, officer, unit, wanted, taken=taken, state=state, now=now, least=least)
@@ -414,6 +435,22 @@ class SecurityManager:
         )
         self._signer = signer
         return delegation
+
+    def change_root(self, root: Signer, *, now: int) -> None:
+        """Let another root key delegate from now on, and sign the snapshots; give it as `root` at the next opening.
+
+        Everybody who reads must trust the new root before this (docs/runbooks.md): the delegations in force are signed
+        anew by it, each until it would have ended. Raises InputError where there is no root key.
+        """
+        self._authority.change_root(root, now=now)
+
+    def issuing_keys(self) -> list[IssuingKey]:
+        """Return all issuing keys that were ever delegated here, the oldest first."""
+        return self._authority.keys()
+
+    def revoked(self) -> tuple[list[bytes], dict[str, tuple[int, int, int]], list[tuple[bytes, bytes]]]:
+        """Return all that was revoked: keys, devices with their watermarks (least sequence, issue time, epoch), tokens."""
+        return self._authority.revoked()
 
     def delegations(self, *, now: int) -> list[bytes]:
         """Return the delegations in force, the oldest key first."""
