@@ -12,6 +12,8 @@ from itron_core.cli import folders as homes
 from itron_core.cli.inputs import member, moment, text_of
 from itron_core.cli.options import JSON, NOW, group
 from itron_core.cli.output import say, show
+from itron_core.cli.parties import named_roots
+from itron_core.device.learning import revocations_of
 from itron_core.enums import DeviceClass, Mode, SecurityLevel
 
 device_app = group("A simulated meter in a file.")
@@ -43,6 +45,21 @@ def device_init(
     say(f"Created the device {device} in {path}.")
 
 
+@device_app.command("trust")
+def device_trust(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The simulated device.")],
+    keyring: Annotated[Path, typer.Option("--keyring", "-k", metavar="FILE", help="The new root keys: a JWK set.")],
+) -> None:
+    """Replace the root keys that a simulated device trusts by those of a JWK set.
+
+    Simulates the visit of a technician who brings a new root key. The rest of the device's state stays.
+    """
+    text = text_of(keyring, "the keyring")
+    roots = Keyring.from_jwks(text)
+    device = homes.give_roots(path, roots, text)
+    say(f"{device.device} trusts {named_roots(roots)}.")
+
+
 @device_app.command("show")
 def device_show(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="The simulated device.")],
@@ -50,7 +67,10 @@ def device_show(
 ) -> None:
     """Show the current state of a simulated device."""
     state = homes.MeterInFile(path, 0).device.state
+    learned = revocations_of(state, None)
     rows = [["device", state.device]]
     rows += [[name, getattr(state, name).name.lower()] for name in ("device_class", "mode", "level")]
     rows += [[name, str(getattr(state, name))] for name in ("epoch", "key_version", "service", "interval_count")]
+    rows.append(["delegations", str(len(state.delegations))])
+    rows.append(["revocations", "-" if learned is None else f"version {learned.version}"])
     show(["what", "is"], rows, as_json=as_json)

@@ -29,6 +29,7 @@ from itron_core.cli.options import (
     group,
 )
 from itron_core.cli.output import counted, names_of, say, show
+from itron_core.cli.parties import named_roots
 from itron_core.cli.request_files import planned_rows, request_groups
 from itron_core.device import Outcome
 from itron_core.enums import Action, Code, Decision
@@ -49,6 +50,12 @@ def field_init(
     """Create a field tool."""
     homes.make_field_home(home, tool, keyring)
     say(f"Created the field tool {tool} in {home}.")
+
+
+@field_app.command("trust")
+def field_trust(home: Annotated[Path, HOME], keyring: Annotated[Path, ROOTS]) -> None:
+    """Replace the trusted root keys by those of a JWK set."""
+    say(f"{home} trusts {named_roots(homes.trust(home, 'field', keyring))}.")
 
 
 @field_app.command("request")
@@ -236,7 +243,9 @@ def _bring_trust(tool: FieldTool, link: homes.MeterInFile, at: int) -> None:
         say(f"Trust: the meter refused the update: {because(int(answer.reason))} ({reason_name(int(answer.reason))}).")
     else:
         facts = answer.data
-        say(f"Trust: {facts['delegations']} delegations, revocations of version {facts['revocations_version']}.")
+        say(
+            f"Trust: {counted(facts['delegations'], 'delegation')}, revocations of version {facts['revocations_version']}."
+        )
 
 
 def _planned(text: str) -> tuple[str, Action]:

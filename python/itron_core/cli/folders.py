@@ -42,6 +42,7 @@ __all__ = [
     "audit_origin",
     "bearer_signer",
     "field_tool",
+    "give_roots",
     "keep_store_here",
     "log",
     "make_device",
@@ -49,14 +50,18 @@ __all__ = [
     "make_manager_home",
     "make_server_home",
     "manager",
+    "new_root",
     "party_of",
     "reached",
     "rotate_key",
     "server",
     "store_of",
+    "trust",
+    "use_root",
 ]
 
 SETTINGS = "settings.json"
+NEXT_ROOT = "next-root"
 LONGEST_UTILITY = 16
 
 
@@ -80,8 +85,7 @@ def make_manager_home(home: Path, utility: str, now: int, keys: ManagerKeys = Ma
         if keys.master is None:
             new_master_key(new / "master.key")
         manager(new).rotate(_signer(new, "issuer"), now=now)
-        root = KeyringEntry(_signer(new, "root").public_key, issuer="ism", token_types=TOKEN_TYPES)
-        write_private(new / "root.jwks", Keyring([root]).to_jwks().encode() + b"\n")
+        _keep_roots(new, _signer(new, "root"))
 
 
 def manager(home: Path) -> SecurityManager:
@@ -115,6 +119,60 @@ def rotate_key(home: Path, now: int, overlap: int, uri: str | None = None) -> Si
         keys = {name: at for name, at in settings["keys"].items() if name != "issuer"}
         _keep_settings(home, settings | {"keys": keys})
     return signer
+
+
+def new_root(home: Path, uri: str | None = None) -> Signer:
+    """Create the next root key, or take the one at a URI; `root.jwks` then holds both roots."""
+    settings = _settings(home, "manager")
+    if _has_key(home, NEXT_ROOT):
+        raise UsageError(f"{home} already has a next root key", "continue with: itron-core manager use-root HOME")
+    new: Signer
+    if uri is None:
+        new = new_signer(home / f"{NEXT_ROOT}.pem")
+    else:
+        new = signer_at(uri)
+        _keep_settings(home, settings | {"keys": settings.get("keys", {}) | {NEXT_ROOT: uri}})
+    _keep_roots(home, _signer(home, "root"), new)
+    return new
+
+
+def use_root(home: Path, now: int) -> Signer:
+    """Make the next root key the root; repeating the call after a crash finishes it."""
+    settings = _settings(home, "manager")
+    if not _has_key(home, NEXT_ROOT):
+        raise UsageError(f"{home} has no next root key", f"create one: itron-core manager new-root {home}")
+    new = _signer(home, NEXT_ROOT)
+    manager(home).change_root(new, now=now)
+    keys = dict(settings.get("keys", {}))
+    if NEXT_ROOT in keys:
+        _keep_settings(home, settings | {"keys": keys | {"root": keys[NEXT_ROOT]}})
+        keys["root"] = keys.pop(NEXT_ROOT)
+    else:
+        (home / f"{NEXT_ROOT}.pem").replace(home / "root.pem")
+        keys.pop("root", None)
+    _keep_settings(
+        home, {name: one for name, one in settings.items() if name != "keys"} | ({"keys": keys} if keys else {})
+    )
+    _keep_roots(home, new)
+    return new
+
+
+def _has_key(home: Path, name: str) -> bool:
+    return name in _settings(home, "manager").get("keys", {}) or (home / f"{name}.pem").exists()
+
+
+def _keep_roots(home: Path, *roots: Signer) -> None:
+    entries = [KeyringEntry(root.public_key, issuer="ism", token_types=TOKEN_TYPES) for root in roots]
+    write_private(home / "root.jwks", Keyring(entries).to_jwks().encode() + b"\n", replace=True)
+
+
+def trust(home: Path, party: str, keyring: Path) -> Keyring:
+    """Replace the roots that a tools server or a field tool trusts by those of a JWK set."""
+    _settings(home, party)
+    roots = text_of(keyring, "the keyring")
+    found = Keyring.from_jwks(roots)
+    write_private(home / "keyring.jwks", roots.encode(), replace=True)
+    return found
 
 
 def make_server_home(home: Path, keyring: Path) -> None:
@@ -218,7 +276,7 @@ class MeterInFile:
         """Read the device; with `loses_answers` it receives every message, but no answer comes back."""
         try:
             kept = json.loads(path.read_text())
-            self._born, self._keys, state = int(kept["born"]), str(kept["keyring"]), str(kept["state"])
+            self.born, self._keys, state = int(kept["born"]), str(kept["keyring"]), str(kept["state"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UnreadableError(f"{path} is not a simulated device: {error}") from error
         self.device = Device.from_bytes(state.encode(), keyring=Keyring.from_jwks(self._keys))
@@ -226,11 +284,19 @@ class MeterInFile:
 
     def __call__(self, message: Message | TrustUpdate, /) -> Answer:
         """Answer a message."""
-        answer = self.device.answer(message, uptime=max(self._now - self._born, self.device.state.uptime))
-        _keep(self._path, self.device, self._keys, self._born)
+        answer = self.device.answer(message, uptime=max(self._now - self.born, self.device.state.uptime))
+        _keep(self._path, self.device, self._keys, self.born)
         if self._loses_answers:
             raise TimeoutError("no answer came")
         return answer
+
+
+def give_roots(path: Path, roots: Keyring, text: str) -> Device:
+    """Replace the roots that a simulated device trusts; the rest of its state stays."""
+    meter = MeterInFile(path, 0)
+    device = Device.from_bytes(meter.device.to_bytes(), keyring=roots)
+    _keep(path, device, text, meter.born)
+    return device
 
 
 def _keep(path: Path, device: Device, keyring: str, born: int) -> None:

@@ -30,7 +30,18 @@ from itron_core.cli.options import (
     FileFormat,
     group,
 )
-from itron_core.cli.output import counted, iso, names_of, permission_names, remark, say, show
+from itron_core.cli.output import (
+    counted,
+    iso,
+    names_of,
+    permission_names,
+    remark,
+    say,
+    show,
+    show_devices,
+    show_material,
+)
+from itron_core.cli.parties import all_rows
 from itron_core.cli.pkcs11 import SCHEME, is_uri
 from itron_core.cli.request_files import request_groups
 from itron_core.enums import DeviceClass, Mode, SecurityLevel
@@ -39,7 +50,6 @@ from itron_core.exchange.records import DeviceRecord
 if TYPE_CHECKING:
     from itron_core.manager.requests import Request
 
-PAGE_ROWS = 10_000
 manager_app = group("The security manager: people, devices, requests, issuing.")
 
 
@@ -146,7 +156,8 @@ def manager_devices(
     Columns: device, unit, device_class, and if known mode, security_level, level_verified and epoch.
     """
     if source is None:
-        _list_devices(homes.manager(home).devices(), as_json=as_json)
+        ism = homes.manager(home)
+        show_devices(ism.devices(), ism.retired(), as_json=as_json)
         return
     records = _device_records(source, input_format)
     level = member(SecurityLevel, pending_level, "level")
@@ -154,15 +165,25 @@ def manager_devices(
     say(f"{counted(len(records), 'device')}.")
 
 
-def _list_devices(records: list[DeviceRecord], *, as_json: bool) -> None:
-    rows = [
-        [
-            *(one.device, one.unit, DeviceClass(one.device_class).name.lower(), Mode(one.mode).name.lower()),
-            *(SecurityLevel(one.security_level).name.lower(), "yes" if one.level_verified else "no", one.epoch),
-        ]
-        for one in records
-    ]
-    show(["device", "unit", "device_class", "mode", "security_level", "level_verified", "epoch"], rows, as_json=as_json)
+@manager_app.command("retire")
+def manager_retire(
+    home: Annotated[Path, HOME],
+    devices: Annotated[list[str], DEVICES],
+    *,
+    dry_run: Annotated[bool, DRY_RUN] = False,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Take devices out of use.
+
+    Nothing more is issued for them, and their material is revoked; the next delivery carries the revocations.
+    """
+    ism, at = homes.manager(home), moment(now)
+    if dry_run:
+        known = {one.device for one in ism.devices()} - ism.retired()
+        say(f"Would be retired: {counted(len(known & set(devices)), 'device')}.")
+        return
+    ism.retire(devices, now=at)
+    say(f"Retired: {counted(len(set(devices)), 'device')}.")
 
 
 @manager_app.command("request")
@@ -276,17 +297,7 @@ def manager_material(
 
     `manager revoke --token` accepts their ids.
     """
-    rows, after, more = [], 0, True
-    ism = homes.manager(home)
-    while more:
-        page = ism.materials(after, PAGE_ROWS)
-        after, more = page.next, page.more
-        rows += [
-            [f"{one.kid.hex()}:{one.cti.hex()}", one.device, one.token_type, names_of(one.actions), iso(one.expires_at)]
-            for _, one in page.rows
-            if device in {None, one.device}
-        ]
-    show(["id", "device", "type", "actions", "expires at"], rows, as_json=as_json)
+    show_material((one for one in all_rows(homes.manager(home)) if device in {None, one.device}), as_json=as_json)
 
 
 @manager_app.command("deliver")
@@ -366,12 +377,27 @@ def manager_revoke_tool(
         held = (ism.held_by if dry_run else ism.revoke_held)(tools, tool, now=at)
         if not dry_run:
             ism.deliver(tools, now=at)
-    rows = [
-        [f"{one.kid.hex()}:{one.cti.hex()}", one.device, one.token_type, names_of(one.actions), iso(one.expires_at)]
-        for one in held
-    ]
-    show(["id", "device", "type", "actions", "expires at"], rows, as_json=as_json)
+    show_material(held, as_json=as_json)
     remark(f"{'Would be revoked' if dry_run else 'Revoked'}: {counted(len(held), 'token')} of {tool}.")
+
+
+@manager_app.command("revoked")
+def manager_revoked(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False) -> None:
+    """List all revocations."""
+    issuers, devices, tokens = homes.manager(home).revoked()
+    rows = [["key", kid.hex(), "-"] for kid in issuers]
+    rows += [["token", f"{kid.hex()}:{cti.hex()}", "-"] for kid, cti in tokens]
+    rows += [["device", device, _marks(*marks)] for device, marks in devices.items()]
+    show(["what", "id", "all before"], rows, as_json=as_json)
+
+
+def _marks(sequence: int, issued_at: int, epoch: int) -> str:
+    said = [
+        f"sequence {sequence}" if sequence else "",
+        iso(issued_at) if issued_at else "",
+        f"epoch {epoch}" if epoch else "",
+    ]
+    return ", ".join(filter(None, said)) or "-"
 
 
 @manager_app.command("rotate")
@@ -388,6 +414,48 @@ def manager_rotate(
     """Replace the issuing key by a new one."""
     signer = homes.rotate_key(home, moment(now), overlap, _uri(issuing_key))
     say(f"Issuing with key {signer.public_key.kid.hex()}.")
+
+
+@manager_app.command("keys")
+def manager_keys(
+    home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False, now: Annotated[str | None, NOW] = None
+) -> None:
+    """List the issuing keys with their delegations."""
+    ism, at = homes.manager(home), moment(now)
+    revoked = set(ism.revoked()[0])
+    rows = [
+        [
+            *(one.kid.hex(), iso(one.valid_from), iso(one.valid_until)),
+            "revoked" if one.kid in revoked else "in force" if one.valid_from <= at < one.valid_until else "ended",
+        ]
+        for one in ism.issuing_keys()
+    ]
+    show(["kid", "from", "until", "state"], rows, as_json=as_json)
+
+
+@manager_app.command("new-root")
+def manager_new_root(
+    home: Annotated[Path, HOME],
+    root_key: Annotated[
+        str | None, typer.Option(metavar="URI", help="The new key in an HSM: a pkcs11: URI. Default: a new file.")
+    ] = None,
+) -> None:
+    """Create the next root key.
+
+    root.jwks in HOME then holds both roots: give it to servers, field tools and meters. Afterwards: manager use-root.
+    """
+    kid = homes.new_root(home, _uri(root_key)).public_key.kid.hex()
+    say(f"The next root key is {kid}; {home / 'root.jwks'} holds both.")
+
+
+@manager_app.command("use-root")
+def manager_use_root(home: Annotated[Path, HOME], now: Annotated[str | None, NOW] = None) -> None:
+    """Make the next root key the root.
+
+    From then on, only those who trust the new root accept new material. root.jwks in HOME then holds only the new root.
+    """
+    kid = homes.use_root(home, moment(now)).public_key.kid.hex()
+    say(f"The root key is {kid}; {home / 'root.jwks'} holds only this key.")
 
 
 @manager_app.command("keyring")

@@ -13,11 +13,14 @@ from rich.console import Console
 from rich.text import Text
 
 from itron_core.cli.failures import Exit, ReaderGoneError, UnwritableError
-from itron_core.enums import Action, Permission
+from itron_core.enums import Action, DeviceClass, Mode, Permission, SecurityLevel
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from itron_core.exchange.material import Material
+    from itron_core.exchange.records import DeviceRecord
 
 __all__ = [
     "counted",
@@ -31,7 +34,9 @@ __all__ = [
     "say",
     "show",
     "show_counts",
+    "show_devices",
     "show_json",
+    "show_material",
     "with_progress",
 ]
 
@@ -132,6 +137,29 @@ def show(
     for number, row in enumerate([titles, *texts]):
         cells = [_padded(cell, w, right=right) for cell, w, right in zip(row, widths, numeric, strict=True)]
         _write(_ERR if to_remarks else _OUT, Text("  ".join(cells).rstrip()), "bold" if number == 0 else None)
+
+
+def show_material(rows: Iterable[Material], *, as_json: bool) -> None:
+    """Print a table of issued tokens, with the ids for `manager revoke --token`."""
+    cells = [
+        [f"{one.kid.hex()}:{one.cti.hex()}", one.device, one.token_type, names_of(one.actions), iso(one.expires_at)]
+        for one in rows
+    ]
+    show(["id", "device", "type", "actions", "expires at"], cells, as_json=as_json)
+
+
+def show_devices(records: Iterable[DeviceRecord], retired: Collection[str] | None = None, *, as_json: bool) -> None:
+    """Print a table of devices, and which of them are retired if that is known."""
+    titles = ["device", "unit", "device_class", "mode", "security_level", "level_verified", "epoch"]
+    rows = [
+        [
+            *(one.device, one.unit, DeviceClass(one.device_class).name.lower(), Mode(one.mode).name.lower()),
+            *(SecurityLevel(one.security_level).name.lower(), "yes" if one.level_verified else "no", one.epoch),
+            *([] if retired is None else ["yes" if one.device in retired else "no"]),
+        ]
+        for one in records
+    ]
+    show([*titles, *([] if retired is None else ["retired"])], rows, as_json=as_json)
 
 
 def show_json(value: object) -> None:

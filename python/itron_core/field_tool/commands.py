@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Command", "Status", "current", "queue", "status"]
 
+# Unused material with one of these codes is still held: the snapshot has expired, or its time has not come. Material whose
+# key is no longer in force counts as revoked.
+TO_COME = frozenset({Code.OK, Code.NOT_YET_VALID, Code.IAT_IN_FUTURE, Code.SNAPSHOT_STALE})
 DERIVED = {
     Code.EXPIRED: MaterialState.EXPIRED,
-    Code.ISSUER_REVOKED: MaterialState.REVOKED,
-    Code.DEVICE_REVOKED: MaterialState.REVOKED,
-    Code.TOKEN_REVOKED: MaterialState.REVOKED,
     Code.EPOCH_STALE: MaterialState.SUPERSEDED,
 }
 # A command request belongs to the user who made it, and to anybody until a sync has sent it.
@@ -209,7 +209,7 @@ def _line(piece: Held, code: int, limits: PolicyOptions, uses: dict[tuple[str, s
         piece.device,
         piece.token_type,
         piece.actions,
-        stored if stored not in UNUSED else DERIVED.get(Code(code), stored),
+        stored if stored not in UNUSED or code in TO_COME else DERIVED.get(Code(code), MaterialState.REVOKED),
         code,
         _uses_left(piece, limits, uses),
         piece.sequence,

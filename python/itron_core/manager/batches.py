@@ -91,7 +91,7 @@ def number(t: Transaction, batch: Batch, unit: str, *, after: int = 0) -> Batch:
     found = rows_of(
         t,
         "SELECT group_concat(device || ' ' || epoch || ' ' || key_version, ' ') FROM manager_device"
-        " WHERE unit = ? AND device IN ({values})",
+        " WHERE unit = ? AND retired = 0 AND device IN ({values})",
         batch.devices,
         (unit,),
     )

@@ -10,7 +10,7 @@ from itron_core.errors import InputError
 from itron_core.policy import never_reason, permission_for, permission_for_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from itron_core.exchange.records import DeviceRecord
 
@@ -97,17 +97,20 @@ def warnings_of(token_type: str, actions: Sequence[Action]) -> tuple[str, ...]:
 
 
 def split_devices(
-    devices: Sequence[str], known: Mapping[str, tuple[DeviceRecord, SecurityLevel]], scope: int
+    devices: Sequence[str],
+    known: Mapping[str, tuple[DeviceRecord, SecurityLevel]],
+    scope: int,
+    retired: Collection[str] = (),
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Return the devices that can take the material, each once, and each other device with the name of the reason.
 
-    `known` maps the known devices to their record and pending level.
+    `known` holds what there is of these devices, with the level that each is about to have; `retired` are out of use.
     """
     taken: dict[str, None] = {}
     refused = []
     for device in devices:
         if device not in known:
-            refused.append((device, "device_unknown"))
+            refused.append((device, "device_retired" if device in retired else "device_unknown"))
         elif device in taken:
             refused.append((device, "named_twice"))
         elif reason := _never(known[device], scope):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from itron_core._arguments import LATEST, moment, whole
 from itron_core._rust import Keyring, KeyringEntry, Revocations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from itron_core.signing import Signer
     from itron_core.stores.protocol import Store, Transaction
 
-__all__ = ["IssuingKeys", "list_revoked", "raise_version"]
+__all__ = ["IssuingKey", "IssuingKeys", "list_revoked", "raise_version"]
 
 
 # Each of the three watermarks only rises.
@@ -29,6 +29,14 @@ RAISE_WATERMARK = """
         issued_at = CASE WHEN excluded.issued_at > known.issued_at THEN excluded.issued_at ELSE known.issued_at END,
         epoch = CASE WHEN excluded.epoch > known.epoch THEN excluded.epoch ELSE known.epoch END
 """
+
+
+class IssuingKey(NamedTuple):
+    """A delegated issuing key: its id, and the start and end of its delegation, in seconds since 1970."""
+
+    kid: bytes
+    valid_from: int
+    valid_until: int
 
 
 class IssuingKeys:
@@ -89,6 +97,41 @@ class IssuingKeys:
         key = Keyring([root]).with_delegations([token], now=now).entries[-1].key
         return key.kid, self._signed(key, now, valid_from, until)
 
+    def change_root(self, root: Signer, *, now: int) -> None:
+        """Delegate all keys with unexpired delegations by another root from now on, each until its previous end."""
+        if self._root is None:
+            raise InputError("root: missing; the issuing key of this manager is trusted without one")
+        moment("now", now)
+        with self._store.read() as t:
+            held = t.rows(
+                "SELECT kid, delegation, valid_from, valid_until FROM manager_key WHERE valid_until > ?", (now,)
+            )
+        # Both roots, so that an interrupted call can be repeated before its caller has stored the new root.
+        roots = {one.public_key.kid: one.public_key for one in (self._root, root)}
+        old = Keyring([KeyringEntry(one, issuer=self._issuer, token_types=TOKEN_TYPES) for one in roots.values()])
+        before, self._root = self._root, root
+        try:
+            renewed = [
+                (
+                    self._signed(old.with_delegations([bytes(token)], now=now).entries[-1].key, now, start, end),
+                    bytes(kid),
+                )
+                for kid, token, start, end in held
+            ]
+            with self._journal.transaction() as t:
+                t.run_many("UPDATE manager_key SET delegation = ? WHERE kid = ?", renewed)
+                kids = {"before": before.public_key.kid, "root": root.public_key.kid}
+                self._journal.write(t, [audit_entry("root_changed", now, count=len(renewed), **kids)])
+        except BaseException:
+            self._root = before
+            raise
+
+    def keys(self) -> list[IssuingKey]:
+        """Return all keys that were ever delegated here, oldest first."""
+        with self._store.read() as t:
+            found = t.rows("SELECT kid, valid_from, valid_until FROM manager_key ORDER BY position")
+        return [IssuingKey(bytes(kid), start, end) for kid, start, end in found]
+
     def delegated_until(self, t: Transaction, signer: Signer, *, now: int) -> int:
         """Return when the delegation of the signer's key ends. Tokens are not accepted after that.
 
@@ -147,20 +190,15 @@ class IssuingKeys:
             version = 1 + sum(version for (version,) in t.rows("SELECT version FROM manager_snapshot"))
             t.run("DELETE FROM manager_snapshot")
             t.run("INSERT INTO manager_snapshot (one, version) VALUES (1, ?)", (version,))
-            listed = Revocations(
-                issuers=[bytes(kid) for (kid,) in t.rows("SELECT kid FROM manager_revoked_key")],
-                devices={
-                    device: (sequence, issued_at, epoch)
-                    for device, sequence, issued_at, epoch in t.rows(
-                        "SELECT device, sequence, issued_at, epoch FROM manager_watermark"
-                    )
-                },
-                tokens=[(bytes(kid), bytes(cti)) for kid, cti in t.rows("SELECT kid, cti FROM manager_revoked_token")],
-                version=version,
-                expires_at=until,
-            )
+            listed = Revocations(**_listed(t), version=version, expires_at=until)
             self._journal.write(t, [audit_entry("snapshot", now, version=version, expires_at=until)])
         return issue_revocations(listed, self._root or signer, issuer=self._issuer, now=now)
+
+    def revoked(self) -> tuple[list[bytes], dict[str, tuple[int, int, int]], list[tuple[bytes, bytes]]]:
+        """Return all revocations: keys, devices with their watermarks, and tokens."""
+        with self._store.read() as t:
+            found = _listed(t)
+        return found["issuers"], found["devices"], found["tokens"]
 
     def has_revoked(self) -> bool:
         """Return whether anything was ever revoked."""
@@ -169,6 +207,28 @@ class IssuingKeys:
                 t.rows(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608
                 for table in ("manager_revoked_key", "manager_revoked_token", "manager_watermark")
             )
+
+
+class _Listed(TypedDict):
+    issuers: list[bytes]
+    devices: dict[str, tuple[int, int, int]]
+    tokens: list[tuple[bytes, bytes]]
+
+
+def _listed(t: Transaction) -> _Listed:
+    return {
+        "issuers": [bytes(kid) for (kid,) in t.rows("SELECT kid FROM manager_revoked_key ORDER BY kid")],
+        "devices": {
+            device: (sequence, issued_at, epoch)
+            for device, sequence, issued_at, epoch in t.rows(
+                "SELECT device, sequence, issued_at, epoch FROM manager_watermark ORDER BY device"
+            )
+        },
+        "tokens": [
+            (bytes(kid), bytes(cti))
+            for kid, cti in t.rows("SELECT kid, cti FROM manager_revoked_token ORDER BY kid, cti")
+        ],
+    }
 
 
 def list_revoked(

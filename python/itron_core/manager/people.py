@@ -23,6 +23,8 @@ __all__ = [
     "officer_of",
     "remove_role",
     "remove_user",
+    "retire",
+    "retired",
     "roles",
     "set_devices",
     "set_pending_level",
@@ -112,16 +114,17 @@ def set_devices(
 ) -> int:
     """Add or update devices, and return their number. Raises InputError, and then stores none.
 
-    A lower epoch than the known one means another meter in its place: its installation number rises by one.
+    A lower epoch than the known one means another meter in its place: its installation number rises by one. One that was
+    retired is in use again.
     """
     rows = [record_row(record) for record in records]
     levels = _pending_levels(pending_level, [row[0] for row in rows])
     t.run_many(
-        f"INSERT INTO manager_device AS known ({DEVICE}, pending_level, key_version, told_sequence, told_at)"  # noqa: S608
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 3, 1, 0, 0) ON CONFLICT (device) DO UPDATE"
+        f"INSERT INTO manager_device AS known ({DEVICE}, pending_level, key_version, told_sequence, told_at, retired)"  # noqa: S608
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 3, 1, 0, 0, 0) ON CONFLICT (device) DO UPDATE"
         " SET unit = excluded.unit, device_class = excluded.device_class, mode = excluded.mode,"
         " security_level = excluded.security_level, level_verified = excluded.level_verified,"
-        " epoch = excluded.epoch, installation = CASE"
+        " epoch = excluded.epoch, retired = 0, installation = CASE"
         " WHEN excluded.installation > known.installation THEN excluded.installation"
         " WHEN excluded.epoch < known.epoch THEN known.installation + 1 ELSE known.installation END",
         rows,
@@ -145,16 +148,32 @@ def take_state(t: Transaction, device: str, state: Sequence[int], source: Sequen
     )
 
 
+def retire(t: Transaction, names: Iterable[str]) -> list[str]:
+    """Retire devices and return their names, each once. Raises RequestRefused (`device_unknown`), and then retires none."""
+    terms = list(dict.fromkeys(text("devices", name) for name in names))
+    sql = "SELECT device FROM manager_device WHERE device IN ({values})"
+    known = {device for (device,) in rows_of(t, sql, [name for name in terms if _is_device(name)])}
+    if unknown := [name for name in terms if name not in known]:
+        raise RequestRefused("device_unknown", f"unknown device {unknown[0]!r}")
+    t.run_many("UPDATE manager_device SET retired = 1 WHERE device = ?", [(name,) for name in terms])
+    return terms
+
+
+def retired(t: Transaction) -> set[str]:
+    """Return the retired devices."""
+    return {device for (device,) in t.rows("SELECT device FROM manager_device WHERE retired = 1")}
+
+
 def devices(t: Transaction) -> list[DeviceRecord]:
-    """Return the records of all devices."""
+    """Return the records of all devices, including retired ones."""
     return [_record(row) for row in t.rows(f"SELECT {DEVICE} FROM manager_device ORDER BY device")]  # noqa: S608
 
 
 def known_devices(t: Transaction, names: Sequence[str], unit: str) -> dict[str, tuple[DeviceRecord, SecurityLevel]]:
-    """Return the known devices of this unit, each with its record and its pending level."""
+    """Return the devices in use in this unit, each with its record and its pending level."""
     rows = rows_of(
         t,
-        f"SELECT {DEVICE}, pending_level FROM manager_device WHERE unit = ? AND device IN ({{values}})",  # noqa: S608
+        f"SELECT {DEVICE}, pending_level FROM manager_device WHERE unit = ? AND retired = 0 AND device IN ({{values}})",  # noqa: S608
         [name for name in dict.fromkeys(names) if _is_device(name)],
         (unit,),
     )

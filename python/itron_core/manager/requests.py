@@ -64,8 +64,8 @@ DEFAULT_LIMITS = Limits()
 class Request(NamedTuple):
     """The answer to a request; `refused` has each device that gets nothing, with the name of the reason.
 
-    The reasons are `device_unknown` (in the officer's unit), `named_twice`, or a reason of the policy in lower case.
-    `warnings` are sentences about what is allowed but unusual.
+    The reasons are `device_unknown` (in the officer's unit), `device_retired`, `named_twice`, or a reason of the policy in
+    lower case. `warnings` are sentences about what is allowed but unusual.
     """
 
     id: int

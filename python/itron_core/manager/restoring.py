@@ -124,6 +124,9 @@ def _do_again(t: Transaction, fact: dict[str, Any]) -> None:
                 people.set_user(t, user, role, unit)
             case {"kind": "user_removed", "user": user}:
                 people.remove_user(t, user)
+            case {"kind": "device_retired", "device": device, "sequence": sequence}:
+                list_revoked(t, devices={device: (sequence, 0, 0)})
+                people.retire(t, [device])
             case {"kind": "revoked_key", "kid": kid}:
                 list_revoked(t, issuers=[bytes.fromhex(kid)])
             case {"kind": "revoked_token", "kid": kid, "cti": cti}:

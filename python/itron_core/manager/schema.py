@@ -4,7 +4,8 @@ from __future__ import annotations
 
 __all__ = ["STEPS"]
 
-# people.py: roles, users, devices (`told_*`: the token and the time of a device's last report).
+# people.py: roles, users, devices (`told_*`: the token and the time of a device's last report; `retired` is 1 for a
+# device out of use).
 PEOPLE = """
     CREATE TABLE manager_role (
         name TEXT NOT NULL PRIMARY KEY, permissions INTEGER NOT NULL, officer INTEGER NOT NULL
@@ -14,7 +15,7 @@ PEOPLE = """
         device TEXT NOT NULL PRIMARY KEY, unit TEXT NOT NULL, device_class INTEGER NOT NULL, mode INTEGER NOT NULL,
         security_level INTEGER NOT NULL, level_verified INTEGER NOT NULL, epoch INTEGER NOT NULL,
         pending_level INTEGER NOT NULL, key_version INTEGER NOT NULL, told_sequence INTEGER NOT NULL,
-        told_at INTEGER NOT NULL, installation INTEGER NOT NULL
+        told_at INTEGER NOT NULL, installation INTEGER NOT NULL, retired INTEGER NOT NULL
     ) STRICT
 """
 # requests.py; `manager_request_key` holds the digest of a request made under an idempotency key, and its answer.

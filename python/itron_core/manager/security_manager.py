@@ -17,7 +17,7 @@ from itron_core.audit.journal import Journal
 from itron_core.enums import Action, Permission, SecurityLevel
 from itron_core.errors import ExchangeError, InputError, RequestRefused
 from itron_core.exchange.material import LONGEST_LIFETIME, Material, Page
-from itron_core.manager import delivery, people, restoring
+from itron_core.manager import batches, delivery, people, restoring
 from itron_core.manager.batches import OPEN, Batch, open_places
 from itron_core.manager.delivery import Cursor
 from itron_core.manager.device_reports import check_page, learn
@@ -30,7 +30,7 @@ from itron_core.manager.eligibility import (
     warnings_of,
 )
 from itron_core.manager.issuance import Issuance, RemoteMasterKey, columns_of, numbered
-from itron_core.manager.issuing_keys import IssuingKeys
+from itron_core.manager.issuing_keys import IssuingKeys, list_revoked
 from itron_core.manager.requests import (
     ALLOTTED,
     APPROVED,
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from itron_core.audit import AuditLog
     from itron_core.exchange.protocols import ManagedServer, OutcomePage
     from itron_core.exchange.records import DeviceRecord
+    from itron_core.manager.issuing_keys import IssuingKey
     from itron_core.signing import Signer
     from itron_core.stores.protocol import Store, Transaction
 
@@ -178,6 +179,26 @@ class SecurityManager:
         with self._store.read() as t:
             return people.devices(t)
 
+    def retire(self, devices: Sequence[str], *, now: int) -> None:
+        """Retire devices: nothing more is issued for them, and all their material is revoked.
+
+        `set_devices` takes one into use again, from the next sequence number on. Raises RequestRefused (`device_unknown`),
+        and then none is retired.
+        """
+        now = moment("now", now)
+        with self._audited() as t:
+            names = people.retire(t, _names(devices))
+            # By number, not by time: this includes material issued in this second.
+            least = max(batches.last_sequence(t), restoring.sequence_floor(t)) + 1
+            list_revoked(t, devices=dict.fromkeys(names, (least, 0, 0)))
+            for name in names:
+                self._note(t, "device_retired", now, device=name, sequence=least)
+
+    def retired(self) -> set[str]:
+        """Return the retired devices."""
+        with self._store.read() as t:
+            return people.retired(t)
+
     # --- Requests ---
 
     def request(
@@ -224,7 +245,7 @@ class SecurityManager:
             content = content_of_request(terms, names)
             if (first := answered(t, officer, key, content)) is not None:
                 return first
-            taken, refused = split_devices(names, people.known_devices(t, names, unit), scope)
+            taken, refused = split_devices(names, people.known_devices(t, names, unit), scope, people.retired(t))
             state = self._first_state(t, officer, len(taken), now) if critical else APPROVED
             least = restoring.next_request(t)
             number = add_request(t, officer, unit, terms, taken=taken, state=state, now=now, least=least)
@@ -419,6 +440,22 @@ class SecurityManager:
         delegation = self._keys.delegate(signer, now=now, valid_from=valid_from, overlap=overlap, lifetime=lifetime)
         self._signer = signer
         return delegation
+
+    def change_root(self, root: Signer, *, now: int) -> None:
+        """Delegate and sign snapshots with another root key from now on; pass it as `root` at the next opening.
+
+        All verifiers must trust the new root before this call (docs/runbooks.md): it signs the delegations in force again,
+        each with its previous end. Raises InputError if there is no root key.
+        """
+        self._keys.change_root(root, now=now)
+
+    def issuing_keys(self) -> list[IssuingKey]:
+        """Return all issuing keys that were ever delegated here, oldest first."""
+        return self._keys.keys()
+
+    def revoked(self) -> tuple[list[bytes], dict[str, tuple[int, int, int]], list[tuple[bytes, bytes]]]:
+        """Return all revocations: keys, devices with their watermarks (least sequence, issue time, epoch), and tokens."""
+        return self._keys.revoked()
 
     def delegations(self, *, now: int) -> list[bytes]:
         """Return the delegations in force, the oldest key first."""

@@ -27,6 +27,7 @@ __all__ = [
     "check_request",
     "differing_requests",
     "end_grants",
+    "end_tool",
     "entries_of",
     "grant",
     "granted",
@@ -164,6 +165,12 @@ def end_grants(t: Transaction, users: Iterable[str]) -> None:
     for user in users:
         t.run(END_REQUESTS, (user,))
         t.run(END_GRANTS, (user,))
+
+
+def end_tool(t: Transaction, tool: str) -> None:
+    """End the command requests and grants of a removed tool."""
+    t.run("DELETE FROM server_want WHERE tool = ?", (tool,))
+    t.run("UPDATE server_grant SET ended = 1 WHERE tool = ?", (tool,))
 
 
 def granted_page(

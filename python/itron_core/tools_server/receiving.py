@@ -16,7 +16,7 @@ from itron_core.exchange.records import MOST_DELEGATIONS, record_row
 from itron_core.exchange.snapshots import NOTHING, Snapshot, snapshot_after
 from itron_core.exchange.verification import judge, ring_at
 from itron_core.policy import permission_for_scope
-from itron_core.tools_server.tools import number_in
+from itron_core.tools_server.tools import number_in, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,6 +30,7 @@ __all__ = [
     "check_users",
     "delegations",
     "forget",
+    "held_page",
     "mark_used",
     "received",
     "replace_delegations",
@@ -85,6 +86,16 @@ def take_page(t: Transaction, source: str, page: Page, ring: Keyring, now: int) 
         if codes[index] not in TIMELY_LATER
     ]
     return codes, start, refused
+
+
+def held_page(t: Transaction, after: int, limit: int) -> Page:
+    """Return material after a cursor, used or not, without the tokens."""
+    found = t.rows(
+        f"SELECT serial, {', '.join(Material._fields)} FROM server_material WHERE serial > ? ORDER BY serial LIMIT ?",  # noqa: S608
+        (after, limit + 1),
+    )
+    rows = [(serial, Material(*plain(columns))._replace(token=b"")) for serial, *columns in found[:limit]]
+    return Page(rows, rows[-1][0] if rows else after, len(found) > limit)
 
 
 def _hold(t: Transaction, rows: Sequence[Material]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from itron_core._arguments import moment, text, whole
+from itron_core._arguments import instance, moment, text, whole
 from itron_core._rust import Revocations, verify_tokens
 from itron_core.audit import audit_entry
 from itron_core.audit.journal import Journal
@@ -22,9 +22,10 @@ from itron_core.stores.incarnation import incarnation
 from itron_core.stores.protocol import Undone, rows_of
 from itron_core.tools_server import access, granting, receiving, tools
 from itron_core.tools_server import outcomes as reported
+from itron_core.tools_server.access import BearerRecord
 from itron_core.tools_server.ledger import Ledger
 from itron_core.tools_server.schema import STEPS
-from itron_core.tools_server.tools import Quotas
+from itron_core.tools_server.tools import Quotas, ToolRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from itron_core.exchange.records import CommandRequest, OutcomeReport
     from itron_core.stores.protocol import Store, Transaction
 
-__all__ = ["Quotas", "ToolsServer"]
+__all__ = ["BearerRecord", "Quotas", "ToolRecord", "ToolsServer"]
 
 DEVICE = "device, unit, device_class, mode, security_level, level_verified, epoch, installation"
 
@@ -172,6 +173,63 @@ class ToolsServer:
             access.refuse(t, ids=named, tools=lost, now=now)
             entries = [audit_entry("bearer_revoked", now, bearer=one) for one in named]
             self._journal.write(t, [*entries, *(audit_entry("bearers_revoked", now, tool=one) for one in lost)])
+
+    def keep_bearer(self, made: BearerRecord, *, now: int) -> None:
+        """Record a bearer token for this server, so that `bearers` lists it. Raises InputError for an invalid record.
+
+        The service also accepts unrecorded bearers: their signature decides.
+        """
+        now = moment("now", now)
+        instance("made", made, BearerRecord)
+        for name in made[:5]:
+            text("a bearer's name", name or "-")
+        for time in (made.issued_at, made.expires_at):
+            moment("a bearer's time", time)
+        with self._changes() as t:
+            access.keep_bearer(t, made)
+            names = {"bearer": made.token_id, "user": made.user, "roles": made.roles, "tool": made.tool}
+            self._journal.write(t, [audit_entry("bearer_made", now, expires_at=made.expires_at, **names)])
+
+    def bearers(self) -> list[BearerRecord]:
+        """Return the recorded bearer tokens, oldest first; the tokens themselves are not stored."""
+        with self._store.read() as t:
+            return access.bearers(t)
+
+    def remove_tool(self, tool: str, *, now: int) -> None:
+        """Remove a field tool for good: it cannot sign in, report or fetch, and its name cannot be used again.
+
+        Raises RequestRefused `tool_unknown` for a tool that has neither signed in nor a recorded bearer.
+        """
+        now = moment("now", now)
+        with self._changes() as t:
+            access.remove_tool(t, text("tool", tool), now)
+            access.refuse(t, ids=(), tools=(tool,), now=now)
+            granting.end_tool(t, tool)
+            self._journal.write(t, [audit_entry("tool_removed", now, tool=tool)])
+
+    def tools(self) -> list[ToolRecord]:
+        """Return a record of each field tool that has signed in or was removed, by name."""
+        with self._store.read() as t:
+            return tools.records(t, access.removed_tools(t))
+
+    def users(self) -> list[tuple[str, str, int]]:
+        """Return every user who may sign in: name, unit and permissions."""
+        with self._store.read() as t:
+            found = t.rows("SELECT name, unit, permissions FROM server_user ORDER BY name")
+        return [(name, unit, permissions) for name, unit, permissions in found]
+
+    def all_devices(self) -> list[DeviceRecord]:
+        """Return the device records of all units."""
+        with self._store.read() as t:
+            found = t.rows(f"SELECT {DEVICE} FROM server_device ORDER BY device")  # noqa: S608
+        return [DeviceRecord(*row)._replace(level_verified=row[5] == 1) for row in found]
+
+    def materials(self, after: int, limit: int) -> Page:
+        """Return stored material after the cursor `after`, used or not, without the tokens."""
+        whole("after", after)
+        whole("limit", limit, 1)
+        with self._store.read() as t:
+            return receiving.held_page(t, after, limit)
 
     def bearer_revoked(self, token_id: str, tool: str, issued_at: int) -> bool:
         """Return whether a bearer token was revoked."""

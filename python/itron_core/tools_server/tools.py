@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from itron_core.errors import RequestRefused
+from itron_core.tools_server.access import check_present
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Quotas",
     "Tool",
+    "ToolRecord",
     "advance",
     "charge",
     "check_reused",
@@ -22,6 +24,7 @@ __all__ = [
     "number_in",
     "permissions_of",
     "plain",
+    "records",
     "sign_in",
     "signed_in",
 ]
@@ -49,8 +52,34 @@ class Tool(NamedTuple):
     report_bytes: int
 
 
+class ToolRecord(NamedTuple):
+    """The record of a field tool: its unit, the last user, its numbers, and whether it was removed."""
+
+    tool: str
+    unit: str
+    user: str
+    command_requests: int
+    granted: int
+    reported: int
+    removed: bool
+
+
+def records(t: Transaction, removed: Iterable[str]) -> list[ToolRecord]:
+    """Return a record of each tool that has signed in or was removed, by name."""
+    gone = set(removed)
+    found = {
+        tool: ToolRecord(tool, unit, user, requests, granted, reported, tool in gone)
+        for tool, unit, user, requests, granted, reported in t.rows(
+            "SELECT tool, unit, name, wanted, granted, reported FROM server_tool"
+        )
+    }
+    found |= {tool: ToolRecord(tool, "", "", 0, 0, 0, removed=True) for tool in gone - found.keys()}
+    return [found[tool] for tool in sorted(found)]
+
+
 def known_tool(t: Transaction, tool: str) -> Tool:
-    """Return a tool that has signed in. Raises RequestRefused `sign_in_required` otherwise."""
+    """Return a tool that has signed in. Raises RequestRefused `sign_in_required` or `tool_removed`."""
+    check_present(t, tool)
     found = t.rows(f"SELECT {', '.join(Tool._fields)} FROM server_tool WHERE tool = ?", (tool,))  # noqa: S608
     if not found:
         raise RequestRefused("sign_in_required", f"tool {tool!r} has never signed in: sign in first")
@@ -65,6 +94,7 @@ def signed_in(t: Transaction, tool: str) -> tuple[str, str] | None:
 
 def sign_in(t: Transaction, tool: str, user: str, unit: str) -> None:
     """Sign a user in at a tool, which belongs to the unit of its first user."""
+    check_present(t, tool)
     known = signed_in(t, tool)
     if known is None:
         t.run(
