@@ -200,7 +200,7 @@ def test_the_log_tells_a_restored_manager_what_happened_since(homes):
     assert "1 token" in said
     restored = folders.manager(Path("ism"))
     assert [name for name, _, _ in restored.users()] == ["olga"]
-    assert restored._authority.has_revoked()
+    assert restored._keys.has_revoked()
     restored._store.close()
     assert kinds() == [*before, "restored"]
 

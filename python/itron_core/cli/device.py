@@ -50,7 +50,7 @@ def device_trust(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="The simulated device.")],
     keyring: Annotated[Path, typer.Option("--keyring", "-k", metavar="FILE", help="The new root keys: a JWK set.")],
 ) -> None:
-    """Replace the root keys that a simulated device trusts by those of a JWK set.
+    """Replace the root keys that a device trusts.
 
     Simulates the visit of a technician who brings a new root key. The rest of the device's state stays.
     """

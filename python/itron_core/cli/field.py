@@ -54,7 +54,7 @@ def field_init(
 
 @field_app.command("trust")
 def field_trust(home: Annotated[Path, HOME], keyring: Annotated[Path, ROOTS]) -> None:
-    """Replace the trusted root keys by those of a JWK set."""
+    """Replace the trusted root keys."""
     say(f"{home} trusts {named_roots(homes.trust(home, 'field', keyring))}.")
 
 

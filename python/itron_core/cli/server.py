@@ -187,7 +187,7 @@ def server_material(
 
 @server_app.command("trust")
 def server_trust(home: Annotated[Path, HOME], keyring: Annotated[Path, ROOTS]) -> None:
-    """Replace the trusted root keys by those of a JWK set.
+    """Replace the trusted root keys.
 
     A running service uses them after a restart.
     """

@@ -366,9 +366,9 @@ def _choose(
     offers = [
         [
             _offered(held, row, token_type, action, moment)
-            for token_type, action in zip(Slots._fields, wanted, strict=True)
+            for token_type, action in zip(Slots._fields, needed, strict=True)
         ]
-        for row, wanted in zip(known, slots, strict=True)
+        for row, needed in zip(known, slots, strict=True)
     ]
     # A single piece is kept even if it is invalid: the route reports why.
     doubtful = [

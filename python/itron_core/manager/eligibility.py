@@ -104,7 +104,7 @@ def split_devices(
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Return the devices that can take the material, each once, and each other device with the name of the reason.
 
-    `known` holds what there is of these devices, with the level that each is about to have; `retired` are out of use.
+    `known` maps the known devices to their record and pending level; `retired` are out of use.
     """
     taken: dict[str, None] = {}
     refused = []

@@ -99,7 +99,7 @@ def _failure_of(error: Exception) -> Problem | None:
 
 def answer_to(problem: Problem) -> Response:
     """Return the answer of a problem."""
-    told = {
+    body = {
         "type": "about:blank",
         "title": problem.status.phrase,
         "status": int(problem.status),
@@ -109,7 +109,7 @@ def answer_to(problem: Problem) -> Response:
     # An unread body cannot be skipped, so the connection ends with the answer.
     closing = CLOSE if problem.status in UNREAD else {}
     headers = {**PRIVATE, **closing, **(problem.headers or {})}
-    return JSONResponse(told, status_code=problem.status, media_type=PROBLEM, headers=headers)
+    return JSONResponse(body, status_code=problem.status, media_type=PROBLEM, headers=headers)
 
 
 async def http_problem(request: Request, error: Exception) -> Response:
