@@ -1,4 +1,4 @@
-"""Files of requests: which device needs which type of material for which action."""
+"""Command requests from options or a file: device, type of material and action."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["Wanted", "planned_rows", "wanted_of"]
+__all__ = ["RequestGroup", "planned_rows", "request_groups"]
 
 
-class Wanted(NamedTuple):
-    """The devices of one request: all of one type of material and of the same actions."""
+class RequestGroup(NamedTuple):
+    """The devices of one request, with the same type of material and the same actions."""
 
     token_type: str
     actions: list[Action]
     devices: list[str]
 
 
-def wanted_of(
+def request_groups(
     devices: list[str] | None, route: str | None, file: str | None, token_type: str | None, actions: str | None
-) -> list[Wanted]:
-    """Return what is asked for: one type and action for all devices named, or what each row of a file says."""
+) -> list[RequestGroup]:
+    """Return the requests: one type and action for all named devices, or one per row of a file."""
     if file is None:
         if token_type is None or actions is None:
             raise UsageError("--type and --action are missing", "give both, or --file with a row for each request")
-        return [Wanted(token_type, actions_of(actions), devices_of(devices, route))]
+        return [RequestGroup(token_type, actions_of(actions), devices_of(devices, route))]
     if devices or route or token_type or actions:
-        raise UsageError("--file says what is requested: no DEVICE, --route, --type or --action beside it")
+        raise UsageError("--file: not allowed with DEVICE, --route, --type or --action")
     groups: dict[tuple[str, Action], dict[str, None]] = {}
     for place, row in _rows(file, ("device", "token_type", "action")):
         kind, action = str(row["token_type"]), member_or_none(Action, str(row["action"]))
@@ -45,12 +45,12 @@ def wanted_of(
             raise UnreadableError(f'{file}: row {place:,}, column "action": unknown action {row["action"]!r}')
         groups.setdefault((kind, action), {})[str(row["device"])] = None
     if not groups:
-        raise UsageError(f"{file} has no rows", "itron-core preflight --requests FILE writes what is missing")
-    return [Wanted(kind, [action], list(names)) for (kind, action), names in groups.items()]
+        raise UsageError(f"{file} has no rows", "create it with: itron-core preflight ROUTE --requests FILE")
+    return [RequestGroup(kind, [action], list(names)) for (kind, action), names in groups.items()]
 
 
 def planned_rows(file: str) -> list[tuple[str, Action]]:
-    """Return the rows of a planned route: its columns device and action."""
+    """Return the rows of a planned route, from its columns device and action."""
     rows = []
     for place, row in _rows(file, ("device", "action")):
         action = member_or_none(Action, str(row["action"]))
