@@ -464,7 +464,7 @@ impl BinaryChunk {
                 check_codes(&codes, &validity, window.len, values.len)?;
                 Layout::Dictionary { codes, values }
             }
-            other => return Err(InputError::new(format!("got {other}, wanted bytes or text"))),
+            other => return Err(InputError::new(format!("got {other}, expected bytes or text"))),
         };
         Ok(Self { len: window.len, validity, layout, is_text: kind_of(dtype) == Some(Kind::Text), keep: None })
     }
@@ -478,7 +478,7 @@ fn somewhere(data: *const u8) -> *const u8 {
 fn bytes(rows: usize, width: usize) -> Result<usize> {
     rows.checked_mul(width).filter(|&bytes| bytes as i64 <= MOST_BYTES).ok_or_else(|| {
         InputError::new(format!(
-            "got an Arrow array of {rows} rows of {width} bytes, wanted at most {MOST_BYTES} bytes in all"
+            "got an Arrow array of {rows} rows of {width} bytes, expected at most {MOST_BYTES} bytes in all"
         ))
     })
 }
@@ -502,7 +502,7 @@ pub(super) fn rising<T: Offset>(node: &Node<'_>, window: Window) -> Result<(Vec<
     }
     let first = node.offset + window.skip;
     let pointer = node.buffer(1, (first + window.len + 1) * size_of::<T>(), "offsets")?.cast::<T>().wrapping_add(first);
-    // SAFETY: not null, and of length + offset + 1 values as the interface says; may be crooked.
+    // SAFETY: not null, and of length + offset + 1 values as the interface says; may be misaligned.
     let offsets = unsafe { copied(pointer, window.len + 1) }?;
     let read = |at: usize| -> i64 { offsets[at].into() };
     let rises = offsets.iter().zip(&offsets[1..]).fold(true, |rises, (&from, &to)| rises & (from.into() <= to.into()));
@@ -511,12 +511,12 @@ pub(super) fn rising<T: Offset>(node: &Node<'_>, window: Window) -> Result<(Vec<
         let at = (0..window.len).find(|&at| read(at) > read(at + 1)).unwrap_or(0);
         let (from, to) = (read(at), read(at + 1));
         return Err(InputError::new(format!(
-            "got Arrow offsets that fall from {from} to {to} in row {at}, wanted rising ones"
+            "got Arrow offsets that fall from {from} to {to} in row {at}, expected rising ones"
         )));
     }
     if start < 0 || end > MOST_BYTES {
         return Err(InputError::new(format!(
-            "got Arrow offsets from {start} to {end}, wanted them from 0 to {MOST_BYTES}"
+            "got Arrow offsets from {start} to {end}, expected them from 0 to {MOST_BYTES}"
         )));
     }
     // Nothing of a data buffer is needed where every row is empty.
@@ -529,7 +529,7 @@ fn views(node: &Node<'_>, window: Window, validity: &Validity) -> Result<Layout>
     let first = node.offset + window.skip;
     let needed = (first + window.len) * size_of::<View>();
     let views = node.buffer(1, needed, "views")?.cast::<View>().wrapping_add(first);
-    // SAFETY: views cover length + offset rows as the interface says; may be crooked.
+    // SAFETY: views cover length + offset rows as the interface says; may be misaligned.
     let views = unsafe { copied(views, window.len) }?;
     for (at, &[length, _, buffer, offset]) in views.iter().enumerate() {
         if (0..=LONGEST_INLINE).contains(&length) || !validity.get(at) {
@@ -552,7 +552,7 @@ fn check_codes(codes: &Integers, validity: &Validity, rows: usize, values: usize
         let code = codes.get(at);
         if validity.get(at) && !(0..values as i64).contains(&code) {
             return Err(InputError::new(format!(
-                "got Arrow dictionary index {code} in row {at}, wanted 0 and below {values}"
+                "got Arrow dictionary index {code} in row {at}, expected 0 and below {values}"
             )));
         }
     }
@@ -661,13 +661,14 @@ impl AnyColumn {
                     Err(_) => cells.push_written(&text).map_err(|error| error.about(self.name()))?,
                 }
             } else if takes == Takes::Text {
-                return Err(self.error(format!("row {at} is {}, wanted str or None", type_name(&item))));
+                return Err(self.unwanted(format!("{} in row {at}", type_name(&item)), "str or None"));
             } else {
                 let or_text = if takes == Takes::Both { " str," } else { "" };
                 cells.push_copy(&item).map_err(|error| match error {
-                    NoCopy::Type(got) => self.error(format!(
-                        "row {at} is {got}, wanted bytes,{or_text} bytearray, a contiguous memoryview of bytes, or None"
-                    )),
+                    NoCopy::Type(got) => self.unwanted(
+                        format!("{got} in row {at}"),
+                        &format!("bytes,{or_text} bytearray, a contiguous memoryview of bytes, or None"),
+                    ),
                     NoCopy::Memory => InputError::out_of_memory(),
                 })?;
             }

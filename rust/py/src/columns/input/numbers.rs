@@ -195,13 +195,13 @@ impl IntChunk {
                 let (first, width) = (node.offset + window.skip, size_of::<f64>());
                 let needed = if window.len == 0 { 0 } else { (first + window.len) * width };
                 let values = node.buffer(1, needed, "values")?.wrapping_add(first * width);
-                // SAFETY: the values cover length + offset rows, as the interface says; may be crooked.
+                // SAFETY: the values cover length + offset rows, as the interface says; may be misaligned.
                 let values = unsafe { copied_values(values.cast::<f64>(), window.len) }?;
                 return Self::of_floats(&values, &validity, reading);
             }
             Type::Timestamp(..) => IntType::I64,
             Type::Int(kind) => *kind,
-            other => return Err(InputError::new(format!("got {other}, wanted integers"))),
+            other => return Err(InputError::new(format!("got {other}, expected integers"))),
         };
         let values = Integers::of(&node, kind, window)?;
         Self::of_values(values, validity, piece.owner.clone(), reading)
@@ -219,7 +219,7 @@ impl IntChunk {
         let Some(at) = outside else { return Ok(Self::of_copy(values, validity)) };
         if !reading.outside {
             let value = values.get(at) as u64;
-            return Err(InputError::new(format!("got {value} in row {at}, wanted at most {}", i64::MAX)));
+            return Err(InputError::new(format!("got {value} in row {at}, expected at most {}", i64::MAX)));
         }
         let mut signed = filled(values.len(), 0)?;
         values.copy(0, &mut signed);
@@ -246,7 +246,7 @@ impl IntChunk {
                 false if is_whole && reading.outside => OUTSIDE,
                 _ => {
                     let wanted = "a whole number of 64 bits, or NaN for null";
-                    return Err(InputError::new(format!("got {float:?} in row {at}, wanted {wanted}")));
+                    return Err(InputError::new(format!("got {float:?} in row {at}, expected {wanted}")));
                 }
             };
             valid[at] = true;
@@ -257,7 +257,7 @@ impl IntChunk {
     fn of_buffer(py: Python<'_>, buffer: &Arc<PyUntypedBuffer>, reading: Reading) -> Result<Self> {
         let &[len] = buffer.shape() else {
             return Err(InputError::new(format!(
-                "got a buffer of shape {:?}, wanted one dimension of integers",
+                "got a buffer of shape {:?}, expected one dimension of integers",
                 buffer.shape()
             )));
         };
@@ -301,7 +301,7 @@ fn buffer_kind(buffer: &PyUntypedBuffer) -> Result<IntType> {
         _ => None,
     };
     kind.ok_or_else(|| {
-        InputError::new(format!("got a buffer of format {format:?}, wanted integers in native byte order"))
+        InputError::new(format!("got a buffer of format {format:?}, expected integers in native byte order"))
     })
 }
 
@@ -349,9 +349,9 @@ impl AnyColumn {
             },
             Source::Items(items) => {
                 let items = items.bind(py);
-                self.gather(items, |item| match int_item(item) {
+                self.gather(items, "a 64-bit int or None", |item| match int_item(item) {
                     Err(NoInt::Outside(_)) if reading.outside => Ok(Some(OUTSIDE)),
-                    read => read.map_err(|got| format!("{got}, wanted a 64-bit int or None")),
+                    read => read.map_err(|got| got.to_string()),
                 })
             }
             Source::Datetime64 { code, .. } => Err(self.unwanted(format!("a NumPy array of {code}"), INTEGERS)),
@@ -392,7 +392,7 @@ impl AnyColumn {
 
     /// Times of which nobody knows what zone they are of.
     fn without_zone(&self, got: impl fmt::Display, remedy: &str) -> InputError {
-        self.error(format!("got {got} without a time zone, wanted times with one: {remedy}"))
+        self.error(format!("got {got} without a time zone, expected times with one: {remedy}"))
     }
 
     fn arrow_ints(&self, pieces: &[Piece], dtype: &Type, reading: Reading) -> Result<IntColumn> {
@@ -404,24 +404,24 @@ impl AnyColumn {
     fn time_items(&self, items: &Bound<'_, PyTuple>) -> Result<TimeColumn> {
         let has_datetimes = items.iter_borrowed().any(|item| item.is_instance_of::<PyDateTime>());
         let unit = if has_datetimes { Unit::Micro } else { Unit::Second };
-        let wrong = |got: String| format!("{got}, wanted an int of seconds, an aware datetime, or None");
-        let ticks = self.gather(items, |item| {
+        let ticks = self.gather(items, "an int of seconds, an aware datetime, or None", |item| {
             if let Ok(time) = item.cast::<PyDateTime>() {
-                return micros_of(time).map(Some).map_err(|error| wrong(error.0));
+                return micros_of(time).map(Some).map_err(|error| error.0);
             }
-            let seconds = int_item(item).map_err(|got| wrong(got.to_string()))?;
+            let seconds = int_item(item).map_err(|got| got.to_string())?;
             let ticks = |seconds: i64| {
-                seconds.checked_mul(unit.per_second() as i64).ok_or_else(|| wrong(format!("{seconds} seconds")))
+                seconds.checked_mul(unit.per_second() as i64).ok_or_else(|| format!("{seconds} seconds"))
             };
             seconds.map(ticks).transpose()
         })?;
         Ok(TimeColumn { ticks, unit })
     }
 
-    /// What `read` makes of each item, or what it says that the item is.
+    /// What `read` makes of each item; its error is what came in place of `expected`.
     fn gather(
         &self,
         items: &Bound<'_, PyTuple>,
+        expected: &str,
         read: impl Fn(&Bound<'_, PyAny>) -> std::result::Result<Option<i64>, String>,
     ) -> Result<IntColumn> {
         let py = items.py();
@@ -430,7 +430,7 @@ impl AnyColumn {
             if at % SIGNALS_EVERY == SIGNALS_EVERY - 1 {
                 py.check_signals().map_err(|cause| InputError::raised(py, self.name(), "reading it", cause))?;
             }
-            let value = read(&item).map_err(|got| self.error(format!("row {at} is {got}")))?;
+            let value = read(&item).map_err(|got| self.unwanted(format!("{got} in row {at}"), expected))?;
             ints.push(value.unwrap_or(0));
             valid.push(value.is_some());
         }
@@ -441,7 +441,7 @@ impl AnyColumn {
 
 /// What an item is instead of a 64-bit int or None.
 enum NoInt {
-    /// A value of this type, which is no int.
+    /// A value of this type, which is not an int.
     Other(String),
     /// An int of this type, beyond 64 bits.
     Outside(String),
@@ -451,7 +451,7 @@ impl fmt::Display for NoInt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Other(kind) => f.write_str(kind),
-            Self::Outside(kind) => write!(f, "{kind} out of range"),
+            Self::Outside(kind) => write!(f, "{kind} beyond 64 bits"),
         }
     }
 }
@@ -488,7 +488,8 @@ pub fn micros_of(time: &Bound<'_, PyDateTime>) -> Result<i64> {
     let utc = PyTzInfo::utc(py).map_err(failed)?;
     let epoch = PyDateTime::new(py, 1970, 1, 1, 0, 0, 0, 0, Some(&utc)).map_err(failed)?;
     let since = time.sub(epoch).map_err(failed)?;
-    let since = since.cast::<PyDelta>().map_err(|_| InputError::new("a datetime whose difference is no timedelta"))?;
+    let since =
+        since.cast::<PyDelta>().map_err(|_| InputError::new("a datetime whose difference is not a timedelta"))?;
     let part = |name: &str| since.getattr(name).and_then(|part| part.extract::<i64>()).map_err(failed);
     // A datetime lies in the years 1 to 9999: below 2^59 microseconds.
     Ok((part("days")? * 86_400 + part("seconds")?) * 1_000_000 + part("microseconds")?)

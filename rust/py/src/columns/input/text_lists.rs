@@ -134,11 +134,11 @@ impl AnyColumn {
             valid.push(!item.is_none());
             if !item.is_none() {
                 if item.is_instance_of::<PyString>() || item.try_iter().is_err() {
-                    return Err(self.error(format!("row {at} is {}, wanted a list of str or None", type_name(&item))));
+                    return Err(self.unwanted(format!("{} in row {at}", type_name(&item)), "a list of str or None"));
                 }
                 let failed = |cause| InputError::raised(py, self.name(), "reading its lists", cause);
                 let row = py.get_type::<PyTuple>().call1((item,)).map_err(failed)?;
-                let row = row.cast_into_exact::<PyTuple>().map_err(|_| self.error("a tuple was wanted"))?;
+                let row = row.cast_into_exact::<PyTuple>().map_err(|_| self.unwanted("another type", "a tuple"))?;
                 self.cells(&row, Takes::Text, &mut texts).map_err(|error| error.about(&format!("in row {at}")))?;
                 keep.push(row.unbind());
             }
