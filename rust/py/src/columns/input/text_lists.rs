@@ -5,7 +5,8 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use super::binary::{BinaryChunk, Cells, Kind, StringColumn, Takes, chunk_of_text, kind_of, rising};
+use super::binary::{BinaryChunk, Kind, StringColumn, chunk_of_text, kind_of, rising};
+use super::cells::{Cells, Takes};
 use super::chunked::{Chunk, Chunked};
 use super::numbers::IntColumn;
 use super::source::{AnyColumn, Piece, Source};
