@@ -430,7 +430,12 @@ ARRAYS = [
     ("array released", "bytes", lambda: binary(array={"release": None}), "used up"),
     ("schema released", "bytes", lambda: binary(schema={"release": None}), "used up"),
     # Tables
-    ("child null", "table", lambda: with_child(1, None) and route(array={"children": pointers([None] * 4)}), "misaligned"),
+    (
+        "child null",
+        "table",
+        lambda: with_child(1, None) and route(array={"children": pointers([None] * 4)}),
+        "misaligned",
+    ),
     ("children null", "table", lambda: route(array={"children": None}), "null or misaligned"),
     ("children crooked", "table", lambda: route(array={"children": 9}), "null or misaligned"),
     ("announced children null", "table", lambda: route(schema={"children": None}), "without a list"),
