@@ -156,7 +156,7 @@ def homes(tmp_path):
     "arguments,code,says",
     [
         (["server", "init", "tools", "--keyring", "none.jwks"], 3, "none.jwks cannot be read: No such file"),
-        (["server", "init", "tools", "--keyring", "binary"], 3, "binary is not a UTF-8 text"),
+        (["server", "init", "tools", "--keyring", "binary"], 3, "binary is not UTF-8 text"),
         (["field", "init", "tab", "--tool", "t", "--keyring", "none.jwks"], 3, "none.jwks cannot be read"),
         (["device", "init", "m", "--device", "ert:1", "--class", "basic", "-k", "none.jwks"], 3, "cannot be read"),
         (["audit", "verify", "ism", "--trusted", "none"], 3, "the checkpoint none cannot be read"),

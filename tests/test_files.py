@@ -313,7 +313,7 @@ def test_columns_of_one_name_and_of_none_pass(tmp_path):
 
 def test_a_row_of_other_cells_is_refused_with_its_number(tmp_path):
     message = refused(tmp_path, "device,note\nert:1,a\nert:2,a,b\n")
-    assert "row 2 (after the header) has 3 cells, and the header 2" in message
+    assert "row 2 (after the header) has 3 cells, but the header 2" in message
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "\ufeff"])
@@ -360,7 +360,7 @@ def test_json_of_ours_is_typed_by_name(tmp_path):
     [
         ('{"a": 1}\nnonsense\n', "row 2 is not JSON"),
         ("[1]\n", "row 1 is not a JSON object"),
-        ('{"a": 1, "a": 2}\n', "row 1 names a column twice"),
+        ('{"a": 1, "a": 2}\n', "row 1 has a duplicate column"),
         ('{"epoch": 1.5}\n', "row 1, column \"epoch\": got '1.5'"),
         ('{"a": "\\ud800"}\n', "row 1 has half of a surrogate pair"),
         ("[" * 100_000 + "\n", "row 1 is not JSON"),
@@ -446,7 +446,7 @@ def test_rubbish_is_unreadable(tmp_path, suffix):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UnreadableError, match="there is no file"):
+    with pytest.raises(UnreadableError, match="does not exist"):
         read(tmp_path / "none.parquet")
 
 

@@ -260,10 +260,10 @@ def test_every_public_call_is_walked_with_every_argument():
         ("Revocations.from_token", 0, None, "token: got .*NoneType.*, wanted bytes"),
         ("issue_delegation", 0, KEY, "entry: got .*PublicKey, wanted KeyringEntry"),
         ("RouteResults", 0, None, "columns: got NoneType, wanted RouteColumns"),
-        ("RouteResults", 1, None, "options: got NoneType, wanted PolicyOptions"),
+        ("RouteResults", 1, None, "options: got NoneType, expected PolicyOptions"),
         ("DerivedKeys.key", 0, "0", "index: got str, wanted an int"),
         ("TokenResults[]", 0, 0, "name: got int, expected str"),
-        ("process_batches", 0, None, "batches: got NoneType, wanted an iterable"),
+        ("process_batches", 0, None, "batches: got NoneType, expected an iterable"),
     ],
 )
 def test_the_message_names_the_argument_and_what_came(name, place, wrong, says):

@@ -189,7 +189,7 @@ def test_a_signer_comes_from_pem(algorithm, password):
     pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, encryption)
     assert LocalSigner.from_pem(pem, password).public_key.kid == LocalSigner(key).public_key.kid
     if password:
-        with pytest.raises(InputError, match="no private key could be read"):
+        with pytest.raises(InputError, match="got no readable private key"):
             LocalSigner.from_pem(pem, b"wrong")
 
 

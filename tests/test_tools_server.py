@@ -628,7 +628,7 @@ def test_a_permission_taken_away_ends_requests_and_grants_and_what_is_issued_aft
 
 def test_equal_requests_are_kept_once_and_different_ones_up_to_the_quota(store_url):
     store = open_store(store_url)
-    server = ToolsServer(store, keyring(), quotas=Quotas(command_requests=3, outcome_bytes_a_day=10_000))
+    server = ToolsServer(store, keyring(), quotas=Quotas(command_requests=3, outcome_bytes_per_day=10_000))
     server.set_users([("ann", "gas", ALL)], now=NOW)
     tool = signed_in(server)
     equal = [CommandRequest(number, DEVICES[0], "secure_command", Action.CONNECT_SERVICE) for number in range(1, 501)]
@@ -636,7 +636,9 @@ def test_equal_requests_are_kept_once_and_different_ones_up_to_the_quota(store_u
     with store.read() as t:
         assert t.rows("SELECT number FROM server_want") == [(500,)]
     assert server.request(tool, wants(DEVICES[:2], start=501), now=NOW) == 502
-    with pytest.raises(RequestRefused, match=r"quota_exceeded: .* 4 different command requests, expected at most 3"):
+    with pytest.raises(
+        RequestRefused, match=r"quota_exceeded: .* would have 4 command requests, more than its limit of 3"
+    ):
         server.request(tool, wants(DEVICES[2:3], start=503), now=NOW)
     assert server.snapshot(tool, "ann", now=NOW).wanted == 502
     # Outcomes: bytes per day.

@@ -361,7 +361,7 @@ def test_options_are_policy_options(options):
         lambda: policy_table(options),
         lambda: needs(0, 0, 0, 0, options),
     ):
-        with pytest.raises(InputError, match=r"options: got .*, wanted PolicyOptions"):
+        with pytest.raises(InputError, match=r"options: got .*, expected PolicyOptions"):
             call()
 
 

@@ -1,4 +1,4 @@
-"""CSV as programs write it: the separator, the encoding and the header are found; every cell is text."""
+"""CSV files: detects separator, encoding and header; every cell is text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGEST_CELL_BYTES: Final = 1 << 26
 
 
 def read_csv(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any]:
-    """Yield batches of text columns, named as the header names them; an empty cell is null."""
+    """Yield batches of text columns with the names of the header; an empty cell is null."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -108,8 +108,8 @@ class _QuotesChecked(io.RawIOBase):
 def _ragged(path: str, row: Any) -> UnreadableError:
     place = f"row {row.number:,} (after the header)" if row.number else "a row"
     return UnreadableError(
-        f"{path}: {place} has {counted(row.actual_columns, 'cell')}, and the header {row.expected_columns}: {row.text[:80]!r}",
-        "a cell that contains the separator or a quotation mark must stand in quotation marks",
+        f"{path}: {place} has {counted(row.actual_columns, 'cell')}, but the header {row.expected_columns}: {row.text[:80]!r}",
+        "put a cell that contains the separator or a quotation mark in quotation marks",
     )
 
 
@@ -117,11 +117,13 @@ def _ragged(path: str, row: Any) -> UnreadableError:
 
 
 def _header_of(path: str, text: Utf8Source, ours: frozenset[str]) -> tuple[list[str], str]:
-    """Read the first record: the names, by the separator that gives the most names of ours, else the most names."""
+    """Read the header with the separator that gives the most known names, else the most names."""
     record = _first_record(path, text)
     if not record.strip():
         raise UnreadableError(f"{path} is empty", "the first line names the columns")
-    if record[:4].lower() == "sep=" and len(record.rstrip("\r\n")) == len("sep=;"):  # a spreadsheet's own line
+    if record[:4].lower() == "sep=" and len(record.rstrip("\r\n")) == len(
+        "sep=;"
+    ):  # a spreadsheet's line that names the separator
         separator = record[4]
         return _cells(_first_record(path, text), separator), separator
     separator = max(SEPARATORS, key=lambda one: (len(ours & set(_cells(record, one))), len(_cells(record, one))))
@@ -133,7 +135,7 @@ def _cells(record: str, separator: str) -> list[str]:
 
 
 def _first_record(path: str, text: Utf8Source) -> str:
-    """Take the first record that is not blank: to the end of a line that is not within quotation marks."""
+    """Return the first record that is not blank, which ends at a line end outside quotation marks."""
     data = b""
     while True:
         block = text.read(BLOCK_BYTES)
@@ -162,7 +164,7 @@ def _end_of_record(data: bytes) -> int | None:
 
 
 class CsvWriter:
-    """Writes CSV with a header; what CSV has no form for is text: bytes in hexadecimal digits, nested values in JSON."""
+    """Writes CSV with a header; bytes as hexadecimal digits, nested values as JSON."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
@@ -170,7 +172,7 @@ class CsvWriter:
         self._schema: Any = None
 
     def write(self, batch: Any) -> None:
-        """Write a batch; the first one's columns are those of the file."""
+        """Write a batch; the first batch determines the columns of the file."""
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
@@ -188,13 +190,13 @@ class CsvWriter:
         self._writer.write(written)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining rows."""
         if self._writer is not None:
             self._writer.close()
 
 
 def _is_simple(arrow: Any) -> bool:
-    """Return whether pyarrow writes a type as people read it."""
+    """Return whether pyarrow writes a type in a readable form."""
     import pyarrow as pa
 
     types = pa.types

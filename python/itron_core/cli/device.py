@@ -22,15 +22,15 @@ device_app = group("A simulated meter in a file.")
 @device_app.command("init")
 def device_init(
     path: Annotated[Path, typer.Argument(metavar="FILE")],
-    device: Annotated[str, typer.Option(help="Such as ert:100000001.")],
-    device_class: Annotated[str, typer.Option("--class", help="basic, enhanced or multi_mode.")],
-    keyring: Annotated[Path, typer.Option("--keyring", "-k", help="Whom it trusts: a JWK set.")],
+    device: Annotated[str, typer.Option(help="The device id, such as ert:100000001.")],
+    device_class: Annotated[str, typer.Option("--class", help="The class: basic, enhanced or multi_mode.")],
+    keyring: Annotated[Path, typer.Option("--keyring", "-k", help="The root keys that it trusts: a JWK set.")],
     *,
     mode: str = "mobile",
     level: str = "ready_to_secure",
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Make a simulated device."""
+    """Create a simulated device."""
     text = text_of(keyring, "the keyring")
     homes.make_device(
         path,
@@ -42,17 +42,17 @@ def device_init(
         level=member(SecurityLevel, level, "level"),
         now=moment(now),
     )
-    say(f"{device} in {path}.")
+    say(f"Created the device {device} in {path}.")
 
 
 @device_app.command("trust")
 def device_trust(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="The simulated device.")],
-    keyring: Annotated[Path, typer.Option("--keyring", "-k", metavar="FILE", help="The root keys: a JWK set.")],
+    keyring: Annotated[Path, typer.Option("--keyring", "-k", metavar="FILE", help="The new root keys: a JWK set.")],
 ) -> None:
-    """Let a simulated device trust the root keys of a JWK set, in place of those before.
+    """Replace the root keys that a device trusts.
 
-    It stands for the visit of a technician who brings a new root key. What the device has learned and done stays.
+    Simulates the visit of a technician who brings a new root key. The rest of the device's state stays.
     """
     text = text_of(keyring, "the keyring")
     roots = Keyring.from_jwks(text)
@@ -65,7 +65,7 @@ def device_show(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="The simulated device.")],
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Show what a simulated device is now."""
+    """Show the current state of a simulated device."""
     state = homes.MeterInFile(path, 0).device.state
     learned = revocations_of(state, None)
     rows = [["device", state.device]]

@@ -1,4 +1,4 @@
-"""Text files as UTF-8, whatever they came in: UTF-8 with or without its mark, UTF-16; anything else is refused."""
+"""Reads text files as UTF-8: from UTF-8 with or without byte order mark, or UTF-16. Anything else is refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_file(source: IO[bytes]) -> bool:
 
 
 class Utf8Source(io.RawIOBase):
-    """Reads a source as UTF-8 without its mark; UTF-16 is converted, and what is neither raises with its line."""
+    """Reads a source as UTF-8 without its mark; converts UTF-16. Raises for anything else, with the line."""
 
     def __init__(self, path: str, source: IO[bytes]) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Utf8Source(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Return bytes of UTF-8: at most `size`, none at the end, all for a negative size."""
+        """Return at most `size` bytes of UTF-8; all if it is negative, none at the end."""
         if size < 0:
             return b"".join(iter(lambda: self.read(BLOCK_BYTES), b""))
         if not self._waiting:
@@ -63,7 +63,7 @@ class Utf8Source(io.RawIOBase):
         return given
 
     def readinto(self, buffer: Buffer) -> int:
-        """Read into a buffer; returns the number of bytes."""
+        """Read into a buffer, and return the number of bytes."""
         view = memoryview(buffer)
         data = self.read(len(view))
         view[: len(data)] = data
@@ -76,7 +76,7 @@ class Utf8Source(io.RawIOBase):
         return not self._waiting
 
     def push_back(self, data: bytes) -> None:
-        """Give bytes back, to be read next."""
+        """Push bytes back, to be read next."""
         self._waiting = data + self._waiting
 
     def _fill(self, size: int) -> None:

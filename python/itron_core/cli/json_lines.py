@@ -1,4 +1,4 @@
-"""JSON Lines: one object per line; what a command does not take passes as it stands."""
+"""JSON Lines: one object per line; columns that a command does not read pass unchanged."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ROWS: Final = 65_536
 
 
 def read_json_lines(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any]:
-    """Yield batches: columns that the command takes as cells of text, all others as the JSON that stood there.
+    """Yield batches: the command's columns as text cells, all others as unchanged JSON.
 
-    Every batch has all columns of a file, wherever they first appear; of a pipe those that appeared so far.
+    Every batch has all columns of a file, wherever they first appear. From a pipe it has those that have appeared so far.
     """
     start = source.tell() if is_file(source) else None
     objects = _objects(path, source)
@@ -66,10 +66,10 @@ def _objects(path: str, source: IO[bytes]) -> Iterator[dict[str, Any]]:
         if not isinstance(pairs, _Pairs):
             raise UnreadableError(f"{path}: row {row:,} is not a JSON object", "JSON Lines has one object per line")
         if b"\\ud" in line.lower() and not _is_unicode(pairs):
-            raise UnreadableError(f"{path}: row {row:,} has half of a surrogate pair, which is no letter")
+            raise UnreadableError(f"{path}: row {row:,} has half of a surrogate pair, which is not a character")
         found = dict(pairs)
         if len(found) < len(pairs):
-            raise UnreadableError(f"{path}: row {row:,} names a column twice")
+            raise UnreadableError(f"{path}: row {row:,} has a duplicate column")
         yield found
 
 
@@ -99,13 +99,13 @@ def _batch(rows: list[dict[str, Any]], names: Mapping[str, None], ours: frozense
         read = _cell if name in ours else _json
         columns.append(pa.array([read(row.get(name)) for row in rows], pa.string()))
         fields.append(pa.field(name, pa.string(), metadata=None if name in ours else AS_JSON))
-    if not fields:  # no column, and yet rows
+    if not fields:  # rows without columns
         return pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows), pa.struct([])))
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
 def _cell(value: Any) -> str | None:
-    """Return a value as the cell of text that CSV would have: a list of names is joined by bars."""
+    """Return a value as the text cell that CSV would have: a list of names is joined by bars."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list) and not isinstance(value, _Pairs) and all(isinstance(one, str) for one in value):
@@ -124,7 +124,7 @@ def _plain(value: Any) -> Any:
 
 
 class JsonLinesWriter:
-    """Writes one object per line; a null is left out, and a column of a name that is taken gets the next free name."""
+    """Writes one object per line, without nulls; a column with a duplicate name gets the next free name."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
@@ -147,11 +147,11 @@ class JsonLinesWriter:
             self._target.write(("{" + ", ".join(cells) + "}\n").encode())
 
     def close(self) -> None:
-        """Leave the file to its opener."""
+        """Do nothing: the opener closes the file."""
 
 
 def unique_names(names: list[str]) -> list[str]:
-    """Return names that are all different: the second `note` is `note_2`."""
+    """Return unique names: the second `note` becomes `note_2`."""
     free: list[str] = []
     for name in names:
         new, number = name, 2

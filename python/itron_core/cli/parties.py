@@ -1,4 +1,4 @@
-"""What the commands of several parties print: pages read to their end, and the names of root keys."""
+"""Output common to the commands of several parties: all pages of material, and the ids of root keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Holder(Protocol):
 
 
 def all_rows(party: _Holder) -> Iterator[Material]:
-    """Yield all the material of a manager or a server."""
+    """Yield all material of a manager or a server."""
     after, more = 0, True
     while more:
         page = party.materials(after, PAGE_ROWS)
@@ -30,7 +30,7 @@ def all_rows(party: _Holder) -> Iterator[Material]:
 
 
 def rows_held_by(server: ToolsServer, tool: str, now: int) -> Iterator[Material]:
-    """Yield what a field tool was granted and may still use."""
+    """Yield the material that a field tool may still use."""
     after, more = 0, True
     while more:
         page = server.held_by(tool, after, PAGE_ROWS, now=now)
@@ -39,6 +39,6 @@ def rows_held_by(server: ToolsServer, tool: str, now: int) -> Iterator[Material]
 
 
 def named_roots(keyring: Keyring) -> str:
-    """Return a sentence's end about root keys: how many, and their ids."""
+    """Return the number of root keys and their ids as the end of a sentence."""
     kids = [entry.key.kid.hex() for entry in keyring.entries]
     return f"{len(kids)} root {'key' if len(kids) == 1 else 'keys'}: {', '.join(kids)}"

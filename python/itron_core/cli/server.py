@@ -22,32 +22,30 @@ from itron_core.service.limits import ConnectionLimits
 from itron_core.tools_server import BearerRecord
 
 LIMITS = ConnectionLimits()
-server_app = group("The tools server, which holds what was issued.")
+server_app = group("The tools server, which stores issued material.")
 
 
 @server_app.command("init")
 def server_init(home: Annotated[Path, HOME], keyring: Annotated[Path, ROOTS]) -> None:
-    """Make a tools server."""
+    """Create a tools server."""
     homes.make_server_home(home, keyring)
-    say(f"A tools server in {home}.")
+    say(f"Created a tools server in {home}.")
 
 
 @server_app.command("bearer")
 def server_bearer(
     home: Annotated[Path, HOME],
-    target: Annotated[Path, typer.Argument(metavar="FILE", help="Where the bearer token goes; must not exist yet.")],
-    user: Annotated[str, typer.Option(help="Whose it is.")],
-    role: Annotated[list[str], typer.Option(help="field_tool, manager or reader; repeatable.")],
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="The new file for the bearer token.")],
+    user: Annotated[str, typer.Option(help="The user or service that it names.")],
+    role: Annotated[list[str], typer.Option(help="A role: field_tool, manager or reader; repeatable.")],
     *,
     tool: Annotated[str, typer.Option(help="The field tool's name.")] = "",
     unit: Annotated[str, typer.Option(help="The business unit.")] = "",
-    seconds: Annotated[int, typer.Option(min=1, max=86_400, help="For how long it is in force.")] = 28_800,
-    token_id: Annotated[
-        str | None, typer.Option("--id", help="The name by which it may be revoked; random if not given.")
-    ] = None,
+    seconds: Annotated[int, typer.Option(min=1, max=86_400, help="Its lifetime in seconds.")] = 28_800,
+    token_id: Annotated[str | None, typer.Option("--id", help="The id for revoking it. Default: random.")] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Make a bearer token for a field tool or a manager."""
+    """Create a bearer token for a field tool or a manager."""
     from itron_core.service.bearer import TOKEN_ID_BYTES, bearer_token
 
     signer = homes.bearer_signer(home)
@@ -61,9 +59,9 @@ def server_bearer(
     try:
         tools.keep_bearer(record, now=made)
     except BaseException:
-        target.unlink()  # what is in no list could not be found again
+        target.unlink()  # an unlisted bearer token could not be revoked
         raise
-    say(f"A bearer token of {user} ({', '.join(role)}) in {target}.")
+    say(f"Created a bearer token of {user} ({', '.join(role)}) in {target}.")
 
 
 @server_app.command("bearers")
@@ -73,9 +71,9 @@ def server_bearers(
     as_json: Annotated[bool, JSON] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """List the bearer tokens that were made by this command.
+    """List the bearer tokens created here.
 
-    Their id is what revoke-bearers takes. The tokens themselves are not kept.
+    revoke-bearers accepts their ids. The tokens themselves are not stored.
     """
     at = moment(now)
     rows = [
@@ -95,17 +93,17 @@ def server_revoke_bearers(
     *,
     bearer: Annotated[list[str] | None, typer.Option("--id", help="The id of a bearer token; repeatable.")] = None,
     tool: Annotated[
-        list[str] | None, typer.Option(help="A field tool, whose bearers so far are refused; repeatable.")
+        list[str] | None, typer.Option(help="A field tool whose current bearer tokens are refused; repeatable.")
     ] = None,
     dry_run: Annotated[bool, DRY_RUN] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Refuse bearer tokens from now on.
 
-    By their ids, or all that a lost field tool has.
+    Names them by id, or all of a lost field tool.
     """
     if not (bearer or tool):
-        raise UsageError("no bearer token named", "--id ID or --tool TOOL")
+        raise UsageError("the bearer token is missing", "name it: --id ID or --tool TOOL")
     at, tools = moment(now), homes.server(home)
     listed = [
         one
@@ -114,12 +112,14 @@ def server_revoke_bearers(
     ]
     if not dry_run:
         tools.revoke_bearers(ids=bearer or [], tools=tool or [], now=at)
-    say(f"{'Would be revoked' if dry_run else 'Revoked'}: {counted(len(listed), 'bearer token')} of those listed here.")
+    say(
+        f"{'Would be revoked' if dry_run else 'Revoked'}: {counted(len(listed), 'bearer token')} among those listed here."
+    )
     known = {one.token_id for one in tools.bearers()}
     for name in bearer or []:
         if name not in known:
             remark(
-                f"{name} is not listed here; a bearer token of this id {'would be' if dry_run else 'is'} refused, too."
+                f"{name} is not listed here; a bearer token with this id {'would be' if dry_run else 'is'} refused too."
             )
 
 
@@ -144,10 +144,10 @@ def server_remove_tool(
     dry_run: Annotated[bool, DRY_RUN] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Let a field tool sign in no more.
+    """Remove a field tool for good.
 
-    Its bearer tokens are refused and its grants end; its name is not used again. What it holds is revoked by
-    `manager revoke-tool`.
+    Its bearer tokens are refused, its grants end, and its name cannot be used again. `manager revoke-tool` revokes its
+    material.
     """
     at, tools = moment(now), homes.server(home)
     if dry_run:
@@ -155,19 +155,19 @@ def server_remove_tool(
         say(f"Would be removed: {counted(int(tool in known), 'tool')}.")
         return
     tools.remove_tool(tool, now=at)
-    say(f"{tool} is removed.")
+    say(f"Removed the tool {tool}.")
 
 
 @server_app.command("users")
 def server_users(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False) -> None:
-    """List the people who may sign in, as the last delivery has them."""
+    """List the users who may sign in, as of the last delivery."""
     rows = [[name, unit, permission_names(permissions)] for name, unit, permissions in homes.server(home).users()]
     show(["user", "unit", "permissions"], rows, as_json=as_json)
 
 
 @server_app.command("devices")
 def server_devices(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False) -> None:
-    """List the devices, as the last delivery has them."""
+    """List the devices, as of the last delivery."""
     show_devices(homes.server(home).all_devices(), as_json=as_json)
 
 
@@ -175,11 +175,11 @@ def server_devices(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] =
 def server_material(
     home: Annotated[Path, HOME],
     device: Annotated[str | None, typer.Option(help="Only the material of one device.")] = None,
-    tool: Annotated[str | None, typer.Option(help="Only what a field tool was granted and may still use.")] = None,
+    tool: Annotated[str | None, typer.Option(help="Only the material that a field tool may still use.")] = None,
     as_json: Annotated[bool, JSON] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """List the tokens that are held for field tools."""
+    """List the tokens stored for field tools."""
     tools, at = homes.server(home), moment(now)
     held = all_rows(tools) if tool is None else rows_held_by(tools, tool, at)
     show_material((one for one in held if device in {None, one.device}), as_json=as_json)
@@ -187,9 +187,9 @@ def server_material(
 
 @server_app.command("trust")
 def server_trust(home: Annotated[Path, HOME], keyring: Annotated[Path, ROOTS]) -> None:
-    """Trust the root keys of a JWK set from now on, in place of those before.
+    """Replace the trusted root keys.
 
-    A service that runs reads them when it is started again.
+    A running service uses them after a restart.
     """
     say(f"{home} trusts {named_roots(homes.trust(home, 'server', keyring))}.")
 
@@ -208,31 +208,33 @@ def server_prune(
     """
     at = moment(now)
     count = homes.server(home).prune(before=past_moment(before, at), now=at, dry_run=dry_run)
-    say(f"{counted(count, 'piece')} of material {'would be ' if dry_run else ''}forgotten.")
+    say(f"{counted(count, 'piece')} of material {'would be ' if dry_run else ''}deleted.")
 
 
 def serve(
     home: Annotated[Path, HOME],
     keyring: Annotated[Path | None, ROOTS] = None,
     *,
-    host: Annotated[str, typer.Option(help="The address that it listens at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8_470,
-    certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: certificates, PEM.")] = None,
-    private_key: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: their key, PEM.")] = None,
-    connections: Annotated[int, typer.Option(min=1, help="Connections open at a time.")] = LIMITS.connections,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on; 0 chooses a free one.")] = 8_470,
+    certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificates for https (PEM).")] = None,
+    private_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The certificates' private key (PEM).")
+    ] = None,
+    connections: Annotated[int, typer.Option(min=1, help="The most open connections.")] = LIMITS.connections,
     connections_per_address: Annotated[
-        int, typer.Option(min=1, help="Connections open at a time from one address.")
+        int, typer.Option(min=1, help="The most open connections per address.")
     ] = LIMITS.by_address,
     head_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Seconds for the headers of a request to come.")
+        float, typer.Option(min=0.1, help="The longest time for sending a request's headers, in seconds.")
     ] = LIMITS.head_seconds,
     answer_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Seconds for an answer to be taken.")
+        float, typer.Option(min=0.1, help="The longest time for reading an answer, in seconds.")
     ] = LIMITS.answer_seconds,
 ) -> None:
     """Serve a tools server over HTTP until interrupted.
 
-    With --keyring it is made if there is none.
+    With --keyring, it is created if it does not exist.
     """
     from itron_core.service.app import ServiceLimits, create_app
     from itron_core.service.client import is_loopback
@@ -240,8 +242,8 @@ def serve(
 
     if certificate is None and not is_loopback(host):
         raise UsageError(
-            f"http at {host}: bearer tokens would cross a network",
-            "--certificate FILE --private-key FILE, or stay at 127.0.0.1 behind a proxy that speaks https",
+            f"--host: got {host} without TLS, which would send bearer tokens over a network unencrypted",
+            "use --certificate FILE --private-key FILE, or 127.0.0.1 behind an https proxy",
         )
     if certificate is not None:
         check_certificate(certificate, private_key)
@@ -269,4 +271,4 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise UsageError(f"{host}:{port}: {error}", "another --host or --port") from None
+        raise UsageError(f"{host}:{port}: {error}", "choose another --host or --port") from None

@@ -1,4 +1,4 @@
-"""The tools server (FDM Tools): holds issued material and passes it to field tools when they sync."""
+"""The tools server (FDM Tools): stores issued material and passes it to field tools when they sync."""
 
 from itron_core.tools_server.server import BearerRecord, Quotas, ToolRecord, ToolsServer
 

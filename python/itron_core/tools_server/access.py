@@ -1,4 +1,4 @@
-"""Bearer tokens that were made and revoked, and field tools that were removed."""
+"""Recorded and revoked bearer tokens, and removed field tools."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class BearerRecord(NamedTuple):
-    """A bearer token that was made for this server: everything but the token itself.
+    """The record of a bearer token for this server, without the token itself.
 
     `roles` are joined by commas. Times are in seconds since 1970. `revoked` is whether it is refused by its id or tool.
     """
@@ -55,7 +55,7 @@ def keep_bearer(t: Transaction, made: BearerRecord) -> None:
 
 
 def bearers(t: Transaction) -> list[BearerRecord]:
-    """Return the bearer tokens that were recorded, the oldest first."""
+    """Return the recorded bearer tokens, oldest first."""
     found = t.rows(
         f"SELECT id, user_name, roles, tool, unit, issued_at, expires_at, CASE WHEN {REFUSED} THEN 1 ELSE 0 END"  # noqa: S608
         " FROM server_bearer b ORDER BY issued_at, user_name, id"
@@ -64,7 +64,7 @@ def bearers(t: Transaction) -> list[BearerRecord]:
 
 
 def refuse(t: Transaction, *, ids: Iterable[str], tools: Iterable[str], now: int) -> None:
-    """Refuse bearers by id, and those of tools that were made up to now."""
+    """Refuse bearers by id, and all bearers of these tools issued up to now."""
     t.run_many(
         "INSERT INTO server_bearer_refusal (kind, name, until) VALUES (?, ?, ?)"
         " ON CONFLICT (kind, name) DO UPDATE SET until = excluded.until",
@@ -73,7 +73,7 @@ def refuse(t: Transaction, *, ids: Iterable[str], tools: Iterable[str], now: int
 
 
 def is_refused(t: Transaction, token_id: str, tool: str, issued_at: int) -> bool:
-    """Return whether a bearer was revoked: by its id, or as one of its tool that was made up to the moment of that."""
+    """Return whether a bearer was revoked, by its id or together with all earlier bearers of its tool."""
     return bool(
         t.rows(
             "SELECT 1 FROM server_bearer_refusal WHERE (kind = 'id' AND name = ?)"
@@ -84,21 +84,23 @@ def is_refused(t: Transaction, token_id: str, tool: str, issued_at: int) -> bool
 
 
 def remove_tool(t: Transaction, tool: str, now: int) -> None:
-    """Let a field tool sign in no more; raises RequestRefused (`tool_unknown`) for one that was never heard of."""
+    """Remove a field tool for good. Raises RequestRefused (`tool_unknown`) for an unknown one."""
     known = "SELECT 1 FROM server_tool WHERE tool = ? UNION ALL SELECT 1 FROM server_bearer WHERE tool = ?"
     if not t.rows(known, (tool, tool)):
-        raise RequestRefused("tool_unknown", f"no tool {tool!r} has signed in here or been given a bearer token")
+        raise RequestRefused(
+            "tool_unknown", f"unknown tool {tool!r}: it has neither signed in here nor a recorded bearer token"
+        )
     t.run("INSERT INTO server_removed_tool (tool, removed_at) VALUES (?, ?) ON CONFLICT (tool) DO NOTHING", (tool, now))
 
 
 def removed_tools(t: Transaction) -> set[str]:
-    """Return the field tools that were removed."""
+    """Return the removed field tools."""
     return {tool for (tool,) in t.rows("SELECT tool FROM server_removed_tool")}
 
 
 def check_present(t: Transaction, tool: str) -> None:
-    """Raise RequestRefused (`tool_removed`) for a tool that was removed."""
+    """Raise RequestRefused (`tool_removed`) for a removed tool."""
     if t.rows("SELECT 1 FROM server_removed_tool WHERE tool = ?", (tool,)):
         raise RequestRefused(
-            "tool_removed", f"tool {tool!r} was removed from this server: set up a tool of another name"
+            "tool_removed", f"tool {tool!r} was removed from this server: set up a tool with another name"
         )

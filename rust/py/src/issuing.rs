@@ -1,14 +1,14 @@
 //! The Rust half of issuing: claims are encoded, a signer in Python signs, and every signature is asked again.
 
-use crate::arguments::{bytes_like, max_lifetime, max_lifetime_or_none};
-use crate::arrow::{BinaryColumn, Column, IntColumn, Out, StringColumn, Table, TextListColumn, TimeColumn};
+use crate::arguments::time::{Now, seconds};
+use crate::arguments::{self, bytes_like, enums, max_lifetime, max_lifetime_or_none, token_type_unknown};
 use crate::bulk;
+use crate::columns::input::{BinaryColumn, IntColumn, StringColumn, Table, TextListColumn, TimeColumn};
+use crate::columns::output::{Column, Out};
 use crate::errors::{input, refused};
-use crate::given;
-use crate::keyring::{KeyringEntry, token_type_unknown};
-use crate::public_key::PublicKey;
-use crate::revocations::Revocations;
-use crate::time::{Now, seconds};
+use crate::keys::keyring::{self, KeyringEntry};
+use crate::keys::public_key::{self, PublicKey};
+use crate::keys::revocations::{self, Revocations};
 use itron_core::code::Code;
 use itron_core::crypto::algorithm::Algorithm;
 use itron_core::crypto::public_key::PublicKey as Key;
@@ -51,7 +51,7 @@ impl PendingTokens {
             let got = signatures.len();
             return Err(input(format!("signatures: got {got} bytes, expected {length} for each of {rows} tokens")));
         }
-        let tokens = bulk::run(py, itron_core::work::available_threads(), |workers| {
+        let tokens = bulk::run(py, itron_core::parallel::chunks::available_threads(), |workers| {
             let tokens: Vec<Vec<u8>> = self
                 .tokens
                 .iter()
@@ -198,7 +198,7 @@ impl Request {
             ActionColumn::Names(names) => {
                 let names = names.get(row, MOST).ok_or("actions is null")?;
                 names.into_iter().try_fold(0, |bits, name| {
-                    let number = crate::enums::action(&name).ok_or_else(|| format!("{name:?} is no action"))?;
+                    let number = enums::action(&name).ok_or_else(|| format!("{name:?} is no action"))?;
                     Ok::<_, String>(bits | 1 << number)
                 })?
             }
@@ -264,9 +264,9 @@ impl Issue {
 #[pyo3(signature = (request, public_key, *, now, token_type, max_lifetime))]
 pub fn prepare_tokens(
     request: &Bound<'_, PyAny>,
-    #[pyo3(from_py_with = given::public_key)] public_key: &Bound<'_, PublicKey>,
+    #[pyo3(from_py_with = public_key::public_key)] public_key: &Bound<'_, PublicKey>,
     now: &Bound<'_, PyAny>,
-    #[pyo3(from_py_with = given::token_type)] token_type: &str,
+    #[pyo3(from_py_with = arguments::token_type)] token_type: &str,
     #[pyo3(from_py_with = max_lifetime_or_none)] max_lifetime: Option<i64>,
 ) -> PyResult<PendingTokens> {
     let token_type = TokenType::from_name(token_type)
@@ -284,8 +284,8 @@ pub fn prepare_tokens(
 #[pyfunction]
 #[pyo3(signature = (entry, public_key, *, now, expires_at))]
 pub fn prepare_delegation(
-    #[pyo3(from_py_with = given::entry)] entry: &Bound<'_, KeyringEntry>,
-    #[pyo3(from_py_with = given::public_key)] public_key: &Bound<'_, PublicKey>,
+    #[pyo3(from_py_with = keyring::entry)] entry: &Bound<'_, KeyringEntry>,
+    #[pyo3(from_py_with = public_key::public_key)] public_key: &Bound<'_, PublicKey>,
     now: &Bound<'_, PyAny>,
     expires_at: &Bound<'_, PyAny>,
 ) -> PyResult<PendingTokens> {
@@ -319,9 +319,9 @@ pub fn prepare_delegation(
 #[pyfunction]
 #[pyo3(signature = (revocations, public_key, *, issuer, now))]
 pub fn prepare_revocations(
-    #[pyo3(from_py_with = given::revocations)] revocations: &Bound<'_, Revocations>,
-    #[pyo3(from_py_with = given::public_key)] public_key: &Bound<'_, PublicKey>,
-    #[pyo3(from_py_with = given::issuer)] issuer: &str,
+    #[pyo3(from_py_with = revocations::revocations)] revocations: &Bound<'_, Revocations>,
+    #[pyo3(from_py_with = public_key::public_key)] public_key: &Bound<'_, PublicKey>,
+    #[pyo3(from_py_with = arguments::issuer)] issuer: &str,
     now: &Bound<'_, PyAny>,
 ) -> PyResult<PendingTokens> {
     let snapshot = &revocations.get().0;

@@ -1,15 +1,17 @@
 //! `verify_signatures`: the bare primitive in bulk.
 
 use crate::arguments::threads;
-use crate::arrow::{AnyColumn, BinaryColumn, IntColumn, Out, OutTable, SignatureResults, same_length};
 use crate::bulk;
+use crate::columns::error::same_length;
+use crate::columns::input::{AnyColumn, BinaryColumn, IntColumn};
+use crate::columns::output::{Out, OutTable, SignatureResults};
 use crate::errors::input;
-use crate::public_key::PublicKey;
+use crate::keys::public_key::PublicKey;
 use itron_core::code::Code;
 use itron_core::crypto::public_key::PublicKey as Key;
 use itron_core::crypto::signatures;
-use itron_core::scratch::Scratch;
-use itron_core::work::Stop;
+use itron_core::parallel::scratch::Scratch;
+use itron_core::parallel::stop::Stop;
 use pyo3::prelude::*;
 
 /// Verifies each signature over its message. Column: code int16 (0, 1 no message or signature, 300, 301, 302).

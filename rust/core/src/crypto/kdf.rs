@@ -13,7 +13,8 @@
 //! Only the master key and what is derived are secret. The device id is at one place whatever the device, so the rest of the
 //! input is built, and hashed, once.
 
-use crate::work::{Split, Stop, Workers, in_chunks};
+use crate::parallel::chunks::{Split, Workers, in_chunks};
+use crate::parallel::stop::Stop;
 use itron_core_kernels::stack::wiped;
 use itron_core_kernels::{cmac, hmac};
 use std::fmt;
