@@ -66,7 +66,7 @@ def test_a_device_is_a_text(tool, device):
         lambda: device_id(device),
         lambda: tool.work(device, Action.READ_ENDPOINT, lambda _message: None, now=NOW),
     ):
-        with pytest.raises(InputError, match=r"device: got \w+, wanted str"):
+        with pytest.raises(InputError, match=r"device: got \w+, expected str"):
             call()
 
 

@@ -52,7 +52,7 @@ pub fn derive_key<'py>(
     extra: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let what = What::read(utility, label, key_version, length, kdf, extra)?;
-    let wanted = || input(format!("device_id: got {device_id}, wanted an aud of a device or 8 bytes"));
+    let wanted = || input(format!("device_id: got {device_id}, expected an aud of a device or 8 bytes"));
     let id = if let Ok(text) = device_id.cast::<PyString>() {
         text.to_str().ok().and_then(|text| device::parse(text.as_bytes())).map(u64::to_be_bytes)
     } else {
@@ -81,7 +81,7 @@ fn ids(column: &Bound<'_, PyAny>) -> PyResult<Vec<[u8; 8]>> {
             let value = value.map(|value| scratch.get(value));
             ids.push(value.and_then(id).ok_or_else(|| {
                 let got = value.map_or("null".into(), String::from_utf8_lossy);
-                input(format!("device_ids: got {got:?} in row {row}, wanted an aud of a device or 8 bytes"))
+                input(format!("device_ids: got {got:?} in row {row}, expected an aud of a device or 8 bytes"))
             })?);
         }
         Ok(ids)

@@ -15,7 +15,7 @@ mod python {
     pyo3::import_exception!(itron_core.errors, ItronCoreError);
 }
 
-/// A call that cannot be made: what came, and what was wanted.
+/// A call that cannot be made: what came, and what was expected.
 pub fn input(message: impl Into<String>) -> PyErr {
     python::InputError::new_err(message.into())
 }
@@ -37,7 +37,7 @@ pub fn key_refused(message: impl Into<String>) -> PyErr {
     python::KeyRefused::new_err(message.into())
 }
 
-/// A well-made call whose answer is no, but for no fault of a token.
+/// A valid call that is refused for another reason than a bad token.
 pub fn refused(message: impl Into<String>) -> PyErr {
     python::ItronCoreError::new_err(message.into())
 }
@@ -67,12 +67,12 @@ pub fn is_out_of_memory(py: Python<'_>, error: &PyErr) -> bool {
 
 /// Pickling or copying what holds a secret.
 pub fn secret_stays(what: &str) -> PyErr {
-    pyo3::exceptions::PyTypeError::new_err(format!("a {what} holds secrets: it is neither pickled nor copied"))
+    pyo3::exceptions::PyTypeError::new_err(format!("a {what} holds secrets and cannot be pickled or copied"))
 }
 
 /// Pickling what is neither pickled nor made by Python: without this, the oldest protocols write what cannot be read.
 pub fn no_pickle(class: &str) -> PyErr {
-    input(format!("{class} is not pickled: hand on the bytes or the Arrow columns that it stands for"))
+    input(format!("{class} cannot be pickled: pass on its bytes or its Arrow columns"))
 }
 
 /// A public key that no token may be verified with.

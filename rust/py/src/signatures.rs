@@ -78,16 +78,18 @@ fn keys(given: &Bound<'_, PyAny>, key_index: Option<&Bound<'_, PyAny>>, rows: us
         Ok(one) => vec![one.get().0.clone()],
         Err(_) => {
             let wanted =
-                |_| input(format!("public_key: got {}, wanted PublicKey or a sequence of them", given.get_type()));
+                |_| input(format!("public_key: got {}, expected PublicKey or a sequence of them", given.get_type()));
             let key = |item: PyResult<Bound<'_, PyAny>>| {
                 let item = item?;
                 let key = item.cast::<PublicKey>().map(|key| key.get().0.clone());
-                key.map_err(|_| input(format!("public_key: got a sequence with {}, wanted PublicKey", item.get_type())))
+                key.map_err(|_| {
+                    input(format!("public_key: got a sequence with {}, expected PublicKey", item.get_type()))
+                })
             };
             given.try_iter().map_err(wanted)?.map(key).collect::<PyResult<Vec<_>>>()?
         }
     };
-    let wanted = || input("public_key: got a sequence without key_index, wanted the index of each row's key");
+    let wanted = || input("key_index: got None, expected the index of each row's key, as public_key is a sequence");
     let column = IntColumn::new(py, &AnyColumn::new(key_index.ok_or_else(wanted)?, "key_index")?)?;
     same_length(&[("messages", rows), ("key_index", column.len())])?;
     let count = many.len();
@@ -95,7 +97,7 @@ fn keys(given: &Bound<'_, PyAny>, key_index: Option<&Bound<'_, PyAny>>, rows: us
         let index =
             column.get(row).and_then(|index| u32::try_from(index).ok()).filter(|&index| (index as usize) < count);
         let got = || column.get(row).map_or("null".to_owned(), |index| index.to_string());
-        index.ok_or_else(|| input(format!("key_index: got {} in row {row}, wanted 0..{count} (exclusive)", got())))
+        index.ok_or_else(|| input(format!("key_index: got {} in row {row}, expected 0..{count} (exclusive)", got())))
     });
     Ok(Keys::Many(many, index.collect::<PyResult<_>>()?))
 }

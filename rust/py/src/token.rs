@@ -202,7 +202,8 @@ pub fn verify_token(
     #[pyo3(from_py_with = arguments::legacy_algorithms)] legacy_algorithms: bool,
 ) -> PyResult<Token> {
     let options = VerifyOptions::read(now, token_type, revocations, skew, max_lifetime, legacy_algorithms)?;
-    let epoch = epoch.map(|epoch| time::int(epoch).ok_or_else(|| input(format!("epoch: got {epoch}, wanted an int"))));
+    let epoch =
+        epoch.map(|epoch| time::int(epoch).ok_or_else(|| input(format!("epoch: got {epoch}, expected an int"))));
     let token = token_given(token, "token", options.call().token_type)?;
     let question = Question {
         token: token.as_deref().map_err(|&code| code),

@@ -61,7 +61,7 @@ pub fn verify_tokens(
         Some(given) => match time::int(given) {
             Some(one) => Asked::One(one),
             None if given.is_instance_of::<PyInt>() => {
-                return Err(input(format!("epoch: got {given}, wanted an int of 64 bits or a column of them")));
+                return Err(input(format!("epoch: got {given}, expected an int of 64 bits or a column of them")));
             }
             None => Asked::Each(IntColumn::new(py, &AnyColumn::new(given, "epoch")?)?),
         },

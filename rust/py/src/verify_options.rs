@@ -34,7 +34,7 @@ impl VerifyOptions {
         let token_type = TokenType::from_name(token_type).ok_or_else(unknown)?;
         if token_type == TokenType::Revocation {
             return Err(input(
-                "token type: got \"revocation\", wanted a type of one row; read snapshots by Revocations.from_token",
+                "token type: got \"revocation\", expected a type of one row; read snapshots by Revocations.from_token",
             ));
         }
         Ok(Self {

@@ -169,7 +169,7 @@ pub struct Derivation<'a> {
     pub length: usize,
 }
 
-/// Why nothing was derived: what came, and what was wanted. No byte of a key.
+/// Why nothing was derived: what came, and what was expected. No byte of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KdfError {
     /// The master key has not the length that the function takes.
@@ -212,13 +212,13 @@ impl fmt::Display for KdfError {
         match *self {
             Self::MasterLength { kdf, got } => {
                 let least = if kdf.master_lengths().1.is_some() { "" } else { "at least " };
-                let (wanted, name) = (kdf.master_lengths().0, kdf.name());
-                write!(formatter, "master key: got {got} bytes, wanted {least}{wanted} for {name}")
+                let (bytes, name) = (kdf.master_lengths().0, kdf.name());
+                write!(formatter, "master key: got {got} bytes, expected {least}{bytes} for {name}")
             }
-            Self::UtilityLength { got } => write!(formatter, "utility: got {got} bytes, wanted 1..16"),
-            Self::ExtraLength { got } => write!(formatter, "extra: got {got} bytes, wanted 0..32"),
-            Self::Length { got } => write!(formatter, "length: got {got}, wanted 16 or 32"),
-            Self::OutputLength { got, wanted } => write!(formatter, "output: got {got} bytes, wanted {wanted}"),
+            Self::UtilityLength { got } => write!(formatter, "utility: got {got} bytes, expected 1..16"),
+            Self::ExtraLength { got } => write!(formatter, "extra: got {got} bytes, expected 0..32"),
+            Self::Length { got } => write!(formatter, "length: got {got}, expected 16 or 32"),
+            Self::OutputLength { got, wanted } => write!(formatter, "output: got {got} bytes, expected {wanted}"),
             Self::Stopped(why) => why.fmt(formatter),
             Self::Internal => formatter.write_str("internal: some keys were not derived"),
         }

@@ -3,6 +3,6 @@
 pub mod chunks;
 pub mod columns;
 pub(crate) mod per_process;
-mod placement;
+pub mod placement;
 pub mod scratch;
 pub mod stop;

@@ -1,15 +1,26 @@
-//! Where a thread that waits is woken: not on the core of the one that wakes it.
+//! Where a waiting thread is woken: not on the core of the thread that wakes it.
 //!
 //! In a virtual machine an idle core may look taken: Linux asks whether the hypervisor runs it just now, and wakes the thread
-//! behind its waker instead. Both then share that core until the next tick, up to 4 ms, which is as long as most calls last.
+//! on its waker's core instead. Both then share that core until the next tick, up to 4 ms, which is as long as most calls last.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static ON: AtomicBool = AtomicBool::new(true);
+
+/// Leaves the affinities of threads alone: of all that are started from now on.
+pub fn turn_off() {
+    ON.store(false, Ordering::Relaxed);
+}
 
 #[cfg(target_os = "linux")]
 mod linux {
     use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_getcpu, sched_setaffinity};
+    use std::sync::atomic::Ordering;
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
     /// The threads of a pool.
     pub(crate) struct Placement {
+        on: bool,
         threads: Vec<Mutex<Thread>>,
     }
 
@@ -22,7 +33,7 @@ mod linux {
 
     impl Placement {
         pub(crate) fn new(threads: usize) -> Self {
-            Self { threads: (0..threads).map(|_| Mutex::default()).collect() }
+            Self { on: super::ON.load(Ordering::Relaxed), threads: (0..threads).map(|_| Mutex::default()).collect() }
         }
 
         /// Thread `index` runs, and says so itself.
@@ -32,6 +43,9 @@ mod linux {
 
         /// The threads are to be woken elsewhere than on the caller's core, if there is one.
         pub(crate) fn keep_off(&self) {
+            if !self.on {
+                return;
+            }
             let core = sched_getcpu();
             for index in 0..self.threads.len() {
                 let mut thread = self.thread(index);
@@ -68,6 +82,15 @@ mod linux {
     mod tests {
         use super::*;
         use std::sync::mpsc::channel;
+
+        #[test]
+        fn no_affinity_changes_when_placement_is_off() {
+            let placement = Placement { on: false, ..Placement::new(1) };
+            placement.started(0);
+            let usual = sched_getaffinity(None).expect("a thread of this process");
+            placement.keep_off();
+            assert_eq!(sched_getaffinity(None).expect("a thread of this process"), usual);
+        }
 
         #[test]
         fn a_thread_is_kept_off_until_it_is_awake_however_often_it_is_called() {

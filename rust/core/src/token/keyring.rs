@@ -51,11 +51,11 @@ pub enum KeyringError {
 impl std::fmt::Display for KeyringError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::TooMany(got) => write!(f, "got {got} keys, wanted at most {MAX_KEYS}"),
+            Self::TooMany(got) => write!(f, "got {got} keys, expected at most {MAX_KEYS}"),
             Self::DuplicateKid(kid) => {
-                f.write_str("got two keys with the kid ")?;
+                f.write_str("got two keys with kid ")?;
                 kid.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-                f.write_str(", wanted each kid once")
+                f.write_str(", expected each kid once")
             }
         }
     }

@@ -152,5 +152,5 @@ pub fn set(enumeration: Enumeration, bits: i64) -> String {
 /// The number of an action.
 pub fn action_number(action: &Bound<'_, PyAny>) -> PyResult<u8> {
     let number = time::int(action).and_then(|number| numbered(ACTION, number));
-    number.ok_or_else(|| input(format!("action: got {action}, wanted an Action")))
+    number.ok_or_else(|| input(format!("action: got {action}, expected an Action")))
 }

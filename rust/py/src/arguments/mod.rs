@@ -20,14 +20,14 @@ use std::borrow::Cow;
 
 /// An argument of a wrong type.
 pub fn wrong(given: &Bound<'_, PyAny>, name: &str, wanted: &str) -> PyErr {
-    input(format!("{name}: got {}, wanted {wanted}", type_name(given)))
+    input(format!("{name}: got {}, expected {wanted}", type_name(given)))
 }
 
 /// Text that UTF-8 can write.
 pub fn text<'a>(given: &'a Bound<'_, PyAny>, name: &str) -> PyResult<&'a str> {
     let text = given.cast::<PyString>().map_err(|_| wrong(given, name, "str"))?;
     text.to_str()
-        .map_err(|_| input(format!("{name}: got a str with a lone surrogate, wanted text that UTF-8 can write")))
+        .map_err(|_| input(format!("{name}: got a str with a lone surrogate, expected text that UTF-8 can write")))
 }
 
 /// Text, or None.
@@ -131,7 +131,7 @@ pub fn issuer_or_none<'a>(given: &'a Bound<'_, PyAny>) -> PyResult<Option<&'a st
 /// An int that fits `T`, from an argument of that name (no bool, no float).
 fn int<'py, T: FromPyObjectOwned<'py>>(given: &Bound<'py, PyAny>, name: &str, wanted: &str) -> PyResult<T> {
     let number = if given.is_instance_of::<PyBool>() { None } else { given.extract().ok() };
-    number.ok_or_else(|| input(format!("{name}: got {given}, wanted {wanted}")))
+    number.ok_or_else(|| input(format!("{name}: got {given}, expected {wanted}")))
 }
 
 const SIGNED: &str = "an int of 64 bits";
@@ -171,13 +171,13 @@ pub fn length_given(given: &Bound<'_, PyAny>) -> PyResult<usize> {
 pub fn max_lifetime(given: Option<i64>, token_type: TokenType) -> PyResult<u64> {
     let most = token_type.hard_lifetime();
     let Some(given) = given else { return Ok(token_type.default_lifetime()) };
-    let wanted = || input(format!("max_lifetime: got {given}, wanted 1..{most} seconds"));
+    let wanted = || input(format!("max_lifetime: got {given}, expected 1..{most} seconds"));
     u64::try_from(given).ok().filter(|given| (1..=most).contains(given)).ok_or_else(wanted)
 }
 
 /// A skew in whole seconds.
 pub fn skew(given: i64, most: u64) -> PyResult<u64> {
-    let wanted = || input(format!("skew: got {given}, wanted 0..{most} seconds"));
+    let wanted = || input(format!("skew: got {given}, expected 0..{most} seconds"));
     u64::try_from(given).ok().filter(|&skew| skew <= most).ok_or_else(wanted)
 }
 
@@ -188,7 +188,7 @@ pub fn threads(given: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
         return Ok(itron_core::parallel::chunks::available_threads());
     };
     let count = if given.is_instance_of::<PyBool>() { None } else { given.extract::<usize>().ok() };
-    let wanted = || input(format!("threads: got {given}, wanted None or 1..{MOST}"));
+    let wanted = || input(format!("threads: got {given}, expected None or 1..{MOST}"));
     count.filter(|count| (1..=MOST).contains(count)).ok_or_else(wanted)
 }
 
@@ -215,13 +215,13 @@ pub fn token_given<'a>(
 /// The content of any bytes-like object; text is none.
 pub fn bytes_like(given: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<u8>> {
     let copied = PyBuffer::<u8>::get(given).and_then(|buffer| buffer.to_vec(given.py()));
-    copied.map_err(|_| input(format!("{name}: got {}, wanted bytes", given.get_type())))
+    copied.map_err(|_| input(format!("{name}: got {}, expected bytes", given.get_type())))
 }
 
 /// A name that is no token type's.
 pub fn token_type_unknown(name: &str) -> PyErr {
     let names: Vec<_> = TokenType::ALL.iter().map(|each| each.name()).collect();
-    input(format!("token type: got {name:?}, wanted one of {}", names.join(", ")))
+    input(format!("token type: got {name:?}, expected one of {}", names.join(", ")))
 }
 
 /// The name of an object's type, for messages.

@@ -40,7 +40,7 @@ pub fn seconds(value: &Bound<'_, PyAny>, name: &str) -> PyResult<u64> {
     let micros = micros(value, name)?;
     let whole = micros.rem_euclid(1_000_000) == 0;
     let seconds = u64::try_from(micros.div_euclid(1_000_000)).ok().filter(|_| whole);
-    seconds.ok_or_else(|| input(format!("{name}: got {value}, wanted whole seconds since 1970, from 0 up")))
+    seconds.ok_or_else(|| input(format!("{name}: got {value}, expected whole seconds since 1970, from 0 up")))
 }
 
 /// Microseconds since 1970 of an int of seconds or an aware datetime.
@@ -52,10 +52,10 @@ pub fn micros(value: &Bound<'_, PyAny>, name: &str) -> PyResult<i128> {
         let kind = value.get_type().name()?;
         let shown = if is_int(value) { format!("{value}") } else { format!("{kind}") };
         let wanted = "an int of seconds since 1970 (below 2^63) or an aware datetime";
-        return Err(input(format!("{name}: got {shown}, wanted {wanted}")));
+        return Err(input(format!("{name}: got {shown}, expected {wanted}")));
     }
     if value.call_method0("utcoffset")?.is_none() {
-        return Err(input(format!("{name}: got a naive datetime, wanted an aware one (with a time zone)")));
+        return Err(input(format!("{name}: got a naive datetime, expected an aware one (with a time zone)")));
     }
     let since = value.call_method1("__sub__", (epoch(value.py())?,))?;
     let part = |part: &str| since.getattr(part)?.extract::<i64>().map(i128::from);

@@ -1,4 +1,4 @@
-//! Why an input cannot be taken: what came, and what was wanted.
+//! Why an input cannot be taken: what came, and what was expected.
 
 use std::fmt;
 
@@ -70,8 +70,8 @@ pub fn same_length(columns: &[(&str, usize)]) -> Result<usize> {
     let Some(&(first, rows)) = columns.first() else { return Ok(0) };
     match columns.iter().find(|(_, other)| *other != rows) {
         None => Ok(rows),
-        Some((name, other)) => Err(InputError::new(format!(
-            "columns of one call must have the same length: {first} has {rows} rows, {name} has {other}"
-        ))),
+        Some((name, other)) => {
+            Err(InputError::new(format!("{name}: got {other} rows, expected {rows}, as many as {first} has")))
+        }
     }
 }

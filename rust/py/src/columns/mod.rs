@@ -11,7 +11,7 @@
 //! Out: [`Out`] is a column, [`OutTable`] a table; [`Column`] and the classes of `result_class!` hand them to Python and, as
 //! Arrow capsules, to any engine, without a copy and any number of times.
 
-#![allow(clippy::cast_ptr_alignment, reason = "pointers that may be crooked are only read unaligned")]
+#![allow(clippy::cast_ptr_alignment, reason = "pointers that may be misaligned are only read unaligned")]
 #![allow(clippy::unnecessary_cast, reason = "one macro serves integers of all widths")]
 
 pub mod error;

@@ -176,11 +176,11 @@ impl Type {
 
 unsafe fn read(schema: &ArrowSchema, level: Level) -> Result<Type> {
     if schema.release.is_none() {
-        return Err(InputError::new("got an Arrow schema that was released, wanted a live one"));
+        return Err(InputError::new("got an Arrow schema that was released, expected a live one"));
     }
     // SAFETY: the format of a live schema is null or a C string.
     let format = unsafe { text(schema.format, "format") }?
-        .ok_or_else(|| InputError::new("got an Arrow schema without a format, wanted a format string"))?;
+        .ok_or_else(|| InputError::new("got an Arrow schema without a format, expected a format string"))?;
     // SAFETY: the caller's promise.
     let children = unsafe { children(schema) }?;
     if !schema.dictionary.is_null() {
@@ -197,7 +197,7 @@ unsafe fn read(schema: &ArrowSchema, level: Level) -> Result<Type> {
         "+l" | "+L" if level <= Level::Column => unsafe { list(format == "+L", children) },
         _ if format.starts_with('+') => Ok(Type::Other(other_name(format))),
         _ if !children.is_empty() => {
-            Err(InputError::new(format!("got Arrow format {format:?} with {} children, wanted none", children.len())))
+            Err(InputError::new(format!("got Arrow format {format:?} with {} children, expected none", children.len())))
         }
         _ => leaf(format),
     }
@@ -289,7 +289,7 @@ fn fixed_width(format: &str) -> Result<usize> {
     let width = digits.parse::<i32>().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
     width.map(|width| width as usize).ok_or_else(|| {
         InputError::new(format!(
-            "got Arrow format {:?}, wanted w: and a width of at most 2147483647",
+            "got Arrow format {:?}, expected w: and a width of at most 2147483647",
             shortened(format)
         ))
     })
@@ -306,13 +306,13 @@ unsafe fn dictionary(schema: &ArrowSchema, format: &str, level: Level) -> Result
     match (leaf(format)?, values) {
         (Type::Int(index), values @ (Type::Bytes { .. } | Type::Null)) => Ok(Type::Dictionary(index, Box::new(values))),
         (Type::Int(_), values) => Ok(Type::Other(format!("a dictionary of {values}"))),
-        (index, _) => Err(InputError::new(format!("got an Arrow dictionary indexed by {index}, wanted an integer"))),
+        (index, _) => Err(InputError::new(format!("got an Arrow dictionary indexed by {index}, expected an integer"))),
     }
 }
 
 unsafe fn list(large: bool, children: &[*mut ArrowSchema]) -> Result<Type> {
     let &[item] = children else {
-        return Err(InputError::new(format!("got an Arrow list of {} children, wanted one", children.len())));
+        return Err(InputError::new(format!("got an Arrow list of {} children, expected one", children.len())));
     };
     // SAFETY: a child of a live schema, null or valid.
     let item = unsafe { read(reference(item, "child")?, Level::Item) }?;
@@ -336,7 +336,7 @@ unsafe fn field(child: *mut ArrowSchema) -> Result<Field> {
 unsafe fn children(schema: &ArrowSchema) -> Result<&[*mut ArrowSchema]> {
     let count = schema.n_children;
     if !(0..=MOST_CHILDREN).contains(&count) {
-        return Err(InputError::new(format!("got an Arrow schema of {count} children, wanted 0 to {MOST_CHILDREN}")));
+        return Err(InputError::new(format!("got an Arrow schema of {count} children, expected 0 to {MOST_CHILDREN}")));
     }
     if count == 0 {
         return Ok(&[]);
@@ -350,7 +350,7 @@ unsafe fn children(schema: &ArrowSchema) -> Result<&[*mut ArrowSchema]> {
 
 unsafe fn reference<'a>(schema: *mut ArrowSchema, what: &str) -> Result<&'a ArrowSchema> {
     if schema.is_null() || !schema.is_aligned() {
-        return Err(InputError::new(format!("got an Arrow schema whose {what} is a null or crooked pointer")));
+        return Err(InputError::new(format!("got an Arrow schema whose {what} is a null or misaligned pointer")));
     }
     // SAFETY: not null, aligned, and a producer's live schema by the caller's promise.
     Ok(unsafe { &*schema })

@@ -119,9 +119,9 @@ impl What {
         extra: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         Ok(Self {
-            kdf: Kdf::from_name(kdf).ok_or_else(|| input(format!("kdf: got {kdf:?}, wanted {}", kdf_names())))?,
+            kdf: Kdf::from_name(kdf).ok_or_else(|| input(format!("kdf: got {kdf:?}, expected {}", kdf_names())))?,
             label: Label::from_name(label)
-                .ok_or_else(|| input(format!("label: got {label:?}, wanted {}", label_names())))?,
+                .ok_or_else(|| input(format!("label: got {label:?}, expected {}", label_names())))?,
             utility: self::utility(utility)?,
             key_version,
             extra: extra.map(|extra| bytes_like(extra, "extra")).transpose()?,
@@ -178,7 +178,7 @@ pub fn utility(given: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
         Ok(text) if text.is_ascii() => Ok(text.into_bytes()),
         _ => match given.cast::<PyBytes>() {
             Ok(bytes) => Ok(bytes.as_bytes().to_vec()),
-            Err(_) => Err(input(format!("utility: got {given}, wanted bytes or ASCII text, 1..16"))),
+            Err(_) => Err(input(format!("utility: got {given}, expected bytes or ASCII text, 1..16"))),
         },
     }
 }

@@ -156,10 +156,10 @@ impl KeyringEntry {
 fn type_set(names: &Bound<'_, PyAny>) -> PyResult<TypeSet> {
     let wanted = || {
         let names: Vec<_> = TokenType::ALL.iter().map(|each| each.name()).collect();
-        input(format!("token_types: got {names:?} not all known, wanted names among {names:?}"))
+        input(format!("token_types: got a value that is not text, expected names among {}", names.join(", ")))
     };
     if names.is_instance_of::<PyString>() {
-        return Err(input(format!("token_types: got the text {names}, wanted a collection of names")));
+        return Err(input(format!("token_types: got the text {names}, expected a collection of names")));
     }
     arguments::items(names, "token_types", "a collection of names")?.try_fold(TypeSet::NONE, |set, name| {
         let name: String = name?.extract().map_err(|_| wanted())?;
@@ -172,7 +172,7 @@ fn action_set(actions: &Bound<'_, PyAny>) -> PyResult<u64> {
     if let Ok(bits) = actions.extract::<u64>() {
         return Ok(bits & ALL_ACTIONS);
     }
-    let wanted = || input(format!("actions: got {actions}, wanted a bit set from 0 up, or actions"));
+    let wanted = || input(format!("actions: got {actions}, expected a bit set from 0 up, or actions"));
     let numbers: Vec<u32> = actions.extract().map_err(|_| wanted())?;
     let bits = numbers.iter().try_fold(0_u64, |bits, &number| Some(bits | 1_u64.checked_shl(number)?));
     bits.map(|bits| bits & ALL_ACTIONS).ok_or_else(wanted)
@@ -206,7 +206,7 @@ impl Keyring {
             }
             let key = item.cast::<PublicKey>().map(|key| Entry::plain(key.get().0.clone()));
             let got = item.get_type();
-            key.map_err(|_| input(format!("keyring: got a {got}, wanted PublicKey or KeyringEntry")))
+            key.map_err(|_| input(format!("keyring: got {got}, expected PublicKey or KeyringEntry")))
         };
         let entries = arguments::items(entries, "entries", "a collection of PublicKey and KeyringEntry")?;
         made_of(entries.map(entry).collect::<PyResult<_>>()?)
@@ -263,7 +263,7 @@ impl Keyring {
         self.skipped.to_vec()
     }
 
-    /// This keyring, and behind its entries the keys that the delegations name. A refused one raises `TokenRefused`.
+    /// Return this keyring followed by the keys that the delegations name. Raises `TokenRefused` if one is refused.
     #[pyo3(signature = (tokens, *, now))]
     fn with_delegations(&self, tokens: &Bound<'_, PyAny>, now: &Bound<'_, PyAny>) -> PyResult<Self> {
         let now = Now::read(now)?.seconds;
@@ -318,9 +318,9 @@ impl Keyring {
 /// The tokens of an Arrow column or of any collection, none of them null.
 fn collected(tokens: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<u8>>> {
     if tokens.is_instance_of::<PyString>() || tokens.is_instance_of::<PyBytes>() {
-        return Err(input("tokens: got one value, wanted a collection of tokens"));
+        return Err(input("tokens: got one value, expected a collection of tokens"));
     }
-    let null = |row: usize| input(format!("tokens: got null in row {row}, wanted a token"));
+    let null = |row: usize| input(format!("tokens: got null in row {row}, expected a token"));
     if !is_arrow(tokens) {
         let tokens = arguments::items(tokens, "tokens", "a collection of tokens")?;
         let given = |(row, token): (usize, PyResult<Bound<'_, PyAny>>)| {

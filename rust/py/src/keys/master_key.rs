@@ -22,7 +22,7 @@ impl MasterKey {
     #[pyo3(signature = (length=32))]
     fn generate(#[pyo3(from_py_with = length_given)] length: usize) -> PyResult<Self> {
         if !(16..=64).contains(&length) {
-            return Err(input(format!("length: got {length}, wanted 16..64 bytes")));
+            return Err(input(format!("length: got {length}, expected 16..64 bytes")));
         }
         let mut bytes = Zeroizing::new(vec![0; length]);
         getrandom::fill(&mut bytes).map_err(|error| key_refused(format!("no randomness: {error}")))?;
@@ -35,7 +35,7 @@ impl MasterKey {
     fn from_bytes(data: &Bound<'_, PyAny>) -> PyResult<Self> {
         let data = Zeroizing::new(bytes_like(data, "master key")?);
         match data.len() {
-            0..16 => Err(key_refused(format!("master key: got {} bytes, wanted at least 16", data.len()))),
+            0..16 => Err(key_refused(format!("master key: got {} bytes, expected at least 16", data.len()))),
             _ => Ok(master_key(&data)),
         }
     }

@@ -115,9 +115,9 @@ impl PublicKey {
 impl PublicKey {
     /// The one key of a PEM text. `Err` says what came instead, and shows no byte of it.
     pub fn of_pem(pem: &[u8]) -> Result<Self, String> {
-        const WANTED: &str = "expected one \"PUBLIC KEY\" in PEM, of Ed25519, P-256, ML-DSA-44 or ML-DSA-65";
-        let info = block(&text_of(pem)).map_err(|got| format!("got {got}, {WANTED}"))?;
-        let key = Self::of_info(&info).map_err(|got| format!("got {got}, {WANTED}"))?;
+        const EXPECTED: &str = "expected one \"PUBLIC KEY\" in PEM, of Ed25519, P-256, ML-DSA-44 or ML-DSA-65";
+        let info = block(&text_of(pem)).map_err(|got| format!("got {got}, {EXPECTED}"))?;
+        let key = Self::of_info(&info).map_err(|got| format!("got {got}, {EXPECTED}"))?;
         key.map_err(|weak| format!("public key: {weak}"))
     }
 

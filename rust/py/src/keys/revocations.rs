@@ -29,7 +29,7 @@ impl Revocations {
     ) -> PyResult<Self> {
         let mut snapshot = Snapshot {
             version: unsigned(version)
-                .ok_or_else(|| input(format!("version: got {version}, wanted an int of 64 bits from 0 up")))?,
+                .ok_or_else(|| input(format!("version: got {version}, expected an int of 64 bits from 0 up")))?,
             expires_at: seconds(expires_at, "expires_at")?,
             ..Snapshot::default()
         };
@@ -40,17 +40,19 @@ impl Revocations {
             snapshot.issuers.insert(fixed(&kid?, "issuers")?);
         }
         for pair in items(tokens, "tokens")?.into_iter().flatten() {
-            let wanted = |_| input("tokens: wanted pairs of a kid (8 bytes) and a cti (16 bytes)");
-            let (kid, cti): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?.extract().map_err(wanted)?;
+            let pair = pair?;
+            let wrong = |_| arguments::wrong(&pair, "tokens", "pairs of a kid (8 bytes) and a cti (16 bytes)");
+            let (kid, cti): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract().map_err(wrong)?;
             snapshot.tokens.insert((fixed(&kid, "tokens")?, fixed(&cti, "tokens")?));
         }
         if let Some(devices) = devices {
-            let wanted = "devices: wanted a mapping of aud to (min_sequence, min_iat, min_epoch), ints from 0 up";
-            let devices = devices.cast::<PyMapping>().map_err(|_| input(wanted))?;
+            let expected = "a mapping of aud to (min_sequence, min_iat, min_epoch), ints from 0 up";
+            let devices = devices.cast::<PyMapping>().map_err(|_| arguments::wrong(devices, "devices", expected))?;
             for pair in devices.items()?.iter() {
                 let (aud, marks): (String, (u64, u64, u64)) =
-                    pair.extract().map_err(|_| input(format!("{wanted}: got {pair}")))?;
-                device::parse(aud.as_bytes()).ok_or_else(|| input(format!("devices: {aud:?} is no device")))?;
+                    pair.extract().map_err(|_| input(format!("devices: got {pair}, expected {expected}")))?;
+                device::parse(aud.as_bytes())
+                    .ok_or_else(|| input(format!("devices: got {aud:?}, expected a device id, ert: or eui64:")))?;
                 snapshot.devices.insert(aud, [marks.0, marks.1, marks.2]);
             }
         }
@@ -175,13 +177,13 @@ fn unsigned(value: &Bound<'_, PyAny>) -> Option<u64> {
 fn fixed<const N: usize>(value: &Bound<'_, PyAny>, name: &str) -> PyResult<[u8; N]> {
     let bytes = bytes_like(value, name)?;
     let got = bytes.len();
-    bytes.try_into().map_err(|_| input(format!("{name}: got {got} bytes, wanted {N}")))
+    bytes.try_into().map_err(|_| input(format!("{name}: got {got} bytes, expected {N}")))
 }
 
 /// A `Revocations`, or None.
 pub fn revocations_or_none(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Arc<Snapshot>>> {
     let read = |given: &Bound<'_, PyAny>| {
-        let wanted = |_| input(format!("revocations: got {}, wanted Revocations", given.get_type()));
+        let wanted = |_| input(format!("revocations: got {}, expected Revocations", given.get_type()));
         given.cast::<Revocations>().map(|snapshot| Arc::clone(&snapshot.get().0)).map_err(wanted)
     };
     given.map(read).transpose()

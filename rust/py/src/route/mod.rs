@@ -39,7 +39,7 @@ pub fn process_route(
     let now = Now::read(now)?;
     let threads = self::threads(threads)?;
     let snapshot = self::revocations_or_none(revocations)?;
-    let wanted = || input(format!("permissions: got {permissions}, wanted a bit set of Permission"));
+    let wanted = || input(format!("permissions: got {permissions}, expected a bit set of Permission"));
     let permissions = time::int(permissions).filter(|&bits| bits >= 0).ok_or_else(wanted)?;
     let columns = Columns::read(route, permissions)?;
     let (keys, policy) = (&keyring.get().keys, &policy.get().policy);

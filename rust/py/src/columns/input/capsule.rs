@@ -60,7 +60,7 @@ fn named(name: &str, error: InputError) -> InputError {
 
 fn import_array(exported: &Bound<'_, PyAny>, _name: &str) -> Result<Imported> {
     let pair = exported.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2).ok_or_else(|| {
-        InputError::new(format!("__arrow_c_array__ gave {}, wanted a pair of capsules", type_name(exported)))
+        InputError::new(format!("__arrow_c_array__: got {}, expected a pair of capsules", type_name(exported)))
     })?;
     let part = |at| pair.get_item(at).map_err(|cause| InputError::raised(exported.py(), "pair", "reading it", cause));
     let schema: Owned<ArrowSchema> = take(&part(0)?, c"arrow_schema")?;
@@ -132,19 +132,23 @@ fn stream_error(stream: &mut Owned<ArrowArrayStream>, what: &str, status: c_int)
 /// Moves the structure out of a capsule, so that it is released by us and by nobody else.
 fn take<T: Released>(capsule: &Bound<'_, PyAny>, name: &'static CStr) -> Result<Owned<T>> {
     let wanted = name.to_string_lossy();
-    let wrong = || InputError::new(format!("got {}, wanted a capsule named {wanted:?}", type_name(capsule)));
+    let wrong = || InputError::new(format!("got {}, expected a capsule named {wanted:?}", type_name(capsule)));
     let typed = capsule.cast::<PyCapsule>().map_err(|_| wrong())?;
-    let pointer = typed.pointer_checked(Some(name)).map_err(|_| {
-        InputError::new(format!("got a capsule of another name, or an empty one, wanted one named {wanted:?}"))
-    })?;
+    let pointer = typed
+        .pointer_checked(Some(name))
+        .map_err(|_| InputError::new(format!("got an empty capsule or one of another name, expected {wanted:?}")))?;
     let mut place = pointer.cast::<T>();
     if !place.is_aligned() {
-        return Err(InputError::new(format!("got a capsule {wanted:?} with a crooked pointer")));
+        return Err(InputError::new(format!(
+            "got a capsule {wanted:?} with a misaligned pointer, expected an aligned one"
+        )));
     }
     // SAFETY: the capsule's name says what it points to; we hold the capsule, and nobody else uses the structure while attached.
     let source = unsafe { place.as_mut() };
     if source.is_released() {
-        return Err(InputError::new(format!("got a capsule {wanted:?} that was used up already, wanted a fresh one")));
+        return Err(InputError::new(format!(
+            "got a capsule {wanted:?} that was used up already, expected a fresh one"
+        )));
     }
     // SAFETY: the interface moves a structure by copying its bytes and marking the source as released, which the next line does.
     let taken = unsafe { place.read() };

@@ -104,7 +104,7 @@ impl AnyColumn {
                 let mut flags = room(items.len())?;
                 for (at, item) in items.iter_borrowed().enumerate() {
                     let flag = flag(&item);
-                    flags.push(flag.map_err(|got| self.error(format!("row {at} is {got}, wanted bool or None")))?);
+                    flags.push(flag.map_err(|got| self.unwanted(format!("{got} in row {at}"), "bool or None"))?);
                 }
                 vec![BoolChunk::of_flags(flags)]
             }
@@ -135,7 +135,7 @@ fn flags(py: Python<'_>, buffer: &PyUntypedBuffer) -> Result<Vec<Option<bool>>> 
     let is_bool = format.trim_start_matches(['@', '=', '<', '>', '!', '|']) == "?" && buffer.item_size() == 1;
     if !is_bool || buffer.dimensions() != 1 {
         return Err(InputError::new(format!(
-            "got a buffer of shape {:?} and format {format:?}, wanted {WANTED}",
+            "got a buffer of shape {:?} and format {format:?}, expected {WANTED}",
             buffer.shape()
         )));
     }

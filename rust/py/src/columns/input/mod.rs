@@ -2,17 +2,20 @@
 
 mod binary;
 mod capsule;
+mod cells;
 mod chunked;
 mod flags;
 mod numbers;
 mod source;
 mod text_lists;
+mod times;
 mod view;
 
 pub use binary::{BinaryColumn, Kind, LONGEST_MAPPED, StringColumn, TokenColumn};
 pub use capsule::is_arrow;
 pub use flags::BoolColumn;
-pub use numbers::{IntColumn, TimeColumn};
+pub use numbers::IntColumn;
 pub use source::{AnyColumn, Table};
 pub use text_lists::{TextListColumn, TextOrInt};
+pub use times::TimeColumn;
 pub(crate) use view::room;

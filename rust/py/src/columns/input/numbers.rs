@@ -1,37 +1,36 @@
-//! Columns of integers and of times.
+//! Columns of integers.
 
 use std::ffi::c_char;
 use std::fmt;
 use std::sync::Arc;
 
-use itron_core::time::Unit;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyOverflowError;
 use pyo3::ffi as python;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDateTime, PyDelta, PyInt, PyTuple, PyTzInfo};
+use pyo3::types::{PyBool, PyInt, PyTuple};
 
 use super::chunked::{Chunk, Chunked};
 use super::source::{AnyColumn, Piece, SIGNALS_EVERY, Source};
 use super::view::{Integers, Keep, Validity, copied as copied_values, filled, room};
 use crate::arguments::type_name;
 use crate::columns::error::{InputError, Result};
-use crate::columns::schema::{IntType, Type, Zone, unit_name};
+use crate::columns::schema::{IntType, Type};
 
 /// What stands for a value beyond 63 bits, where such a value is no error: no number that anybody would mean.
 pub const OUTSIDE: i64 = i64::MIN;
 
 /// How integers are read.
 #[derive(Clone, Copy)]
-struct Reading {
-    place: Place,
+pub(super) struct Reading {
+    pub place: Place,
     /// A value beyond 63 bits as [`OUTSIDE`], instead of raising.
-    outside: bool,
+    pub outside: bool,
 }
 
 /// Where integers are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// In a copy.
     Copy,
     /// Where they lie in Arrow memory or a read-only buffer: each row is to be read once.
@@ -41,7 +40,7 @@ enum Place {
 }
 
 impl Reading {
-    const COPIED: Self = Self { place: Place::Copy, outside: false };
+    pub const COPIED: Self = Self { place: Place::Copy, outside: false };
 }
 
 /// Rows of integers of any width, read as `i64`.
@@ -58,7 +57,7 @@ pub struct IntChunk {
     /// `None` where every row is null.
     values: Option<Integers>,
     /// Whether Python may write to the values: they are read under the interpreter lock only.
-    is_lent: bool,
+    pub(super) is_lent: bool,
     #[allow(dead_code, reason = "held, not read")]
     keep: Option<Keep>,
 }
@@ -195,13 +194,13 @@ impl IntChunk {
                 let (first, width) = (node.offset + window.skip, size_of::<f64>());
                 let needed = if window.len == 0 { 0 } else { (first + window.len) * width };
                 let values = node.buffer(1, needed, "values")?.wrapping_add(first * width);
-                // SAFETY: the values cover length + offset rows, as the interface says; may be crooked.
+                // SAFETY: the values cover length + offset rows, as the interface says; may be misaligned.
                 let values = unsafe { copied_values(values.cast::<f64>(), window.len) }?;
                 return Self::of_floats(&values, &validity, reading);
             }
             Type::Timestamp(..) => IntType::I64,
             Type::Int(kind) => *kind,
-            other => return Err(InputError::new(format!("got {other}, wanted integers"))),
+            other => return Err(InputError::new(format!("got {other}, expected integers"))),
         };
         let values = Integers::of(&node, kind, window)?;
         Self::of_values(values, validity, piece.owner.clone(), reading)
@@ -219,7 +218,7 @@ impl IntChunk {
         let Some(at) = outside else { return Ok(Self::of_copy(values, validity)) };
         if !reading.outside {
             let value = values.get(at) as u64;
-            return Err(InputError::new(format!("got {value} in row {at}, wanted at most {}", i64::MAX)));
+            return Err(InputError::new(format!("got {value} in row {at}, expected at most {}", i64::MAX)));
         }
         let mut signed = filled(values.len(), 0)?;
         values.copy(0, &mut signed);
@@ -246,7 +245,7 @@ impl IntChunk {
                 false if is_whole && reading.outside => OUTSIDE,
                 _ => {
                     let wanted = "a whole number of 64 bits, or NaN for null";
-                    return Err(InputError::new(format!("got {float:?} in row {at}, wanted {wanted}")));
+                    return Err(InputError::new(format!("got {float:?} in row {at}, expected {wanted}")));
                 }
             };
             valid[at] = true;
@@ -257,7 +256,7 @@ impl IntChunk {
     fn of_buffer(py: Python<'_>, buffer: &Arc<PyUntypedBuffer>, reading: Reading) -> Result<Self> {
         let &[len] = buffer.shape() else {
             return Err(InputError::new(format!(
-                "got a buffer of shape {:?}, wanted one dimension of integers",
+                "got a buffer of shape {:?}, expected one dimension of integers",
                 buffer.shape()
             )));
         };
@@ -301,7 +300,7 @@ fn buffer_kind(buffer: &PyUntypedBuffer) -> Result<IntType> {
         _ => None,
     };
     kind.ok_or_else(|| {
-        InputError::new(format!("got a buffer of format {format:?}, wanted integers in native byte order"))
+        InputError::new(format!("got a buffer of format {format:?}, expected integers in native byte order"))
     })
 }
 
@@ -337,11 +336,8 @@ pub(super) fn copied(py: Python<'_>, buffer: &PyUntypedBuffer) -> Result<Vec<u64
 
 const INTEGERS: &str =
     "an integer column of any width (or whole numbers as double), an integer buffer, or a sequence of int";
-const TIMES: &str =
-    "timestamps with a time zone, integers as seconds since 1970, or a sequence of int or aware datetimes";
-
 impl AnyColumn {
-    fn ints(&self, py: Python<'_>, reading: Reading) -> Result<IntColumn> {
+    pub(super) fn ints(&self, py: Python<'_>, reading: Reading) -> Result<IntColumn> {
         match self.source() {
             Source::Arrow(column) => match &column.dtype {
                 Type::Int(_) | Type::Float64 | Type::Null => self.arrow_ints(&column.pieces, &column.dtype, reading),
@@ -349,9 +345,9 @@ impl AnyColumn {
             },
             Source::Items(items) => {
                 let items = items.bind(py);
-                self.gather(items, |item| match int_item(item) {
+                self.gather(items, "a 64-bit int or None", |item| match int_item(item) {
                     Err(NoInt::Outside(_)) if reading.outside => Ok(Some(OUTSIDE)),
-                    read => read.map_err(|got| format!("{got}, wanted a 64-bit int or None")),
+                    read => read.map_err(|got| got.to_string()),
                 })
             }
             Source::Datetime64 { code, .. } => Err(self.unwanted(format!("a NumPy array of {code}"), INTEGERS)),
@@ -362,66 +358,17 @@ impl AnyColumn {
         }
     }
 
-    fn times(&self, py: Python<'_>, reading: Reading) -> Result<TimeColumn> {
-        match self.source() {
-            Source::Arrow(column) => {
-                let unit = match &column.dtype {
-                    Type::Timestamp(unit, Zone::Said) => *unit,
-                    Type::Timestamp(unit, Zone::Unsaid) => {
-                        let remedy = format!(
-                            "cast it to timestamp[{}, tz=UTC] where the times are UTC (pandas: .dt.tz_localize(\"UTC\"), Polars: \
-                             .dt.replace_time_zone(\"UTC\")), or say their own zone",
-                            unit_name(*unit)
-                        );
-                        return Err(self.without_zone(&column.dtype, &remedy));
-                    }
-                    Type::Int(_) | Type::Float64 | Type::Null => Unit::Second,
-                    other => return Err(self.unwanted(other, TIMES)),
-                };
-                Ok(TimeColumn { ticks: self.arrow_ints(&column.pieces, &column.dtype, reading)?, unit })
-            }
-            Source::Items(items) => self.time_items(items.bind(py)),
-            Source::Buffer(_) => Ok(TimeColumn { ticks: self.ints(py, reading)?, unit: Unit::Second }),
-            Source::Datetime64 { code, .. } => {
-                let remedy = "where its times are UTC, give seconds since 1970, .astype(\"datetime64[s]\").astype(\"int64\"), or \
-                              an Arrow column of timestamps with a time zone";
-                Err(self.without_zone(format!("a NumPy array of {code}"), remedy))
-            }
-        }
-    }
-
-    /// Times of which nobody knows what zone they are of.
-    fn without_zone(&self, got: impl fmt::Display, remedy: &str) -> InputError {
-        self.error(format!("got {got} without a time zone, wanted times with one: {remedy}"))
-    }
-
-    fn arrow_ints(&self, pieces: &[Piece], dtype: &Type, reading: Reading) -> Result<IntColumn> {
+    pub(super) fn arrow_ints(&self, pieces: &[Piece], dtype: &Type, reading: Reading) -> Result<IntColumn> {
         let chunks = pieces.iter().map(|piece| IntChunk::of_piece(piece, dtype, reading));
         let chunks = chunks.collect::<Result<Vec<_>>>().map_err(|error| error.about(self.name()))?;
         Ok(IntColumn::of(chunks))
     }
 
-    fn time_items(&self, items: &Bound<'_, PyTuple>) -> Result<TimeColumn> {
-        let has_datetimes = items.iter_borrowed().any(|item| item.is_instance_of::<PyDateTime>());
-        let unit = if has_datetimes { Unit::Micro } else { Unit::Second };
-        let wrong = |got: String| format!("{got}, wanted an int of seconds, an aware datetime, or None");
-        let ticks = self.gather(items, |item| {
-            if let Ok(time) = item.cast::<PyDateTime>() {
-                return micros_of(time).map(Some).map_err(|error| wrong(error.0));
-            }
-            let seconds = int_item(item).map_err(|got| wrong(got.to_string()))?;
-            let ticks = |seconds: i64| {
-                seconds.checked_mul(unit.per_second() as i64).ok_or_else(|| wrong(format!("{seconds} seconds")))
-            };
-            seconds.map(ticks).transpose()
-        })?;
-        Ok(TimeColumn { ticks, unit })
-    }
-
-    /// What `read` makes of each item, or what it says that the item is.
-    fn gather(
+    /// What `read` makes of each item; its error is what came in place of `expected`.
+    pub(super) fn gather(
         &self,
         items: &Bound<'_, PyTuple>,
+        expected: &str,
         read: impl Fn(&Bound<'_, PyAny>) -> std::result::Result<Option<i64>, String>,
     ) -> Result<IntColumn> {
         let py = items.py();
@@ -430,7 +377,7 @@ impl AnyColumn {
             if at % SIGNALS_EVERY == SIGNALS_EVERY - 1 {
                 py.check_signals().map_err(|cause| InputError::raised(py, self.name(), "reading it", cause))?;
             }
-            let value = read(&item).map_err(|got| self.error(format!("row {at} is {got}")))?;
+            let value = read(&item).map_err(|got| self.unwanted(format!("{got} in row {at}"), expected))?;
             ints.push(value.unwrap_or(0));
             valid.push(value.is_some());
         }
@@ -440,8 +387,8 @@ impl AnyColumn {
 }
 
 /// What an item is instead of a 64-bit int or None.
-enum NoInt {
-    /// A value of this type, which is no int.
+pub(super) enum NoInt {
+    /// A value of this type, which is not an int.
     Other(String),
     /// An int of this type, beyond 64 bits.
     Outside(String),
@@ -451,13 +398,13 @@ impl fmt::Display for NoInt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Other(kind) => f.write_str(kind),
-            Self::Outside(kind) => write!(f, "{kind} out of range"),
+            Self::Outside(kind) => write!(f, "{kind} beyond 64 bits"),
         }
     }
 }
 
 /// The value of one item.
-fn int_item(item: &Bound<'_, PyAny>) -> std::result::Result<Option<i64>, NoInt> {
+pub(super) fn int_item(item: &Bound<'_, PyAny>) -> std::result::Result<Option<i64>, NoInt> {
     if item.is_none() {
         return Ok(None);
     }
@@ -473,97 +420,4 @@ fn int_item(item: &Bound<'_, PyAny>) -> std::result::Result<Option<i64>, NoInt> 
         let is_outside = error.is_instance_of::<PyOverflowError>(item.py());
         if is_outside { NoInt::Outside(type_name(item)) } else { NoInt::Other(type_name(item)) }
     })
-}
-
-/// Microseconds between 1970 and an aware datetime, exactly.
-///
-/// # Errors
-/// A naive datetime.
-pub fn micros_of(time: &Bound<'_, PyDateTime>) -> Result<i64> {
-    let py = time.py();
-    let failed = |cause| InputError::raised(py, "datetime", "reading it", cause);
-    if time.call_method0("utcoffset").map_err(failed)?.is_none() {
-        return Err(InputError::new("a naive datetime (without a time zone)"));
-    }
-    let utc = PyTzInfo::utc(py).map_err(failed)?;
-    let epoch = PyDateTime::new(py, 1970, 1, 1, 0, 0, 0, 0, Some(&utc)).map_err(failed)?;
-    let since = time.sub(epoch).map_err(failed)?;
-    let since = since.cast::<PyDelta>().map_err(|_| InputError::new("a datetime whose difference is no timedelta"))?;
-    let part = |name: &str| since.getattr(name).and_then(|part| part.extract::<i64>()).map_err(failed);
-    // A datetime lies in the years 1 to 9999: below 2^59 microseconds.
-    Ok((part("days")? * 86_400 + part("seconds")?) * 1_000_000 + part("microseconds")?)
-}
-
-/// Rows of times: whole ticks since 1970 in UTC, and how many make a second.
-#[derive(Debug)]
-pub struct TimeColumn {
-    ticks: IntColumn,
-    unit: Unit,
-}
-
-impl TimeColumn {
-    /// The column as times: raw ticks and their unit, without any loss. Integers are seconds.
-    ///
-    /// # Errors
-    /// Another type, a naive datetime, and what contradicts itself.
-    pub fn new(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
-        column.times(py, Reading::COPIED)
-    }
-
-    /// As [`TimeColumn::new`], but Arrow memory and read-only buffers are read where they lie: each row is to be read once.
-    ///
-    /// # Errors
-    /// As [`TimeColumn::new`].
-    pub fn shared(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
-        column.times(py, Reading { place: Place::Shared, ..Reading::COPIED })
-    }
-
-    /// As [`TimeColumn::shared`], and a writable buffer is read where it lies, too. Such a column [is lent](Self::is_lent): it is to
-    /// be read under the interpreter lock.
-    ///
-    /// # Errors
-    /// As [`TimeColumn::new`].
-    pub fn lent(py: Python<'_>, column: &AnyColumn) -> Result<Self> {
-        column.times(py, Reading { place: Place::Lent, ..Reading::COPIED })
-    }
-
-    /// Whether Python may write to the values, so that the interpreter lock must be held while they are read.
-    #[must_use]
-    pub fn is_lent(&self) -> bool {
-        self.ticks.chunks().iter().any(|chunk| chunk.is_lent)
-    }
-
-    /// All ticks as one slice, if they lie in one piece as 64-bit integers and none is null.
-    #[must_use]
-    pub fn as_i64_slice(&self) -> Option<&[i64]> {
-        self.ticks.as_i64_slice()
-    }
-
-    /// Rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ticks.len()
-    }
-
-    /// Ticks of row `at`; `None` where it is null.
-    ///
-    /// # Panics
-    /// If there is no such row.
-    #[inline]
-    #[must_use]
-    pub fn get(&self, at: usize) -> Option<i64> {
-        self.ticks.get(at)
-    }
-
-    /// The ticks.
-    #[must_use]
-    pub fn ticks(&self) -> &IntColumn {
-        &self.ticks
-    }
-
-    /// The unit of a tick.
-    #[must_use]
-    pub fn unit(&self) -> Unit {
-        self.unit
-    }
 }

@@ -115,7 +115,7 @@ impl AnyColumn {
 
     /// An error that says which type came.
     pub(super) fn unwanted(&self, got: impl std::fmt::Display, wanted: &str) -> InputError {
-        self.error(format!("got {got}, wanted {wanted}"))
+        self.error(format!("got {got}, expected {wanted}"))
     }
 }
 
@@ -141,14 +141,14 @@ impl ArrowColumn {
 
 fn length(array: &ArrowArray) -> Result<usize> {
     usize::try_from(array.length).ok().filter(|&length| length <= MOST_ROWS).ok_or_else(|| {
-        InputError::new(format!("got an Arrow array of length {}, wanted 0 to {MOST_ROWS}", array.length))
+        InputError::new(format!("got an Arrow array of length {}, expected 0 to {MOST_ROWS}", array.length))
     })
 }
 
 fn total(pieces: &[Piece]) -> Result<usize> {
     let rows: usize = pieces.iter().map(|piece| piece.window.len).sum();
     if rows > MOST_ROWS {
-        return Err(InputError::new(format!("got {rows} rows, wanted at most {MOST_ROWS} in one call")));
+        return Err(InputError::new(format!("got {rows} rows, expected at most {MOST_ROWS} in one call")));
     }
     Ok(rows)
 }
@@ -160,7 +160,7 @@ fn python_source(object: &Bound<'_, PyAny>, name: &str) -> Result<Source> {
     {
         let kind = type_name(object);
         return Err(InputError::new(format!(
-            "{name}: got one {kind}, wanted a column: put it in a list for a column of one row"
+            "{name}: got one {kind}, expected a column: put it in a list for a column of one row"
         )));
     }
     if let Ok(items) = object.cast_exact::<PyTuple>() {
@@ -180,7 +180,7 @@ fn python_source(object: &Bound<'_, PyAny>, name: &str) -> Result<Source> {
         }
     }
     let kind = type_name(object);
-    Err(InputError::new(format!("{name}: got {kind}, wanted an Arrow array or stream, a buffer, or a sequence")))
+    Err(InputError::new(format!("{name}: got {kind}, expected an Arrow array or stream, a buffer, or a sequence")))
 }
 
 /// A buffer of numbers or bytes; `None` for what is no buffer, or one of Python objects or text, which are read item by item.
@@ -224,10 +224,10 @@ fn is_of_objects(buffer: &PyUntypedBuffer) -> bool {
 fn check_buffer(buffer: &PyUntypedBuffer) -> Result<()> {
     let shape = buffer.shape();
     if shape.is_empty() || shape.len() > 2 {
-        return Err(InputError::new(format!("got a buffer of {} dimensions, wanted 1 or 2", shape.len())));
+        return Err(InputError::new(format!("got a buffer of {} dimensions, expected 1 or 2", shape.len())));
     }
     if buffer.suboffsets().is_some() {
-        return Err(InputError::new("got a buffer of pointers, wanted plain values"));
+        return Err(InputError::new("got a buffer of pointers, expected plain values"));
     }
     let items = shape.iter().try_fold(1_usize, |items, &rows| items.checked_mul(rows));
     let bytes = items.and_then(|items| items.checked_mul(buffer.item_size()));
@@ -262,7 +262,7 @@ impl Table {
         }
         let kind = type_name(object);
         Err(InputError::new(format!(
-            "{name}: got {kind}, wanted an Arrow table or stream, a data frame, or a mapping of columns"
+            "{name}: got {kind}, expected an Arrow table or stream, a data frame, or a mapping of columns"
         )))
     }
 
@@ -296,7 +296,7 @@ impl Table {
 
     fn from_arrow(imported: Imported) -> Result<Self> {
         let Imported { dtype: dtype @ Type::Struct(_), arrays } = imported else {
-            return Err(InputError::new(format!("got a column of {}, wanted a table", imported.dtype)));
+            return Err(InputError::new(format!("got a column of {}, expected a table", imported.dtype)));
         };
         let Type::Struct(fields) = &dtype else { unreachable!("matched above") };
         let mut pieces: Vec<Vec<Piece>> = fields.iter().map(|_| Vec::new()).collect();
@@ -327,7 +327,7 @@ impl Table {
             let (key, column) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(failed)?;
             let Ok(key) = key.extract::<String>() else {
                 return Err(InputError::new(format!(
-                    "{name}: got a column named by {}, wanted a str",
+                    "{name}: got a column named by {}, expected a str",
                     type_name(&key)
                 )));
             };

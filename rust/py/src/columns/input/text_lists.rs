@@ -5,7 +5,8 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use super::binary::{BinaryChunk, Cells, Kind, StringColumn, Takes, chunk_of_text, kind_of, rising};
+use super::binary::{BinaryChunk, Kind, StringColumn, chunk_of_text, kind_of, rising};
+use super::cells::{Cells, Takes};
 use super::chunked::{Chunk, Chunked};
 use super::numbers::IntColumn;
 use super::source::{AnyColumn, Piece, Source};
@@ -134,11 +135,11 @@ impl AnyColumn {
             valid.push(!item.is_none());
             if !item.is_none() {
                 if item.is_instance_of::<PyString>() || item.try_iter().is_err() {
-                    return Err(self.error(format!("row {at} is {}, wanted a list of str or None", type_name(&item))));
+                    return Err(self.unwanted(format!("{} in row {at}", type_name(&item)), "a list of str or None"));
                 }
                 let failed = |cause| InputError::raised(py, self.name(), "reading its lists", cause);
                 let row = py.get_type::<PyTuple>().call1((item,)).map_err(failed)?;
-                let row = row.cast_into_exact::<PyTuple>().map_err(|_| self.error("a tuple was wanted"))?;
+                let row = row.cast_into_exact::<PyTuple>().map_err(|_| self.unwanted("another type", "a tuple"))?;
                 self.cells(&row, Takes::Text, &mut texts).map_err(|error| error.about(&format!("in row {at}")))?;
                 keep.push(row.unbind());
             }

@@ -61,12 +61,12 @@ impl<'a> Node<'a> {
         // SAFETY: a live structure without a destructor of its own; the copy is dropped without being released.
         let array = unsafe { std::ptr::from_ref(array).read() };
         if array.release.is_none() {
-            return fail("that was released, wanted a live one".into());
+            return fail("that was released, expected a live one".into());
         }
         let (length, offset) = (array.length, array.offset);
         if length < 0 || offset < 0 || length.checked_add(offset).is_none_or(|end| end > MOST_ROWS as i64) {
             return fail(format!(
-                "with length {length} and offset {offset}, wanted both from 0 and at most {MOST_ROWS} in all"
+                "with length {length} and offset {offset}, expected both from 0 and at most {MOST_ROWS} in all"
             ));
         }
         if array.null_count < -1 || array.null_count > length {
@@ -74,13 +74,13 @@ impl<'a> Node<'a> {
         }
         let (wanted, children) = shape(dtype);
         if !fits(wanted, array.n_buffers) {
-            return fail(format!("with {} buffers, wanted {wanted:?}", array.n_buffers));
+            return fail(format!("with {} buffers, expected {wanted:?}", array.n_buffers));
         }
         if array.n_children != children {
-            return fail(format!("with {} children, wanted {children}", array.n_children));
+            return fail(format!("with {} children, expected {children}", array.n_children));
         }
         if children > 0 && (array.children.is_null() || !array.children.is_aligned()) {
-            return fail("whose list of children is a null or crooked pointer".into());
+            return fail("whose list of children is a null or misaligned pointer".into());
         }
         if matches!(dtype, Type::Dictionary(..)) == array.dictionary.is_null() {
             return fail(
@@ -88,7 +88,7 @@ impl<'a> Node<'a> {
             );
         }
         if array.n_buffers > 0 && (array.buffers.is_null() || !array.buffers.is_aligned()) {
-            return fail("whose list of buffers is a null or crooked pointer".into());
+            return fail("whose list of buffers is a null or misaligned pointer".into());
         }
         // SAFETY: not null where there are buffers, aligned, and as long as the producer says.
         let buffers = unsafe { copied(array.buffers.cast::<*const u8>(), array.n_buffers as usize) }?;
@@ -114,7 +114,7 @@ impl<'a> Node<'a> {
     pub unsafe fn variadic(&self) -> Result<Vec<(*const u8, i64)>> {
         let count = self.buffers.len() - 3;
         let lengths = self.buffer(self.buffers.len() - 1, count * 8, "lengths of its data buffers")?.cast::<i64>();
-        // SAFETY: not null when count > 0, and of `count` values as the interface says; may be crooked.
+        // SAFETY: not null when count > 0, and of `count` values as the interface says; may be misaligned.
         let lengths = unsafe { copied(lengths, count) }?;
         let buffer = |(at, &length): (usize, &i64)| {
             if !(0..=MOST_BYTES).contains(&length) {
@@ -172,7 +172,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Values out of memory that somebody may change, each read once. The pointer may be crooked.
+/// Values out of memory that somebody may change, each read once. The pointer may be misaligned.
 ///
 /// # Errors
 /// There is no memory for them.
@@ -237,7 +237,7 @@ fn shape(dtype: &Type) -> (Count, i64) {
 /// As for [`Node::new`].
 pub unsafe fn reference<'a>(array: *mut ArrowArray, what: &str) -> Result<&'a ArrowArray> {
     if array.is_null() || !array.is_aligned() {
-        return Err(InputError::new(format!("got an Arrow array whose {what} is a null or crooked pointer")));
+        return Err(InputError::new(format!("got an Arrow array whose {what} is a null or misaligned pointer")));
     }
     // SAFETY: not null, aligned, and a producer's live array by the caller's promise.
     Ok(unsafe { &*array })
@@ -322,7 +322,7 @@ fn ones(bits: &[u8], offset: usize, len: usize) -> usize {
     all - outside.filter(|&at| bit(bits, at)).count()
 }
 
-/// Integers of one width: a copy, or where they lie. The pointer may be crooked.
+/// Integers of one width: a copy, or where they lie. The pointer may be misaligned.
 #[derive(Debug)]
 pub struct Integers {
     /// Width and sign.
@@ -428,7 +428,7 @@ impl Integers {
     #[must_use]
     pub fn get(&self, at: usize) -> i64 {
         assert!(at < self.len, "row {at} of {} integers", self.len);
-        // SAFETY: one of the values that lie there; crooked pointers are read as such.
+        // SAFETY: one of the values that lie there; misaligned pointers are read as such.
         each_kind!(self.kind, T => unsafe { self.data.cast::<T>().add(at).read_unaligned() } as i64)
     }
 
@@ -451,7 +451,7 @@ impl Integers {
         assert!(first + out.len() <= self.len, "rows {first} and {} more of {}", out.len(), self.len);
         if self.kind == IntType::I64 {
             let data = self.data.wrapping_add(first * 8);
-            // SAFETY: rows that are there, byte by byte: the pointer may be crooked.
+            // SAFETY: rows that are there, byte by byte: the pointer may be misaligned.
             unsafe { std::ptr::copy_nonoverlapping(data, out.as_mut_ptr().cast::<u8>(), size_of_val(out)) };
             return;
         }

@@ -45,11 +45,11 @@ impl Column {
     }
 
     fn slice(&self, slice: &Bound<'_, PySlice>) -> PyResult<Self> {
-        let wanted = |_| input(format!("row: got {slice}, wanted a slice of ints"));
+        let wanted = |_| input(format!("row: got {slice}, expected a slice of ints"));
         let range = slice.indices(self.len as isize).map_err(wanted)?;
         if range.step != 1 {
             return Err(PyIndexError::new_err(format!(
-                "a column is sliced without a copy: step {}, wanted 1",
+                "row: got a slice of step {}, expected step 1: a column is sliced without a copy",
                 range.step
             )));
         }
@@ -147,7 +147,7 @@ impl Column {
         let this = slf.get();
         let Some((values, width, format)) = this.out.plain() else {
             return Err(PyBufferError::new_err(format!(
-                "a column of {} with {} nulls is no buffer",
+                "a column of {} with {} nulls cannot be a buffer",
                 this.r#type(),
                 this.null_count()
             )));

@@ -25,7 +25,7 @@ const SHOWN: usize = 10;
 pub fn column(table: &OutTable, name: &str) -> PyResult<Column> {
     table.column(name).map(|column| Column::named(name, column.clone())).ok_or_else(|| {
         let names: Vec<_> = table.columns().iter().map(|(name, _)| name.as_str()).collect();
-        PyKeyError::new_err(format!("no column {name:?}; there are {}", names.join(", ")))
+        PyKeyError::new_err(format!("name: got {name:?}, expected one of {}", names.join(", ")))
     })
 }
 
