@@ -2,6 +2,7 @@
 
 use crate::arguments::time::Now;
 use crate::arguments::{skew, skew_given};
+use crate::bulk;
 use crate::columns::error::same_length;
 use crate::columns::input::{AnyColumn, IntColumn, TimeColumn};
 use crate::columns::output::{Column, Out, OutTable, SessionResults};
@@ -9,6 +10,9 @@ use crate::errors::stopped;
 use itron_core::parallel::stop::Stop;
 use itron_core::time::{Bounds, Session, session};
 use pyo3::prelude::*;
+
+/// Rows between two looks at signals: a few milliseconds.
+const PIECE: usize = 1 << 18;
 
 /// The state of each session at `now`. Columns: state int8, remaining int32 (whole seconds, rounded up; 0 unless open).
 #[pyfunction]
@@ -29,27 +33,28 @@ pub fn check_sessions(
     if let Some(closed_at) = &closed_at {
         same_length(&[("opened_at", rows), ("closed_at", closed_at.len())])?;
     }
-    let table = py.detach(|| {
+    let table = bulk::run(py, 1, |workers| {
         let closed_unit = closed_at.as_ref().map_or(opened_at.unit(), TimeColumn::unit);
-        let answers = (0..rows).map(|row| {
+        let answer = |row| {
             let row = Session {
                 opened_at: opened_at.get(row),
                 seconds: seconds.get(row),
                 closed_at: closed_at.as_ref().and_then(|column| column.get(row)),
             };
-            let (state, remaining) = session(row, opened_at.unit(), closed_unit, now);
-            (state as i8, remaining)
-        });
+            session(row, opened_at.unit(), closed_unit, now)
+        };
         let (mut states, mut remaining) = (Vec::new(), Vec::new());
         states.try_reserve_exact(rows)?;
         remaining.try_reserve_exact(rows)?;
-        for (state, seconds) in answers {
-            states.push(state);
-            remaining.push(seconds);
+        for start in (0..rows).step_by(PIECE) {
+            workers.check()?;
+            for (state, seconds) in (start..rows.min(start + PIECE)).map(answer) {
+                states.push(state as i8);
+                remaining.push(seconds);
+            }
         }
         Ok(OutTable::new(rows, vec![("state", Out::int8(states)), ("remaining", Out::int32(remaining))]))
-    });
-    let table = table.map_err(|stop: Stop| stopped(stop))?;
+    })?;
     Ok(SessionResults::new(table))
 }
 

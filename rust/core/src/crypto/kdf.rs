@@ -27,7 +27,7 @@ const LABEL_PREFIX: &[u8] = b"itron_core/v1/";
 /// The first item of the context.
 const CONTEXT_VERSION: u8 = 1;
 /// Bytes of a key check value.
-const CHECK_VALUE: usize = 4;
+pub const CHECK_VALUE: usize = 4;
 /// Bytes of one AES-CMAC.
 const CMAC: usize = 16;
 

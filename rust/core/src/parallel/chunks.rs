@@ -52,6 +52,14 @@ impl<'a> Workers<'a> {
     pub fn new(threads: usize, interrupted: &'a dyn Fn() -> bool) -> Self {
         Self { threads, interrupted: Some(interrupted) }
     }
+
+    /// Asks whether the call is interrupted: for work that is done piece by piece on the calling thread alone.
+    ///
+    /// # Errors
+    /// [`Stop::Interrupted`].
+    pub fn check(&self) -> Result<(), Stop> {
+        if self.interrupted.is_some_and(|asked| asked()) { Err(Stop::Interrupted) } else { Ok(()) }
+    }
 }
 
 impl From<usize> for Workers<'_> {

@@ -4,13 +4,16 @@ use crate::arguments::{self, bytes_like};
 use crate::bulk;
 use crate::columns::output::{ByteRows, Column, Out};
 use crate::errors::{input, secret_stays, stopped};
-use itron_core::crypto::kdf::{self, Derivation, Kdf, KdfError, Label};
+use itron_core::crypto::kdf::{self, CHECK_VALUE, Derivation, Kdf, KdfError, Label};
 use itron_core::parallel::columns::zeros;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::sync::Arc;
 use zeroize::Zeroizing;
+
+/// Devices between two looks at signals: a few milliseconds.
+const PIECE: usize = 1 << 14;
 
 /// The keys of many devices, in one buffer.
 #[pyclass(module = "itron_core", frozen)]
@@ -65,7 +68,7 @@ impl DerivedKeys {
 
     /// The key check values as a memoryview of uint8, shape (n, 4): they tell master, utility, device and version.
     fn check_values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let values = py.detach(|| self.source.check_values())?;
+        let values = self.source.check_values(py)?;
         ByteRows::new(values, self.__len__(), 4).view(py)
     }
 
@@ -158,10 +161,19 @@ impl Source {
     }
 
     /// Four bytes a device.
-    pub fn check_values(&self) -> PyResult<Vec<u8>> {
-        let mut values = zeros(self.ids.len() * 4).map_err(stopped)?;
-        kdf::check_values(&self.master, &self.what.derivation(), &self.ids, &mut values)
-            .map_err(|error| input(error.to_string()))?;
+    pub fn check_values(&self, py: Python<'_>) -> PyResult<Vec<u8>> {
+        let mut values = zeros(self.ids.len() * CHECK_VALUE).map_err(stopped)?;
+        let derivation = self.what.derivation();
+        let derived = bulk::run(py, 1, |workers| {
+            for (ids, values) in self.ids.chunks(PIECE).zip(values.chunks_mut(PIECE * CHECK_VALUE)) {
+                workers.check()?;
+                if let Err(error) = kdf::check_values(&self.master, &derivation, ids, values) {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(Ok(()))
+        })?;
+        derived.map_err(|error| input(error.to_string()))?;
         Ok(values)
     }
 }

@@ -82,9 +82,9 @@ pub(super) struct RowKeys {
 }
 
 impl RowKeys {
-    pub(super) fn new(keys: Option<Cells>, authentication_keys: Option<Cells>) -> PyResult<Self> {
+    pub(super) fn new(py: Python<'_>, keys: Option<Cells>, authentication_keys: Option<Cells>) -> PyResult<Self> {
         let check_values = match &keys {
-            Some(Cells::Derived(keys)) => keys.get().source.check_values()?.as_chunks().0.to_vec(),
+            Some(Cells::Derived(keys)) => keys.get().source.check_values(py)?.as_chunks().0.to_vec(),
             _ => Vec::new(),
         };
         Ok(Self { keys, authentication_keys, check_values })
@@ -130,7 +130,7 @@ impl ReadingKeys {
         if let Some(authentication_keys) = &authentication_keys {
             same_length(&[("devices", devices.len()), ("authentication_keys", authentication_keys.len())])?;
         }
-        let rows = RowKeys::new(Some(keys), authentication_keys)?;
+        let rows = RowKeys::new(py, Some(keys), authentication_keys)?;
         py.detach(|| table(&devices, &rows)).map(|table| Self(Arc::new(table)))
     }
 
@@ -236,6 +236,7 @@ pub(super) enum GivenKeys {
 
 impl GivenKeys {
     pub(super) fn read(
+        py: Python<'_>,
         keys: Option<&Bound<'_, PyAny>>,
         authentication_keys: Option<&Bound<'_, PyAny>>,
         rows: usize,
@@ -260,7 +261,7 @@ impl GivenKeys {
             Ok::<_, PyErr>(cells)
         };
         let keys = cells(keys, "keys")?;
-        RowKeys::new(keys, cells(authentication_keys, "authentication_keys")?).map(Self::Rows)
+        RowKeys::new(py, keys, cells(authentication_keys, "authentication_keys")?).map(Self::Rows)
     }
 
     pub(super) fn keys(&self) -> Keys<'_> {

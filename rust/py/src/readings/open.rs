@@ -127,7 +127,7 @@ pub fn open_readings(
     let threads = self::threads(threads)?;
     let telegrams = BinaryColumn::bytes_or_text(py, &AnyColumn::new(telegrams, "telegrams")?)?;
     let rows = telegrams.len();
-    let keys = GivenKeys::read(keys, authentication_keys, rows)?;
+    let keys = GivenKeys::read(py, keys, authentication_keys, rows)?;
     let titles = system_titles.map(|titles| Cells::new(titles, "system_titles")).transpose()?;
     if let Some(titles) = &titles {
         same_length(&[("telegrams", rows), ("system_titles", titles.len())])?;

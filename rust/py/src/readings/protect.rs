@@ -47,7 +47,7 @@ pub fn protect_readings(
         (_, Some(values)) => Some(cells(values, "check_values")?),
         (_, None) => return Err(input("check_values: got None, expected 4 bytes per key")),
     };
-    let keys = RowKeys::new(Some(keys), None)?;
+    let keys = RowKeys::new(py, Some(keys), None)?;
     let devices = BinaryColumn::bytes_or_text(py, &AnyColumn::new(devices, "devices")?)?;
     let counters = IntColumn::new(py, &AnyColumn::new(counters, "counters")?)?;
     same_length(&[("payloads", rows), ("devices", devices.len()), ("counters", counters.len())])?;
