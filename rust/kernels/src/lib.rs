@@ -3,6 +3,7 @@
 //! Each kernel exists twice: portable, and for AVX-512 IFMA with eight lanes (SHA-256 by SHA-NI). The twins
 //! agree bit for bit, and [`features`] says which one runs. It is the only crate with `unsafe`.
 
+pub mod aes;
 pub mod cmac;
 pub mod ed25519;
 pub mod features;
