@@ -103,7 +103,7 @@ def test_what_is_there_is_taken_as_said(log):
     assert log.append(leaves[300:700], at=300) == range(300, 700)
     assert log.append(leaves, at=0) == range(700)
     assert log.size == 700
-    with pytest.raises(AuditError, match="entry 5 ") as caught:
+    with pytest.raises(AuditError, match="different entry 5") as caught:
         log.append([b"another"], at=5)
     assert caught.value.index == 5
     with pytest.raises(AuditError, match="missing"):
@@ -133,10 +133,10 @@ def held(folder):
 def test_one_writes_at_a_time(log, tmp_path):
     hasty = AuditLog(tmp_path / "log", SIGNER, origin=ORIGIN, patience=0.05)
     lock = held(tmp_path / "log")
-    with pytest.raises(AuditError, match="being written by another process") as caught:
+    with pytest.raises(AuditError, match="locked by another process") as caught:
         hasty.append([b"a"])
     assert caught.value.path == "lock"
-    with pytest.raises(AuditError, match="being written by another process"):
+    with pytest.raises(AuditError, match="locked by another process"):
         AuditLog(tmp_path / "log", SIGNER, origin=ORIGIN, patience=0)
     assert hasty.size == 0  # reading needs no lock
     threading.Timer(0.2, os.close, [lock]).start()
@@ -177,7 +177,7 @@ class Meddler:
 def test_nothing_is_published_once_the_lock_is_gone(tmp_path):
     AuditLog(tmp_path, SIGNER, origin=ORIGIN).append([b"a"])
     log = AuditLog(tmp_path, Meddler((tmp_path / "lock").unlink), origin=ORIGIN)
-    with pytest.raises(AuditError, match="lock was taken away"):
+    with pytest.raises(AuditError, match="lock file was removed"):
         log.append([b"b"])
     assert log.size == 1
     assert AuditLog(tmp_path, SIGNER, origin=ORIGIN).append([b"c"]) == range(1, 2)
@@ -191,7 +191,7 @@ def test_a_signer_that_fails_leaves_the_log_as_it_was(tmp_path):
         return answers.pop(0)()
 
     log = AuditLog(tmp_path, Meddler(fail), origin=ORIGIN)
-    with pytest.raises(AuditError, match="signature does not fit"):
+    with pytest.raises(AuditError, match="has an invalid signature"):
         log.append([b"b"])
     with pytest.raises(ZeroDivisionError):
         log.append([b"c"])
@@ -222,7 +222,7 @@ def test_a_checkpoint_set_back_is_not_continued(log, tmp_path, before, after):
     old = log.checkpoint()
     log.append(leaves_of(after)[before:])
     (tmp_path / "log" / "checkpoint").write_bytes(old)
-    with pytest.raises(AuditError, match=r"no continuation|was put back"):
+    with pytest.raises(AuditError, match=r"does not continue|is outdated"):
         log.append([b"another"])
     assert log.checkpoint() == old
 
@@ -236,15 +236,15 @@ def test_a_checkpoint_of_another_past_is_not_continued(log, tmp_path):
             path.unlink()
     (tmp_path / "log").rename(tmp_path / "gone")
     (tmp_path / "other").rename(tmp_path / "log")
-    with pytest.raises(AuditError, match="no continuation"):
+    with pytest.raises(AuditError, match="does not continue"):
         log.append([b"d"])
 
 
 def test_another_key_or_name_is_refused(log, tmp_path):
     log.append([b"a"])
-    with pytest.raises(AuditError, match="no signature of the log's key"):
+    with pytest.raises(AuditError, match="not signed by the log's key"):
         AuditLog(tmp_path / "log", LocalSigner.generate(), origin=ORIGIN)
-    with pytest.raises(AuditError, match=r"wanted 'other\.example/log'"):
+    with pytest.raises(AuditError, match=r"expected 'other\.example/log'"):
         AuditLog(tmp_path / "log", SIGNER, origin="other.example/log")
     with pytest.raises(InputError, match="Ed25519"):
         AuditLog(tmp_path / "new", LocalSigner.generate("ESP256"), origin=ORIGIN)
@@ -336,7 +336,7 @@ def test_what_is_no_file_is_named_and_nobody_waits_for_it(log, tmp_path, put):
         lambda: AuditLog(tmp_path / "log", SIGNER, origin=ORIGIN),
         lambda: verify(tmp_path / "log", KEY, origin=ORIGIN),
     ):
-        with pytest.raises(AuditError, match=r"is no regular file|cannot be read") as caught:
+        with pytest.raises(AuditError, match=r"is not a regular file|cannot be read") as caught:
             call()
         assert caught.value.path == "tile/entries/000.p/1"
 

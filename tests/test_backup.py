@@ -200,7 +200,7 @@ def test_the_log_tells_a_restored_manager_what_happened_since(homes):
     assert "1 token" in said
     restored = folders.manager(Path("ism"))
     assert [name for name, _, _ in restored.users()] == ["olga"]
-    assert restored._authority.has_revoked()
+    assert restored._keys.has_revoked()
     restored._store.close()
     assert kinds() == [*before, "restored"]
 
@@ -215,7 +215,7 @@ def test_what_was_open_is_withdrawn_and_said(homes):
     assert manager.issue(now=NOW).issued == 1
     manager._store.close()
     lose(keep_log=False)
-    assert "requests 1. Ask again" in homes("restore", "ism", "one.tar", now=NOW + 100)
+    assert "requests 1. Request again" in homes("restore", "ism", "one.tar", now=NOW + 100)
     manager = folders.manager(Path("ism"))
     assert manager.issue(now=NOW + 200).issued == 0, "it was issued before: not a second time"
     again = manager.request(
@@ -321,7 +321,7 @@ def test_a_link_in_a_backup_is_not_followed(tmp_path):
         link = tarfile.TarInfo("settings.json")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-    with pytest.raises(InputError, match="does not belong there"):
+    with pytest.raises(InputError, match="has an unknown member"):
         read_backup(tmp_path / "bad.tar", tmp_path / "in")
 
 

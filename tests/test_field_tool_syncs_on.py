@@ -227,7 +227,7 @@ def test_a_server_that_never_met_the_tool_is_told_all(make_world):  # noqa: F811
     store = open_store(empty)
     server = ToolsServer(store, keyring())
     report = tool.sync(server, "ann", now=NOW)
-    assert (report.outcomes, report.wants) == (3, len(DEVICES))
+    assert (report.outcomes, report.requests) == (3, len(DEVICES))
     assert [one.device for _, _, one, _ in server.outcomes(0, 10).rows] == DEVICES[:3]
     assert states(tool) == [MaterialState.HELD]
     store.close()

@@ -276,9 +276,9 @@ def test_a_key_that_may_leave_is_refused(at, leaves):
     session = session_of(at)
     session.generate_key(pkcs11.KeyType.GENERIC_SECRET, 256, label="m", store=True, template=template)
     generate_pair(session, "s", bytes.fromhex("06032b6570"), **template_names(template))
-    with pytest.raises(SignerError, match="may leave the token"):
+    with pytest.raises(SignerError, match="is extractable"):
         Pkcs11MasterKey(**at, label="m")
-    with pytest.raises(SignerError, match="may leave the token"):
+    with pytest.raises(SignerError, match="is extractable"):
         Pkcs11Signer(**at, label="s")
 
 
@@ -310,7 +310,7 @@ def test_nothing_that_holds_a_session_is_pickled_copied_or_shows_the_pin(signer,
     keys = master.derive_keys(DEVICES, utility=UTILITY)
     for held in (signer, master, keys):
         for way in (pickle.dumps, copy.copy, copy.deepcopy):
-            with pytest.raises(TypeError, match="neither pickled nor copied"):
+            with pytest.raises(TypeError, match="cannot be pickled or copied"):
                 way(held)
         assert not hasattr(held, "__dict__")
         for text in (repr(held), str(held), f"{held}"):
@@ -421,7 +421,7 @@ def test_keys_by_a_wrong_index_raise(master):
 def test_a_master_key_of_a_wrong_length_is_refused(at, kdf, length):
     with pytest.raises(KeyRefused):
         Pkcs11MasterKey.import_bytes(bytes(length), **at, label="short", kdf=kdf)
-    with pytest.raises(InputError, match="kdf 'hkdf-sha256'"):
+    with pytest.raises(InputError, match="kdf: got 'hkdf-sha256'"):
         Pkcs11MasterKey.generate(**at, label="hkdf", kdf="hkdf-sha256")
 
 
@@ -539,9 +539,9 @@ def test_a_public_key_of_small_order(at):
 
 def test_messages_are_bytes(signer):
     for wrong in (["text"], [None], [bytearray(b"x")], [b"good", 5]):
-        with pytest.raises(InputError, match="a message of"):
+        with pytest.raises(InputError, match="message: got"):
             signer.sign_many(wrong)
-    with pytest.raises(InputError, match="a message of str"):
+    with pytest.raises(InputError, match="message: got str"):
         signer.sign("text")
 
 

@@ -95,7 +95,7 @@ def test_a_reading_key_names_kdf_version_and_check_value(signer):
     [
         ("device", ["ert:1", "ert:01"], "ert:01"),
         ("actions", [["read_endpoint"], ["fly"]], "fly"),
-        ("actions", [1, 1 << 5], "without an action"),
+        ("actions", [1, 1 << 5], "with unknown bits"),
         ("actions", [1, 0], "row 1"),
         ("sequence", [1, -1], "sequence"),
         ("epoch", [1, 1 << 32], "epoch"),
@@ -189,7 +189,7 @@ def test_a_signer_comes_from_pem(algorithm, password):
     pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, encryption)
     assert LocalSigner.from_pem(pem, password).public_key.kid == LocalSigner(key).public_key.kid
     if password:
-        with pytest.raises(InputError, match="no private key could be read"):
+        with pytest.raises(InputError, match="got no readable private key"):
             LocalSigner.from_pem(pem, b"wrong")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from itron_core import AuditError, LocalSigner, StoreError
 from itron_core.audit import AuditLog, audit_entry
-from itron_core.audit.journal import Journal, take_up
+from itron_core.audit.journal import Journal, adopt_log_entries
 from itron_core.stores import open_store
 
 ENTRIES = [audit_entry("use", 1_800_000_000, number=number) for number in range(12)]
@@ -55,7 +55,7 @@ def test_what_is_undone_leaves_no_entry(store):
 
 @pytest.mark.parametrize("step", [1, 5, 100])
 def test_a_log_catches_up(store, tmp_path, monkeypatch, step):
-    monkeypatch.setattr("itron_core.audit.journal.ENTRIES_A_STEP", step)
+    monkeypatch.setattr("itron_core.audit.journal.ENTRIES_PER_STEP", step)
     write(store, Journal(store, "one"))
     log = AuditLog(tmp_path / "log", LocalSigner.generate(), origin="utility.example/manager")
     log.append(ENTRIES[:3])
@@ -98,7 +98,7 @@ def test_a_store_that_was_put_back_is_found_at_opening_and_before_each_entry(sto
         add(journal, entry)
     set_back(store, 2)
     for entry in ENTRIES[4:]:  # once more entries would be there than in the log, nobody could tell by their number
-        with pytest.raises(StoreError, match=r"has 4 entries, and its store 2.*itron-core restore"):
+        with pytest.raises(StoreError, match=r"has 4 entries, but its store 2.*itron-core restore"):
             add(journal, entry)
     with pytest.raises(StoreError, match="put back to an older state"):
         Journal(store, "one", log_of())
@@ -113,9 +113,9 @@ def test_a_store_that_was_put_back_and_grew_without_its_log_is_found(store, log_
     set_back(store, 2)
     for entry in ENTRIES[4 : 4 + more]:
         add(Journal(store, "one"), entry)
-    with pytest.raises(StoreError, match="not those of its store"):
+    with pytest.raises(StoreError, match="differ from those of its store"):
         add(journal, ENTRIES[0])
-    with pytest.raises(StoreError, match="not those of its store"):
+    with pytest.raises(StoreError, match="differ from those of its store"):
         Journal(store, "one", log_of())
     assert log_of().size == 4
 
@@ -126,7 +126,7 @@ def test_a_restored_store_takes_up_what_only_its_log_knows(store, log_of):
         add(journal, entry)
     set_back(store, 2)
     with store.write() as t:
-        assert take_up(t, "one", log_of()) == ENTRIES[2:6]
+        assert adopt_log_entries(t, "one", log_of()) == ENTRIES[2:6]
     add(Journal(store, "one", log_of()), ENTRIES[6])
     assert log_of().entries(0, 7) == ENTRIES[:7]
 
@@ -140,9 +140,9 @@ def test_the_log_of_another_store_is_not_taken_up(store, log_of):
 
     def take():
         with store.write() as t:
-            take_up(t, "one", log_of())
+            adopt_log_entries(t, "one", log_of())
 
-    with pytest.raises(StoreError, match="not that of this store"):
+    with pytest.raises(StoreError, match="belongs to another store"):
         take()
 
 
@@ -153,7 +153,7 @@ def test_a_process_that_opens_a_log_whose_checkpoint_was_put_back_signs_nothing(
     log_of().append(ENTRIES[3:6])
     new = place.read_bytes()
     place.write_bytes(old)
-    with pytest.raises(AuditError, match="3 entries was put back: one of 6"):
+    with pytest.raises(AuditError, match="3 entries is outdated: one of 6"):
         log_of().append(ENTRIES[6:7])
     assert place.read_bytes() == old
     place.write_bytes(new)

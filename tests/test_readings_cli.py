@@ -150,13 +150,13 @@ def test_one_row_is_explained_with_its_payload(folder):
     refused = run(folder, "explain", "telegrams.txt", "1", *WMBUS, *KEYS, code=1).stdout
     assert "no_key (1105)" in refused
     assert PAYLOAD.hex() not in refused
-    assert "there is no row 3" in run(folder, "explain", "telegrams.txt", "3", *WMBUS, code=2).stderr
+    assert "row 3 does not exist" in run(folder, "explain", "telegrams.txt", "3", *WMBUS, code=2).stderr
 
 
 @pytest.mark.parametrize(
     "arguments, code, message",
     [
-        (["open", "absent.txt", *WMBUS], 3, "there is no file"),
+        (["open", "absent.txt", *WMBUS], 3, "does not exist"),
         (["open", "-", *WMBUS, *KEYS, "--master", "m"], 2, "got both"),
         (["open", "-", *WMBUS, "--utility", "U"], 2, "only with --master"),
         (["open", "-", *WMBUS, "--master", "m"], 2, "--utility is missing"),

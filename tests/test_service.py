@@ -461,7 +461,7 @@ def test_good_bearers_of_both_kinds_of_keys(tmp_path):
 
 @pytest.mark.parametrize("key", [b"secret", "secret", None, ROOT])
 def test_only_a_public_key_is_a_bearer_key(world, key):
-    with pytest.raises(InputError, match="wanted a PublicKey"):
+    with pytest.raises(InputError, match="expected a PublicKey"):
         create_app(world.tools_server, bearer_key=key, clock=lambda: NOW)
 
 
@@ -520,14 +520,14 @@ def test_the_bearer_says_which_tool_speaks_and_the_client_holds_to_it(world):
         lambda: tool.material("t2", 0, 1, now=NOW),
         lambda: tool.report("t2", [], now=NOW),
     ):
-        with pytest.raises(InputError, match="the bearer is of"):
+        with pytest.raises(InputError, match="the owner of the bearer token"):
             call()
 
 
 def test_refusals_of_the_library_keep_their_reason(world):
     tool = world.remote()
     nobody = world.remote(subject="nobody")
-    with pytest.raises(RequestRefused, match="officer adds users") as refused:
+    with pytest.raises(RequestRefused, match="officer must add this user") as refused:
         nobody.snapshot("t1", "nobody", now=NOW)
     assert refused.value.reason == "user_unknown"
     tool.snapshot("t1", "ann", now=NOW)
@@ -1036,7 +1036,7 @@ def test_an_answer_that_drips_is_left():
 def test_a_server_that_is_not_there():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(ExchangeError, match="cannot be reached: it refuses the connection"):
+    with pytest.raises(ExchangeError, match="cannot be reached: it refused the connection"):
         connect(f"http://127.0.0.1:{port}", bearer()).snapshot("t1", "ann", now=NOW)
 
 
@@ -1175,7 +1175,7 @@ def test_a_bearer_of_another_unit_binds_no_tool_that_is_refused(world):
 
 
 def test_a_user_without_a_unit_is_refused(world):
-    with pytest.raises(ExchangeError, match=r"unit: got '', expected"):
+    with pytest.raises(ExchangeError, match=r"unit of a user: got '', expected"):
         world.remote(roles=["manager"]).set_users([("ann", "", 1)], now=NOW)
 
 

@@ -25,7 +25,7 @@ from itron_core.exchange.pages import PAGE_BYTES, ROW_BYTES
 from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport
 from itron_core.stores import open_store
 from itron_core.stores.incarnation import mark_restored
-from itron_core.tools_server import Quotas, ToolsServer
+from itron_core.tools_server import BearerRecord, Quotas, ToolsServer
 
 NOW = 1_800_000_000
 HOUR = 3_600
@@ -628,7 +628,7 @@ def test_a_permission_taken_away_ends_requests_and_grants_and_what_is_issued_aft
 
 def test_equal_requests_are_kept_once_and_different_ones_up_to_the_quota(store_url):
     store = open_store(store_url)
-    server = ToolsServer(store, keyring(), quotas=Quotas(command_requests=3, outcome_bytes_a_day=10_000))
+    server = ToolsServer(store, keyring(), quotas=Quotas(command_requests=3, outcome_bytes_per_day=10_000))
     server.set_users([("ann", "gas", ALL)], now=NOW)
     tool = signed_in(server)
     equal = [CommandRequest(number, DEVICES[0], "secure_command", Action.CONNECT_SERVICE) for number in range(1, 501)]
@@ -636,7 +636,9 @@ def test_equal_requests_are_kept_once_and_different_ones_up_to_the_quota(store_u
     with store.read() as t:
         assert t.rows("SELECT number FROM server_want") == [(500,)]
     assert server.request(tool, wants(DEVICES[:2], start=501), now=NOW) == 502
-    with pytest.raises(RequestRefused, match=r"quota_exceeded: .* 4 different command requests, expected at most 3"):
+    with pytest.raises(
+        RequestRefused, match=r"quota_exceeded: .* would have 4 command requests, more than its limit of 3"
+    ):
         server.request(tool, wants(DEVICES[2:3], start=503), now=NOW)
     assert server.snapshot(tool, "ann", now=NOW).wanted == 502
     # Outcomes: bytes per day.
@@ -774,6 +776,70 @@ def test_bearers_are_revoked_by_id_and_by_tool(server):
     assert {"bearer_revoked", "bearers_revoked"} <= set(kinds(server))
     with pytest.raises(InputError):
         server.revoke_bearers(ids=[""], now=NOW)
+
+
+def bearer(token_id, tool="t1", *, issued_at=NOW):
+    return BearerRecord(token_id, "ann", "field_tool", tool, "gas", issued_at, issued_at + HOUR)
+
+
+def test_bearers_that_were_made_are_listed_and_say_whether_they_were_revoked(server):
+    made = [bearer("one"), bearer("two"), bearer("three", "t2"), bearer("four", "t2", issued_at=NOW + 2)]
+    for one in made:
+        server.keep_bearer(one, now=NOW)
+    server.revoke_bearers(ids=["one"], tools=["t2"], now=NOW + 1)
+    assert {one.token_id: one.revoked for one in server.bearers()} == {
+        "one": True,
+        "two": False,
+        "three": True,
+        "four": False,
+    }
+    assert "bearer_made" in kinds(server)
+    for wrong in ("one", bearer("")._replace(issued_at=NOW * 1_000), bearer("x\0")):
+        with pytest.raises(InputError):
+            server.keep_bearer(wrong, now=NOW)
+
+
+def test_a_tool_that_was_removed_does_nothing_any_more(server):
+    server.receive("ism", page(material()), now=NOW)
+    server.snapshot("t1", "ann", now=NOW)
+    server.request("t1", [CommandRequest(1, DEVICES[0], "secure_command", Action.DISCONNECT_SERVICE)], now=NOW)
+    assert len(server.material("t1", 0, 10, now=NOW).rows) == 1
+    server.keep_bearer(bearer("one"), now=NOW)
+    server.remove_tool("t1", now=NOW)
+    for call in (
+        lambda: server.snapshot("t1", "ann", now=NOW + 1),
+        lambda: server.request("t1", [], now=NOW + 1),
+        lambda: server.material("t1", 0, 10, now=NOW + 1),
+        lambda: server.report("t1", [], now=NOW + 1),
+        lambda: server.devices("t1", DEVICES, now=NOW + 1),
+    ):
+        with pytest.raises(RequestRefused, match="tool_removed"):
+            call()
+    assert server.bearers()[0].revoked
+    assert len(server.held_by("t1", 0, 10, now=NOW + 1).rows) == 1, "what it holds can still be revoked"
+    assert [(one.tool, one.removed) for one in server.tools()] == [("t1", True)]
+    server.snapshot("t3", "ann", now=NOW + 1)
+    assert [(one.tool, one.removed) for one in server.tools()] == [("t1", True), ("t3", False)]
+
+
+def test_only_a_tool_that_was_heard_of_can_be_removed(server):
+    with pytest.raises(RequestRefused, match="tool_unknown"):
+        server.remove_tool("t-typo", now=NOW)
+    server.keep_bearer(bearer("one", "t9"), now=NOW)
+    server.remove_tool("t9", now=NOW)
+    server.remove_tool("t9", now=NOW + 1)
+    with pytest.raises(RequestRefused, match="tool_removed"):
+        server.snapshot("t9", "ann", now=NOW + 1)
+
+
+def test_the_server_lists_its_users_devices_and_material(server):
+    server.receive("ism", page(material()), now=NOW)
+    assert [row.device for _, row in server.materials(0, 100).rows] == DEVICES
+    assert {row.token for _, row in server.materials(0, 100).rows} == {b""}, "a list hands nothing out"
+    first = server.materials(0, 4)
+    assert (len(first.rows), first.more, len(server.materials(first.next, 100).rows)) == (4, True, 6)
+    assert "ann" in [name for name, _, _ in server.users()]
+    assert [one.device for one in server.all_devices()] == sorted(one.device for one in server.all_devices())
 
 
 def test_a_sign_in_and_a_page_name_the_incarnation_of_the_store(store_url):

@@ -6,55 +6,22 @@ stands for any text within a line, and a line of its own for any number of lines
 begins an input file. Lines that begin with `#` say what is shown. ITRON_CORE_TRANSCRIPTS=write renews what was printed.
 """
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from shell_sessions import WRITE, fits, run
+
 pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).parent / "transcripts"
-BIN = Path(sys.executable).parent
-WRITE = os.environ.get("ITRON_CORE_TRANSCRIPTS") == "write"
 
 
 def parts_of(text: str) -> tuple[str, dict[str, str]]:
     """Split a transcript into the session and its input files."""
     session, *rest = re.split(r"^-- (.+) --\n", text, flags=re.MULTILINE)
     return session, dict(zip(rest[::2], rest[1::2], strict=True))
-
-
-def run(command: str, folder: Path) -> str:
-    environment = {
-        **os.environ,
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "100",
-        "LC_ALL": "C.UTF-8",
-    }
-    process = subprocess.run(
-        ["sh", "-c", command],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    lines = [line.rstrip() for line in process.stdout.splitlines()]
-    shown = "\n".join(lines).strip("\n")
-    return "\n".join(filter(None, [shown, f"[exit {process.returncode}]" if process.returncode else ""]))
-
-
-def pattern_of(expected: str) -> str:
-    """Turn the text of a transcript into a regular expression."""
-    lines = expected.split("\n")
-    patterns = [re.escape(line).replace(re.escape("..."), "[^\n]*") for line in lines]
-    return "\n".join(r"[\s\S]*" if line == "..." else pattern for line, pattern in zip(lines, patterns, strict=True))
 
 
 def commands_of(session: str) -> list[tuple[str, str, str]]:
@@ -84,7 +51,7 @@ def test_transcript(path, tmp_path):
     written = session[: session.index("$ ")]
     for command, expected, remarks in commands:
         printed = run(command, tmp_path)
-        matches = re.fullmatch(pattern_of(expected), printed)
+        matches = fits(expected, printed)
         written += f"$ {command}\n" + "".join(f"{text}\n" for text in [expected if matches else printed] if text)
         written += "\n" + remarks
         assert matches or WRITE, f"$ {command}\n{printed}"

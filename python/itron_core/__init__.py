@@ -1,4 +1,4 @@
-"""The security core for gas, water and electric meters and ERTs: whole routes verified and decided in one call.
+"""The security core for gas, water and electric meters and ERTs: verifies and decides whole routes in one call.
 
 Independent of Itron; no interoperability with its security manager is claimed.
 """
@@ -153,7 +153,7 @@ __all__ = [
     "verify_tokens",
 ]
 
-# The parties of the exchange, and readings: loaded when they are first asked for, since verifying needs none of them.
+# The parties of the exchange, and readings: loaded on first use, since verifying does not need them.
 _LATER = {
     "Pkcs11MasterKey": "hsm",
     "Pkcs11Signer": "hsm",

@@ -1,4 +1,4 @@
-"""What an argument must be: the same words everywhere for a call that cannot be made."""
+"""Checks of arguments: one form of error for every call that cannot be made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itron_core.errors import InputError
 
 __all__ = ["EARLIEST", "LATEST", "instance", "moment", "text", "whole"]
 
-# 2020-01-01 and 2100-01-01: where the times of the format begin and end (docs/format.md, section Limits).
+# 2020-01-01 and 2100-01-01: the earliest and the latest time of the format (docs/format.md, section Limits).
 EARLIEST = 1_577_836_800
 LATEST = 4_102_444_800
 # In UTF-8: a name can be the key of a table in every store (an index entry of PostgreSQL has up to 2,704 bytes).
@@ -20,17 +20,17 @@ T = TypeVar("T")
 
 
 def whole(name: str, value: object, least: int = 0, most: int = 2**63 - 1) -> int:
-    """Return a whole number; raises InputError for another type (truth values too), or beyond its bounds."""
+    """Return a whole number. Raises InputError for another type (bool included) or a number outside the bounds."""
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return value
-    raise InputError(f"{name} is {value!r:.100}; wanted a whole number from {least} up to {most}")
+    raise InputError(f"{name}: got {value!r:.100}, expected a whole number from {least} to {most}")
 
 
 def moment(name: str, value: object) -> int:
-    """Return a moment in whole seconds since 1970; raises InputError outside 2020 to 2100 (both ends are inside).
+    """Return a moment in whole seconds since 1970. Raises InputError outside 2020 to 2100 (both ends are allowed).
 
-    Takes an int, or an aware datetime of a whole second. A clock that is far off is found at the door: what a party has
-    once seen, it does not forget.
+    Takes an int, or an aware datetime of a whole second. The bounds reject a clock that is far off: a party never forgets
+    a time that it has seen.
     """
     seconds = value
     if isinstance(value, datetime) and value.tzinfo is not None and value.utcoffset() is not None:
@@ -47,9 +47,9 @@ def _is_milliseconds(value: object) -> bool:
 
 
 def text(name: str, value: object) -> str:
-    """Return a name: text of 1 to 1,000 bytes of UTF-8 without NUL; raises InputError for anything else."""
+    """Return a name: text of 1 to 1,000 bytes of UTF-8 without NUL. Raises InputError for anything else."""
     if not isinstance(value, str) or not value:
-        raise InputError(f"{name}: got {value!r:.100}, expected text that is not empty")
+        raise InputError(f"{name}: got {value!r:.100}, expected non-empty text")
     # A lone surrogate has no UTF-8, and no store holds it.
     size = len(value.encode(errors="replace"))
     if size > LONGEST_TEXT or "\0" in value or value.encode(errors="replace").decode() != value:
@@ -60,7 +60,7 @@ def text(name: str, value: object) -> str:
 
 
 def instance(name: str, value: object, kind: type[T]) -> T:
-    """Return an object of a class; raises InputError for another."""
+    """Return the value if it is an instance of `kind`. Raises InputError otherwise."""
     if isinstance(value, kind):
         return value
-    raise InputError(f"{name} is of type {type(value).__name__}; wanted {kind.__name__}")
+    raise InputError(f"{name}: got {type(value).__name__}, expected {kind.__name__}")

@@ -1,4 +1,4 @@
-"""The enumerations of the policy and the format, with the numbers that columns carry; none is ever renumbered."""
+"""The enumerations of the policy and the format, with the numbers used in columns; none is ever renumbered."""
 
 from enum import IntEnum, IntFlag
 from typing import NamedTuple, TypeVar
@@ -24,13 +24,13 @@ __all__ = [
 ]
 
 
-# The types of token, by the names that calls take; the first three are for one device each.
+# The token types, by the names used in calls; tokens of the first three are for one device each.
 DEVICE_TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
 TOKEN_TYPES = (*DEVICE_TOKEN_TYPES, "delegation", "revocation")
 
 
 class DeviceClass(IntEnum):
-    """What a device is capable of."""
+    """The capability of a device."""
 
     BASIC = 0
     ENHANCED = 1
@@ -38,7 +38,7 @@ class DeviceClass(IntEnum):
 
 
 class Mode(IntEnum):
-    """What a multi-mode device speaks at present: Mobile Mode is SCM+, Network Mode is COSEM and always secure."""
+    """The current mode of a multi-mode device: Mobile Mode is SCM+; Network Mode is COSEM and always secure."""
 
     MOBILE = 0
     NETWORK = 1
@@ -46,7 +46,7 @@ class Mode(IntEnum):
 
 
 class SecurityLevel(IntEnum):
-    """What an enhanced device, or a multi-mode device in Mobile Mode, asks of its readers."""
+    """The security level of an enhanced device, or of a multi-mode device in Mobile Mode."""
 
     READY_TO_SECURE = 0
     COMMAND = 1
@@ -54,8 +54,8 @@ class SecurityLevel(IntEnum):
     UNKNOWN = 3
 
 
-# What people write for a member besides its name: the field manual's own phrases. As all names they are compared without case;
-# space, hyphen and underscore are one.
+# Other spellings of members, from the field manual. Like all names they are compared without case; space, hyphen and
+# underscore are equal.
 PHRASES: dict[type[IntEnum], dict[str, int]] = {
     DeviceClass: {
         "basic security": DeviceClass.BASIC,
@@ -78,7 +78,7 @@ class ActionGroup(IntEnum):
 
 
 class Action(IntEnum):
-    """The actions that exist; a set of actions is the 64-bit set of their numbers."""
+    """The actions; a set of actions is the 64-bit set of their numbers."""
 
     # (group - 1) * 8 + bit
     READ_ENDPOINT = 0
@@ -112,12 +112,12 @@ class Action(IntEnum):
 
     @property
     def group(self) -> ActionGroup:
-        """The group of a scope that it belongs to."""
+        """The group of a scope that the action belongs to."""
         return ActionGroup(self // 8 + 1)
 
     @property
     def bit(self) -> int:
-        """Its bit in the group, from 0 up."""
+        """The action's bit in its group, from 0."""
         return self % 8
 
 
@@ -132,7 +132,7 @@ _ONE_SEPARATOR = str.maketrans(" -", "__")
 
 
 def named(enumeration: type[_E], text: str) -> _E | None:
-    """Return the member that a name or phrase names, as people write it; None where it names none."""
+    """Return the member with this name or spelling; None if there is none."""
     phrases = PHRASES.get(enumeration, {}).items()
     known = [(member.name, member) for member in enumeration] + [
         (phrase, enumeration(number)) for phrase, number in phrases
@@ -151,7 +151,7 @@ class Decision(IntEnum):
 
 
 class Reason(IntEnum):
-    """Why the policy does not allow a row; a token's own `Code` stands here where a token was refused."""
+    """Why the policy does not allow a row; if a token was refused, the token's `Code` takes its place."""
 
     OK = 0
     PERMISSION_DENIED = 1000
@@ -172,7 +172,7 @@ class Reason(IntEnum):
 
 
 class Need(IntFlag):
-    """What an action asks for; NEVER is what no material can give."""
+    """A need of an action; NEVER means that no material makes it possible."""
 
     PERMISSION = 1
     ON_MENU = 2
@@ -186,7 +186,7 @@ class Need(IntFlag):
 
 
 class Permission(IntFlag):
-    """What a user may do; roles are sets of these."""
+    """A permission of a user; a role is a set of permissions."""
 
     READ_ENDPOINTS = 1
     PROGRAM_ENDPOINTS = 2
@@ -196,7 +196,7 @@ class Permission(IntFlag):
 
 
 class ReadingKey(NamedTuple):
-    """What a reading-key grant names: kdf 1..4, the version of the key, and its check value of 4 bytes."""
+    """The key in a reading-key grant: kdf 1 to 4, the version of the key, and its check value of 4 bytes."""
 
     kdf: int
     key_version: int
@@ -259,7 +259,7 @@ class Code(IntEnum):
     INTERNAL = 900
 
     def explain(self) -> str:
-        """Say the code in a plain sentence."""
+        """Return the code as a plain sentence."""
         return _SENTENCES[self]
 
 
@@ -284,12 +284,12 @@ class ReadingCode(IntEnum):
     COUNTER_NOT_ABOVE = 1113
 
     def explain(self) -> str:
-        """Say the code in a plain sentence."""
+        """Return the code as a plain sentence."""
         return _READING_SENTENCES[self]
 
 
 class Protection(IntEnum):
-    """What protects a reading, as its header says."""
+    """The protection of a reading, according to its header."""
 
     NONE = 0
     MODE_5 = 5
@@ -331,7 +331,7 @@ _SENTENCES = {
     Code.TOO_SMALL: "The token is shorter than any token can be.",
     Code.CBOR_MALFORMED: "The bytes are not well-formed CBOR, or end too early.",
     Code.CBOR_NOT_DETERMINISTIC: "The CBOR is well-formed, but not in its one deterministic encoding.",
-    Code.CBOR_DUPLICATE_KEY: "A map has one key twice.",
+    Code.CBOR_DUPLICATE_KEY: "A map has a duplicate key.",
     Code.CBOR_TRAILING: "Bytes are left over after the end.",
     Code.CBOR_DEPTH: "The CBOR is nested deeper than four levels.",
     Code.ENVELOPE_TAG: "The token does not begin with the tag of COSE_Sign1.",
@@ -350,7 +350,7 @@ _SENTENCES = {
     Code.KEY_NOT_FOR_TYPE: "The key that the token names may not sign tokens of this type.",
     Code.SIGNATURE_LENGTH: "The signature has a wrong length.",
     Code.SIGNATURE_ENCODING: "The signature is not encoded in the one allowed way.",
-    Code.SIGNATURE_INVALID: "The signature does not fit the token and its key.",
+    Code.SIGNATURE_INVALID: "The signature does not match the token and its key.",
     Code.CLAIMS_MALFORMED: "The claims are not a map of at most 16 entries with integer keys.",
     Code.CLAIM_MISSING: "A claim that the token must have is missing.",
     Code.CLAIM_TYPE: "A claim has a wrong type.",
@@ -364,7 +364,7 @@ _SENTENCES = {
     Code.IAT_IN_FUTURE: "The token was issued in the future.",
     Code.NOT_YET_VALID: "The token is not in force yet.",
     Code.EXPIRED: "The token has expired.",
-    Code.SNAPSHOT_STALE: "The revocation snapshot has expired, so nothing can be believed.",
+    Code.SNAPSHOT_STALE: "The revocation snapshot has expired, so no token is accepted.",
     Code.ISSUER_REVOKED: "The key that signed the token, or the key which delegated it, is revoked.",
     Code.DEVICE_REVOKED: "The token is older than what is accepted for its device.",
     Code.EPOCH_STALE: "The token was made before the device's last key exchange.",

@@ -1,4 +1,4 @@
-"""The exceptions: a call that cannot be made, a key that cannot be used, a token that was refused.
+"""The exceptions: an invalid call, an unusable key, a refused token.
 
 A refused row of a bulk call is a value, never an exception.
 """
@@ -20,22 +20,22 @@ __all__ = [
 
 
 class ItronCoreError(Exception):
-    """The base of everything that this package raises by itself."""
+    """The base of all exceptions of this package."""
 
 
 class InputError(ItronCoreError, ValueError, TypeError):
-    """A call that cannot be made: an argument or a column of a wrong type, length or value.
+    """An invalid call: an argument or a column of a wrong type, length or value.
 
-    It is a ValueError and a TypeError both, so that either may be caught.
+    It is both a ValueError and a TypeError, so that either can be caught.
     """
 
 
 class KeyRefused(ItronCoreError, ValueError):  # noqa: N818  # it is the key that was refused
-    """A key that cannot be used: no point of its curve, of small order, named twice, or with a private part."""
+    """An unusable key: not a point of its curve, of small order, duplicate, or with a private part."""
 
 
 class TokenRefused(ItronCoreError):  # noqa: N818  # it is the token that was refused
-    """A token that was refused where only a good one can be returned.
+    """A refused token in a call that can only return a valid one.
 
     `code` is the `Code`, or its number; never `Code.OK`.
     """
@@ -46,18 +46,18 @@ class TokenRefused(ItronCoreError):  # noqa: N818  # it is the token that was re
     def __init__(self, code: int) -> None:
         self.code = Code(code)
         self.name = self.code.name.lower()
-        # The only argument, so that pickle and copy make the same exception again.
+        # The only argument, so that pickle and copy restore the same exception.
         super().__init__(self.code)
 
     def __str__(self) -> str:
-        """Say the name, the number and the sentence."""
+        """Return the name, the number and the sentence."""
         return f"{self.name} ({int(self.code)}): {self.code.explain()}"
 
 
 class AuditError(ItronCoreError):
-    """An audit log that cannot be written, or is not what its checkpoint says.
+    """An audit log that cannot be written, or contradicts its checkpoint.
 
-    `index` is the first entry that is wrong, where one is; `path` the file, relative to the log's folder.
+    `index` is the first wrong entry, if there is one; `path` is the file, relative to the log's folder.
     """
 
     index: int | None
@@ -69,15 +69,15 @@ class AuditError(ItronCoreError):
 
 
 class StoreError(ItronCoreError):
-    """A store that cannot be used now: locked, full, corrupted or out of reach; nothing of the call was kept."""
+    """An unusable store: locked, full, corrupted or unreachable; nothing of the call was stored."""
 
 
 class ExchangeError(ItronCoreError):
-    """An exchange between parties that failed: out of reach, or an answer that may not be believed; nothing of it was kept."""
+    """A failed exchange between parties: the other is unreachable, or its answer is invalid; nothing of it was stored."""
 
 
 class RequestRefused(ItronCoreError):  # noqa: N818  # it is the request that was refused
-    """What a person or a tool asked for and may not have; `reason` is a stable name, the message says how to get it."""
+    """A refused request of a user or a tool; `reason` is a stable name, and the message states what to do."""
 
     reason: str
 
@@ -86,13 +86,13 @@ class RequestRefused(ItronCoreError):  # noqa: N818  # it is the request that wa
         super().__init__(reason, message)
 
     def __str__(self) -> str:
-        """Say the name and the sentence."""
+        """Return the name and the sentence."""
         return f"{self.reason}: {self.args[1]}"
 
 
 class SignerError(ItronCoreError):
-    """A key outside this process that cannot be used now: no library, no token, no such key, or the HSM has failed."""
+    """An unusable key outside this process: a missing library, token or key, or a failed HSM."""
 
 
 class PinRefused(SignerError):  # noqa: N818  # it is the PIN that was refused
-    """A PIN that an HSM refused: wrong, expired or locked; it is not tried again, as few wrong ones lock a token."""
+    """A PIN refused by an HSM: wrong, expired or locked. It is not tried again, since a few wrong ones lock a token."""

@@ -28,22 +28,22 @@ WHY = {
     Reason.READING_KEY_MISSING: "no reading key for it is held",
     Reason.AUTHORIZATION_MISSING: "no signed authorization for it is held",
     Reason.KEY_EXCHANGE_MISSING: "keys were not exchanged with the device",
-    Reason.RESYNC_REQUIRED: "the uses that are allowed before a sync are spent",
-    Reason.REPLAY: "the material for it was used already",
+    Reason.RESYNC_REQUIRED: "all uses allowed before a sync are spent",
+    Reason.REPLAY: "its material was already used",
 }
 
 SWITCHES = frozenset({Action.SWITCH_TO_NETWORK_MODE, Action.SWITCH_TO_MOBILE_MODE})
 NAMED_COLUMNS = {"device_class": DeviceClass, "security_level": SecurityLevel, "mode": Mode, "action": Action}
 SIGNATURES = {
     Code.OK: "The signature is genuine.",
-    Code.NO_TOKEN: "The message or the signature is null.",
-    Code.SIGNATURE_INVALID: "The signature does not fit the message and the key.",
+    Code.NO_TOKEN: "The message or the signature is missing.",
+    Code.SIGNATURE_INVALID: "The signature does not match the message and the key.",
 }
 SESSIONS = ("open", "not started", "expired", "closed")
 
 
 class Row(NamedTuple):
-    """A row with its answer, as the extension hands it out; the enumerations are None where the row cannot be read."""
+    """A row with its answer from the extension; the enumerations are None if the row is unreadable."""
 
     device: str | None
     device_class: int | None
@@ -62,7 +62,7 @@ class Row(NamedTuple):
 
 
 def reason_name(number: int) -> str:
-    """Return the stable name of a reason: a token's code below 1000, the policy's own from there on."""
+    """Return the stable name of a reason: a token's code below 1000, a policy reason from 1000."""
     return (Reason(number) if number >= FIRST_POLICY_REASON else Code(number)).name.lower()
 
 
@@ -72,10 +72,10 @@ def explain(row: Row, options: PolicyOptions) -> str:
 
 
 def explain_cells(row: int, cells: Mapping[str, Any]) -> str:
-    """Return a row of any other results in sentences, one per line, by the cells of its columns."""
+    """Return a row of any other results in sentences, one per line, from the cells of its columns."""
     if isinstance(cells.get("state"), int):
         return f"Row {row}: {_session(cells['state'], cells['remaining'])}"
-    if not isinstance(cells.get("code"), int):  # a table of names: it says itself what it means
+    if not isinstance(cells.get("code"), int):  # a table of names, which explains itself
         return f"Row {row}: {', '.join(f'{name} {_shown(value)}' for name, value in cells.items())}."
     code = Code(cells["code"])
     sentence = code.explain() if "key" in cells else SIGNATURES.get(code, code.explain())
@@ -98,21 +98,21 @@ def _sentences(row: Row, options: PolicyOptions) -> list[str]:
         lines.append(f"Needed: {_listed(line.needs)}.")
     if line.device_class is DeviceClass.MULTI_MODE and line.mode is Mode.UNKNOWN:
         for possible in (Mode.MOBILE, Mode.NETWORK):
-            wanted = needs(line.device_class, possible, line.security_level, line.action, options)
-            lines.append(f"In {possible.name.capitalize()} Mode: {_listed(wanted)}.")
+            needed = needs(line.device_class, possible, line.security_level, line.action, options)
+            lines.append(f"In {possible.name.capitalize()} Mode: {_listed(needed)}.")
     lines += _remedies(line, Need(row.missing), options)
     lines += _materials(row)
     if row.session_until is not None:
         lines.append(f"Its session is open until {_moment(row.session_until)}.")
     if line.action in SWITCHES:
-        lines.append("Warning: interval data are lost when the mode is switched.")
+        lines.append("Warning: changing the mode deletes the interval data.")
     if row.unverified:
         lines.append("Unverified: the security level was not read from the device.")
     return lines
 
 
 def _remedies(line: Entry, missing: Need, options: PolicyOptions) -> list[str]:
-    """Return what to do about all that is missing, in the order of the needs."""
+    """Return the remedies for everything missing, in the order of the needs."""
     if Need.NEVER in missing:
         return ["Not possible on this device at this level, whatever you hold."]
     action = _name(line.action)
@@ -140,10 +140,10 @@ def _resync(line: Entry, options: PolicyOptions) -> str:
 
 
 def _fault(unreadable: str) -> str:
-    """Return what is wrong with a row, from its column and value, and what to write in its place."""
+    """Return the fault of a row, from its column and value, and the correction."""
     column, _, value = unreadable.partition(": ")
     if value == "null":
-        return f"column {column}: null, where a value is required"
+        return f"column {column}: the value is missing"
     if column == "device":
         digits = value.strip('"')
         write = f"write ert:{digits}" if digits.isdecimal() else "write ert: and a decimal, or eui64: and 16 hex digits"
@@ -151,11 +151,11 @@ def _fault(unreadable: str) -> str:
     if column in NAMED_COLUMNS:
         *some, last = (_name(member) for member in NAMED_COLUMNS[column])
         return f"column {column}: {value} is not known; use {', '.join(some)} or {last}"
-    return f"column {column}: {value}; expected a number from 0 up"
+    return f"column {column}: {value}; expected a number from 0"
 
 
 def because(reason: int) -> str:
-    """Return a reason as a clause; raises ValueError for an unknown number."""
+    """Return a reason as a clause. Raises ValueError for an unknown number."""
     if reason == Reason.ROW_UNREADABLE:
         return "the row cannot be read: a name is not known, or a required value is null"
     return WHY[Reason(reason)] if reason >= FIRST_POLICY_REASON else _clause(Code(reason).explain())
@@ -173,9 +173,9 @@ def _materials(row: Row) -> list[str]:
     }
     given = {name: code for name, code in codes.items() if code is not None}
     return [
-        f"The {name} given is genuine and in force."
+        f"The {name} is genuine and in force."
         if code == Code.OK
-        else f"The {name} given is refused, {reason_name(code)} ({code}): {_clause(Code(code).explain())}."
+        else f"The {name} is refused, {reason_name(code)} ({code}): {_clause(Code(code).explain())}."
         for name, code in given.items()
     ]
 
@@ -223,5 +223,5 @@ def _described(line: Entry) -> str:
     return f"a multi-mode device in an unknown mode, {level}"
 
 
-def _listed(wanted: Need) -> str:
-    return ", ".join(_name(need).replace("_", " ") for need in wanted)
+def _listed(some: Need) -> str:
+    return ", ".join(_name(need).replace("_", " ") for need in some)

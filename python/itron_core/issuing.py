@@ -1,6 +1,6 @@
-"""Issuing: what may be asked is checked and encoded in Rust, a signer signs it, Rust verifies every signature again.
+"""Issuing: Rust checks and encodes the request, a signer signs it, and Rust verifies every signature.
 
-What the reader would refuse is refused here, with the row's number, before anything is signed.
+Whatever a verifier would refuse is refused here, with the row's number, before anything is signed.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def issue_tokens(
     token_type: str = "authorization",
     max_lifetime: int | None = None,
 ) -> Column:
-    """Issue one token a row of `request` and return them as a binary column, same rows, same order.
+    """Issue one token per row of `request`, and return them as a binary column in the same order.
 
-    `request` holds the columns `device`, `actions` (a bit set, or a list of names), `sequence`, `epoch`, and where
-    wanted `expires_at`, `not_before`, `session_seconds`, `subject`, `command`, `kdf`, `key_version`, `check_value`.
-    `iat` is `now`. What the reader would refuse raises InputError and names the row; nothing is signed then.
+    `request` has the columns `device`, `actions` (a bit set, or a list of names), `sequence` and `epoch`, and optionally
+    `expires_at`, `not_before`, `session_seconds`, `subject`, `command`, `kdf`, `key_version`, `check_value`. `iat` is
+    `now`. Raises InputError, with the row's number, for whatever a verifier would refuse; then nothing is signed.
     """
     pending = prepare_tokens(request, _public_key(signer), now=now, token_type=token_type, max_lifetime=max_lifetime)
     return _signed(pending, signer)
@@ -48,7 +48,7 @@ def issue_tokens(
 def issue_delegation(entry: KeyringEntry, signer: Signer, *, now: int | datetime, expires_at: int | datetime) -> bytes:
     """Issue the delegation of the key in `entry`, with that entry's ceilings, signed by a root key.
 
-    `entry` is the KeyringEntry that the reader shall hold afterwards; its issuer is the delegation's `iss`.
+    `entry` is the KeyringEntry that verifiers will hold afterwards; its issuer is the delegation's `iss`.
     """
     return _only(_signed(prepare_delegation(entry, _public_key(signer), now=now, expires_at=expires_at), signer))
 
@@ -62,7 +62,7 @@ def _public_key(signer: object) -> PublicKey:
     key = getattr(signer, "public_key", None)
     if isinstance(key, PublicKey):
         return key
-    raise InputError(f"signer: got {type(signer).__name__}, wanted a Signer")
+    raise InputError(f"signer: got {type(signer).__name__}, expected a Signer")
 
 
 def _signed(pending: PendingTokens, signer: Signer) -> Column:
@@ -72,5 +72,5 @@ def _signed(pending: PendingTokens, signer: Signer) -> Column:
 def _only(column: Column) -> bytes:
     (token,) = column.to_pylist()
     if not isinstance(token, bytes):
-        raise InputError(f"a token of {type(token).__name__}; wanted bytes")
+        raise InputError(f"token: got {type(token).__name__}, expected bytes")
     return token

@@ -1,7 +1,7 @@
-"""What a device needs before it answers: a pure function of its class, mode and level and of the action.
+"""The material that an action needs: a pure function of a device's class, mode and level and of the action.
 
-The rules R1..R22 are those of docs/policy.md, and each line names its own. Nothing is decided here: what is in hand is
-subtracted elsewhere.
+The rules R1 to R22 are those of docs/policy.md, and each line names its rule. Nothing is decided here: Rust compares the
+needs with the material held.
 """
 
 from array import array
@@ -32,15 +32,15 @@ _I64_MAX = 2**63 - 1
 
 
 class PolicyOptions:
-    """Readings of the policy where its sources collide, and the uses before a sync; immutable and hashable.
+    """Choices where the sources of the policy conflict, and limits of uses before a sync; immutable and hashable.
 
-    The switches are False by default, the safe reading: `allow_service_on_basic` (R2), `reads_without_session` (R11),
-    `status_without_key` (R13), `service_needs_command_in_network_mode` (R16). `command_limit` counts connects and
-    disconnects of one device before a resync, `authorization_limit` its signed authorizations: 0..2^63-1. Another type
-    or a number outside raises `InputError`.
+    The switches are False by default, the safe choice: `allow_service_on_basic` (R2), `reads_without_session` (R11),
+    `status_without_key` (R13), `service_needs_command_in_network_mode` (R16). `command_limit` is the number of connects
+    and disconnects per device before a sync, `authorization_limit` that of signed authorizations: 0 to 2^63 - 1. Raises
+    InputError for another type, or a number outside.
     """
 
-    # Written out, since `dataclasses` alone would take a third of the time that importing the package may take.
+    # Not a dataclass: importing `dataclasses` takes a third of the time that importing this package may take.
     __slots__ = (
         "allow_service_on_basic",
         "authorization_limit",
@@ -67,27 +67,32 @@ class PolicyOptions:
         command_limit: int = 2,
         authorization_limit: int = 2,
     ) -> None:
-        self._set("allow_service_on_basic", _switch("allow_service_on_basic", allow_service_on_basic))
-        self._set("reads_without_session", _switch("reads_without_session", reads_without_session))
-        self._set("status_without_key", _switch("status_without_key", status_without_key))
-        self._set(
-            "service_needs_command_in_network_mode",
-            _switch("service_needs_command_in_network_mode", service_needs_command_in_network_mode),
-        )
-        self._set("command_limit", _limit("command_limit", command_limit))
-        self._set("authorization_limit", _limit("authorization_limit", authorization_limit))
+        for name, value in (
+            ("allow_service_on_basic", allow_service_on_basic),
+            ("reads_without_session", reads_without_session),
+            ("status_without_key", status_without_key),
+            ("service_needs_command_in_network_mode", service_needs_command_in_network_mode),
+            ("command_limit", command_limit),
+            ("authorization_limit", authorization_limit),
+        ):
+            object.__setattr__(self, name, (_limit if name.endswith("_limit") else _switch)(name, value))
 
-    def _set(self, name: str, value: int) -> None:
-        object.__setattr__(self, name, value)
+    def lowered_to(self, *, command_limit: int, authorization_limit: int) -> "PolicyOptions":
+        """Return the same options with each limit of uses lowered to the given one, if that is less."""
+        limits = {
+            "command_limit": min(self.command_limit, command_limit),
+            "authorization_limit": min(self.authorization_limit, authorization_limit),
+        }
+        return _options_from({**self._values(), **limits})
 
     def _values(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in type(self).__annotations__}
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"PolicyOptions are immutable: {name} stays as it was made")
+        raise AttributeError(f"PolicyOptions are immutable: {name} cannot change")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"PolicyOptions are immutable: {name} stays as it was made")
+        raise AttributeError(f"PolicyOptions are immutable: {name} cannot change")
 
     def __eq__(self, other: object) -> bool:
         return self._values() == other._values() if isinstance(other, PolicyOptions) else NotImplemented
@@ -103,26 +108,26 @@ class PolicyOptions:
 
 
 def options_given(options: object) -> PolicyOptions:
-    """Return the options of a call as they came; anything but `PolicyOptions` raises `InputError`."""
+    """Return the options of a call. Raises InputError for anything but PolicyOptions."""
     if isinstance(options, PolicyOptions):
         return options
-    raise InputError(f"options: got {type(options).__name__}, wanted PolicyOptions")
+    raise InputError(f"options: got {type(options).__name__}, expected PolicyOptions")
 
 
 def _options_from(values: dict[str, int]) -> PolicyOptions:
-    return PolicyOptions(**values)  # type: ignore[arg-type]  # checked when it is made
+    return PolicyOptions(**values)  # type: ignore[arg-type]  # the constructor checks them
 
 
 def _switch(name: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise InputError(f"{name} is {value!r}; wanted True or False")
+    raise InputError(f"{name}: got {value!r:.100}, expected True or False")
 
 
 def _limit(name: str, value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _I64_MAX:
         return int(value)
-    raise InputError(f"{name} is {value!r}; wanted a whole number 0..2^63-1")
+    raise InputError(f"{name}: got {value!r:.100}, expected a whole number from 0 to 2^63 - 1")
 
 
 _DEFAULT_OPTIONS = PolicyOptions()
@@ -149,14 +154,14 @@ _GROUP_PERMISSIONS = {
 _SWITCHES = frozenset({Action.SWITCH_TO_NETWORK_MODE, Action.SWITCH_TO_MOBILE_MODE})
 
 
-# Their uses by secure command count until the next sync; those of an authorization always do.
+# Uses of secure commands for these count until the next sync; uses of authorizations always count.
 _COUNTED = frozenset({Action.CONNECT_SERVICE, Action.DISCONNECT_SERVICE})
 
 
 class _Answer(NamedTuple):
-    """Needs beyond permission and menu; `never` says why there is nothing that would do, else OK.
+    """Needs besides permission and menu; `never` is the reason why no material suffices, else OK.
 
-    `opener` is the material that opens the session which is needed, as a need.
+    `opener` is the material, as a need, that opens the required session.
     """
 
     needs: Need = Need(0)
@@ -172,10 +177,10 @@ _STATE_UNKNOWN = _Answer(never=Reason.SECURITY_STATE_UNKNOWN)
 
 
 class Entry(NamedTuple):
-    """One line of the complete table; `reason` is OK but for a NEVER.
+    """One line of the complete table; `reason` is OK unless the needs contain NEVER.
 
-    `opener` is the material, as a need, that opens the session which the action needs: none where it needs no session, or
-    where nothing may be opened for it (R19). `counted` is the material whose uses count until the next sync.
+    `opener` is the material, as a need, that opens the session which the action needs; it is empty if the action needs no
+    session, or none may be opened for it (R19). `counted` is the material whose uses count until the next sync.
     """
 
     device_class: DeviceClass
@@ -195,10 +200,10 @@ def needs(
     action: Action,
     options: PolicyOptions = _DEFAULT_OPTIONS,
 ) -> Need:
-    """Return everything that the action needs; PERMISSION and ON_MENU are in every answer.
+    """Return all needs of the action; PERMISSION and ON_MENU are always among them.
 
-    A value that is no member of its enumeration, nor the number of one, raises `InputError`. Where the mode of a
-    multi-mode device is not known, the answer is the union over both modes, without NEVER.
+    If the mode of a multi-mode device is unknown, the answer is the union over both modes, without NEVER. Raises
+    InputError for a value that is neither a member of its enumeration nor the number of one.
     """
     return entry(device_class, mode, level, action, options).needs
 
@@ -210,12 +215,12 @@ def entry(
     action: Action,
     options: PolicyOptions = _DEFAULT_OPTIONS,
 ) -> Entry:
-    """Return one line of the complete table; raises as `needs` does."""
+    """Return one line of the complete table. Raises as `needs` does."""
     situation = _situation(device_class, mode, level, action)
     answer = _answer(*situation, options_given(options))
-    wanted = _ALWAYS | answer.needs | (Need.NEVER if answer.never else Need(0))
+    needed = _ALWAYS | answer.needs | (Need.NEVER if answer.never else Need(0))
     counted = (answer.needs | answer.opener) & counted_material(situation[-1])
-    return Entry(*situation, wanted, answer.never, answer.opener, counted)
+    return Entry(*situation, needed, answer.never, answer.opener, counted)
 
 
 def never_reason(
@@ -225,7 +230,7 @@ def never_reason(
     action: Action,
     options: PolicyOptions = _DEFAULT_OPTIONS,
 ) -> Reason:
-    """Return why `needs` says NEVER, and `Reason.OK` where it does not; raises as `needs` does."""
+    """Return why `needs` contains NEVER, or `Reason.OK` if it does not. Raises as `needs` does."""
     return entry(device_class, mode, level, action, options).reason
 
 
@@ -235,30 +240,30 @@ def counted_material(action: Action) -> Need:
 
 
 def permission_for(action: Action) -> Permission:
-    """Return the permission that the action wants of its user."""
+    """Return the permission that the action requires."""
     return _SINGLE_PERMISSIONS.get(action) or _GROUP_PERMISSIONS[action.group]
 
 
 def permission_for_scope(token_type: str, scope: int) -> Permission:
-    """Return all that a user must hold to be granted material of this type and scope (a bit set of actions).
+    """Return the permissions that a user needs for material of this type and scope (a bit set of actions).
 
-    Every action of the scope wants its permission, whatever the material was asked for. Bits without an action grant
-    nothing and want nothing.
+    Every action of the scope requires its permission, whatever the material was requested for. Bits without an action
+    require none.
     """
     return _permission_for_scope(token_type, scope)
 
 
 @lru_cache(maxsize=1024)
 def _permission_for_scope(token_type: str, scope: int) -> Permission:
-    wanted = Permission.SIGNED_AUTHORIZATION if token_type == "authorization" else Permission(0)
+    needed = Permission.SIGNED_AUTHORIZATION if token_type == "authorization" else Permission(0)
     for action in Action:
         if scope >> action & 1:
-            wanted |= permission_for(action)
-    return wanted
+            needed |= permission_for(action)
+    return needed
 
 
 def entries(options: PolicyOptions = _DEFAULT_OPTIONS) -> Iterator[Entry]:
-    """Yield all 864 answers, by class, mode, level and action, the last fastest."""
+    """Yield all 864 lines in the order of class, mode, level and action; the action changes fastest."""
     for device_class in DeviceClass:
         for mode in Mode:
             for level in SecurityLevel:
@@ -267,7 +272,7 @@ def entries(options: PolicyOptions = _DEFAULT_OPTIONS) -> Iterator[Entry]:
 
 
 class Compiled(NamedTuple):
-    """The complete table as the extension takes it: a column each of `Entry`, and the actions."""
+    """The complete table for the extension: the columns of `Entry`, and the actions."""
 
     needs: "array[int]"
     reasons: "array[int]"
@@ -277,10 +282,10 @@ class Compiled(NamedTuple):
 
 
 def compiled_table(options: PolicyOptions = _DEFAULT_OPTIONS) -> Compiled:
-    """Return the complete table as the extension takes it.
+    """Return the complete table for the extension.
 
-    Index `((class * 3 + mode) * 4 + level) * 24 + place`, where an action's place is that in `actions`: pairs of its
-    number and the permission it wants, rising by number.
+    The index is `((class * 3 + mode) * 4 + level) * 24 + place`, where `place` is the action's position in `actions`:
+    pairs of its number and the required permission, rising by number.
     """
     table = list(entries(options))
     actions = [(int(action), int(permission_for(action))) for action in Action]
@@ -308,15 +313,15 @@ _E = TypeVar("_E", DeviceClass, Mode, SecurityLevel, Action)
 
 
 def _member(enumeration: type[_E], value: object) -> _E:
-    # A member of another enumeration is an int as well: arguments in a wrong order would pass unseen.
+    # A member of another enumeration is an int too: arguments in a wrong order would not be noticed.
     if isinstance(value, enumeration):
         return value
     if not isinstance(value, (bool, IntEnum)) and hasattr(value, "__index__"):
-        number = index(value)  # an int of NumPy, too
+        number = index(value)  # also accepts an int of NumPy
         if number in enumeration._value2member_map_:
             return enumeration(number)
-    wanted = ", ".join(enumeration.__members__)
-    raise InputError(f"{enumeration.__name__}: got {value!r}, expected one of {wanted}")
+    names = ", ".join(enumeration.__members__)
+    raise InputError(f"{enumeration.__name__}: got {value!r}, expected one of {names}")
 
 
 def _answer(
@@ -365,7 +370,7 @@ def _mobile(level: SecurityLevel, action: Action, options: PolicyOptions) -> _An
 
 
 def _in_session(action: Action, opener: Need, besides: Need = _NOTHING.needs) -> _Answer:
-    """Return the answer of an action that needs an open session; to close one, none is opened (R19)."""
+    """Return the needs of an action in an open session; no session is opened only to close it (R19)."""
     opens = Need(0) if action is Action.CLOSE_SESSION else opener
     return _Answer(Need.OPEN_SESSION | besides, opener=opens)
 

@@ -1,6 +1,6 @@
-"""Whole routes: what may be done to every device of a route, and if not, why and what to fetch.
+"""Whole routes: whether an action is allowed on every device of a route, and if not, why and what to fetch.
 
-Verification and decision happen in one call of Rust; what is needed is a table that `policy` makes.
+One call of Rust verifies and decides; the needs are a table made by `policy`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["RouteResults", "policy_table", "process_batches", "process_route"]
 DEFAULT_OPTIONS = PolicyOptions()
 
 
-# A route without a row: deciding it asks nothing but the other arguments.
+# An empty route: deciding it checks only the other arguments.
 _NO_ROWS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     dict.fromkeys(("device", "device_class", "security_level", "action"), ())
 )
@@ -46,8 +46,8 @@ def _policy(options: PolicyOptions) -> Policy:
 def policy_table(options: PolicyOptions = DEFAULT_OPTIONS) -> PolicyTable:
     """Return the whole policy as a table of 864 rows: device_class, mode, security_level, action (names), then numbers.
 
-    `needs` is a bit set of `Need` (int32); `reason` (int16) says why a combination is NEVER, else 0. `opener` (int32) is the
-    material that opens the session which is needed, `counted` (int32) the material whose uses count until the next sync.
+    `needs` is a bit set of `Need` (int32); `reason` (int16) is why a combination is NEVER, else 0. `opener` (int32) is the
+    material that opens the required session, `counted` (int32) the material whose uses count until the next sync.
     """
     return _policy(options).table()
 
@@ -62,11 +62,11 @@ def process_route(
     revocations: Revocations | None = None,
     threads: int | None = None,
 ) -> RouteResults:
-    """Decide every row of a route: an Arrow table or a mapping of columns, by the names of the docs.
+    """Decide every row of a route: an Arrow table, or a mapping of columns with the names of docs/routes.md.
 
-    `now` in seconds since 1970 or an aware datetime; `permissions` the user's, where a row has none of its own.
-    Writes nothing and uses nothing up. A column of a wrong type or length raises `InputError`; a row that cannot
-    be read is refused with reason 1005.
+    `now` is in seconds since 1970, or an aware datetime; `permissions` are the user's, for rows without their own. Nothing
+    is written or used. An unreadable row is refused with reason 1005. Raises InputError for a column of a wrong type or
+    length.
     """
     columns = decided_columns(
         route,
@@ -90,9 +90,9 @@ def process_batches(
     revocations: Revocations | None = None,
     threads: int | None = None,
 ) -> Iterator[RouteResults]:
-    """Map batches of a route to their results, one at a time and in order: memory is that of one batch.
+    """Map batches of a route to their results, one at a time and in order; memory holds one batch.
 
-    The arguments are checked at the call; what is wrong with a batch is raised when its result is asked for.
+    The arguments are checked at the call; an invalid batch raises when its result is requested.
     """
     decide = partial(
         process_route,
@@ -108,12 +108,12 @@ def process_batches(
 
 
 class RouteResults(RouteColumns):
-    """The decisions of a route, row for row; exports Arrow, any number of times.
+    """The decisions of a route, one row per row; can be exported as Arrow any number of times.
 
     Columns: decision int8, reason int16, missing int32 (bit set of `Need`), unverified bool, unreadable string (the column
     and value of reason 1005, else null), session_until timestamp[us, UTC], authorization_code, secure_command_code,
-    reading_key_code int16. `names()` has names in place of numbers, `requests()` what to ask for; `ignored_columns` are the
-    names of the route's columns that are not a route's.
+    reading_key_code int16. `names()` has names in place of numbers, `requests()` the command requests to make; `ignored_columns`
+    are the names of unknown columns.
     """
 
     __slots__ = ("_options",)
@@ -121,13 +121,13 @@ class RouteResults(RouteColumns):
     _options: PolicyOptions
 
     def __new__(cls, columns: RouteColumns, options: PolicyOptions = DEFAULT_OPTIONS) -> Self:
-        """Take the columns that `process_route` of the extension returned."""
+        """Return the results with the columns that the extension's `process_route` returned."""
         self = super().__new__(cls, columns)
         self._options = options_given(options)
         return self
 
     def summary(self) -> dict[str, Any]:
-        """Count the rows: `rows`, and by name under `decision`, `reason` and `security_level`."""
+        """Return the number of rows: `rows`, and by name under `decision`, `reason` and `security_level`."""
         return super().summary() | {"security_level": self._levels()}
 
     def explain(self, row: int) -> str:

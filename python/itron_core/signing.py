@@ -1,4 +1,4 @@
-"""Signers: whoever holds an issuing key. `LocalSigner` keeps one of `cryptography` in this process."""
+"""Signers hold a private key. `LocalSigner` keeps one of `cryptography` in this process."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 __all__ = ["LocalSigner", "Signer"]
 
 COORDINATE_BYTES = 32
-# So many are signed by one thread at a time: few enough that all threads end together, whatever else the machine does.
+# Messages per task of a thread: few enough that all threads finish at about the same time.
 MESSAGES_A_CHUNK = 64
 
 
 @runtime_checkable
 class Signer(Protocol):
-    """Whoever holds an issuing key: in memory, in an HSM, behind a service."""
+    """Holds a private key: in memory, in an HSM, or behind a service."""
 
     @property
     def public_key(self) -> PublicKey:
         """The key that verifies what this signer signs."""
 
     def sign(self, message: bytes) -> bytes:
-        """Return the raw signature, as long as the key's algorithm has them.
+        """Return the raw signature, of the length of the key's algorithm.
 
         64 bytes for Ed25519 (R || S, RFC 8032 section 5.1.6) and ESP256 (r || s, RFC 9053 section 2.1); 2,420 for ML-DSA-44
         and 3,309 for ML-DSA-65 (FIPS 204, empty context).
@@ -43,7 +43,7 @@ class Signer(Protocol):
 class LocalSigner:
     """Signs with a private key of `cryptography`: Ed25519, ECDSA on P-256 with SHA-256 (ESP256), ML-DSA-44 or ML-DSA-65.
 
-    The private key stays in the memory of this process; it is neither shown, nor pickled, nor copied.
+    The private key stays in the memory of this process; it is never shown, pickled or copied.
     """
 
     __slots__ = ("_public_key", "_sign")
@@ -58,7 +58,7 @@ class LocalSigner:
         | mldsa.MLDSA44PrivateKey
         | mldsa.MLDSA65PrivateKey,
     ) -> None:
-        """Take a private key object of `cryptography`; raises InputError for another algorithm or curve."""
+        """Hold a private key object of `cryptography`. Raises InputError for another algorithm or curve."""
         from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
         if isinstance(private_key, ed25519.Ed25519PrivateKey):
@@ -87,12 +87,12 @@ class LocalSigner:
             pem = data.encode() if isinstance(data, str) else data
             key = load_pem_private_key(pem, password)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise InputError(f"no private key could be read from the PEM given: {error}") from error
+            raise InputError(f"PEM: got no readable private key: {error}") from error
         return cls(key)  # type: ignore[arg-type]  # another kind of key is refused by the constructor
 
     @classmethod
     def generate(cls, algorithm: str = "Ed25519") -> LocalSigner:
-        """Make a new key from the system's randomness.
+        """Return a signer with a new random key.
 
         `algorithm` is "Ed25519", "ESP256", "ML-DSA-44" or "ML-DSA-65".
         """
@@ -116,19 +116,19 @@ class LocalSigner:
         return self._public_key
 
     def sign(self, message: bytes) -> bytes:
-        """Return the raw signature, as long as the key's algorithm has them."""
+        """Return the raw signature, of the length of the key's algorithm."""
         return self._sign(message)
 
     def sign_many(self, messages: Sequence[bytes]) -> memoryview:
         """Return the signatures in order, shape (n, length of one); large batches are signed on all cores."""
         if not messages:
-            return memoryview(b"")  # a memoryview has no shape (0, length)
+            return memoryview(b"")  # a memoryview cannot have the shape (0, length)
         chunks = [messages[start : start + MESSAGES_A_CHUNK] for start in range(0, len(messages), MESSAGES_A_CHUNK)]
         workers = min(os.cpu_count() or 1, len(chunks))
         if workers == 1:
             signatures = b"".join(map(self._sign, messages))
         else:
-            from concurrent.futures import ThreadPoolExecutor  # brings logging, which few calls need
+            from concurrent.futures import ThreadPoolExecutor  # imports logging, which few calls need
 
             with ThreadPoolExecutor(workers) as pool:
                 signatures = b"".join(pool.map(self._sign_chunk, chunks))
@@ -141,7 +141,7 @@ class LocalSigner:
         return f"LocalSigner({self._public_key.algorithm}, kid={self._public_key.kid.hex()})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a LocalSigner holds a private key, which is neither pickled nor copied")
+        raise TypeError("a LocalSigner cannot be pickled or copied: it holds a private key")
 
     __copy__ = __reduce__
 
@@ -154,7 +154,7 @@ def _ecdsa_sign(private_key: ec.EllipticCurvePrivateKey) -> Callable[[bytes], by
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-    # RFC 6979: no signature depends on the quality of the moment's randomness.
+    # RFC 6979: no signature depends on the quality of the system's randomness.
     scheme = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
 
     def sign(message: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Tokens in batches without end: what `verify_tokens` does to one batch, done to a stream of them."""
+"""Streams of tokens: `verify_tokens` applied to a stream of batches."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["in_batches", "verify_stream"]
 
 T = TypeVar("T")
 
-# What may be asked row by row: a column of it has the length of a batch, so that only a batch can be asked with it.
+# Arguments that may be columns: a column has the length of one batch, so it belongs into the batch.
 _COLUMNS = ("audience", "epoch")
 
 
 def verify_stream(batches: Iterable[object], keyring: Keyring, **options: object) -> Iterator[TokenResults]:
-    """Map batches of tokens to their results, one at a time and in order: memory is that of one batch.
+    """Map batches of tokens to their results, one at a time and in order; memory holds one batch.
 
-    `options` are those of `verify_tokens`, `now` among them, and checked at the call. What `verify_tokens` raises for
-    a batch is raised when its result is asked for.
+    `options` are those of `verify_tokens`, including `now`, and are checked at the call. Exceptions of `verify_tokens` for
+    a batch are raised when its result is requested.
     """
     verify = partial(verify_tokens, keyring=keyring)
     verify((), **options | {name: None for name in _COLUMNS if _is_column(options.get(name))})  # type: ignore[arg-type]
@@ -33,11 +33,11 @@ def verify_stream(batches: Iterable[object], keyring: Keyring, **options: object
 
 
 def in_batches(call: Callable[[object], T], batches: Iterable[object]) -> Iterator[T]:
-    """Map batches by `call` as they are asked for; what cannot be iterated raises `InputError` at once."""
+    """Map batches by `call` as they are requested. Raises InputError at once if `batches` is not iterable."""
     try:
         each = iter(batches)
     except TypeError as error:
-        raise InputError(f"batches: got {type(batches).__name__}, wanted an iterable of batches") from error
+        raise InputError(f"batches: got {type(batches).__name__}, expected an iterable of batches") from error
     return map(call, each)
 
 

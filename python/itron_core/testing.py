@@ -1,9 +1,9 @@
-"""Seeded routes, tokens and keys: for our tests, our benches, and for users who test what they build on top.
+"""Seeded routes, tokens and keys: for the project's tests and benches, and for users' own tests.
 
-Everything follows from the seed and from `now`: the same call makes the same bytes on every machine. The tokens are
-genuine, made by `issue_tokens`; what is wrong with a row is done to it on purpose and written down in `kinds`.
+Everything follows from the seed and `now`: the same call makes the same bytes on every machine. The tokens are genuine,
+made by `issue_tokens`; faults are added on purpose and recorded in `kinds`.
 
-Anybody can make these keys from their seed. Trust none of them outside a test.
+Anybody can make these keys from their seed. Never trust them outside a test.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TOKEN_COLUMNS: Final = ("authorization", "secure_command", "reading_key")
 
 
 class Kind(StrEnum):
-    """What was done to the row's main token; `NONE`: the row has no token, as it needs none or was given none."""
+    """The fault of a row's main token; `NONE` means that the row has no token."""
 
     GOOD = "good"
     EXPIRED = "expired"
@@ -89,7 +89,7 @@ ACTION_SHARES = dict.fromkeys(Action, RARE_ACTION_SHARE) | {
     Action.OPEN_SESSION: 30,
     Action.CLOSE_SESSION: 20,
 }
-# Two keys of the keyring and one that is not in it, and how often a tool holds material of each.
+# Two keys of the keyring and one outside it, and how often a tool holds material of each.
 ISSUERS = (("Ed25519", "security manager"), ("ESP256", "security manager"), ("Ed25519", "foreign"))
 FOREIGN_ISSUER = 2
 ESP256_SHARE = 0.3
@@ -99,9 +99,9 @@ FEW_PERMISSIONS = Permission.READ_ENDPOINTS
 
 @dataclass(frozen=True)
 class Tokens:
-    """Authorizations, a device each, and the keyring that judges them.
+    """Authorizations for one device each, and the keyring that verifies them.
 
-    `refused` are the rows with a forged signature, rising; `signers` are the keyring's, in its order.
+    `refused` are the rows with a forged signature, in rising order; `signers` are those of the keyring, in its order.
     """
 
     tokens: list[bytes]
@@ -117,10 +117,10 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Route:
-    """A route and what judges it: `process_route(r.route, r.keyring, now=r.now, permissions=r.permissions)`.
+    """A route with the arguments to decide it: `process_route(r.route, r.keyring, now=r.now, permissions=r.permissions)`.
 
-    `route` holds the columns as lists. A row of `kinds` says what was done to the row's main token, and the same row of
-    `main_columns` in which column that token is (None: the row has none).
+    `route` has the columns as lists. A row of `kinds` is the fault of the row's main token, and the same row of
+    `main_columns` is that token's column (None: the row has none).
     """
 
     route: dict[str, list[Any]]
@@ -172,7 +172,7 @@ def make_tokens(
     issuers: int = 1,
     refused_share: float = 0.001,
 ) -> Tokens:
-    """Make `count` authorizations of about 180 bytes, issued in turn by `issuers` keys.
+    """Return `count` authorizations of about 180 bytes, issued in turn by `issuers` keys.
 
     A share of them, rounded up, has one bit of its signature flipped.
     """
@@ -191,10 +191,10 @@ def make_tokens(
 
 
 def make_route(rows: int, *, now: int, seed: int = 0) -> Route:
-    """Make a route of `rows` devices over all classes, modes, levels and actions, with the material a tool would hold.
+    """Return a route of `rows` devices over all classes, modes, levels and actions, with the material a tool would hold.
 
-    The keyring has two issuers, one of each algorithm; a third, foreign one is not in it. About one row in ten of those
-    that need a token has something wrong with it, as `kinds` says; sessions run out and permissions lack here and there.
+    The keyring has two issuers, one per algorithm; a third, foreign one is not in it. About one in ten rows that need a
+    token has a fault, recorded in `kinds`; some sessions have expired, and some permissions are missing.
     """
     rng = random.Random(seed)
     stops = [_draw_stop(row, rng, now) for row in range(rows)]
@@ -211,12 +211,12 @@ def make_route(rows: int, *, now: int, seed: int = 0) -> Route:
     return Route(route, _keyring(signers[:FOREIGN_ISSUER]), ALL_PERMISSIONS, now, kinds, mains)
 
 
-# --- What a stop of the route is ---
+# --- The stops of a route ---
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """One token to be issued: for which row and column, granting what, by whom; `when` is GOOD, or how it misses now."""
+    """One token to issue: its row and column, its actions and its issuer; `when` is GOOD, or how it misses `now`."""
 
     row: int
     column: str
@@ -286,14 +286,14 @@ def _epoch(row: int) -> int:
 
 
 def _session(needed: Need, action: Action, rng: random.Random, now: int) -> dict[str, int]:
-    """One device in two has a session already; some of them are over, or start later by the device's clock."""
+    """Return a session for one device in two; some have expired, or start later by the device's clock."""
     if Need.OPEN_SESSION not in needed or (action is not Action.CLOSE_SESSION and rng.random() < 0.5):
         return {}
     return {"session_opened_at": now - rng.randrange(-30, HOUR + HOUR // 20), "session_seconds": HOUR}
 
 
 def _material(stop: _Stop, needed: Need, mode: Mode, action: Action, rng: random.Random) -> dict[str, Action]:
-    """What a tool would hold for this row: a token column and the action it is to grant; the main one comes last."""
+    """Return a tool's material for this row: token columns with the action to grant; the main one comes last."""
     if Need.NEVER in needed:
         return {"secure_command": action} if rng.random() < 0.3 else {}
     held: dict[str, Action] = {}
@@ -312,7 +312,7 @@ def _material(stop: _Stop, needed: Need, mode: Mode, action: Action, rng: random
 
 
 def _hand_out(stop: _Stop, row: int, held: dict[str, Action], rng: random.Random) -> None:
-    """Order the row's tokens and decide what is wrong with the last of them."""
+    """Order the row's tokens, and choose the fault of the last one."""
     orders = [
         _Order(row, column, stop.columns["device"], action, int(rng.random() < ESP256_SHARE))
         for column, action in held.items()
@@ -333,7 +333,7 @@ def _hand_out(stop: _Stop, row: int, held: dict[str, Action], rng: random.Random
 
 
 def _misordered(order: _Order, kind: Kind) -> _Order:
-    """Change the order where the fault is one that only an issuer can make."""
+    """Change the order if only an issuer can make the fault."""
     match kind:
         case Kind.EXPIRED | Kind.NOT_YET_VALID:
             return replace(order, when=kind)
@@ -353,7 +353,7 @@ def _misordered(order: _Order, kind: Kind) -> _Order:
 
 
 def _issue(orders: Iterable[_Order], signers: Sequence[LocalSigner], now: int) -> dict[tuple[int, str], bytes]:
-    """Issue all orders, one bulk call for each kind of them, and return the tokens by row and column."""
+    """Issue all orders, one bulk call per kind, and return the tokens by row and column."""
     batches: dict[tuple[Any, ...], list[_Order]] = defaultdict(list)
     for order in orders:
         batches[order.column, order.issuer, order.when].append(order)
@@ -366,7 +366,7 @@ def _issue(orders: Iterable[_Order], signers: Sequence[LocalSigner], now: int) -
 
 
 def _request(batch: Sequence[_Order], now: int) -> dict[str, list[Any]]:
-    """The request of one batch: all its orders have the column and the kind of the first."""
+    """Return the request of one batch, whose orders all have the column and the kind of the first."""
     request: dict[str, list[Any]] = {
         "device": [order.device for order in batch],
         "actions": [_granted(order) for order in batch],
@@ -385,7 +385,7 @@ def _request(batch: Sequence[_Order], now: int) -> dict[str, list[Any]]:
 
 
 def _granted(order: _Order) -> int:
-    """A command is for exactly one action; the other types grant the whole group."""
+    """Return the granted actions: exactly one for a command, the whole group for the other types."""
     if order.column == "secure_command":
         return 1 << order.action
     return sum(1 << action for action in Action if _group(action) == _group(order.action))

@@ -227,7 +227,7 @@ def test_answers_that_are_not_read_end_and_hold_no_place_after(tmp_path):
 
 def test_a_small_request_reads_no_more_than_it_names(tmp_path):
     """Two numbers, far apart, are not a range of all that lies between."""
-    with running(tmp_path, quotas=Quotas(outcome_bytes_a_day=2**40)) as (server, _):
+    with running(tmp_path, quotas=Quotas(outcome_bytes_per_day=2**40)) as (server, _):
         server.snapshot("t1", "ann", now=NOW)
         reports = [report(number, bytes(60_000)) for number in range(1, REPORTS + 1)]
         server.report("t1", reports, now=NOW)
@@ -267,7 +267,7 @@ def test_a_body_becomes_no_more_than_a_few_times_its_bytes(bomb):
 
 
 def test_genuine_reports_of_64_kib_are_reported_and_collected(tmp_path):
-    with running(tmp_path, quotas=Quotas(outcome_bytes_a_day=2**40)) as (_, service):
+    with running(tmp_path, quotas=Quotas(outcome_bytes_per_day=2**40)) as (_, service):
         reports = [report(number, os.urandom(65_536)) for number in range(1, REPORTS + 1)]
         with remote(service) as tool, remote(service, subject="ism", tool="", unit="", role="manager") as manager:
             tool.snapshot("t1", "ann", now=NOW)

@@ -9,8 +9,8 @@ from itron_core.stores import open_store
 from test_manager import DEVICES, NOW, UNLIMITED, disconnect
 
 
-def work(store_url, pem, rows_a_lot):
-    batches.ROWS_A_LOT = rows_a_lot
+def work(store_url, pem, rows_per_batch):
+    batches.ROWS_PER_BATCH = rows_per_batch
     signer = LocalSigner.from_pem(Path(pem).read_bytes())
     manager = SecurityManager(open_store(store_url), signer, limits=UNLIMITED)
     while True:

@@ -1,4 +1,4 @@
-"""Files put in their places so that a crash leaves each whole or absent, and what was synced stays."""
+"""Writing files so that a crash leaves each one whole or absent, and keeps what was synced."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 
 __all__ = ["Disk", "make_folder"]
 
-# Files that wait open for their sync: together they cost the disk little more than one.
+# Files that stay open until their sync: syncing them together costs the disk little more than one.
 WAITING = 64
 
 
 class _Aside(NamedTuple):
-    """A file written beside its place."""
+    """A temporary file beside its final place."""
 
     name: str
     file: BinaryIO
 
 
 class Disk:
-    """Writes files below `folder`: aside, synced, renamed, and at last their folders synced.
+    """Writes files below `folder`: as temporary files that are synced, renamed, and whose folders are synced last.
 
-    Used in `with` blocks; what was put and not synced by the end of one is dropped. Raises AuditError with the file's
-    name.
+    Use it in `with` blocks: files that are not synced by the end of the block are dropped. Raises AuditError with the
+    file's name.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._aside: list[_Aside] = []
         self._touched: dict[Path, str] = {}
-        # Folders that this object has seen synced into the one above; what another process made may not be.
+        # Folders that this object has synced into their parents; folders made by another process may not be synced.
         self._lasting = {folder}
 
     def __enter__(self) -> Self:
@@ -54,7 +54,7 @@ class Disk:
             self._lasting = {self._folder}
 
     def put(self, name: str, data: bytes) -> None:
-        """Write a file aside."""
+        """Write a temporary file beside its final place."""
         try:
             self._make((self._folder / name).parent, name)
             file = os.fdopen(open_private(self._beside(name), os.O_WRONLY | os.O_TRUNC), "wb", buffering=0)
@@ -68,7 +68,7 @@ class Disk:
             self._settle()
 
     def sync(self) -> None:
-        """Bring everything that was put into its place; when this returns, a crash takes none of it away."""
+        """Move all files into their places; after this returns, a crash loses none of them."""
         self._settle()
         for folder, name in self._touched.items():
             try:
@@ -88,7 +88,7 @@ class Disk:
         self._lasting.discard(folder)
 
     def prune_beyond(self, name: str, width: int) -> None:
-        """Remove what a writer that crashed has left in a folder of partial files: wider ones than were published."""
+        """Remove partial files wider than what was published, which a crashed writer has left."""
         with suppress(OSError):
             for file in list((self._folder / name).iterdir()):
                 if file.name.isdecimal() and int(file.name) > width:
@@ -116,7 +116,7 @@ class Disk:
             return
         self._make(folder.parent, name)
         new_folder(folder)
-        # A folder stays only if the one that names it is synced.
+        # A folder survives a crash only if its parent is synced.
         self._touched[folder.parent] = name
 
     def _beside(self, name: str) -> Path:
@@ -125,7 +125,7 @@ class Disk:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it that are missing, each of mode 700, so that they stay."""
+    """Make a folder and its missing parents, each of mode 700, and sync them."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -134,7 +134,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync a folder: the names in it."""
+    """Sync a folder's list of names."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What an entry of the audit log looks like: one line of deterministic JSON."""
+"""The form of an entry of the audit log: one line of deterministic JSON."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ __all__ = ["audit_entries", "audit_entry"]
 def audit_entry(kind: str, now: int, **facts: str | int | bytes) -> bytes:
     """Return an entry: the facts with `kind` and `at` (seconds since 1970), keys sorted, bytes as hexadecimal digits.
 
-    Raises InputError for a fact that is no text, whole number or bytes, or is named `at`, and for a time that is none.
+    Raises InputError if a fact is not text, a whole number or bytes, if it is named `at`, or if the time is invalid.
     """
     if "at" in facts:
-        raise InputError("a fact 'at' of an audit entry; that is the time of the entry itself")
+        raise InputError("at: reserved for the time of the entry; give the fact another name")
     whole("now", now)
     plain = {name: _plain(name, value) for name, value in {**facts, "kind": kind, "at": now}.items()}
     try:
         return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"an audit entry with text that is no Unicode: {error}") from error
+        raise InputError(f"facts: got text that is not valid Unicode: {error}") from error
 
 
 def audit_entries(
     kind: str, now: int, columns: Mapping[str, Sequence[str | int | bytes]], **facts: str | int | bytes
 ) -> list[bytes]:
-    """Return what `audit_entry` returns for each row of `columns`, with `facts` that all of them share.
+    """Return one entry per row of `columns`, as `audit_entry` does; `facts` are common to all of them.
 
-    Raises InputError as `audit_entry` does, and for columns of different lengths.
+    Raises InputError as `audit_entry` does, and if the columns differ in length.
     """
     if not columns or len({len(column) for column in columns.values()}) != 1 or {"at", "kind", *facts} & columns.keys():
         raise InputError(
-            f"columns {', '.join(columns)} of audit entries; wanted one or more, of one length and own names"
+            f"columns: got {', '.join(columns)}, expected one or more, of one length and with unique names"
         )
     same = json.loads(audit_entry(kind, now, **facts))
     parts = {name: json.dumps(value, ensure_ascii=False).replace("%", "%%") for name, value in same.items()}
@@ -50,7 +50,7 @@ def audit_entries(
     try:
         return [(template % row).encode() for row in zip(*texts, strict=True)]
     except UnicodeEncodeError as error:
-        raise InputError(f"an audit entry with text that is no Unicode: {error}") from error
+        raise InputError(f"facts: got text that is not valid Unicode: {error}") from error
 
 
 def _text(name: str, value: object) -> str:
@@ -63,7 +63,7 @@ def _text(name: str, value: object) -> str:
 def _plain(name: str, value: object) -> str | int:
     if isinstance(value, bytes):
         return value.hex()
-    # A truth value is an int in Python, and would be another word in JSON.
+    # A bool is an int in Python, but JSON writes it as true or false.
     if isinstance(value, str | int) and not isinstance(value, bool):
         return value
-    raise InputError(f"fact {name!r} of an audit entry is {type(value).__name__}; wanted text, a whole number or bytes")
+    raise InputError(f"{name}: got {type(value).__name__}, expected text, a whole number or bytes")

@@ -1,6 +1,6 @@
-"""The log for who writes it: entries in, tiles and one signed checkpoint a batch out (C2SP tlog-tiles).
+"""Writes the log: appends entries, updates tiles, signs one checkpoint per batch (C2SP tlog-tiles).
 
-The checkpoint is written last, so that whatever lies beyond it after a crash was never promised, and is written again.
+The checkpoint is written last. Entries beyond it after a crash were never promised, and are written again.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ __all__ = ["VERIFIER", "AuditLog", "Tiles"]
 LOCK = "lock"
 # The public half of the log's key: verifying needs no secret.
 VERIFIER = "verifier"
-# A note of one signature, whatever the log's name is; the rest of the file is zeros.
+# Room for a note of one signature under any name of a log; the rest of the file is zeros.
 LARGEST_WITNESS = 4_096
 LONGEST_PAUSE = 0.05
 
 
 class AuditLog:
-    """A log in a folder, which is made if it is not there; one process writes at a time.
+    """A log in a folder, which is created if it does not exist. One process writes at a time.
 
-    `origin` is the log's name; `signer` holds its Ed25519 key; `patience` is how many seconds to wait for another
-    writer. Raises AuditError where the folder cannot be used, is in use, or holds a log of another name or key.
+    `origin` is the log's name; `signer` holds its Ed25519 key; `patience` is the time to wait for another
+    writer, in seconds. Raises AuditError if the folder is unusable, in use, or holds a log of another name or key.
     """
 
     def __init__(
         self, directory: str | os.PathLike[str], signer: Signer, *, origin: str, patience: float = 30.0
     ) -> None:
-        verifier = verifier_of(origin, signer.public_key)  # raises for a name or a key that no reader would take
+        verifier = verifier_of(origin, signer.public_key)  # raises if no reader would accept the name or the key
         self._folder, self._signer, self._origin, self._patience = Path(directory), signer, origin, patience
         with self._errors():
             make_folder(self._folder)
@@ -69,7 +69,7 @@ class AuditLog:
 
     @property
     def size(self) -> int:
-        """How many entries there are."""
+        """The number of entries."""
         return self._present().size
 
     @property
@@ -78,44 +78,44 @@ class AuditLog:
         return self._present().root
 
     def checkpoint(self) -> bytes:
-        """Return the signed note as it lies in the folder."""
+        """Return the signed note that the folder holds."""
         note = read_file(self._folder, CHECKPOINT, LARGEST_NOTE)
         if note is None:
             raise AuditError(f"{CHECKPOINT} is missing", path=CHECKPOINT)
         return note
 
     def entry(self, index: int) -> bytes:
-        """Return one entry; raises InputError outside of the log."""
+        """Return one entry. Raises InputError if the log has no such entry."""
         (entry,) = self.entries(index, index + 1)
         return entry
 
     def entries(self, start: int, end: int) -> list[bytes]:
-        """Return the entries at start <= index < end; raises InputError outside of the log."""
+        """Return the entries at start <= index < end. Raises InputError if the range is not within the log."""
         size = self.size
         if not 0 <= start <= end <= size:
-            raise InputError(f"entries {start} to {end} of a log of {size}")
+            raise InputError(f"entries: got {start} to {end}, expected positions of a log of {size}")
         return Tiles(self._folder, size).entries(start, end)
 
     def inclusion_proof(self, index: int, size: int | None = None) -> list[bytes]:
-        """Prove that the entry at `index` is in the tree of that size, the present one by default."""
+        """Prove that the entry at `index` is in the tree of `size` entries (default: the current size)."""
         end, tiles = self._up_to(size)
         return tree.inclusion_proof(index, end, tiles.subtree)
 
     def consistency_proof(self, old: int, new: int | None = None) -> list[bytes]:
-        """Prove that the tree of size `old` is the beginning of that of size `new`, the present one by default."""
+        """Prove that the tree of size `old` is the beginning of the tree of size `new` (default: the current size)."""
         end, tiles = self._up_to(new)
         return tree.consistency_proof(old, end, tiles.subtree)
 
     def append(self, entries: Sequence[bytes], *, at: int | None = None) -> range:
-        """Append entries of up to 65,535 bytes and publish one checkpoint; returns their indices.
+        """Append entries of up to 65,535 bytes, publish one checkpoint, and return their indices.
 
-        With `at`, the first of them has this index: those that are there already must be equal, and only the rest is
-        appended, so that a copy from elsewhere can be taken up again after a crash. Raises AuditError where another
-        entry stands there, or something is missing before it; what was not published then is not in the log.
+        With `at`, the first of them has this index. Entries that the log already holds must be equal, and only the rest
+        is appended, so that an interrupted copy can be resumed. Raises AuditError if the log holds a different entry
+        there, or lacks an entry before it; then nothing is published.
         """
         _check_entries(entries)
         if at is not None and at < 0:
-            raise InputError(f"entries from {at} on; wanted an index from 0 up")
+            raise InputError(f"at: got {at}, expected an index from 0")
         with self._locked() as lock, self._errors():
             tail = self._tail = self._caught_up(lock)
             start = tail.size if at is None else at
@@ -126,25 +126,25 @@ class AuditLog:
 
     def _present(self) -> Checkpoint:
         note = self.checkpoint()
-        seen = self._seen  # one look: a thread that only reads may set it to an older one meanwhile
+        seen = self._seen  # read once: another reading thread may set it to an older one meanwhile
         if seen is None or seen[0] != note:
             seen = self._seen = note, read_checkpoint(note, self._signer.public_key, origin=self._origin)
         return seen[1]
 
     def _up_to(self, size: int | None) -> tuple[int, Tiles]:
-        # The tiles of the present tree hold every complete subtree of a smaller one; its own partial ones may be gone.
+        # The tiles of the current tree hold every complete subtree of a smaller one, whose partial tiles may be deleted.
         present = self.size
         if size is not None and not 0 <= size <= present:
-            raise InputError(f"a tree of size {size} of a log of {present}")
+            raise InputError(f"size: got {size}, expected 0 to {present}, the size of the log")
         return (present if size is None else size), Tiles(self._folder, present)
 
     def _caught_up(self, lock: int) -> _Tail:
-        """Return what grows, where the checkpoint is; another process may have moved it."""
+        """Return the growing part at the current checkpoint, which another process may have moved."""
         tail = self._tail
         if read_file(self._folder, CHECKPOINT, LARGEST_NOTE) is None:
             if tail is not None or (self._folder / "tile").exists():
                 raise AuditError(
-                    "the checkpoint is missing where a log is: put it back, or keep a new log in a new folder",
+                    "the checkpoint is missing from this log: put it back, or start a new log in a new folder",
                     path=CHECKPOINT,
                 )
             return self._published(_Tail(), lock)
@@ -157,46 +157,46 @@ class AuditLog:
         return _Tail.read(Tiles(self._folder, present.size), present)
 
     def _check_not_set_back(self, present: Checkpoint, lock: int) -> None:
-        """Refuse to go on from a checkpoint that was put back: what was signed after it would be contradicted.
+        """Refuse to continue from an older checkpoint that was put back: it would contradict a later signed one.
 
-        The file that writers lock holds the last one that was signed here.
+        The lock file holds the last checkpoint that was signed here.
         """
         note = os.pread(lock, LARGEST_WITNESS, 0).rstrip(b"\0")
         try:
             last = read_checkpoint(note, self._signer.public_key, origin=self._origin)
         except AuditError:
-            return  # none yet, or half of one
+            return  # none yet, or an incomplete one
         if last.size > present.size or (last.size == present.size and last.root != present.root):
             raise AuditError(
-                f"the checkpoint of {present.size} entries was put back: one of {last.size} was signed here; put that one"
+                f"the checkpoint of {present.size} entries is outdated: one of {last.size} was signed here; put that one"
                 " back, or restore a backup with itron-core restore (docs/restore.md)",
                 path=CHECKPOINT,
             )
 
     def _check_grew(self, tail: _Tail, present: Checkpoint) -> None:
-        """Refuse to sign what contradicts a checkpoint that this object has signed or seen."""
+        """Refuse to contradict a checkpoint that this object has signed or read."""
         tiles = Tiles(self._folder, present.size)
         if present.size < tail.size or tree.root_of(0, tail.size, tiles.subtree) != tail.root:
             raise AuditError(
-                f"the checkpoint of {present.size} entries is no continuation of the log's {tail.size}: verify the log",
+                f"the checkpoint of {present.size} entries does not continue the log of {tail.size}: verify the log",
                 path=CHECKPOINT,
             )
 
     def _beyond(self, entries: Sequence[bytes], start: int, size: int) -> Sequence[bytes]:
-        """Hold the entries against those that are there already, and return the rest."""
+        """Compare the entries with those that the log already holds, and return the rest."""
         if start > size:
-            raise AuditError(f"entries from {start} on for a log of {size}: those between are missing")
+            raise AuditError(f"entries {size} to {start - 1} are missing: append them first")
         there = min(size, start + len(entries))
         if there > start:
             held = Tiles(self._folder, size).entries(start, there)
             for index, (old, new) in enumerate(zip(held, entries, strict=False), start):
                 if old != new:
-                    raise AuditError(f"entry {index} is there already, and another one", index=index)
+                    raise AuditError(f"the log already holds a different entry {index}", index=index)
         return entries[there - start :]
 
     def _grown(self, tail: _Tail, fresh: Sequence[bytes], lock: int) -> _Tail:
         grown = tail.copy()
-        # What was never published must not stand beside what is, once the log has grown past it.
+        # Unpublished files of a crashed writer must go before the log grows past them.
         for name, width in tail.partial():
             self._disk.prune_beyond(name, width)
         with self._disk as disk:
@@ -209,14 +209,14 @@ class AuditLog:
 
     def _published(self, tail: _Tail, lock: int) -> _Tail:
         note = write_checkpoint(Checkpoint(self._origin, tail.size, tail.root), self._signer)
-        # A signer that answers with a wrong signature would leave a log that nobody can open.
+        # A wrong signature would leave a log that nobody can open.
         checkpoint = read_checkpoint(note, self._signer.public_key, origin=self._origin)
         if not self._holds(lock):
-            raise AuditError("the lock was taken away while the log was written: nothing was published", path=LOCK)
+            raise AuditError("the lock file was removed while the log was written: nothing was published", path=LOCK)
         with self._disk as disk:
             disk.put(CHECKPOINT, note)
             disk.sync()
-        # Not synced: a power cut may take it, and then it tells of less than the checkpoint.
+        # Not synced: after a power cut it may name an older checkpoint, which is harmless.
         if len(note) <= LARGEST_WITNESS:
             os.pwrite(lock, note.ljust(LARGEST_WITNESS, b"\0"), 0)
         self._seen = note, checkpoint
@@ -224,7 +224,7 @@ class AuditLog:
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        """Hold the lock; each time with a descriptor of its own, so that threads exclude each other as well."""
+        """Hold the lock through a new descriptor, so that threads exclude each other too."""
         lock = self._lock()
         try:
             yield lock
@@ -248,13 +248,13 @@ class AuditLog:
                 os.close(lock)
             if waited >= self._patience:
                 raise AuditError(
-                    f"{self._folder} is being written by another process; waited {waited:.0f} s", path=LOCK
+                    f"{self._folder} is locked by another process that writes it; waited {waited:.0f} s", path=LOCK
                 )
             time.sleep(pause)
             waited, pause = waited + pause, min(2 * pause, LONGEST_PAUSE)
 
     def _holds(self, lock: int) -> bool:
-        """Say whether the lock that is held is the one that others would find."""
+        """Return whether the held lock file is still the one in the folder."""
         try:
             there = (self._folder / LOCK).stat()
         except FileNotFoundError:
@@ -272,7 +272,7 @@ class AuditLog:
 
 
 class _Tail:
-    """What still grows: the last bundle, the last tile of each row, and the right edge of the tree."""
+    """The growing part: the last bundle, the last tile of each row, and the right edge of the tree."""
 
     def __init__(self) -> None:
         self.edge = tree.RightEdge()
@@ -286,7 +286,7 @@ class _Tail:
 
     @classmethod
     def read(cls, tiles: Tiles, checkpoint: Checkpoint) -> _Tail:
-        """Read it from the files; raises AuditError where they do not fit the checkpoint."""
+        """Read it from the files. Raises AuditError if they contradict the checkpoint."""
         tail = cls()
         count = tiles.size
         while count:
@@ -296,7 +296,7 @@ class _Tail:
         tail.edge = tree.RightEdge.of(tiles.size, [hashes_of(bytes(row)) for row in tail._rows])
         tail.root = tail.edge.root
         if tail.root != checkpoint.root:
-            raise AuditError("the tiles do not have the checkpoint's root: verify the log", path=CHECKPOINT)
+            raise AuditError("the tiles contradict the checkpoint: verify the log", path=CHECKPOINT)
         if tiles.size % WIDTH:
             tail._bundle += tail._read_bundle(tiles)
         return tail
@@ -309,11 +309,11 @@ class _Tail:
         for offset, leaf in enumerate(hashes):
             if offset >= len(entries) or tree.leaf_hash(entries[offset]) != leaf:
                 at, path = index * WIDTH + offset, tiles.path(ENTRIES, index)
-                raise AuditError(f"entry {at} is not the one that was logged: verify the log", index=at, path=path)
+                raise AuditError(f"entry {at} was changed: verify the log", index=at, path=path)
         return data[:end]
 
     def partial(self) -> list[tuple[str, int]]:
-        """Return the folders of partial files that may be there, and how wide the widest that was published is."""
+        """Return the folders that may hold partial files, with the greatest published width of each."""
         index, width = divmod(self.size, WIDTH)
         rows = [(row, self.size >> (HEIGHT * row)) for row in range(len(self._rows) + 1)]
         return [
@@ -322,14 +322,14 @@ class _Tail:
         ]
 
     def copy(self) -> _Tail:
-        """Return one that grows by itself."""
+        """Return an independent copy."""
         other = _Tail()
         other.edge, other.root = self.edge.copy(), self.root
         other._bundle, other._rows = bytearray(self._bundle), [bytearray(row) for row in self._rows]
         return other
 
     def extend(self, entries: Sequence[bytes], put: Callable[[str, bytes], None]) -> list[str]:
-        """Add entries and put every file that they make or change; returns the names of those that are full now."""
+        """Add entries, put every new or changed file, and return the names of the files that became full."""
         full: list[str] = []
         changed: dict[int, int] = {}
 
@@ -370,6 +370,6 @@ class _Tail:
 def _check_entries(entries: Sequence[bytes]) -> None:
     for index, entry in enumerate(entries):
         if not isinstance(entry, bytes):
-            raise InputError(f"entry {index} of those given is {type(entry).__name__}; wanted bytes")
+            raise InputError(f"entries: got {type(entry).__name__} at {index}, expected bytes")
         if len(entry) > LONGEST_ENTRY:
-            raise InputError(f"an entry of {len(entry):,} bytes; wanted {LONGEST_ENTRY:,} at most")
+            raise InputError(f"entries: got {len(entry):,} bytes at {index}, expected at most {LONGEST_ENTRY:,}")

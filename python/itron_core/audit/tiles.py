@@ -1,6 +1,6 @@
-"""The log's files (C2SP tlog-tiles): where they lie, what they hold, and how they are read.
+"""The log's files (C2SP tlog-tiles): their names, their content, and how they are read.
 
-A file that holds less than 256 is a partial one, `.p/W`; full files never change.
+A file with fewer than 256 entries or hashes is partial and named `.p/W`. Full files never change.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PARTIAL = re.compile(r"tile/(?P<level>entries|\d{1,2})/(?P<index>(?:x\d{3}/){0,4
 
 
 def tile_path(level: str | int, index: int, width: int = WIDTH) -> str:
-    """Return where a tile lies: `tile/<level>/x001/x234/067`, and `.p/<width>` behind a partial one.
+    """Return a tile's path: `tile/<level>/x001/x234/067`, followed by `.p/<width>` if it is partial.
 
     `level` is a number, or `entries` for the bundles.
     """
@@ -52,8 +52,8 @@ def tile_path(level: str | int, index: int, width: int = WIDTH) -> str:
 
 
 def partial_files(folder: Path) -> Iterator[tuple[str | int, int, int, str]]:
-    """Yield the partial files that there are: level, index, width and name."""
-    # `walk` passes over a folder that is gone meanwhile: it went because the full file came.
+    """Yield each partial file: level, index, width and name."""
+    # `walk` ignores a folder that was deleted meanwhile, because its full file was written.
     found = (os.path.join(where, name) for where, _, names in os.walk(folder / "tile") for name in names)  # noqa: PTH118
     for path in sorted(found):
         name = os.path.relpath(path, folder)
@@ -65,12 +65,12 @@ def partial_files(folder: Path) -> Iterator[tuple[str | int, int, int, str]]:
 
 
 def bundle_of(entries: Iterable[bytes]) -> bytes:
-    """Return the entries, each behind its length: two bytes, big-endian."""
+    """Return the entries, each preceded by its length (two bytes, big-endian)."""
     return b"".join([len(entry).to_bytes(LENGTH_BYTES) + entry for entry in entries])
 
 
 def entries_of(bundle: bytes, most: int) -> tuple[list[bytes], int]:
-    """Take a bundle apart: up to `most` entries that are whole, and how many bytes they take."""
+    """Return up to `most` complete entries of a bundle, and the number of bytes they take."""
     entries: list[bytes] = []
     at = 0
     while len(entries) < most and at + LENGTH_BYTES <= len(bundle):
@@ -89,9 +89,9 @@ def hashes_of(tile: bytes) -> list[bytes]:
 
 
 def read_file(folder: Path, name: str, most: int) -> bytes | None:
-    """Return a file of up to `most` bytes; None where there is none; raises AuditError for one that cannot be read."""
+    """Return a file of up to `most` bytes, or None if it does not exist. Raises AuditError if it cannot be read."""
     try:
-        # Nobody waits for the writer of a pipe that was put in a file's place.
+        # Never wait for the writer of a pipe that replaced a file.
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NONBLOCK)
         try:
             data = _content(descriptor, most)
@@ -102,14 +102,14 @@ def read_file(folder: Path, name: str, most: int) -> bytes | None:
     except OSError as error:
         raise AuditError(f"{name} cannot be read: {error.strerror}", path=name) from error
     if data is None:
-        raise AuditError(f"{name} is no regular file", path=name)
+        raise AuditError(f"{name} is not a regular file", path=name)
     if len(data) > most:
         raise AuditError(f"{name} has more than {most:,} bytes", path=name)
     return data
 
 
 def _content(descriptor: int, most: int) -> bytes | None:
-    """Return what a file holds, up to a byte more than the most; None where it is a folder, a pipe or a device."""
+    """Return a file's content, up to one byte more than `most`; None for a folder, a pipe or a device."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return None
     with os.fdopen(descriptor, "rb", closefd=False) as file:
@@ -117,40 +117,42 @@ def _content(descriptor: int, most: int) -> bytes | None:
 
 
 class Tiles:
-    """The files of a log for reading, as far as a tree of `size` reaches: every hash and entry of a smaller tree, too."""
+    """Reads the files of a log up to a tree of `size` entries, including those of every smaller tree."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self.folder, self.size = folder, size
         self._last: dict[str | int, tuple[int, bytes]] = {}
 
     def width(self, level: str | int, index: int) -> int:
-        """Return how many hashes or entries a tile or bundle holds at this size."""
+        """Return the number of hashes or entries that a tile or bundle holds at this size."""
         count = self.size if isinstance(level, str) else self.size >> (HEIGHT * level)
         return max(0, min(WIDTH, count - index * WIDTH))
 
     def path(self, level: str | int, index: int) -> str:
-        """Return where a tile or bundle lies at this size."""
+        """Return the path of a tile or bundle at this size."""
         return tile_path(level, index, self.width(level, index))
 
     def tile(self, row: int, index: int) -> bytes:
-        """Return a tile: the one that this size needs, or the beginning of the full one."""
+        """Return a tile at this size: the partial one, or the beginning of the full one."""
         held = self._last.get(row)
         if held is None or held[0] != index:
             held = self._last[row] = (index, self._tile(row, index))
         return held[1]
 
     def bundle(self, index: int) -> tuple[bytes, bool]:
-        """Return the bytes of a bundle; and whether the log has grown since, so that it may hold more entries."""
+        """Return the bytes of a bundle, and whether the log has grown since, so that it may hold more entries."""
         data, grown = self._read(ENTRIES, index, LONGEST_BUNDLE)
         return data, grown
 
     def subtree(self, level: int, index: int) -> bytes:
-        """Return the hash of a complete subtree, from the tile that holds it or what is below."""
+        """Return the hash of a complete subtree, from the tile that holds it or the hashes below."""
         row, above = divmod(level, HEIGHT)
         start = index << above
         some = hashes_of(self.tile(row, start // WIDTH))[start % WIDTH :][: 1 << above]
         if len(some) != 1 << above:
-            raise InputError(f"subtree {index} of level {level} in a tree of {self.size}; wanted a complete one")
+            raise InputError(
+                f"index: got subtree {index} of level {level}, which is incomplete in a tree of {self.size}"
+            )
         return tree.fold(some)
 
     def entries(self, start: int, end: int) -> list[bytes]:
@@ -162,7 +164,7 @@ class Tiles:
             if len(entries) < width:
                 path = self.path(ENTRIES, index)
                 raise AuditError(
-                    f"{path} ends within its entry {len(entries)}; wanted {width}",
+                    f"{path} is cut off in its entry {len(entries)}, expected {width}",
                     index=index * WIDTH + len(entries),
                     path=path,
                 )
@@ -170,17 +172,17 @@ class Tiles:
         return found
 
     def _tile(self, row: int, index: int) -> bytes:
-        wanted = self.width(row, index) * HASH_BYTES
+        length = self.width(row, index) * HASH_BYTES
         data, grown = self._read(row, index, WIDTH * HASH_BYTES)
-        if len(data) < wanted or (len(data) != wanted and not grown):
+        if len(data) < length or (len(data) != length and not grown):
             path = self.path(row, index)
-            raise AuditError(f"{path} has {len(data):,} bytes; wanted {wanted:,}", path=path)
-        return data[:wanted]
+            raise AuditError(f"{path} has {len(data):,} bytes, expected {length:,}", path=path)
+        return data[:length]
 
     def _read(self, level: str | int, index: int, most: int) -> tuple[bytes, bool]:
-        # A full file stands where this size asks for a partial one, once the log has grown.
-        for candidate in (wanted := self.path(level, index), tile_path(level, index)):
+        # Once the log has grown, a full file replaces the partial one of this size.
+        for candidate in (path := self.path(level, index), tile_path(level, index)):
             data = read_file(self.folder, candidate, most)
             if data is not None:
-                return data, candidate != wanted
-        raise AuditError(f"{wanted} is missing", path=wanted)
+                return data, candidate != path
+        raise AuditError(f"{path} is missing", path=path)

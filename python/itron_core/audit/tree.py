@@ -1,4 +1,4 @@
-"""The Merkle tree of RFC 9162 section 2.1, as arithmetic: hashes, roots and proofs; no files."""
+"""The Merkle tree of RFC 9162 section 2.1 as pure functions: hashes, roots and proofs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def fold(hashes: Sequence[bytes]) -> bytes:
-    """Return the root over hashes whose number is a power of two."""
+    """Return the root over a power of two of hashes."""
     while len(hashes) > 1:
         left, right = hashes[::2], hashes[1::2]
         hashes = [sha256(NODE + one + other).digest() for one, other in zip(left, right, strict=True)]
@@ -54,7 +54,7 @@ def fold(hashes: Sequence[bytes]) -> bytes:
 
 
 class RightEdge:
-    """The roots of the complete subtrees that a tree is made of, the largest first: all that growing needs."""
+    """The roots of a tree's complete subtrees, largest first; nothing more is needed to extend the tree."""
 
     def __init__(self, size: int = 0, roots: Sequence[bytes] = ()) -> None:
         self.size = size
@@ -62,7 +62,7 @@ class RightEdge:
 
     @classmethod
     def of(cls, size: int, rows: Sequence[Sequence[bytes]]) -> RightEdge:
-        """Make it from the hashes of the tile that still grows in each row, lowest first; none where none does."""
+        """Return the edge from the hashes of each row's unfinished tile, lowest row first; empty if the row has none."""
         roots = []
         for hashes in reversed(rows):
             start = 0
@@ -73,7 +73,7 @@ class RightEdge:
         return cls(size, roots)
 
     def extend(self, leaves: Sequence[bytes], made: Callable[[int, int, bytes], None] | None = None) -> None:
-        """Add hashes of leaves; `made(row, index, hash)` is told each hash of a tile above the leaves' own (row 1 up)."""
+        """Add leaf hashes, and call `made(row, index, hash)` for each new hash of a tile in row 1 or above."""
         at = 0
         while at < len(leaves):
             if self.size % WIDTH == 0 and len(leaves) - at >= WIDTH:
@@ -97,7 +97,7 @@ class RightEdge:
         roots.append(value)
 
     def copy(self) -> RightEdge:
-        """Return one that grows by itself."""
+        """Return an independent copy."""
         return RightEdge(self.size, self._roots)
 
     @property
@@ -127,26 +127,26 @@ def root_of(start: int, end: int, subtree: Callable[[int, int], bytes]) -> bytes
 
 
 def inclusion_proof(index: int, size: int, subtree: Callable[[int, int], bytes]) -> list[bytes]:
-    """Return PATH(index, D[size]) of RFC 9162 section 2.1.3.1; raises InputError for an index outside."""
+    """Return PATH(index, D[size]) of RFC 9162 section 2.1.3.1. Raises InputError for an index outside the tree."""
     if not 0 <= index < size:
-        raise InputError(f"entry {index} of a tree of {size}; wanted 0 to {size - 1}")
+        raise InputError(f"index: got {index}, expected 0 to {size - 1}")
     return _path(index, 0, size, subtree)
 
 
 def consistency_proof(old: int, new: int, subtree: Callable[[int, int], bytes]) -> list[bytes]:
-    """Return PROOF(old, D[new]) of RFC 9162 section 2.1.4.1; raises InputError unless 0 <= old <= new."""
+    """Return PROOF(old, D[new]) of RFC 9162 section 2.1.4.1. Raises InputError unless 0 <= old <= new."""
     if not 0 <= old <= new:
-        raise InputError(f"from a tree of {old} to one of {new}; wanted one that grows")
+        raise InputError(f"old: got {old}, expected 0 to {new}, the size of the new tree")
     return [] if old in {0, new} else _subproof(old, 0, new, subtree, whole=True)
 
 
 def verify_inclusion(entry: bytes, index: int, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
-    """Say whether the entry is at `index` of the tree of that size and root (RFC 9162 section 2.1.3.2)."""
+    """Return whether the entry is at `index` of the tree with this size and root (RFC 9162 section 2.1.3.2)."""
     return verify_leaf(leaf_hash(entry), index, size, root, proof)
 
 
 def verify_leaf(leaf: bytes, index: int, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
-    """Say the same of an entry of which only the hash is known."""
+    """Return the same for an entry of which only the leaf hash is known."""
     if not 0 <= index < size or not _are_hashes(leaf, root, *proof):
         return False
     place, last, value = index, size - 1, leaf
@@ -164,7 +164,7 @@ def verify_leaf(leaf: bytes, index: int, size: int, root: bytes, proof: Sequence
 
 
 def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
-    """Say whether the older tree is the beginning of the newer one (RFC 9162 section 2.1.4.2).
+    """Return whether the older tree is the beginning of the newer one (RFC 9162 section 2.1.4.2).
 
     Every tree begins with the empty one, which the RFC leaves out: its proof is empty.
     """
@@ -195,7 +195,7 @@ def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, pro
 
 
 def _are_hashes(*values: bytes) -> bool:
-    # A step of another length would move the border between the two halves of what is hashed.
+    # A hash of another length would shift the border between the two hashed halves.
     return all(len(value) == HASH_BYTES for value in values)
 
 

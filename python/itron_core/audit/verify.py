@@ -1,4 +1,4 @@
-"""A log verified offline, from its files alone: every entry, every tile, the checkpoint, and what was trusted before."""
+"""Verifies a log offline from its files alone: every entry, tile and checkpoint, and an older trusted checkpoint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Verified", "verify"]
 
 
 class Verified(NamedTuple):
-    """What was found to be right."""
+    """A verified log: its name, its size and its root of 32 bytes."""
 
     origin: str
     size: int
@@ -44,12 +44,12 @@ def verify(
     origin: str,
     trusted: bytes | None = None,
 ) -> Verified:
-    """Verify the whole log in a folder; `trusted` is a checkpoint of it that was kept elsewhere.
+    """Verify the whole log in a folder; `trusted` is an older checkpoint of it that was kept elsewhere.
 
-    `key` is the log's key, or all that it has had. Raises AuditError: `index` is the first entry that is wrong, `path`
-    the file. The entries are held against the signed checkpoint, and the tiles of hashes against the entries; where
-    the entries do not fit, those tiles that do fit the checkpoint say which entry is the first. With `trusted`, a log
-    that was rolled back or rewritten is found as well.
+    `key` is the log's key, or a sequence of all its keys so far. Raises AuditError with the first wrong entry in `index`
+    and its file in `path`. The entries are compared with the signed checkpoint, and the tiles of hashes with the
+    entries. If the entries are wrong, tiles that match the checkpoint show which entry is the first. With `trusted`, a
+    log that was rolled back or rewritten is detected too.
     """
     folder = Path(directory)
     note = read_file(folder, CHECKPOINT, LARGEST_NOTE)
@@ -59,14 +59,15 @@ def verify(
     before = None if trusted is None else read_checkpoint(trusted, key, origin=origin)
     if before is not None and before.size > checkpoint.size:
         raise AuditError(
-            f"the log was rolled back: it has {checkpoint.size} entries, and had {before.size}", index=checkpoint.size
+            f"the log was rolled back: it has {checkpoint.size} entries, the trusted checkpoint {before.size}",
+            index=checkpoint.size,
         )
     scan = _Scan(Tiles(folder, checkpoint.size), None if before is None else before.size)
     if scan.unreadable is not None or scan.edge.root != checkpoint.root:
         raise _first_wrong(scan, checkpoint)
     if before is not None and before.root != scan.old_root:
         raise AuditError(
-            f"the log was rewritten: its first {before.size} entries are not those of the trusted checkpoint",
+            f"the log was rewritten: its first {before.size} entries differ from those of the trusted checkpoint",
             path=CHECKPOINT,
         )
     if scan.wrong_tile is not None:
@@ -77,10 +78,10 @@ def verify(
 
 
 class _Scan:
-    """All entries read and hashed once, in order, up to the first bundle that cannot be read.
+    """All entries, read and hashed once in order, up to the first unreadable bundle.
 
-    `edge` is the tree of the entries, `rows[n]` the hashes of tiles of row n + 1 that they make; `disagreement` the
-    first entry that its tile contradicts, `wrong_tile` the first tile or bundle that is wrong if the entries are right.
+    `edge` is the tree of the entries; `rows[n]` has their hashes for the tiles of row n + 1. `disagreement` is the first
+    entry that its tile contradicts, `wrong_tile` the first tile or bundle that is wrong if the entries are right.
     """
 
     def __init__(self, tiles: Tiles, old_size: int | None) -> None:
@@ -95,14 +96,14 @@ class _Scan:
                 break
 
     def hashes(self, row: int, start: int, count: int) -> list[bytes]:
-        """Return what the entries make of hashes of a row's tiles, `count` from `start` on, as far as they can be read."""
+        """Return the entries' hashes for a row's tiles: up to `count` from `start`, as far as they can be read."""
         if row:
             return self.rows[row - 1][start : start + count] if row <= len(self.rows) else []
         return self._leaves(start // WIDTH)[0]
 
     def _take(self, index: int, old_size: int) -> bool:
         leaves, self.unreadable = self._leaves(index)
-        self._hold_against_tile(index, leaves)
+        self._compare_with_tile(index, leaves)
         if self.unreadable is not None:
             return False
         before = old_size - self.edge.size
@@ -114,7 +115,7 @@ class _Scan:
         return True
 
     def _leaves(self, index: int) -> tuple[list[bytes], AuditError | None]:
-        """Return the hashes of the entries of a bundle, and why they are not all of them."""
+        """Return the hashes of a bundle's entries, and the reason if they are incomplete."""
         width, path = self.tiles.width(ENTRIES, index), self.tiles.path(ENTRIES, index)
         try:
             data, grown = self.tiles.bundle(index)
@@ -123,12 +124,14 @@ class _Scan:
         entries, end = entries_of(data, width)
         leaves = [tree.leaf_hash(entry) for entry in entries]
         if len(entries) < width:
-            return leaves, _unreadable(index * WIDTH + len(entries), f"{path} ends before it does", path)
+            return leaves, _unreadable(index * WIDTH + len(entries), f"{path} is cut off", path)
         if end != len(data) and not grown:
-            self.wrong_tile = self.wrong_tile or AuditError(f"{path} goes on behind its {width} entries", path=path)
+            self.wrong_tile = self.wrong_tile or AuditError(
+                f"{path} has extra bytes after its {width} entries", path=path
+            )
         return leaves, None
 
-    def _hold_against_tile(self, index: int, leaves: Sequence[bytes]) -> None:
+    def _compare_with_tile(self, index: int, leaves: Sequence[bytes]) -> None:
         try:
             stored = hashes_of(self.tiles.tile(0, index))
         except AuditError as error:
@@ -147,10 +150,10 @@ class _Scan:
 
 
 def _first_wrong(scan: _Scan, checkpoint: Checkpoint) -> AuditError:
-    """Name the first wrong entry of a log whose entries do not make its root."""
+    """Return the error that names the first wrong entry of a log whose entries contradict its root."""
     rows = _growing(scan.tiles)
     if tree.RightEdge.of(scan.tiles.size, rows).root == checkpoint.root:
-        # These tiles are what was signed, so each hash in them that the entries do not make names those below it.
+        # These tiles match the signed root, so each of their hashes that the entries contradict points to wrong entries.
         for row in reversed(range(len(rows))):
             start = (scan.tiles.size >> (HEIGHT * row)) - len(rows[row])
             offset = _first_difference(rows[row], scan.hashes(row, start, len(rows[row])))
@@ -159,13 +162,13 @@ def _first_wrong(scan: _Scan, checkpoint: Checkpoint) -> AuditError:
     if scan.disagreement is not None:
         return _wrong_entry(scan, scan.disagreement)
     return scan.unreadable or AuditError(
-        "the entries and their tiles fit each other and not the checkpoint: they were replaced together",
+        "the entries match their tiles but contradict the checkpoint: both were replaced together",
         path=CHECKPOINT,
     )
 
 
 def _below(scan: _Scan, row: int, index: int, value: bytes) -> AuditError:
-    """Go down from a hash that was signed, as long as the tile below it has this hash."""
+    """Descend from a signed hash while the tile below it matches."""
     while row:
         first, last = index << (HEIGHT * row), ((index + 1) << (HEIGHT * row)) - 1
         row -= 1
@@ -176,7 +179,7 @@ def _below(scan: _Scan, row: int, index: int, value: bytes) -> AuditError:
             hashes = []
         if not hashes or tree.fold(hashes) != value:
             return AuditError(
-                f"one of the entries {first} to {last} or more are not those that were logged, and {path} is wrong as well",
+                f"entries between {first} and {last} were changed, and {path} is wrong too",
                 index=first,
                 path=path,
             )
@@ -188,7 +191,7 @@ def _below(scan: _Scan, row: int, index: int, value: bytes) -> AuditError:
 
 
 def _growing(tiles: Tiles) -> list[list[bytes]]:
-    """Return the last tile of each row, where it is not full; nothing at all if one of them cannot be read."""
+    """Return the last tile of each row if it is partial, or an empty list if one of them cannot be read."""
     rows: list[list[bytes]] = []
     count = tiles.size
     while count:
@@ -209,18 +212,18 @@ def _check_above(scan: _Scan) -> None:
 
 
 def _check_passed(tiles: Tiles) -> None:
-    """Hold the partial files of sizes that have passed against what the tile has become: they are its beginning."""
+    """Check that the partial files of earlier sizes are the beginning of the current tile."""
     for level, index, width, name in partial_files(tiles.folder):
         if width >= tiles.width(level, index):
-            continue  # the present one, or what a crash left of an entry that was never logged
+            continue  # the current one, or one that a crash left of an entry that was never logged
         if isinstance(level, str):
             now = bundle_of(tiles.entries(index * WIDTH, index * WIDTH + width))
         else:
             now = tiles.tile(level, index)[: width * HASH_BYTES]
         held = read_file(tiles.folder, name, len(now))
-        # One that is gone meanwhile went because the full one came.
+        # A partial file is deleted when the full one is written.
         if held is not None and held != now:
-            raise AuditError(f"{name} is not the beginning of {tiles.path(level, index)}", path=name)
+            raise AuditError(f"{name} contradicts {tiles.path(level, index)}, whose beginning it must be", path=name)
 
 
 def _first_difference(stored: Sequence[bytes], made: Sequence[bytes]) -> int | None:
@@ -232,14 +235,14 @@ def _first_difference(stored: Sequence[bytes], made: Sequence[bytes]) -> int | N
 
 def _wrong_hash(path: str, row: int, index: int, offset: int) -> AuditError:
     return AuditError(
-        f"{path} is wrong: hash {offset} of tile {index} at level {row} is not that of what is below it", path=path
+        f"{path} is wrong: hash {offset} of tile {index} at level {row} does not match the hashes below it", path=path
     )
 
 
 def _wrong_entry(scan: _Scan, index: int) -> AuditError:
     path = scan.tiles.path(ENTRIES, index // WIDTH)
-    return AuditError(f"entry {index} is not the one that was logged", index=index, path=path)
+    return AuditError(f"entry {index} was changed", index=index, path=path)
 
 
 def _unreadable(index: int, why: str, path: str) -> AuditError:
-    return AuditError(f"entry {index} cannot be read: {why}", index=index, path=path)
+    return AuditError(f"entry {index} is unreadable: {why}", index=index, path=path)

@@ -19,8 +19,8 @@ def main() -> NoReturn:
 
         missing(error.name or "typer")
     code = run()
-    # pyarrow may still have a thread that reads a file of which only a part was needed. When the interpreter ends normally,
-    # that thread aborts the process.
+    # A thread of pyarrow may still read a file of which only a part was needed, and would abort the process when the
+    # interpreter ends normally.
     if "pyarrow" in sys.modules:
         if sys.stderr is not None:
             with suppress(OSError):

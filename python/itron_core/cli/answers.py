@@ -1,4 +1,4 @@
-"""Answers beside the rows that they are for: names for numbers, and free names for columns."""
+"""Answers beside their input rows: names for numbers, and free names for columns."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def named(numbers: Any, name_of: Callable[[int], str]) -> tuple[Any, Counter[str
 def paired(
     batches: Iterable[Any], process: Callable[[Iterable[Any]], Iterable[Results]]
 ) -> Iterator[tuple[Any, Results]]:
-    """Pair each batch with what `process` makes of it, one batch at a time."""
+    """Pair each batch with the result of `process` for it, one batch at a time."""
     waiting: list[Any] = []
 
     def remembered() -> Iterator[Any]:
@@ -52,9 +52,9 @@ def paired(
 
 
 class Beside:
-    """Puts the columns of answers beside those of the input; the tokens are left out.
+    """Adds the columns of answers to those of the input, without the tokens.
 
-    A name that the input has already stays the input's: the answer's is `answer_` and the name, which is remarked once.
+    If the input has a column of that name, the answer's column is named `answer_` plus the name, which is reported once.
     """
 
     def __init__(self) -> None:
@@ -80,5 +80,5 @@ class Beside:
             while free in taken:
                 free = f"answer_{free}"
             self._names[name] = free
-            remark(f'The input has a column "{name}" of its own: the answer is in "{free}".')
+            remark(f'The input already has a column "{name}": the answer is in "{free}".')
         return self._names[name]

@@ -1,8 +1,8 @@
-"""The command `itron-core`: every command in its place, and what the process ends with.
+"""The command `itron-core`: registers all commands, and turns errors into exit codes.
 
 Exit codes: 0 all rows allowed (or the work is done), 1 some refused, 2 wrong usage, 3 unreadable input, 4 an internal
-error, 5 a store, a disk or a network that does not work. Results go to standard output; remarks, errors and progress go
-to standard error, progress only on a terminal.
+error, 5 a store, a disk or a network that fails. Results go to standard output; remarks, errors and progress go to
+standard error, progress only on a terminal.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Verify signed authorizations for meters in bulk, and decide what may be done at each device of a route.",
+    help="Verify signed authorizations for meters in bulk, and decide which actions are allowed on each device of a route.",
 )
 for _command in (
     tokens.verify,
@@ -111,7 +111,7 @@ def run() -> int:
     return code
 
 
-# What an error means to the shell; the first class that fits counts.
+# The exit code of each error; the first matching class counts.
 _CODES: dict[type[Exception], Exit] = {
     UsageError: Exit.USAGE,
     TokenRefused: Exit.REFUSED,
@@ -125,17 +125,15 @@ _CODES: dict[type[Exception], Exit] = {
 }
 
 
-# What the library advises in Python, as commands.
+# Advice of the library's messages, as commands.
 _IN_COMMANDS = {
-    "rotate(signer) makes one": "itron-core manager rotate HOME makes one",
-    "create one with bearer_token()": "itron-core server bearer HOME FILE makes one",
-    "wanted what bearer_token makes": "itron-core server bearer HOME FILE makes one",
+    "create one with bearer_token()": "create one with: itron-core server bearer HOME FILE",
 }
 
 
 def _exit_code_of_the_command() -> int:
     try:
-        # Not standalone: the exit code of a reader that has gone, and of what cannot be printed, is decided here.
+        # Not standalone: this module chooses the exit code if the reader has gone or nothing can be printed.
         return int(app(standalone_mode=False) or 0)
     except typer.Abort:
         return INTERRUPTED
@@ -164,13 +162,13 @@ def _failed(error: Exception, code: Exit) -> int:
         remark(f"itron-core: {message}", style="red")
         if hint := getattr(error, "hint", ""):
             remark(f"  hint: {hint}")
-    except OSError:  # standard error cannot be written either: the exit code says it
+    except OSError:  # standard error cannot be written either: only the exit code remains
         _to_nowhere(sys.stderr, 2)
     return int(code)
 
 
 def _open_closed_descriptors() -> set[int]:
-    """Open what is closed of 0, 1 and 2 to nowhere, so that no store or key file is opened in their place."""
+    """Open closed descriptors among 0, 1 and 2 to nowhere, so that no store or key file takes their place."""
     closed = set()
     for descriptor in range(3):
         try:
@@ -181,6 +179,6 @@ def _open_closed_descriptors() -> set[int]:
 
 
 def _to_nowhere(stream: object, descriptor: int) -> None:
-    """Let what is still in a stream's buffer go nowhere: Python would fail on it at its exit."""
+    """Discard what is still in a stream's buffer: Python would fail on it at exit."""
     if stream is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

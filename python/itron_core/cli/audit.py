@@ -28,29 +28,29 @@ audit_app = group("The tamper-evident audit log of a manager or a server.")
 def audit_verify(
     home: Annotated[Path, HOME],
     trusted: Annotated[
-        Path | None, typer.Option(metavar="CHECKPOINT", help="A checkpoint of the log that was kept elsewhere.")
+        Path | None, typer.Option(metavar="CHECKPOINT", help="An older checkpoint of the log that was kept elsewhere.")
     ] = None,
     key: Annotated[
         str | None,
         typer.Option(metavar="NAME+HASH+KEY", help="The log's verifier key; by default the one in its folder."),
     ] = None,
 ) -> None:
-    """Verify the log of a manager or a server from its files alone. No secret is read."""
+    """Verify the log of a manager or a server from its files alone. Reads no secret."""
     folder, known, origin = homes.audit_origin(home, key)
     checkpoint = None if trusted is None else text_of(trusted, "the checkpoint").encode()
     if checkpoint is not None:
         _check_comparison(checkpoint, trusted, known, origin)
     with _as_written():
         found = verify(folder, known, origin=origin, trusted=checkpoint)
-    say(f"{counted(found.size, 'entry', 'entries')} of {origin}, root {found.root.hex()[:16]}...: all right.")
+    say(f"{counted(found.size, 'entry', 'entries')} of {origin}, root {found.root.hex()[:16]}...: verified.")
 
 
 def _check_comparison(checkpoint: bytes, path: Path | None, key: PublicKey, origin: str) -> None:
-    """Raise UnreadableError where the file to compare with is damaged: then nothing is wrong with the log."""
+    """Raise UnreadableError if the trusted checkpoint is damaged, which is no fault of the log."""
     try:
         read_checkpoint(checkpoint, key, origin=origin)
     except AuditError as error:
-        raise UnreadableError(f"{path} is not a checkpoint to compare the log with: {error}") from error
+        raise UnreadableError(f"{path} is not a checkpoint of this log: {error}") from error
 
 
 @audit_app.command("list")
@@ -69,4 +69,4 @@ def _as_written() -> Iterator[None]:
         yield
     except AuditError as error:
         where = f" in {error.path}" if error.path else ""
-        raise UnreadableError(f"the audit log is not what was written: {error}{where}") from error
+        raise UnreadableError(f"the audit log was changed or damaged: {error}{where}") from error

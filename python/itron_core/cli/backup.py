@@ -1,4 +1,4 @@
-"""Backups of a party's folder, and the way back (docs/restore.md)."""
+"""Backup and restore of a party's folder (docs/restore.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from itron_core.audit import audit_entry
-from itron_core.audit.journal import Journal, take_up
+from itron_core.audit.journal import Journal, adopt_log_entries
 from itron_core.cli import folders
 from itron_core.cli.failures import UsageError
 from itron_core.cli.inputs import moment
@@ -27,7 +27,7 @@ from itron_core.stores.private_files import make_folder
 
 __all__ = ["backup", "restore"]
 
-# What the journal of each party is called.
+# The name of each party's journal.
 PARTIES = {"manager": "manager", "server": "server", "field": "tool"}
 BACKUP = typer.Argument(metavar="FILE", help="The backup, one file.")
 LOG = "log"
@@ -36,27 +36,27 @@ LOG = "log"
 def backup(home: Annotated[Path, HOME], file: Annotated[Path, BACKUP], now: Annotated[str | None, NOW] = None) -> None:
     """Back up a party to one file.
 
-    The file has mode 600, and holds store, settings and keys. The party may go on working meanwhile.
+    The file has mode 600, and holds the store, the settings and the keys. The party may keep working meanwhile.
     A store in PostgreSQL is left out: back it up with pg_dump at the same time. The audit log is rebuilt from the store.
     """
     party, store = folders.party_of(home), folders.store_of(home)
     made = write_backup(home, file, party=party, store=None if "://" in store else Path(store), now=moment(now))
     say(f"Backed up the {made.party} in {home} to {file}: {counted(len(made.files), 'file')}.")
     if STORE not in made.files:
-        say("Its store is a database elsewhere and is not in this file; back it up with pg_dump.")
+        say("Its store is in PostgreSQL and not in this file: back it up with pg_dump.")
 
 
 def restore(
     home: Annotated[Path, HOME],
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The backup; without it, see below.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The backup. Without it, see below.")] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Restore a party from a backup.
 
-    It is restored into a folder that does not exist, or holds nothing but the log folder of before.
+    HOME must not exist, or hold nothing but the old log folder.
 
-    The party knows afterwards that it was restored: it takes up what the log knows, and gives no number twice. Without
-    FILE, the store of HOME was put back by other means, such as pg_restore, and the party is only told so.
+    The party continues from its audit log, and uses no number twice. Without FILE, the store of HOME was restored by
+    other means, such as pg_restore, and is only marked as restored.
     """
     at = moment(now)
     if file is None:
@@ -66,16 +66,19 @@ def restore(
     log = home / LOG
     if home.exists() and (not home.is_dir() or [one for one in home.iterdir() if one != log]):
         raise UsageError(
-            f"{home} is not empty", f"move all of it but {LOG}/ elsewhere: the log knows what happened after the backup"
+            f"{home} is not empty",
+            f"move everything except {LOG}/ elsewhere: the log shows what happened after the backup",
         )
     make_folder(home.parent)
-    # Beside its place until all is well: what fails can be tried again.
+    # Restored beside its final place, so that a failure can be tried again.
     new = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
     try:
         new.chmod(0o700)
         made = read_backup(file, new)
         if made.party not in PARTIES or folders.party_of(new) != made.party:
-            raise InputError(f"{file} is a damaged backup: it is of {made.party!r:.40}, and its settings are not")
+            raise InputError(
+                f"{file} is a damaged backup: it names the party {made.party!r:.40}, but its settings another"
+            )
         if log.exists():
             shutil.copytree(log, new / LOG)
         if STORE in made.files:
@@ -89,19 +92,19 @@ def restore(
         shutil.rmtree(new, ignore_errors=True)
     say(f"Restored the {made.party} of {dt.datetime.fromtimestamp(made.made_at, dt.UTC).isoformat()} into {home}.")
     if STORE not in made.files:
-        say(f"Its store is a database elsewhere: pg_restore it, then run itron-core restore {home} without a file.")
+        say(f"Its store is in PostgreSQL: run pg_restore, then itron-core restore {home} without a file.")
 
 
 def _go_on(home: Path, party: str, now: int) -> None:
-    """Mark the store as restored, take up what the log has beyond it, and let the party go on after that."""
+    """Mark the store as restored, adopt the log's later entries, and prepare the party to continue."""
     store, name = open_store(folders.store_of(home), create=False), PARTIES[party]
     try:
         if party == "manager":
             store.migrate("manager", MANAGER_STEPS)
-        journal = Journal(store, name)  # without the log, which is ahead of it
+        journal = Journal(store, name)  # without the log, which has more entries
         with store.write() as t:
             mark_restored(t)
-            entries = take_up(t, name, folders.log(home)) if (home / "log.pem").exists() else []
+            entries = adopt_log_entries(t, name, folders.log(home)) if (home / "log.pem").exists() else []
             if party == "manager":
                 found, noted = restoring.go_on(t, entries, now=now)
             else:
@@ -110,7 +113,7 @@ def _go_on(home: Path, party: str, now: int) -> None:
             journal.write(t, noted)
     finally:
         store.close()
-    say(f"{counted(len(entries), 'entry', 'entries')} since the backup taken up from the audit log.")
+    say(f"{counted(len(entries), 'entry', 'entries')} since the backup adopted from the audit log.")
     if found is not None:
         _say_what_is_lost(found)
 
@@ -118,10 +121,12 @@ def _go_on(home: Path, party: str, now: int) -> None:
 def _say_what_is_lost(found: restoring.Restored) -> None:
     if found.withdrawn:
         say(
-            f"Withdrawn, as they may have been issued since: requests {', '.join(map(str, found.withdrawn))}. Ask again."
+            f"Withdrawn, as they may have been issued since: requests {', '.join(map(str, found.withdrawn))}. Request again."
         )
     if found.issued:
         say(
-            f"{counted(found.issued, 'token')} were issued since the backup; they stay valid, and are not in this store."
+            f"{counted(found.issued, 'token')} were issued since the backup; they stay valid, but are not in this store."
         )
-    say(f"New sequence numbers begin after {found.sequence}. Check the devices, and revoke again what no log knows.")
+    say(
+        f"New sequence numbers start after {found.sequence}. Check the devices, and repeat revocations that the log does not show."
+    )

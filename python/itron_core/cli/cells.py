@@ -1,4 +1,4 @@
-"""Values of any Arrow type as JSON and as text, for the formats that have no such type."""
+"""Values of any Arrow type as JSON and as text, for formats that lack the type."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from itron_core.cli.failures import UnreadableError
 
 __all__ = ["AS_JSON", "TOKEN_COLUMNS", "cell_texts", "fitted", "json_value", "plain_text", "values_of"]
 
-# The mark of a column whose cells are JSON as they stood in the input.
+# Marks a column whose cells are JSON copied from the input.
 AS_JSON: Final = {b"itron_core": b"json"}
-# Their bytes are written as base64url, those of other columns as hexadecimal digits.
+# Bytes of these columns are written as base64url, those of other columns as hexadecimal digits.
 TOKEN_COLUMNS: Final = frozenset({"token", "authorization", "secure_command", "reading_key"})
 
 
 def plain_text(batch: Any) -> Any:
-    """Return a batch whose cells of JSON are text: a string by itself, any other value as JSON writes it."""
+    """Return a batch with JSON cells as text: a string without quotes, any other value as JSON."""
     import pyarrow as pa
 
     columns, fields = list(batch.columns), list(batch.schema)
@@ -33,7 +33,7 @@ def plain_text(batch: Any) -> Any:
 
 
 def fitted(batch: Any, schema: Any) -> Any:
-    """Return a batch with the columns of the first one: what it lacks is null, and what it adds raises."""
+    """Return a batch with the columns of the first one: missing columns are null, and new ones raise."""
     import pyarrow as pa
 
     if batch.schema.equals(schema):
@@ -42,7 +42,7 @@ def fitted(batch: Any, schema: Any) -> Any:
     if new:
         raise UnreadableError(
             f'column "{new[0]}" first appears after the rows that were written',
-            "write JSON Lines (--output-format jsonl), or read the input from a file, not from a pipe",
+            "write JSON Lines (--output-format jsonl), or read the input from a file instead of a pipe",
         )
     columns = [
         batch.column(batch.schema.names.index(field.name)).cast(field.type)
@@ -54,7 +54,7 @@ def fitted(batch: Any, schema: Any) -> Any:
 
 
 def values_of(column: Any) -> list[Any]:
-    """Return a column's values as Python has them; nanoseconds, which Python lacks, as text."""
+    """Return a column's values as Python objects; times with nanoseconds, which Python lacks, as text."""
     import pyarrow as pa
 
     arrow = column.type
@@ -73,7 +73,7 @@ def values_of(column: Any) -> list[Any]:
 
 
 def json_value(value: Any, name: str = "") -> Any:
-    """Return a value as JSON has it: times as ISO 8601, decimals as text, bytes as hexadecimal digits (tokens: base64url)."""
+    """Return a value for JSON: times as ISO 8601, decimals as text, bytes as hexadecimal digits (tokens: base64url)."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -97,7 +97,7 @@ def _iso_duration(value: timedelta) -> str:
 
 
 def cell_texts(column: Any, name: str) -> Any:
-    """Return a column as text: what is text in JSON by itself, numbers and nested values as JSON writes them."""
+    """Return a column as text: strings without quotes, numbers and nested values as JSON."""
     import pyarrow as pa
 
     texts = []

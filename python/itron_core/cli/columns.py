@@ -1,4 +1,4 @@
-"""The columns that the commands take, each typed by its name; a value is read whole or refused with row and column."""
+"""The columns that the commands read, typed by name. An invalid value is refused with its row and column."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["DEVICE_COLUMNS", "REQUEST_COLUMNS", "ROUTE_COLUMNS", "WANTED_COLUMNS
 
 
 class Kind(NamedTuple):
-    """The type of a column: how a cell of text is read, the Arrow type, and the words for what is expected."""
+    """The type of a column: the reader of a text cell, the Arrow type, and the description of expected values."""
 
     read: Callable[[str, _Context], Any]
     arrow: str
@@ -32,20 +32,20 @@ class Kind(NamedTuple):
 
 
 class _Context:
-    """What cells are read with: a zone for times without one, and the counts of mended ids, `rows` at a time."""
+    """The context for reading cells: a zone for times without one, and counts of corrected ids, `rows` at a time."""
 
     def __init__(self, zone: tzinfo | None) -> None:
         self.zone, self.mended, self.rows = zone, Mended(), 1
 
 
 class Mended(Counter[str]):
-    """Counts the device ids that were read otherwise than they stand."""
+    """Counts the device ids that were corrected."""
 
     def lines(self) -> list[str]:
         """Return the counts in sentences."""
         sentences = {
             "plain": "{} given as a plain number, read as ert:",
-            "zeros": "{} with leading zeros, capital letters or a spreadsheet's .0, mended",
+            "zeros": "{} with leading zeros, capital letters or a spreadsheet's .0, corrected",
         }
         return ["Device ids: " + sentences[kind].format(f"{count:,}") for kind, count in sorted(self.items()) if count]
 
@@ -65,16 +65,16 @@ FLAGS: Final = dict.fromkeys(("1", "yes", "true", "y", "t", "1.0"), True) | dict
     ("0", "no", "false", "n", "f", "0.0"), False
 )
 INT64: Final = range(-(2**63), 2**63)
-# Seconds since 1970 in these years; any other number is of another unit, most likely milliseconds.
+# Seconds since 1970 in these years; any other number is most likely in milliseconds.
 SECONDS: Final = range(1_577_836_800, 4_133_980_800)
 
 
 class ZoneMissingError(ValueError):
-    """A time without a zone, and no zone to read it in."""
+    """A time without a zone, when no zone was given."""
 
 
 class ShortenedError(ValueError):
-    """A device id of which a spreadsheet kept a few digits."""
+    """A device id that a spreadsheet shortened to a few digits."""
 
 
 def _text(text: str, _context: _Context) -> str:
@@ -109,7 +109,7 @@ def _time(text: str, context: _Context) -> datetime:
 
 
 def in_zone(naive: datetime, zone: tzinfo | None) -> datetime:
-    """Return a wall clock's time with its zone; raises for a time that does not exist there, or exists twice."""
+    """Return a wall clock's time with its zone. Raises for a time that does not exist there, or exists twice."""
     if zone is None:
         raise ZoneMissingError(str(naive))
     first, second = naive.replace(tzinfo=zone, fold=0), naive.replace(tzinfo=zone, fold=1)
@@ -119,7 +119,7 @@ def in_zone(naive: datetime, zone: tzinfo | None) -> datetime:
 
 
 def _device(text: str, context: _Context) -> str:
-    """Return a device id in its one form; what has no known form is left as it is, for its row to be refused."""
+    """Return a device id in its canonical form; an unknown form is kept, so that its row is refused."""
     if DEVICE.fullmatch(text):
         return text
     stripped = text.strip()
@@ -136,7 +136,7 @@ def _device(text: str, context: _Context) -> str:
 
 
 def _named(enumeration: type[IntEnum], text: str, _context: _Context) -> str:
-    """Return the name for a number of an enumeration; names, known or not, are left to the library."""
+    """Return the name for a number of an enumeration; the library checks names."""
     number = text.strip()
     if number.isascii() and number.isdecimal():
         known = next((member.name.lower() for member in enumeration if member == int(number)), None)
@@ -145,7 +145,7 @@ def _named(enumeration: type[IntEnum], text: str, _context: _Context) -> str:
 
 
 def _bit_set(enumeration: Any, text: str, context: _Context) -> int:
-    """Return a bit set: a number, or names between bars, commas or spaces."""
+    """Return a bit set from a number, or from names separated by bars, commas or spaces."""
     if INTEGER.fullmatch(text.strip()):
         return _integer(text, context)
     bits = 0
@@ -156,9 +156,9 @@ def _bit_set(enumeration: Any, text: str, context: _Context) -> int:
 
 
 def bytes_of_text(text: str, _context: _Context | None = None) -> bytes:
-    r"""Read bytes as programs write them: hexadecimal (after `0x` or `\x`, too), base64 or base64url, in lines or not.
+    r"""Read bytes in usual notations: hexadecimal (also after `0x` or `\x`), base64 or base64url, with or without line breaks.
 
-    A text of hexadecimal digits alone, an even number of them, is hexadecimal.
+    Text of only hexadecimal digits, in even number, is hexadecimal.
     """
     packed = LINE_BREAK.sub("", text.strip())
     if marked := MARKED_HEX.fullmatch(packed):
@@ -171,7 +171,7 @@ def bytes_of_text(text: str, _context: _Context | None = None) -> bytes:
         data = base64.b64decode(padded, validate=True)
     except binascii.Error:
         raise ValueError(text) from None
-    if base64.b64encode(data).decode() != padded:  # bits are left over: a word, not bytes
+    if base64.b64encode(data).decode() != padded:  # unused bits are set: a word, not bytes
         raise ValueError(text)
     return data
 
@@ -182,7 +182,7 @@ FLAG: Final = Kind(_flag, "bool", "yes or no, true or false, 1 or 0")
 TIME: Final = Kind(_time, "time", "a time such as 2026-11-18T12:00:00+01:00, or seconds since 1970 from 2020 to 2100")
 DEVICE_ID: Final = Kind(_device, "string", "a device id such as ert:100000001")
 BYTES: Final = Kind(bytes_of_text, "binary", "hexadecimal digits, base64 or base64url")
-# The library reads tokens as text itself, and refuses the row of any other text.
+# The library itself reads tokens as text, and refuses the row of any other text.
 TOKEN: Final = Kind(_text, "string", "a token")
 ACTIONS: Final = Kind(partial(_bit_set, Action), "int64", "action names joined by |, or their bit set")
 PERMISSIONS: Final = Kind(partial(_bit_set, Permission), "int64", "permission names joined by |, or their bit set")
@@ -249,7 +249,7 @@ WANTED_COLUMNS: Final[dict[str, Kind]] = {
 
 
 class TypedColumns:
-    """Reads batches of one input, in order: the columns that a command takes by their types, all others as they came."""
+    """Reads batches of one input, in order: the command's columns by their types, all others unchanged."""
 
     def __init__(self, source: str, kinds: Mapping[str, Kind], zone: tzinfo | None, *, has_header: bool) -> None:
         self._source, self._kinds = source, kinds
@@ -257,13 +257,16 @@ class TypedColumns:
         self.mended = self._context.mended
         self._place = place_of(has_header=has_header)
         self._rows = 0
+        self._seen: set[str] = set()
 
     def read(self, batch: Any) -> Any:
-        """Type a batch; raises UnreadableError with row, column and value."""
+        """Return a batch with typed columns. Raises UnreadableError with row, column and value."""
         import pyarrow as pa
 
-        for name in () if self._rows else batch.schema.names:
-            self._check_spelling(name)
+        for name in batch.schema.names:
+            if name not in self._seen:
+                self._check_spelling(name)
+        self._seen.update(batch.schema.names)
         twice = [name for name in self._kinds if batch.schema.names.count(name) > 1]
         if twice:
             raise UnreadableError(f'{self._source}: column "{twice[0]}" occurs twice', "remove or rename one of them")
@@ -276,10 +279,10 @@ class TypedColumns:
         return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, batch.schema.metadata))
 
     def _check_spelling(self, name: str) -> None:
-        """Refuse a name that is nearly one of ours: the column would be passed over, and with it what it says."""
+        """Refuse a misspelled name of a known column, which would be ignored."""
         if (meant := near_name(name, list(self._kinds))) is not None:
             raise UnreadableError(
-                f'{self._source}: no column "{name}" is known; is "{meant}" meant?', "rename the column, or remove it"
+                f'{self._source}: unknown column "{name}"; did you mean "{meant}"?', "rename the column, or remove it"
             )
 
     def _typed(self, column: Any, name: str, kind: Kind) -> Any:
@@ -311,14 +314,14 @@ class TypedColumns:
             )
         if isinstance(error, ShortenedError):
             return UnreadableError(
-                f"{where}: got {text!r}, a number of which a spreadsheet kept a few digits",
+                f"{where}: got {text!r}, a number that a spreadsheet shortened",
                 "format the column as text, or as a number without decimals, and save the file again",
             )
         return UnreadableError(f"{where}: got {text!r}, expected {kind.expected}")
 
 
 def _as_cells(column: Any, kind: Kind) -> Any:
-    """Return numbers for device ids, and times without a zone, as cells of text, to be read by the same rules."""
+    """Return numeric device ids, and times without a zone, as text cells, so that the same rules apply."""
     import pyarrow as pa
 
     naive = kind is TIME and pa.types.is_timestamp(column.type) and column.type.tz is None
@@ -338,13 +341,13 @@ def _arrow_type(kind: Kind) -> Any:
 
 
 def place_of(*, has_header: bool) -> Callable[[int], str]:
-    """Return how rows are named: from 1, and, if there is a header, that it is not counted."""
+    """Return the function that names rows: counted from 1, after the header if there is one."""
     header = " (after the header)" if has_header else ""
     return lambda row: f"row {row + 1:,}{header}"
 
 
 def is_text(arrow: Any) -> bool:
-    """Return whether a column holds text, in whatever encoding."""
+    """Return whether a column holds text, in any encoding."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(arrow):
@@ -354,7 +357,7 @@ def is_text(arrow: Any) -> bool:
 
 @contextmanager
 def rows_counted_from(first: int) -> Iterator[None]:
-    """Turn the rows that the library names, counted from 0 in one batch, into those of the input, counted from 1."""
+    """Change row numbers in a library's message, counted from 0 in one batch, to those of the input, counted from 1."""
     try:
         yield
     except InputError as error:

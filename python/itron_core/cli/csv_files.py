@@ -1,8 +1,10 @@
-"""CSV as programs write it: the separator, the encoding and the header are found; every cell is text."""
+"""CSV files: detects separator, encoding and header; every cell is text."""
 
 from __future__ import annotations
 
 import csv
+import io
+import re
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from itron_core.cli.cells import cell_texts, fitted, plain_text
@@ -17,10 +19,11 @@ __all__ = ["CsvWriter", "read_csv"]
 
 SEPARATORS: Final = (",", ";", "\t")
 LONGEST_HEADER_BYTES: Final = 1 << 20
+LONGEST_CELL_BYTES: Final = 1 << 26
 
 
 def read_csv(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any]:
-    """Yield batches of text columns, named as the header names them; an empty cell is null."""
+    """Yield batches of text columns with the names of the header; an empty cell is null."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -41,7 +44,7 @@ def read_csv(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any
         return
     try:
         with arrow_csv.open_csv(
-            pa.PythonFile(text, mode="r"),
+            pa.PythonFile(_QuotesChecked(path, text, separator), mode="r"),
             read_options=arrow_csv.ReadOptions(column_names=names, block_size=BLOCK_BYTES, use_threads=False),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=separator, newlines_in_values=True, invalid_row_handler=note
@@ -61,11 +64,52 @@ def read_csv(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any
         raise _ragged(path, ragged[0]) from error
 
 
+class _QuotesChecked(io.RawIOBase):
+    """Passes text on, and refuses a quotation mark that opens a cell and does not close it: the rows in it would be lost."""
+
+    def __init__(self, path: str, text: Utf8Source, separator: str) -> None:
+        super().__init__()
+        ends = rb"[\r\n" + separator.encode() + rb"]"
+        quoted = rb'"(?>[^"]++|"")*+" *+'
+        # All up to a quotation mark that opens a cell and closes it badly, or not at all.
+        self._right = re.compile(
+            rb'(?:[^"]++|(?<=' + ends + rb")" + quoted + rb"(?=" + ends + rb")|(?<!" + ends + rb')")*+'
+        )
+        self._wrong = re.compile(quoted + rb"(?!" + ends + rb")(?=.)", re.DOTALL)
+        self._path, self._text, self._line = path, text, 1
+        self._waiting = b"\n"  # the byte before what is to be checked, and what is not checked yet
+
+    def readable(self) -> bool:
+        """Return true."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return bytes, as the text does."""
+        data = self._text.read(size)
+        self._check(data)
+        return data
+
+    def _check(self, data: bytes) -> None:
+        # At the end of the text a line ends, too.
+        together = self._waiting + (data or b"\n")
+        found = self._right.match(together, 1)
+        end = found.end() if found else 1
+        self._line += together.count(b"\n", 1, end)
+        if end < len(together) and (
+            not data or len(together) - end > LONGEST_CELL_BYTES or self._wrong.match(together, end)
+        ):
+            raise UnreadableError(
+                f"{self._path}: line {self._line + 1:,} has a cell that begins with a quotation mark and is not closed",
+                "close the cell with a quotation mark, or write each one within it twice",
+            )
+        self._waiting = together[end - 1 :]
+
+
 def _ragged(path: str, row: Any) -> UnreadableError:
     place = f"row {row.number:,} (after the header)" if row.number else "a row"
     return UnreadableError(
-        f"{path}: {place} has {counted(row.actual_columns, 'cell')}, and the header {row.expected_columns}: {row.text[:80]!r}",
-        "a cell that contains the separator or a quotation mark must stand in quotation marks",
+        f"{path}: {place} has {counted(row.actual_columns, 'cell')}, but the header {row.expected_columns}: {row.text[:80]!r}",
+        "put a cell that contains the separator or a quotation mark in quotation marks",
     )
 
 
@@ -73,11 +117,13 @@ def _ragged(path: str, row: Any) -> UnreadableError:
 
 
 def _header_of(path: str, text: Utf8Source, ours: frozenset[str]) -> tuple[list[str], str]:
-    """Read the first record: the names, by the separator that gives the most names of ours, else the most names."""
+    """Read the header with the separator that gives the most known names, else the most names."""
     record = _first_record(path, text)
     if not record.strip():
         raise UnreadableError(f"{path} is empty", "the first line names the columns")
-    if record[:4].lower() == "sep=" and len(record.rstrip("\r\n")) == len("sep=;"):  # a spreadsheet's own line
+    if record[:4].lower() == "sep=" and len(record.rstrip("\r\n")) == len(
+        "sep=;"
+    ):  # a spreadsheet's line that names the separator
         separator = record[4]
         return _cells(_first_record(path, text), separator), separator
     separator = max(SEPARATORS, key=lambda one: (len(ours & set(_cells(record, one))), len(_cells(record, one))))
@@ -89,7 +135,7 @@ def _cells(record: str, separator: str) -> list[str]:
 
 
 def _first_record(path: str, text: Utf8Source) -> str:
-    """Take the first record that is not blank: to the end of a line that is not within quotation marks."""
+    """Return the first record that is not blank, which ends at a line end outside quotation marks."""
     data = b""
     while True:
         block = text.read(BLOCK_BYTES)
@@ -118,7 +164,7 @@ def _end_of_record(data: bytes) -> int | None:
 
 
 class CsvWriter:
-    """Writes CSV with a header; what CSV has no form for is text: bytes in hexadecimal digits, nested values in JSON."""
+    """Writes CSV with a header; bytes as hexadecimal digits, nested values as JSON."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
@@ -126,7 +172,7 @@ class CsvWriter:
         self._schema: Any = None
 
     def write(self, batch: Any) -> None:
-        """Write a batch; the first one's columns are those of the file."""
+        """Write a batch; the first batch determines the columns of the file."""
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
@@ -144,13 +190,13 @@ class CsvWriter:
         self._writer.write(written)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining rows."""
         if self._writer is not None:
             self._writer.close()
 
 
 def _is_simple(arrow: Any) -> bool:
-    """Return whether pyarrow writes a type as people read it."""
+    """Return whether pyarrow writes a type in a readable form."""
     import pyarrow as pa
 
     types = pa.types

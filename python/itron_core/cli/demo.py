@@ -28,18 +28,18 @@ Results = TypeVar("Results")
 
 
 def demo(
-    rows: Annotated[int, typer.Option(min=1, help="How many devices.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Another seed, another route.")] = 1,
+    rows: Annotated[int, typer.Option(min=1, help="The number of devices.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="The seed: another one makes another route.")] = 1,
     threads: Annotated[int | None, THREADS] = None,
     now: Annotated[str | None, NOW] = None,
     target: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Write the route here, its keyring and decisions beside it."
+            "--output", "-o", metavar="FILE", help="Write the route to FILE, and its keyring and decisions beside it."
         ),
     ] = Path("build/demo.parquet"),
 ) -> None:
-    """Make a route with tokens, decide it, and show the result."""
+    """Generate a route with tokens, decide it, and show the result."""
     from itron_core.testing import make_route
 
     started = time.perf_counter()
@@ -49,7 +49,7 @@ def demo(
     made = time.perf_counter()
     tokens = sum(rows - table[name].null_count for name in ("authorization", "secure_command", "reading_key"))
     say(
-        f"Made a route of {counted(rows, 'device')} with {counted(tokens, 'token')} in {made - started:.1f} s (seed {seed})."
+        f"Generated a route of {counted(rows, 'device')} with {counted(tokens, 'token')} in {made - started:.1f} s (seed {seed})."
     )
 
     call = partial(process_route, table, route.keyring, now=route.now, permissions=route.permissions, threads=threads)

@@ -88,7 +88,7 @@ def derive(
     if is_uri(master):
         held = master_key_at(master, pin_file)
         if kdf is not None and held.kdf != kdf.value:
-            raise UsageError(f"--kdf: got {kdf.value}, and the key in the HSM derives by {held.kdf}")
+            raise UsageError(f"--kdf: got {kdf.value}, expected {held.kdf}, by which the key in the HSM derives")
 
         def derived(devices: Any) -> Any:
             return held.derive_keys(devices.to_pylist(), **options)
@@ -114,7 +114,7 @@ def derive(
 
 
 def _fixed_rows(buffer: Any) -> Any:
-    """Turn an (n, k) buffer into a binary column of n rows."""
+    """Return an (n, k) buffer as a binary column of n rows."""
     import pyarrow as pa
 
     view = memoryview(buffer)

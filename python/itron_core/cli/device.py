@@ -12,6 +12,8 @@ from itron_core.cli import folders as homes
 from itron_core.cli.inputs import member, moment, text_of
 from itron_core.cli.options import JSON, NOW, group
 from itron_core.cli.output import say, show
+from itron_core.cli.parties import named_roots
+from itron_core.device.learning import revocations_of
 from itron_core.enums import DeviceClass, Mode, SecurityLevel
 
 device_app = group("A simulated meter in a file.")
@@ -20,15 +22,15 @@ device_app = group("A simulated meter in a file.")
 @device_app.command("init")
 def device_init(
     path: Annotated[Path, typer.Argument(metavar="FILE")],
-    device: Annotated[str, typer.Option(help="Such as ert:100000001.")],
-    device_class: Annotated[str, typer.Option("--class", help="basic, enhanced or multi_mode.")],
-    keyring: Annotated[Path, typer.Option("--keyring", "-k", help="Whom it trusts: a JWK set.")],
+    device: Annotated[str, typer.Option(help="The device id, such as ert:100000001.")],
+    device_class: Annotated[str, typer.Option("--class", help="The class: basic, enhanced or multi_mode.")],
+    keyring: Annotated[Path, typer.Option("--keyring", "-k", help="The root keys that it trusts: a JWK set.")],
     *,
     mode: str = "mobile",
     level: str = "ready_to_secure",
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Make a simulated device."""
+    """Create a simulated device."""
     text = text_of(keyring, "the keyring")
     homes.make_device(
         path,
@@ -40,7 +42,22 @@ def device_init(
         level=member(SecurityLevel, level, "level"),
         now=moment(now),
     )
-    say(f"{device} in {path}.")
+    say(f"Created the device {device} in {path}.")
+
+
+@device_app.command("trust")
+def device_trust(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The simulated device.")],
+    keyring: Annotated[Path, typer.Option("--keyring", "-k", metavar="FILE", help="The new root keys: a JWK set.")],
+) -> None:
+    """Replace the root keys that a device trusts.
+
+    Simulates the visit of a technician who brings a new root key. The rest of the device's state stays.
+    """
+    text = text_of(keyring, "the keyring")
+    roots = Keyring.from_jwks(text)
+    device = homes.give_roots(path, roots, text)
+    say(f"{device.device} trusts {named_roots(roots)}.")
 
 
 @device_app.command("show")
@@ -48,9 +65,12 @@ def device_show(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="The simulated device.")],
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Show what a simulated device is now."""
+    """Show the current state of a simulated device."""
     state = homes.MeterInFile(path, 0).device.state
+    learned = revocations_of(state, None)
     rows = [["device", state.device]]
     rows += [[name, getattr(state, name).name.lower()] for name in ("device_class", "mode", "level")]
     rows += [[name, str(getattr(state, name))] for name in ("epoch", "key_version", "service", "interval_count")]
+    rows.append(["delegations", str(len(state.delegations))])
+    rows.append(["revocations", "-" if learned is None else f"version {learned.version}"])
     show(["what", "is"], rows, as_json=as_json)

@@ -1,9 +1,11 @@
-"""Text files as UTF-8, whatever they came in: UTF-8 with or without its mark, UTF-16; anything else is refused."""
+"""Reads text files as UTF-8: from UTF-8 with or without byte order mark, or UTF-16. Anything else is refused."""
 
 from __future__ import annotations
 
 import codecs
 import io
+import os
+import stat
 from typing import IO, TYPE_CHECKING, Final
 
 from itron_core.cli.failures import UnreadableError
@@ -12,20 +14,31 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
 
-__all__ = ["BLOCK_BYTES", "Utf8Source"]
+__all__ = ["BLOCK_BYTES", "Utf8Source", "is_file"]
 
 BLOCK_BYTES: Final = 1 << 22
 UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF32_MARKS: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 ENCODING_HINT: Final = "save it as UTF-8 (a spreadsheet's CSV UTF-8), or convert it: iconv -f WINDOWS-1252 -t UTF-8"
 
 
+def is_file(source: IO[bytes]) -> bool:
+    """Return whether a source is a file proper; a pipe by name opens, and cannot be read twice."""
+    try:
+        return stat.S_ISREG(os.fstat(source.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 class Utf8Source(io.RawIOBase):
-    """Reads a source as UTF-8 without its mark; UTF-16 is converted, and what is neither raises with its line."""
+    """Reads a source as UTF-8 without its mark; converts UTF-16. Raises for anything else, with the line."""
 
     def __init__(self, path: str, source: IO[bytes]) -> None:
         super().__init__()
         self._path, self._source, self._line, self._waiting = path, source, 1, b""
         start = source.read(4)
+        if start in UTF32_MARKS:
+            raise UnreadableError(f"{path} is UTF-32, expected UTF-8 or UTF-16", ENCODING_HINT)
         utf16 = start[:2] in UTF16_MARKS or (len(start) >= 2 and start[:2].count(0) == 1)  # noqa: PLR2004
         if start[:2] in UTF16_MARKS:
             self._decoder = codecs.getincrementaldecoder("utf-16")("strict")
@@ -41,7 +54,7 @@ class Utf8Source(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Return bytes of UTF-8: at most `size`, none at the end, all for a negative size."""
+        """Return at most `size` bytes of UTF-8; all if it is negative, none at the end."""
         if size < 0:
             return b"".join(iter(lambda: self.read(BLOCK_BYTES), b""))
         if not self._waiting:
@@ -50,7 +63,7 @@ class Utf8Source(io.RawIOBase):
         return given
 
     def readinto(self, buffer: Buffer) -> int:
-        """Read into a buffer; returns the number of bytes."""
+        """Read into a buffer, and return the number of bytes."""
         view = memoryview(buffer)
         data = self.read(len(view))
         view[: len(data)] = data
@@ -63,7 +76,7 @@ class Utf8Source(io.RawIOBase):
         return not self._waiting
 
     def push_back(self, data: bytes) -> None:
-        """Give bytes back, to be read next."""
+        """Push bytes back, to be read next."""
         self._waiting = data + self._waiting
 
     def _fill(self, size: int) -> None:

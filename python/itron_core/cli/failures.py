@@ -1,4 +1,4 @@
-"""Exit codes, and the errors that a person at a terminal can do something about."""
+"""Exit codes, and errors that a user at a terminal can correct."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NoReturn
 
 __all__ = ["Exit", "ReaderGoneError", "UnreadableError", "UnwritableError", "UsageError", "missing"]
 
-# The modules that one extra brings, and no other.
+# The modules that only one extra installs.
 EXTRAS = {
     "cli": {"typer", "rich", "click", "shellingham"},
     "service": {"fastapi", "httpx", "joserfc", "starlette", "uvicorn"},
@@ -29,7 +29,7 @@ class Exit(IntEnum):
 
 
 class UsageError(Exception):
-    """Invalid usage of the command line; `hint` says what to try."""
+    """Invalid use of the command line; `hint` is what to try."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -37,11 +37,11 @@ class UsageError(Exception):
 
 
 class ReaderGoneError(Exception):
-    """A pipe whose reader has seen enough. No OSError: Typer would exit with 1, which means refused rows."""
+    """A pipe without a reader. Not an OSError: Typer would exit with 1, which means refused rows."""
 
 
 class UnreadableError(Exception):
-    """A file that cannot be read; `hint` says what to try."""
+    """An unreadable file; `hint` is what to try."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -49,7 +49,7 @@ class UnreadableError(Exception):
 
 
 class UnwritableError(Exception):
-    """A file or a stream that cannot be written: a full disk, a closed descriptor; `hint` says what to try."""
+    """A file or stream that cannot be written (full disk, closed descriptor); `hint` is what to try."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ class UnwritableError(Exception):
 
 
 def missing(module: str) -> NoReturn:
-    """Print which extra brings a missing module, and exit."""
+    """Print which extra installs a missing module, and exit."""
     top = module.partition(".")[0]
     extra = next((name for name, modules in EXTRAS.items() if top in modules), "io")
     print(  # noqa: T201  # rich may be the missing one

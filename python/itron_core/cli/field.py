@@ -29,7 +29,8 @@ from itron_core.cli.options import (
     group,
 )
 from itron_core.cli.output import counted, names_of, say, show
-from itron_core.cli.wanted import planned_rows, wanted_of
+from itron_core.cli.parties import named_roots
+from itron_core.cli.request_files import planned_rows, request_groups
 from itron_core.device import Outcome
 from itron_core.enums import Action, Code, Decision
 from itron_core.explain import because, reason_name
@@ -46,9 +47,15 @@ def field_init(
     tool: Annotated[str, typer.Option(help="The tool's name.")],
     keyring: Annotated[Path, ROOTS],
 ) -> None:
-    """Make a field tool."""
+    """Create a field tool."""
     homes.make_field_home(home, tool, keyring)
-    say(f"Field tool {tool} in {home}.")
+    say(f"Created the field tool {tool} in {home}.")
+
+
+@field_app.command("trust")
+def field_trust(home: Annotated[Path, HOME], keyring: Annotated[Path, ROOTS]) -> None:
+    """Replace the trusted root keys."""
+    say(f"{home} trusts {named_roots(homes.trust(home, 'field', keyring))}.")
 
 
 @field_app.command("request")
@@ -66,7 +73,7 @@ def field_request(
     tool, at = homes.field_tool(home), moment(now)
     new = sum(
         tool.request_commands(one.devices, token_type=one.token_type, actions=one.actions, now=at)
-        for one in wanted_of(devices, route, file, token_type, actions)
+        for one in request_groups(devices, route, file, token_type, actions)
     )
     say(f"{counted(new, 'new command request')}.")
 
@@ -75,14 +82,14 @@ def field_request(
 def field_sync(
     home: Annotated[Path, HOME],
     server: Annotated[str, SERVER],
-    user: Annotated[str, typer.Option(help="Who signs in.")],
+    user: Annotated[str, typer.Option(help="The user who signs in.")],
     *,
     bearer: Annotated[Path | None, BEARER] = None,
     ca: Annotated[Path | None, CA] = None,
     as_json: Annotated[bool, JSON] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Report what was done, request, and fetch."""
+    """Report outcomes, send command requests, and fetch material."""
     with homes.reached(server, bearer, ca) as tools:
         report = homes.field_tool(home).sync(tools, user, now=moment(now))
     show(
@@ -100,9 +107,9 @@ def field_report(
     ca: Annotated[Path | None, CA] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Report what was done, and fetch nothing.
+    """Report outcomes, and fetch nothing.
 
-    Exits with 1 if the server knows other content of a token.
+    Exits with 1 if the server found an outcome in conflict.
     """
     with homes.reached(server, bearer, ca) as tools:
         codes = homes.field_tool(home).report(tools, now=moment(now))
@@ -121,7 +128,7 @@ def field_current(
     as_json: Annotated[bool, JSON] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """List what is held and requested (Current Commands)."""
+    """List material and requests (Current Commands)."""
     before = None if expiring_before is None else moment(expiring_before, "--expiring-before")
     tool, at = homes.field_tool(home), moment(now)
     lines = tool.current_commands(now=at, expiring_before=before)
@@ -151,32 +158,33 @@ def field_prune(
 ) -> None:
     """Delete expired material.
 
-    What is not reported yet, or still counts as a use, stays.
+    Unreported material, and material whose use still counts, stays.
     """
     at = moment(now)
     count = homes.field_tool(home).prune(before=past_moment(before, at), now=at, dry_run=dry_run)
-    say(f"{counted(count, 'piece')} of material {'would be ' if dry_run else ''}forgotten.")
+    say(f"{counted(count, 'piece')} of material {'would be ' if dry_run else ''}deleted.")
 
 
 @field_app.command("preflight")
 def field_preflight(
     home: Annotated[Path, HOME],
     plan: Annotated[
-        list[str] | None, typer.Argument(metavar="DEVICE=ACTION...", help="Such as ert:5=read_endpoint.")
+        list[str] | None,
+        typer.Argument(metavar="DEVICE=ACTION...", help="Devices with actions, such as ert:5=read_endpoint."),
     ] = None,
     *,
     file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A planned route: its columns device and action.")
+        str | None, typer.Option(metavar="FILE", help="A planned route with the columns device and action.")
     ] = None,
     request: Annotated[
-        bool, typer.Option("--request-missing", help="Queue a command request for all that is missing.")
+        bool, typer.Option("--request-missing", help="Queue command requests for all missing material.")
     ] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Decide a planned route from what is held."""
+    """Decide a planned route by the material held."""
     rows = [_planned(text) for text in plan or []] + ([] if file is None else planned_rows(file))
     if not rows:
-        raise UsageError("no route is given", "name DEVICE=ACTION, or --file FILE")
+        raise UsageError("the route is missing", "name DEVICE=ACTION, or --file FILE")
     tool, at = homes.field_tool(home), moment(now)
     results = tool.preflight(rows, now=at)
     for place, (device, action) in enumerate(rows):
@@ -191,19 +199,21 @@ def field_preflight(
 def field_work(
     home: Annotated[Path, HOME],
     action: str,
-    meter: Annotated[Path, typer.Option(metavar="FILE", help="The simulated device that is before you.")],
+    meter: Annotated[Path, typer.Option(metavar="FILE", help="The simulated device at hand.")],
     *,
     key_exchange: Annotated[bool, typer.Option("--key-exchange", help="The tool can exchange keys with it.")] = False,
     lose_answer: Annotated[
-        bool, typer.Option("--lose-answer", help="Let the device hear it, and no answer come.")
+        bool, typer.Option("--lose-answer", help="Simulate a lost answer: the device receives the message.")
     ] = False,
     update_trust: Annotated[
         bool,
-        typer.Option("--update-trust", help="Bring it the newest delegations and revocations first, known or not."),
+        typer.Option(
+            "--update-trust", help="First bring it the newest delegations and revocations, even if it has them."
+        ),
     ] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Do an action at a device, if the policy allows it."""
+    """Perform an action on a device if the policy allows it."""
     at = moment(now)
     link = homes.MeterInFile(meter, at, loses_answers=lose_answer)
     tool = homes.field_tool(home)
@@ -214,7 +224,7 @@ def field_work(
         said = json.dumps(answer.data, sort_keys=True)
         say(f"{sent.name.lower()}: {answer.outcome.name.lower()} {said}")
     if len(result.answers) < len(result.sent):
-        say(f"{result.sent[-1].name.lower()}: sent, and no answer came; it may be sent again")
+        say(f"{result.sent[-1].name.lower()}: sent, but no answer came; it is safe to send again")
         raise typer.Exit(Exit.REFUSED)
     if result.decision not in {Decision.ALLOWED, Decision.ALLOWED_AFTER_OPEN}:
         say(f"{result.decision.name.lower()}: {reason_name(result.reason)}")
@@ -233,11 +243,13 @@ def _bring_trust(tool: FieldTool, link: homes.MeterInFile, at: int) -> None:
         say(f"Trust: the meter refused the update: {because(int(answer.reason))} ({reason_name(int(answer.reason))}).")
     else:
         facts = answer.data
-        say(f"Trust: {facts['delegations']} delegations, revocations of version {facts['revocations_version']}.")
+        say(
+            f"Trust: {counted(facts['delegations'], 'delegation')}, revocations of version {facts['revocations_version']}."
+        )
 
 
 def _planned(text: str) -> tuple[str, Action]:
     device, separator, action = text.partition("=")
     if not separator:
-        raise UsageError(f"{text!r} in a plan", "wanted DEVICE=ACTION, such as ert:5=read_endpoint")
+        raise UsageError(f"plan: got {text!r}, expected DEVICE=ACTION", "for example ert:5=read_endpoint")
     return device, member(Action, action, "action")

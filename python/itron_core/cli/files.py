@@ -1,11 +1,10 @@
 """Rows from files and to files, batch by batch: Parquet, Arrow IPC, CSV and JSON Lines (extra `io`).
 
-Columns of the two text formats are text; `columns` types those that a command takes, by their names.
+Columns of the two text formats are text; `columns` gives those of a command their types, by name.
 """
 
 from __future__ import annotations
 
-import stat
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from itron_core.cli.cells import cell_texts, fitted, plain_text
 from itron_core.cli.columns import TypedColumns
 from itron_core.cli.csv_files import CsvWriter, read_csv
-from itron_core.cli.encoding import Utf8Source
+from itron_core.cli.encoding import Utf8Source, is_file
 from itron_core.cli.failures import ReaderGoneError, UnreadableError, UnwritableError, UsageError
 from itron_core.cli.json_lines import JsonLinesWriter, read_json_lines
 from itron_core.cli.options import FileFormat
@@ -45,7 +44,7 @@ ARROW_MAGIC: Final = b"ARROW1"
 
 
 def format_of(path: str, named: FileFormat | None, option: str) -> FileFormat:
-    """Return a file's format: the one named, else that of its suffix; JSON Lines for a standard stream."""
+    """Return a file's format: the given one, else that of its suffix; JSON Lines for a standard stream."""
     if named is not None:
         return named
     if path == STANDARD_STREAM:
@@ -55,7 +54,7 @@ def format_of(path: str, named: FileFormat | None, option: str) -> FileFormat:
         hint = f"name it: {option} {'|'.join(FileFormat)}"
         if Path(path).suffix.lower() in {".xlsx", ".xls", ".ods"}:
             hint = "save the sheet as CSV (UTF-8)"
-        raise UsageError(f"{path}: the suffix shows no format; known are {', '.join(FORMATS)}", hint)
+        raise UsageError(f"{path}: unknown suffix, expected one of {', '.join(FORMATS)}", hint)
     return known
 
 
@@ -66,10 +65,10 @@ def read_rows(
     *,
     zone: tzinfo | None = None,
 ) -> Iterator[Any]:
-    """Read a file (`-`: standard input) as `pyarrow.RecordBatch`es of at most 65,536 rows; there is at least one.
+    """Yield a file (`-`: standard input) as one or more `pyarrow.RecordBatch`es of at most 65,536 rows.
 
-    `columns` are those that the command takes, with their types. Every other column passes as it came: of a text
-    format as text. `zone` is that of times which name none. Mended device ids are counted on standard error.
+    `columns` are those of the command, with their types. Every other column passes unchanged, in a text format as text.
+    `zone` is the zone of times without one. Corrected device ids are counted on standard error.
     """
     file_format = format_of(path, named, "--format")
     typed = TypedColumns(path, columns or {}, zone, has_header=file_format is FileFormat.CSV)
@@ -88,21 +87,21 @@ def _raw_batches(path: str, file_format: FileFormat, ours: frozenset[str]) -> It
                 for start in range(0, max(batch.num_rows, 1), BATCH_ROWS):
                     yield batch.slice(start, BATCH_ROWS)
     except FileNotFoundError:
-        raise UnreadableError(f"there is no file {path!r}") from None
+        raise UnreadableError(f"file {path!r} does not exist") from None
     except (OSError, pa.ArrowException) as error:
         hint = "name the format with --format if the suffix misleads"
         raise UnreadableError(f"{path} cannot be read as {file_format}: {error}", hint) from error
 
 
 def text_lines(path: str) -> Iterator[str]:
-    """Yield the lines of a text file (`-`: standard input), whatever encoding its mark names."""
+    """Yield the lines of a text file (`-`: standard input) in the encoding of its byte order mark."""
     import io
 
     try:
         with _source(path) as source:
             yield from io.TextIOWrapper(io.BufferedReader(Utf8Source(path, source)), "utf-8")
     except FileNotFoundError:
-        raise UnreadableError(f"there is no file {path!r}") from None
+        raise UnreadableError(f"file {path!r} does not exist") from None
     except OSError as error:
         raise UnreadableError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -111,7 +110,7 @@ def text_lines(path: str) -> Iterator[str]:
 def rows_to(path: str | None, named: FileFormat | None) -> Iterator[Callable[[Any], None]]:
     """Yield a function that writes `pyarrow.RecordBatch`es to a file (`-`: standard output), or drops them for None.
 
-    A file appears whole or not at all. A column that the first batch lacks raises, unless the format is JSON Lines.
+    A file appears complete or not at all. Raises for a column that the first batch lacks, except in JSON Lines.
     """
     if path is None:
         yield lambda _batch: None
@@ -159,19 +158,11 @@ def _source(path: str) -> Iterator[IO[bytes]]:
             yield file
 
 
-def _is_seekable(source: IO[bytes]) -> bool:
-    """Return whether a source is a file proper; a pipe by name opens, and cannot be read twice."""
-    try:
-        return stat.S_ISREG(Path(f"/dev/fd/{source.fileno()}").stat().st_mode)
-    except (OSError, ValueError):
-        return False
-
-
 def _arrow_file(path: str, source: IO[bytes]) -> Any:
-    """Return a file of pyarrow that can be read at any place: mapped where it is a file, else held in memory."""
+    """Return a seekable pyarrow file: memory-mapped if it is a regular file, else held in memory."""
     import pyarrow as pa
 
-    if path != STANDARD_STREAM and _is_seekable(source):
+    if path != STANDARD_STREAM and is_file(source):
         return pa.OSFile(path)
     return pa.BufferReader(source.read())
 
@@ -199,11 +190,11 @@ def _read_arrow(path: str, source: IO[bytes], _ours: frozenset[str]) -> Iterable
 
 
 def _at_least_one(batches: Iterable[Any], schema: Any) -> Iterator[Any]:
-    """Give no rows as a batch, too: it tells the columns."""
+    """Yield an empty batch if there are no rows: it has the columns."""
     import pyarrow as pa
 
     batch = None
-    for batch in batches:  # asked for below
+    for batch in batches:  # taken below
         yield batch
     if batch is None:
         yield pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
@@ -222,7 +213,7 @@ _READERS: Final[dict[FileFormat, Callable[[str, IO[bytes], frozenset[str]], Iter
 
 @contextmanager
 def _target(path: str) -> Iterator[IO[bytes]]:
-    """Open a file that appears whole or not at all."""
+    """Open a file that appears complete or not at all."""
     target = Path(path)
     if path == STANDARD_STREAM:
         if sys.stdout is None:
@@ -244,7 +235,7 @@ def _target(path: str) -> Iterator[IO[bytes]]:
 
 
 class _ArrowWriter:
-    """Writes batches with one of pyarrow's writers; a column of a type that the format lacks is written as text."""
+    """Writes batches with a writer of pyarrow; a column whose type the format lacks is written as text."""
 
     def __init__(self, target: IO[bytes], open_writer: Callable[[IO[bytes], Any], Any]) -> None:
         self._target, self._open = target, open_writer
@@ -254,7 +245,7 @@ class _ArrowWriter:
         self._as_text: frozenset[int] = frozenset()
 
     def write(self, batch: Any) -> None:
-        """Write a batch; the first one's columns are those of the file."""
+        """Write a batch; the first batch determines the columns of the file."""
         import pyarrow as pa
 
         plain = plain_text(batch)
@@ -270,7 +261,7 @@ class _ArrowWriter:
         self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._written))
 
     def close(self) -> None:
-        """Write what the format has at its end."""
+        """Write the end of the file."""
         if self._writer is not None:
             self._writer.close()
 

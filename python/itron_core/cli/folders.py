@@ -1,4 +1,4 @@
-"""Where the parties live on the command line: a folder each, with its store, its keys and its audit log."""
+"""The folders of the parties on the command line: one per party, with its store, keys and audit log."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from itron_core.cli.failures import UnreadableError, UsageError
 from itron_core.cli.inputs import text_of
 from itron_core.cli.key_files import new_master_key, new_signer, read_sealed_master_key, signer_in
 from itron_core.cli.pkcs11 import master_key_at, signer_at
+from itron_core.cli.settings import SETTINGS, keep_settings, read_settings
 from itron_core.cli.store_option import named_store
 from itron_core.device import Device
 from itron_core.enums import TOKEN_TYPES
@@ -42,6 +43,7 @@ __all__ = [
     "audit_origin",
     "bearer_signer",
     "field_tool",
+    "give_roots",
     "keep_store_here",
     "log",
     "make_device",
@@ -49,19 +51,22 @@ __all__ = [
     "make_manager_home",
     "make_server_home",
     "manager",
+    "new_root",
     "party_of",
     "reached",
     "rotate_key",
     "server",
     "store_of",
+    "trust",
+    "use_root",
 ]
 
-SETTINGS = "settings.json"
+NEXT_ROOT = "next-root"
 LONGEST_UTILITY = 16
 
 
 class ManagerKeys(NamedTuple):
-    """Where the keys of a security manager are: `pkcs11:` URIs, or None for files in its folder."""
+    """The places of a security manager's keys: `pkcs11:` URIs, or None for files in its folder."""
 
     root: str | None = None
     issuer: str | None = None
@@ -69,7 +74,7 @@ class ManagerKeys(NamedTuple):
 
 
 def make_manager_home(home: Path, utility: str, now: int, keys: ManagerKeys = ManagerKeys()) -> None:  # noqa: B008  # immutable
-    """Make the folder of a security manager: root and issuing key, master key, log key, and an empty store."""
+    """Create the folder of a security manager: root and issuing key, master key, log key, and an empty store."""
     if not utility.isascii() or not 0 < len(utility) <= LONGEST_UTILITY:
         raise UsageError(f"--utility: got {utility!r}, expected 1 to {LONGEST_UTILITY} ASCII characters")
     named = {name: uri for name, uri in keys._asdict().items() if uri is not None}
@@ -80,8 +85,7 @@ def make_manager_home(home: Path, utility: str, now: int, keys: ManagerKeys = Ma
         if keys.master is None:
             new_master_key(new / "master.key")
         manager(new).rotate(_signer(new, "issuer"), now=now)
-        root = KeyringEntry(_signer(new, "root").public_key, issuer="ism", token_types=TOKEN_TYPES)
-        write_private(new / "root.jwks", Keyring([root]).to_jwks().encode() + b"\n")
+        _keep_roots(new, _signer(new, "root"))
 
 
 def manager(home: Path) -> SecurityManager:
@@ -99,12 +103,12 @@ def manager(home: Path) -> SecurityManager:
 
 
 def rotate_key(home: Path, now: int, overlap: int, uri: str | None = None) -> Signer:
-    """Issue with a new key from now on, made here or named by its URI; the old one stays in force for `overlap` seconds."""
+    """Issue with a new key from now on, created here or given by URI; the old one stays in force for `overlap` seconds."""
     settings = _settings(home, "manager")
     if uri is not None:
         held = signer_at(uri)
         manager(home).rotate(held, now=now, overlap=overlap)
-        _keep_settings(home, settings | {"keys": settings.get("keys", {}) | {"issuer": uri}})
+        keep_settings(home, settings | {"keys": settings.get("keys", {}) | {"issuer": uri}})
         return held
     waiting = home / "issuer.pem.new"
     waiting.unlink(missing_ok=True)
@@ -113,12 +117,66 @@ def rotate_key(home: Path, now: int, overlap: int, uri: str | None = None) -> Si
     waiting.replace(home / "issuer.pem")
     if "issuer" in settings.get("keys", {}):
         keys = {name: at for name, at in settings["keys"].items() if name != "issuer"}
-        _keep_settings(home, settings | {"keys": keys})
+        keep_settings(home, settings | {"keys": keys})
     return signer
 
 
+def new_root(home: Path, uri: str | None = None) -> Signer:
+    """Create the next root key, or take the one at a URI; `root.jwks` then holds both roots."""
+    settings = _settings(home, "manager")
+    if _has_key(home, NEXT_ROOT):
+        raise UsageError(f"{home} already has a next root key", "continue with: itron-core manager use-root HOME")
+    new: Signer
+    if uri is None:
+        new = new_signer(home / f"{NEXT_ROOT}.pem")
+    else:
+        new = signer_at(uri)
+        keep_settings(home, settings | {"keys": settings.get("keys", {}) | {NEXT_ROOT: uri}})
+    _keep_roots(home, _signer(home, "root"), new)
+    return new
+
+
+def use_root(home: Path, now: int) -> Signer:
+    """Make the next root key the root; repeating the call after a crash finishes it."""
+    settings = _settings(home, "manager")
+    if not _has_key(home, NEXT_ROOT):
+        raise UsageError(f"{home} has no next root key", f"create one: itron-core manager new-root {home}")
+    new = _signer(home, NEXT_ROOT)
+    manager(home).change_root(new, now=now)
+    keys = dict(settings.get("keys", {}))
+    if NEXT_ROOT in keys:
+        keep_settings(home, settings | {"keys": keys | {"root": keys[NEXT_ROOT]}})
+        keys["root"] = keys.pop(NEXT_ROOT)
+    else:
+        (home / f"{NEXT_ROOT}.pem").replace(home / "root.pem")
+        keys.pop("root", None)
+    keep_settings(
+        home, {name: one for name, one in settings.items() if name != "keys"} | ({"keys": keys} if keys else {})
+    )
+    _keep_roots(home, new)
+    return new
+
+
+def _has_key(home: Path, name: str) -> bool:
+    return name in _settings(home, "manager").get("keys", {}) or (home / f"{name}.pem").exists()
+
+
+def _keep_roots(home: Path, *roots: Signer) -> None:
+    entries = [KeyringEntry(root.public_key, issuer="ism", token_types=TOKEN_TYPES) for root in roots]
+    write_private(home / "root.jwks", Keyring(entries).to_jwks().encode() + b"\n", replace=True)
+
+
+def trust(home: Path, party: str, keyring: Path) -> Keyring:
+    """Replace the roots that a tools server or a field tool trusts by those of a JWK set."""
+    _settings(home, party)
+    roots = text_of(keyring, "the keyring")
+    found = Keyring.from_jwks(roots)
+    write_private(home / "keyring.jwks", roots.encode(), replace=True)
+    return found
+
+
 def make_server_home(home: Path, keyring: Path) -> None:
-    """Make the folder of a tools server that trusts the roots of a JWK set."""
+    """Create the folder of a tools server that trusts the roots of a JWK set."""
     roots = text_of(keyring, "the keyring")
     Keyring.from_jwks(roots)
     with _made(home, {"party": "server"}) as new:
@@ -129,27 +187,30 @@ def make_server_home(home: Path, keyring: Path) -> None:
 
 
 def server(home: Path, *, own: bool = True) -> ToolsServer:
-    """Open a tools server; `--store` is its own unless the command is another party's."""
+    """Open a tools server; `--store` names its store unless the command is another party's."""
     _settings(home, "server")
     return ToolsServer(_store(home, own=own), _keyring(home), log=log(home))
 
 
 def bearer_signer(home: Path) -> Signer:
-    """Return the key of a tools server that makes its bearer tokens."""
+    """Return the tools server's key for making bearer tokens."""
     _settings(home, "server")
     return _signer(home, "bearers")
 
 
 @contextmanager
 def reached(server_at: str, bearer: Path | None, ca: Path | None) -> Iterator[ToolsServer | RemoteToolsServer]:
-    """Yield a tools server: the one at a URL, or that of a folder on this machine."""
+    """Yield a tools server: at a URL, or in a folder on this machine."""
     if "://" not in server_at:
         yield server(Path(server_at), own=False)
         return
     from itron_core.service.client import RemoteToolsServer
 
     if bearer is None:
-        raise UsageError("a URL without a bearer token", "--bearer FILE; itron-core server bearer makes one")
+        raise UsageError(
+            "the bearer token for the URL is missing",
+            "name it: --bearer FILE; create one with: itron-core server bearer HOME FILE",
+        )
     try:
         token, tls = bearer.read_text().strip(), None if ca is None else ssl.create_default_context(cafile=ca)
     except (OSError, UnicodeDecodeError) as error:
@@ -159,7 +220,7 @@ def reached(server_at: str, bearer: Path | None, ca: Path | None) -> Iterator[To
 
 
 def make_field_home(home: Path, tool: str, keyring: Path) -> None:
-    """Make the folder of a field tool that trusts the roots of a JWK set."""
+    """Create the folder of a field tool that trusts the roots of a JWK set."""
     roots = text_of(keyring, "the keyring")
     Keyring.from_jwks(roots)
     with _made(home, {"party": "field", "tool": tool}) as new:
@@ -173,10 +234,10 @@ def field_tool(home: Path) -> FieldTool:
 
 
 def audit_origin(home: Path, verifier: str | None = None) -> tuple[Path, PublicKey, str]:
-    """Return the folder of a party's log, its public key and its name; no secret is read.
+    """Return the folder of a party's log, its public key and its name, without reading any secret.
 
-    `home` is the folder of the party, a copy of it, or the folder of the log itself. `verifier` is the log's key as
-    name+hash+key; by default the one in its folder.
+    `home` is the party's folder, a copy of it, or the folder of the log. `verifier` is the log's key as name+hash+key; by
+    default the one in its folder.
     """
     folder = next(
         (one for one in (home, home / "log") if (one / "checkpoint").exists() or (one / VERIFIER).exists()), None
@@ -200,34 +261,42 @@ def make_device(
     level: SecurityLevel,
     now: int,
 ) -> Device:
-    """Make a simulated device in a file."""
+    """Create a simulated device in a file."""
     made = Device(device, device_class, keyring=keys, mode=mode, level=level)
     if path.exists():
-        raise UsageError(f"{path} exists already", "name another file")
+        raise UsageError(f"{path} already exists", "name another file")
     _keep(path, made, keys_text, now)
     return made
 
 
 class MeterInFile:
-    """The way to a simulated device in a file: each message is answered, and what the device then is, is kept."""
+    """The link to a simulated device in a file: answers each message, and stores the device's new state."""
 
     def __init__(self, path: Path, now: int, *, loses_answers: bool = False) -> None:
-        """Read the device; with `loses_answers` it hears every message, and no answer comes back."""
+        """Read the device; with `loses_answers` it receives every message, but no answer comes back."""
         try:
             kept = json.loads(path.read_text())
-            self._born, self._keys, state = int(kept["born"]), str(kept["keyring"]), str(kept["state"])
+            self.born, self._keys, state = int(kept["born"]), str(kept["keyring"]), str(kept["state"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UnreadableError(f"{path} holds no simulated device: {error}") from error
+            raise UnreadableError(f"{path} is not a simulated device: {error}") from error
         self.device = Device.from_bytes(state.encode(), keyring=Keyring.from_jwks(self._keys))
         self._path, self._now, self._loses_answers = path, now, loses_answers
 
     def __call__(self, message: Message | TrustUpdate, /) -> Answer:
         """Answer a message."""
-        answer = self.device.answer(message, uptime=max(self._now - self._born, self.device.state.uptime))
-        _keep(self._path, self.device, self._keys, self._born)
+        answer = self.device.answer(message, uptime=max(self._now - self.born, self.device.state.uptime))
+        _keep(self._path, self.device, self._keys, self.born)
         if self._loses_answers:
             raise TimeoutError("no answer came")
         return answer
+
+
+def give_roots(path: Path, roots: Keyring, text: str) -> Device:
+    """Replace the roots that a simulated device trusts; the rest of its state stays."""
+    meter = MeterInFile(path, 0)
+    device = Device.from_bytes(meter.device.to_bytes(), keyring=roots)
+    _keep(path, device, text, meter.born)
+    return device
 
 
 def _keep(path: Path, device: Device, keyring: str, born: int) -> None:
@@ -237,18 +306,18 @@ def _keep(path: Path, device: Device, keyring: str, born: int) -> None:
 
 @contextmanager
 def _made(home: Path, settings: dict[str, Any]) -> Iterator[Path]:
-    """Yield a new folder that becomes `home` when all in it is made; a fault leaves nothing, so it can be tried again."""
+    """Yield a new folder that becomes `home` when it is complete; a failure leaves nothing and can be tried again."""
     if (home / SETTINGS).exists():
-        raise UsageError(f"{home} is in use already", "name another folder")
+        raise UsageError(f"{home} is already in use", "name another folder")
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
-        raise UsageError(f"{home} exists already, and is not an empty folder", "name another folder")
+        raise UsageError(f"{home} already exists and is not an empty folder", "name another folder")
     make_folder(home.parent)
     new = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
     try:
-        new.chmod(0o700)  # whatever the umask left of it
+        new.chmod(0o700)  # whatever the umask
         if (store := named_store()) is not None:
             settings = settings | {"store": store if "://" in store else str(Path(store).absolute())}
-        _keep_settings(new, settings)
+        keep_settings(new, settings)
         _store(new, create=True).close()
         yield new
         new.replace(home)
@@ -256,50 +325,42 @@ def _made(home: Path, settings: dict[str, Any]) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _keep_settings(home: Path, settings: dict[str, Any]) -> None:
-    write_private(home / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n", replace=True)
-
-
 def _store(home: Path, *, own: bool = True, create: bool = False) -> Store:
-    """Open a party's store; only an init makes one: from then on a store that is missing was lost."""
+    """Open a party's store. Only init creates one: later, a missing store is an error."""
     return open_store(store_of(home, own=own), create=create)
 
 
 def store_of(home: Path, *, own: bool = True) -> str:
-    """Return where a party's store is: as the command names it, else as it was named at init, else in the folder."""
+    """Return the place of a party's store: as given on the command line, else as given to init, else in the folder."""
     named = named_store() if own else None
-    return str(named or json.loads((home / SETTINGS).read_text()).get("store") or home / STORE)
+    return str(named or (read_settings(home) or {}).get("store") or home / STORE)
 
 
 def keep_store_here(home: Path) -> None:
-    """Let a party's store be that of its folder from now on, wherever it was."""
-    settings = json.loads((home / SETTINGS).read_text())
-    _keep_settings(home, {name: value for name, value in settings.items() if name != "store"})
+    """Make the store in its folder a party's store from now on."""
+    settings = read_settings(home) or {}
+    keep_settings(home, {name: value for name, value in settings.items() if name != "store"})
 
 
 def party_of(home: Path) -> str:
-    """Return what a folder is of: manager, server or field."""
-    try:
-        return str(json.loads((home / SETTINGS).read_text())["party"])
-    except (OSError, ValueError, KeyError, TypeError):
+    """Return the party of a folder: manager, server or field."""
+    settings = read_settings(home)
+    if settings is None:
         raise UsageError(
-            f"{home} is no folder of a party", "name the folder of a manager, a server or a field tool"
-        ) from None
+            f"{home} is not the folder of a party", "name the folder of a manager, a server or a field tool"
+        )
+    return str(settings["party"])
 
 
 def _settings(home: Path, party: str) -> dict[str, Any]:
-    try:
-        settings = json.loads((home / SETTINGS).read_text())
-        kind = settings["party"]
-    except (OSError, ValueError, KeyError, TypeError):
-        kind, settings = None, {}
-    if kind != party:
-        raise UsageError(f"{home} is no folder of a {party}", f"make one: itron-core {party} init {home}")
-    return dict(settings)
+    settings = read_settings(home)
+    if settings is None or settings["party"] != party:
+        raise UsageError(f"{home} is not the folder of a {party}", f"create one: itron-core {party} init {home}")
+    return settings
 
 
 def _signer(home: Path, name: str) -> Signer:
-    uri = json.loads((home / SETTINGS).read_text()).get("keys", {}).get(name)
+    uri = (read_settings(home) or {}).get("keys", {}).get(name)
     return signer_in(home / f"{name}.pem") if uri is None else signer_at(uri)
 
 
@@ -308,8 +369,7 @@ def _keyring(home: Path) -> Keyring:
 
 
 def _origin(home: Path) -> str:
-    party = json.loads((home / SETTINGS).read_text())["party"]
-    return f"itron-core.example/{party}"
+    return f"itron-core.example/{party_of(home)}"
 
 
 def log(home: Path) -> AuditLog:

@@ -1,4 +1,4 @@
-"""Values from the command line and from small files: moments, names, keyrings, devices."""
+"""Values from the command line and from small files: times, names, keyrings, devices."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "zone_of",
 ]
 
-# The library takes no `now` outside these years either: beyond them a time is most likely in milliseconds.
+# The library accepts no `now` outside these years either; such a time is most likely in milliseconds.
 FIRST_SECOND: Final = 1_577_836_800
 LAST_SECOND: Final = 4_133_980_799
 WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -36,7 +36,7 @@ OFFSET: Final = re.compile(r"(?:Z|UTC|([+-])(\d{2}):?(\d{2}))", re.IGNORECASE)
 
 
 def moment(given: str | None, option: str = "--now") -> int:
-    """Return a moment in whole seconds since 1970: the given one, else the clock's."""
+    """Return a time in whole seconds since 1970: the given one, else the clock's."""
     if given is None:
         return int(time.time())
     if re.fullmatch(r"-?\d+", given, re.ASCII):
@@ -57,10 +57,10 @@ def moment(given: str | None, option: str = "--now") -> int:
 
 
 def past_moment(given: str, now: int, option: str = "--before") -> int:
-    """Return a moment that does not lie after `now`."""
+    """Return a time that does not lie after `now`."""
     before = moment(given, option)
     if before > now:
-        raise UsageError(f"{option} {given} lies in the future", "name a moment that has passed")
+        raise UsageError(f"{option} {given} lies in the future", "give a time in the past")
     return before
 
 
@@ -72,7 +72,7 @@ def _in_range(seconds: int, what: str) -> int:
 
 
 def zone_of(name: str | None) -> tzinfo | None:
-    """Return a time zone by its name (`Europe/Berlin`), or by its offset (`+01:00`)."""
+    """Return a time zone from its name (`Europe/Berlin`) or its offset (`+01:00`)."""
     if name is None:
         return None
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -91,10 +91,10 @@ def zone_of(name: str | None) -> tzinfo | None:
 
 
 def planned_moment(given: str, now: int, zone: tzinfo | None) -> int:
-    """Return a moment as people say it: `tomorrow 08:00`, `monday 7:30`, `17:00`, `2026-12-01 08:00`, or as `--now`.
+    """Return a time in everyday notation (`tomorrow 08:00`, `monday 7:30`, `17:00`, `2026-12-01 08:00`), or as `--now`.
 
-    It is a wall clock's time in `zone`, or in the zone that follows it (`tomorrow 08:00 +01:00`). A bare time is the
-    next one to come; a weekday is the next such day after today.
+    It is a wall clock's time in `zone`, or in the zone that follows it (`tomorrow 08:00 +01:00`). A time without a day is
+    the next one; a weekday is the next such day after today.
     """
     words = given.split()
     if len(words) > 1 and not CLOCK.fullmatch(words[-1]):
@@ -147,11 +147,12 @@ def _iso_moment(text: str, given: str, zone: tzinfo | None) -> int:
 
 
 def _wall_seconds(wall: datetime, zone: tzinfo, what: str) -> int:
-    """Return the seconds since 1970 of a wall clock's time; one that does not exist, or exists twice, is refused."""
+    """Return a wall clock's time in seconds since 1970. Raises if it does not exist, or exists twice."""
     first, second = wall.replace(tzinfo=zone, fold=0), wall.replace(tzinfo=zone, fold=1)
     if first.utcoffset() != second.utcoffset():
         raise UsageError(
-            f"{what}: the clocks change then, so this time does not exist or exists twice", "give it with an offset"
+            f"{what}: the clocks change then, so this time does not exist or exists twice",
+            "add an offset, such as +01:00",
         )
     return int(first.timestamp())
 
@@ -164,29 +165,29 @@ def _no_moment(given: str) -> UsageError:
 
 
 def devices_of(named: list[str] | None, route: str | None) -> list[str]:
-    """Return the devices that were named, then those of a route."""
+    """Return the devices named on the command line, then those of a route."""
     found = list(named or [])
     for batch in () if route is None else read_rows(route, None, {"device": DEVICE_ID}):
         if "device" not in batch.schema.names:
             raise UsageError(f'{route}: no column "device"', f"its columns: {', '.join(batch.schema.names)}")
         found += [str(device) for device in batch.column("device").to_pylist()]
     if not found:
-        raise UsageError("no devices are named", "name them, or use --route FILE")
+        raise UsageError("the devices are missing", "name them, or use --route FILE")
     return found
 
 
 def text_of(path: Path, what: str) -> str:
-    """Read a text; raises UnreadableError, which names the file."""
+    """Read a text file. Raises UnreadableError, which names the file."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UnreadableError(f"{what} {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UnreadableError(f"{what} {path} is not a UTF-8 text") from error
+        raise UnreadableError(f"{what} {path} is not UTF-8 text") from error
 
 
 def read_keyring(paths: list[Path] | None) -> Keyring:
-    """Read a JWK set, or PEM files: what begins with `{` is a set. No path gives a keyring without keys."""
+    """Read a JWK set (text that starts with `{`), or PEM files. Without paths, return an empty keyring."""
     texts = {path: text_of(path, "the keyring") for path in paths or []}
     sets = [text for text in texts.values() if text.lstrip().startswith("{")]
     if sets and len(texts) > 1:
@@ -200,7 +201,7 @@ def read_keyring(paths: list[Path] | None) -> Keyring:
 
 
 def _keyring_of_pem(texts: dict[Path, str]) -> Keyring:
-    # The library reads files; a pipe has been read already, and gives its text only once.
+    # The library reads files, but a pipe can be read only once, and has been read.
     from tempfile import TemporaryDirectory
 
     if all(path.is_file() for path in texts):
@@ -213,7 +214,7 @@ def _keyring_of_pem(texts: dict[Path, str]) -> Keyring:
 
 
 def permissions_of(names: str) -> Permission:
-    """Return the permissions named, joined by commas, or all."""
+    """Return permissions from names joined by commas, or `all`."""
     if names.strip().lower() == "all":
         return ~Permission(0)
     granted = Permission(0)
@@ -223,12 +224,12 @@ def permissions_of(names: str) -> Permission:
 
 
 def actions_of(names: str) -> list[Action]:
-    """Return the actions named, joined by commas."""
+    """Return actions from names joined by commas."""
     return [member(Action, name, "action") for name in names.split(",")]
 
 
 def member(enumeration: Any, name: str, what: str) -> Any:
-    """Return the member of an enumeration by its name as people write it, or by its number."""
+    """Return the member of an enumeration from its name, in any usual spelling, or its number."""
     found = member_or_none(enumeration, name)
     if found is None:
         known = ", ".join(member.name.lower() for member in enumeration)
@@ -237,7 +238,7 @@ def member(enumeration: Any, name: str, what: str) -> Any:
 
 
 def member_or_none(enumeration: Any, name: str) -> Any:
-    """Return the member of an enumeration by its name or number, or None."""
+    """Return the member of an enumeration from its name or number, or None."""
     text = name.strip()
     if text.isdecimal() and text.isascii():
         return next((member for member in enumeration if member == int(text)), None)

@@ -1,13 +1,14 @@
-"""JSON Lines: one object per line; what a command does not take passes as it stands."""
+"""JSON Lines: one object per line; columns that a command does not read pass unchanged."""
 
 from __future__ import annotations
 
 import io
 import json
+from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from itron_core.cli.cells import AS_JSON, json_value, values_of
-from itron_core.cli.encoding import Utf8Source
+from itron_core.cli.encoding import Utf8Source, is_file
 from itron_core.cli.failures import UnreadableError
 
 if TYPE_CHECKING:
@@ -19,18 +20,28 @@ ROWS: Final = 65_536
 
 
 def read_json_lines(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any]:
-    """Yield batches: columns that the command takes as cells of text, all others as the JSON that stood there."""
-    rows: list[dict[str, Any]] = []
+    """Yield batches: the command's columns as text cells, all others as unchanged JSON.
+
+    Every batch has all columns of a file, wherever they first appear. From a pipe it has those that have appeared so far.
+    """
+    start = source.tell() if is_file(source) else None
+    objects = _objects(path, source)
+    first = list(islice(objects, ROWS + 1))
     names: dict[str, None] = {}
+    if start is not None and len(first) > ROWS:
+        source.seek(start)
+        for row in _objects(path, source):
+            names.update(dict.fromkeys(row))
+        source.seek(start)
+        objects = _objects(path, source)
+    else:
+        objects = chain(first, objects)
     given = False
-    for row in _objects(path, source):
-        rows.append(row)
-        names.update(dict.fromkeys(row))
-        if len(rows) == ROWS:
-            yield _batch(rows, names, ours)
-            rows, given = [], True
-    if rows or not given:
+    while (rows := list(islice(objects, ROWS))) or not given:
+        for row in rows:
+            names.update(dict.fromkeys(row))
         yield _batch(rows, names, ours)
+        given = True
 
 
 def _objects(path: str, source: IO[bytes]) -> Iterator[dict[str, Any]]:
@@ -40,20 +51,32 @@ def _objects(path: str, source: IO[bytes]) -> Iterator[dict[str, Any]]:
             continue
         row += 1
         try:
-            pairs = json.loads(line, object_pairs_hook=_Pairs)
+            pairs = json.loads(line, object_pairs_hook=_Pairs, parse_constant=_constant)
         except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            reason = (
+                "nested too deeply"
+                if isinstance(error, RecursionError)
+                else error.msg
+                if isinstance(error, json.JSONDecodeError)
+                else str(error)
+            )
             raise UnreadableError(
                 f"{path}: row {row:,} is not JSON: {reason}", "JSON Lines has one object per line"
             ) from None
         if not isinstance(pairs, _Pairs):
             raise UnreadableError(f"{path}: row {row:,} is not a JSON object", "JSON Lines has one object per line")
         if b"\\ud" in line.lower() and not _is_unicode(pairs):
-            raise UnreadableError(f"{path}: row {row:,} has half of a surrogate pair, which is no letter")
+            raise UnreadableError(f"{path}: row {row:,} has half of a surrogate pair, which is not a character")
         found = dict(pairs)
         if len(found) < len(pairs):
-            raise UnreadableError(f"{path}: row {row:,} names a column twice")
+            raise UnreadableError(f"{path}: row {row:,} has a duplicate column")
         yield found
+
+
+def _constant(name: str) -> None:
+    """Return null for NaN, which is what data frames write for it; refuse infinite numbers, which JSON has not."""
+    if name != "NaN":
+        raise ValueError(f"it has no {name}")
 
 
 def _is_unicode(value: Any) -> bool:
@@ -76,13 +99,13 @@ def _batch(rows: list[dict[str, Any]], names: Mapping[str, None], ours: frozense
         read = _cell if name in ours else _json
         columns.append(pa.array([read(row.get(name)) for row in rows], pa.string()))
         fields.append(pa.field(name, pa.string(), metadata=None if name in ours else AS_JSON))
-    if not fields:  # no column, and yet rows
+    if not fields:  # rows without columns
         return pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows), pa.struct([])))
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
 def _cell(value: Any) -> str | None:
-    """Return a value as the cell of text that CSV would have: a list of names is joined by bars."""
+    """Return a value as the text cell that CSV would have: a list of names is joined by bars."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list) and not isinstance(value, _Pairs) and all(isinstance(one, str) for one in value):
@@ -101,7 +124,7 @@ def _plain(value: Any) -> Any:
 
 
 class JsonLinesWriter:
-    """Writes one object per line; a null is left out, and a column of a name that is taken gets the next free name."""
+    """Writes one object per line, without nulls; a column with a duplicate name gets the next free name."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
@@ -124,11 +147,11 @@ class JsonLinesWriter:
             self._target.write(("{" + ", ".join(cells) + "}\n").encode())
 
     def close(self) -> None:
-        """Leave the file to its opener."""
+        """Do nothing: the opener closes the file."""
 
 
 def unique_names(names: list[str]) -> list[str]:
-    """Return names that are all different: the second `note` is `note_2`."""
+    """Return unique names: the second `note` becomes `note_2`."""
     free: list[str] = []
     for name in names:
         new, number = name, 2

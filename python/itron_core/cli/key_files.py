@@ -1,4 +1,4 @@
-"""Secrets in files: readable by their owner alone, and encrypted where `ITRON_CORE_PASSWORD_FILE` names a password."""
+"""Secrets in files: readable only by their owner, and encrypted if `ITRON_CORE_PASSWORD_FILE` names a password."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ __all__ = [
 
 PASSWORD_FILE = "ITRON_CORE_PASSWORD_FILE"
 SEALED = b"itron_core sealed 1\n"
-# Room for a mark of UTF-8 and blank lines before the label of a PEM.
+# Room for a byte order mark and blank lines before the label of a PEM.
 FIRST_BYTES = 256
 SALT_BYTES, NONCE_BYTES, MASTER_BYTES = 16, 12, 32
 
 
 def new_signer(path: Path) -> LocalSigner:
-    """Make an Ed25519 key in a file (PEM, PKCS#8), encrypted as the other keys of the folder are; return its signer."""
+    """Create an Ed25519 key in a file (PEM, PKCS#8), encrypted like the other keys of the folder, and return its signer."""
     password = _password()
     _check_as_the_others(path, sealed=password is not None)
     pem, signer = new_key("Ed25519", password)
@@ -46,13 +46,13 @@ def new_signer(path: Path) -> LocalSigner:
 
 
 def signer_in(path: Path) -> LocalSigner:
-    """Read a private key of a party; a plain one beside encrypted ones is refused."""
+    """Read a private key of a party; a plain key beside encrypted ones is refused."""
     _check_not_weaker(path)
     return read_signer(path)
 
 
 def new_master_key(path: Path) -> None:
-    """Make a master key in a file: sealed by AES-256-GCM under a key of scrypt (RFC 7914), or hex digits."""
+    """Create a master key in a file: sealed by AES-256-GCM under a scrypt key (RFC 7914), or as hex digits."""
     key, password = os.urandom(MASTER_BYTES), _password()
     _check_as_the_others(path, sealed=password is not None)
     if password is None:
@@ -63,7 +63,7 @@ def new_master_key(path: Path) -> None:
 
 
 def read_sealed_master_key(path: Path) -> MasterKey:
-    """Read a master key, sealed or not; a plain one beside encrypted keys is refused."""
+    """Read a master key, sealed or not; a plain key beside encrypted ones is refused."""
     _check_not_weaker(path)
     sealed = _start_of(path).startswith(SEALED)
     if sealed and _password_file() is None:
@@ -79,7 +79,7 @@ def _unsealed(path: Path) -> MasterKey:
     try:
         return MasterKey.from_bytes(_cipher(password, salt).decrypt(nonce, rest, SEALED))
     except (InvalidTag, ValueError):
-        raise UnreadableError(f"{path} does not open: another password, or a changed file") from None
+        raise UnreadableError(f"{path} cannot be decrypted: the password is wrong, or the file was changed") from None
 
 
 def _cipher(password: bytes, salt: bytes) -> AESGCM:
@@ -90,15 +90,15 @@ def _cipher(password: bytes, salt: bytes) -> AESGCM:
 
 
 def _check_not_weaker(path: Path) -> None:
-    """Raise UsageError for a plain key among encrypted ones: somebody put it in the place of another."""
+    """Raise UsageError for a plain key among encrypted ones: somebody has replaced the encrypted key."""
     if not _is_sealed(path) and any(_is_sealed(one) for one in _keys_beside(path)):
         raise UsageError(
-            f"{path} is not encrypted, and other keys of its folder are", "put the encrypted key of before back"
+            f"{path} is not encrypted, but other keys in its folder are", "put the original encrypted key back"
         )
 
 
 def _check_as_the_others(path: Path, *, sealed: bool) -> None:
-    """Raise UsageError for a new key that would be plain among encrypted ones, or the other way round."""
+    """Raise UsageError for a new plain key among encrypted ones, or the other way round."""
     if all(_is_sealed(one) == sealed for one in _keys_beside(path)):
         return
     if sealed:
@@ -141,7 +141,7 @@ def _password() -> bytes | None:
 
 
 def read_signer(path: Path, password_file: Path | None = None) -> LocalSigner:
-    """Read a private key in PEM; a password is used only if the key is encrypted."""
+    """Read a private key in PEM; the password is used only if the key is encrypted."""
     try:
         pem = path.read_bytes()
     except OSError as error:
@@ -157,7 +157,7 @@ def read_signer(path: Path, password_file: Path | None = None) -> LocalSigner:
 
 
 def password_in(file: Path, what: str = "the password") -> bytes:
-    """Read a password or a PIN: the file's text without its line end."""
+    """Read a password or PIN: the file's text without its line end."""
     try:
         password = file.read_bytes().rstrip(b"\r\n")
     except OSError as error:
@@ -168,11 +168,11 @@ def password_in(file: Path, what: str = "the password") -> bytes:
 
 
 def write_secret(path: Path, data: bytes) -> None:
-    """Write a file that its owner alone may read; it must not exist yet."""
+    """Write a new file that only its owner may read."""
     try:
         write_private(path, data)
     except FileExistsError:
-        raise UsageError(f"{path} exists already", "a secret is never overwritten; name another file") from None
+        raise UsageError(f"{path} already exists", "name another file: secrets are never overwritten") from None
     except OSError as error:
         raise UnwritableError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -184,8 +184,8 @@ def read_master_key(path: Path) -> MasterKey:
     except OSError as error:
         raise UnreadableError(f"the master key {path} cannot be read: {error.strerror}") from error
     except ValueError:
-        # The file's text is not repeated: it may be a key all the same.
-        raise UnreadableError(f"{path} does not hold a master key as hex digits") from None
+        # The file's text is not shown: it may be a key.
+        raise UnreadableError(f"{path} is not a master key in hexadecimal digits") from None
 
 
 def new_key(algorithm: str, password: bytes | None = None) -> tuple[bytes, LocalSigner]:

@@ -1,4 +1,4 @@
-"""Keys on the command line: made, shown, listed."""
+"""Keys on the command line: create, show, list."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from itron_core.cli.options import JSON, KEYRING, group
 from itron_core.cli.output import say, show
 from itron_core.enums import TOKEN_TYPES
 
-keys_app = group("Make, show and convert keys.")
+keys_app = group("Create, show and convert keys.")
 
 
 class Algorithm(StrEnum):
-    """What a key signs with."""
+    """The signature algorithms."""
 
     ED25519 = "Ed25519"
     ESP256 = "ESP256"
@@ -29,12 +29,12 @@ class Algorithm(StrEnum):
 
 @keys_app.command("generate")
 def keys_generate(
-    target: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key goes; must not exist yet.")],
-    algorithm: Annotated[Algorithm, typer.Option(help="What it signs with.")] = Algorithm.ED25519,
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="The new file for the private key.")],
+    algorithm: Annotated[Algorithm, typer.Option(help="The signature algorithm.")] = Algorithm.ED25519,
 ) -> None:
-    """Make a private key.
+    """Create a private key.
 
-    PEM, PKCS#8, not encrypted, readable by its owner alone.
+    The file is PEM (PKCS#8), not encrypted, and readable only by its owner.
     """
     pem, signer = new_key(algorithm.value)
     write_secret(target, pem)
@@ -44,12 +44,14 @@ def keys_generate(
 @keys_app.command("public")
 def keys_public(
     key: Annotated[Path, typer.Argument(metavar="FILE", help="A private key, PEM.")],
-    issuer: Annotated[str | None, typer.Option(help="The name that the keyring gives it.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="The issuer's name in the keyring.")] = None,
     may_sign: Annotated[
         list[str] | None,
-        typer.Option(help=f"What it may sign, repeatable: {', '.join(TOKEN_TYPES)}. The first three by default."),
+        typer.Option(
+            help=f"A token type that it may sign, repeatable: {', '.join(TOKEN_TYPES)}. Default: the first three."
+        ),
     ] = None,
-    password_file: Annotated[Path | None, typer.Option(help="The private key's password, in a file.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="A file with the private key's password.")] = None,
 ) -> None:
     """Print a public key as a JWK set for --keyring."""
     entry = KeyringEntry(read_signer(key, password_file).public_key, issuer=issuer, token_types=may_sign)

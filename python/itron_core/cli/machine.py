@@ -1,4 +1,4 @@
-"""What this machine and this installation can do."""
+"""The abilities of this machine and this installation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itron_core.cli.output import show
 
 
 def doctor(as_json: Annotated[bool, JSON] = False) -> None:
-    """Say what this machine and this installation can do."""
+    """Show the processor features, kernels and extras in use."""
     from itron_core import __version__
 
     features = cpu_features()

@@ -30,16 +30,26 @@ from itron_core.cli.options import (
     FileFormat,
     group,
 )
-from itron_core.cli.output import counted, iso, names_of, permission_names, remark, say, show
+from itron_core.cli.output import (
+    counted,
+    iso,
+    names_of,
+    permission_names,
+    remark,
+    say,
+    show,
+    show_devices,
+    show_material,
+)
+from itron_core.cli.parties import all_rows
 from itron_core.cli.pkcs11 import SCHEME, is_uri
-from itron_core.cli.wanted import wanted_of
+from itron_core.cli.request_files import request_groups
 from itron_core.enums import DeviceClass, Mode, SecurityLevel
 from itron_core.exchange.records import DeviceRecord
 
 if TYPE_CHECKING:
     from itron_core.manager.requests import Request
 
-PAGE_ROWS = 10_000
 manager_app = group("The security manager: people, devices, requests, issuing.")
 
 
@@ -59,13 +69,13 @@ def manager_init(
     ] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Make a security manager.
+    """Create a security manager.
 
-    Its keys are readable by their owner alone, and encrypted if ITRON_CORE_PASSWORD_FILE names a password.
+    Its keys are readable only by their owner, and encrypted if ITRON_CORE_PASSWORD_FILE names a file with a password.
     """
     keys = homes.ManagerKeys(*(_uri(one) for one in (root_key, issuing_key, master_key)))
     homes.make_manager_home(home, utility, moment(now), keys)
-    say(f"A security manager in {home}; its public root key is in {home / 'root.jwks'}.")
+    say(f"Created a security manager in {home}; its public root key is in {home / 'root.jwks'}.")
 
 
 @manager_app.command("role")
@@ -73,7 +83,7 @@ def manager_role(
     home: Annotated[Path, HOME],
     name: str,
     permissions: Annotated[str, PERMISSIONS],
-    officer: Annotated[bool, typer.Option("--officer", help="People of this role may request material.")] = False,
+    officer: Annotated[bool, typer.Option("--officer", help="Users of this role may request material.")] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
     """Add or change a role."""
@@ -94,37 +104,37 @@ def manager_roles(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = 
 
 @manager_app.command("remove-role")
 def manager_remove_role(home: Annotated[Path, HOME], name: str, now: Annotated[str | None, NOW] = None) -> None:
-    """Remove a role that nobody has."""
+    """Remove an unused role."""
     homes.manager(home).remove_role(name, now=moment(now))
-    say(f"Role {name} is removed.")
+    say(f"Removed the role {name}.")
 
 
 @manager_app.command("remove-user")
 def manager_remove_user(home: Annotated[Path, HOME], name: str, now: Annotated[str | None, NOW] = None) -> None:
-    """Remove a person.
+    """Remove a user.
 
-    The next delivery takes the person's rights away.
+    The next delivery removes the user's rights.
     """
     homes.manager(home).remove_user(name, now=moment(now))
-    say(f"{name} is removed.")
+    say(f"Removed the user {name}.")
 
 
 @manager_app.command("user")
 def manager_user(
     home: Annotated[Path, HOME],
     name: str,
-    role: Annotated[str, typer.Option(help="A role that exists.")],
+    role: Annotated[str, typer.Option(help="An existing role.")],
     unit: Annotated[str, typer.Option(help="The business unit.")],
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Add or change a person."""
+    """Add or change a user."""
     homes.manager(home).set_user(name, role, unit, now=moment(now))
     say(f"{name}: {role} in {unit}.")
 
 
 @manager_app.command("users")
 def manager_users(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False) -> None:
-    """List the people and their permissions."""
+    """List the users and their permissions."""
     rows = [[name, unit, permission_names(permissions)] for name, unit, permissions in homes.manager(home).users()]
     show(["user", "unit", "permissions"], rows, as_json=as_json)
 
@@ -133,7 +143,7 @@ def manager_users(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = 
 def manager_devices(
     home: Annotated[Path, HOME],
     source: Annotated[
-        str | None, typer.Argument(metavar="[FILE]", help="A file of devices; without it, the devices are listed.")
+        str | None, typer.Argument(metavar="[FILE]", help="A file of devices. Default: list the devices.")
     ] = None,
     pending_level: Annotated[str, typer.Option(help="The level that the devices are about to have.")] = "unknown",
     *,
@@ -143,10 +153,11 @@ def manager_devices(
 ) -> None:
     """Add or change the devices of a file, or list all devices.
 
-    Columns: device, unit, device_class, and mode, security_level, level_verified, epoch if they are known.
+    Columns: device, unit, device_class, and if known mode, security_level, level_verified and epoch.
     """
     if source is None:
-        _list_devices(homes.manager(home).devices(), as_json=as_json)
+        ism = homes.manager(home)
+        show_devices(ism.devices(), ism.retired(), as_json=as_json)
         return
     records = _device_records(source, input_format)
     level = member(SecurityLevel, pending_level, "level")
@@ -154,15 +165,25 @@ def manager_devices(
     say(f"{counted(len(records), 'device')}.")
 
 
-def _list_devices(records: list[DeviceRecord], *, as_json: bool) -> None:
-    rows = [
-        [
-            *(one.device, one.unit, DeviceClass(one.device_class).name.lower(), Mode(one.mode).name.lower()),
-            *(SecurityLevel(one.security_level).name.lower(), "yes" if one.level_verified else "no", one.epoch),
-        ]
-        for one in records
-    ]
-    show(["device", "unit", "device_class", "mode", "security_level", "level_verified", "epoch"], rows, as_json=as_json)
+@manager_app.command("retire")
+def manager_retire(
+    home: Annotated[Path, HOME],
+    devices: Annotated[list[str], DEVICES],
+    *,
+    dry_run: Annotated[bool, DRY_RUN] = False,
+    now: Annotated[str | None, NOW] = None,
+) -> None:
+    """Take devices out of use.
+
+    Nothing more is issued for them, and their material is revoked; the next delivery carries the revocations.
+    """
+    ism, at = homes.manager(home), moment(now)
+    if dry_run:
+        known = {one.device for one in ism.devices()} - ism.retired()
+        say(f"Would be retired: {counted(len(known & set(devices)), 'device')}.")
+        return
+    ism.retire(devices, now=at)
+    say(f"Retired: {counted(len(set(devices)), 'device')}.")
 
 
 @manager_app.command("request")
@@ -175,11 +196,9 @@ def manager_request(
     actions: Annotated[str | None, ACTIONS] = None,
     route: Annotated[str | None, ROUTE] = None,
     file: Annotated[str | None, FILE] = None,
-    argument: Annotated[
-        str, typer.Option(help="The argument of the command's action: a level, for set_security_level.")
-    ] = "",
+    argument: Annotated[str, typer.Option(help="The argument of the action: the level, for set_security_level.")] = "",
     session_seconds: Annotated[
-        int | None, typer.Option(help="The length of the session: 60 to 28,800. Default: 3,600.")
+        int | None, typer.Option(help="The length of the session, 60 to 28,800 seconds. Default: 3,600.")
     ] = None,
     key: Annotated[
         str | None,
@@ -187,11 +206,11 @@ def manager_request(
     ] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Ask, as an officer, for one token per device."""
+    """Request one token per device, as an officer."""
     ism, at, refused = homes.manager(home), moment(now), 0
-    groups = wanted_of(devices, route, file, token_type, actions)
+    groups = request_groups(devices, route, file, token_type, actions)
     for one in groups:
-        own_key = key if key is None or len(groups) == 1 else f"{key} {one.token_type} {one.actions[0].name.lower()}"
+        group_key = key if key is None or len(groups) == 1 else f"{key} {one.token_type} {one.actions[0].name.lower()}"
         asked = ism.request(
             officer,
             one.devices,
@@ -199,7 +218,7 @@ def manager_request(
             actions=sum(1 << action for action in one.actions),
             argument=argument,
             session_seconds=session_seconds,
-            key=own_key,
+            key=group_key,
             now=at,
         )
         refused += len(asked.refused)
@@ -263,7 +282,7 @@ def manager_reject(
 
 @manager_app.command("issue")
 def manager_issue(home: Annotated[Path, HOME], now: Annotated[str | None, NOW] = None) -> None:
-    """Issue everything that is approved."""
+    """Issue all approved requests."""
     report = homes.manager(home).issue(now=moment(now))
     say(f"{counted(report.issued, 'token')} issued.")
 
@@ -276,19 +295,9 @@ def manager_material(
 ) -> None:
     """List the issued tokens.
 
-    Their id is what `manager revoke --token` takes.
+    `manager revoke --token` accepts their ids.
     """
-    rows, after, more = [], 0, True
-    ism = homes.manager(home)
-    while more:
-        page = ism.materials(after, PAGE_ROWS)
-        after, more = page.next, page.more
-        rows += [
-            [f"{one.kid.hex()}:{one.cti.hex()}", one.device, one.token_type, names_of(one.actions), iso(one.expires_at)]
-            for _, one in page.rows
-            if device in {None, one.device}
-        ]
-    show(["id", "device", "type", "actions", "expires at"], rows, as_json=as_json)
+    show_material((one for one in all_rows(homes.manager(home)) if device in {None, one.device}), as_json=as_json)
 
 
 @manager_app.command("deliver")
@@ -303,14 +312,14 @@ def manager_deliver(
 ) -> None:
     """Deliver to a tools server, and collect reports.
 
-    The server gets people, devices, delegations, revocations and material; what field tools reported is collected.
+    Sends users, devices, delegations, revocations and material, and collects the outcomes that field tools reported.
     """
     at = moment(now)
     manager = homes.manager(home)
     with homes.reached(server, bearer, ca) as tools:
         taken = manager.deliver(tools, now=at, source=source)
-        told = manager.collect(tools, now=at)
-    say(f"{counted(taken, 'token')} delivered, {counted(told, 'outcome')} collected.")
+        collected = manager.collect(tools, now=at)
+    say(f"{counted(taken, 'token')} delivered, {counted(collected, 'outcome')} collected.")
 
 
 @manager_app.command("revoke")
@@ -318,7 +327,9 @@ def manager_revoke(
     home: Annotated[Path, HOME],
     *,
     key: Annotated[list[str] | None, typer.Option(metavar="KID", help="An issuing key, in hexadecimal digits.")] = None,
-    device: Annotated[list[str] | None, typer.Option(help="All that it was issued before now.")] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="A device: revokes all its material issued before now.")
+    ] = None,
     token: Annotated[
         list[str] | None, typer.Option(metavar="KID:CTI", help="One token, in hexadecimal digits.")
     ] = None,
@@ -327,7 +338,7 @@ def manager_revoke(
 ) -> None:
     """Revoke keys, tokens, or a device's material.
 
-    The next delivery takes the list along. What is revoked stays so.
+    The next delivery carries the revocations. They cannot be undone.
     """
     if not (key or device or token):
         raise UsageError("nothing to revoke", "name --key KID, --device DEVICE or --token KID:CTI")
@@ -357,35 +368,94 @@ def manager_revoke_tool(
 ) -> None:
     """Revoke what a field tool may still use.
 
-    It is listed, revoked, and the list delivered.
+    Lists and revokes the material, and delivers the revocations.
 
-    A meter believes a revoked token until it hears of the list, or the token ends.
+    A meter accepts a revoked token until it receives the revocations, or the token expires.
     """
     at, ism = moment(now), homes.manager(home)
     with homes.reached(server, bearer, ca) as tools:
         held = (ism.held_by if dry_run else ism.revoke_held)(tools, tool, now=at)
         if not dry_run:
             ism.deliver(tools, now=at)
-    rows = [
-        [f"{one.kid.hex()}:{one.cti.hex()}", one.device, one.token_type, names_of(one.actions), iso(one.expires_at)]
-        for one in held
-    ]
-    show(["id", "device", "type", "actions", "expires at"], rows, as_json=as_json)
+    show_material(held, as_json=as_json)
     remark(f"{'Would be revoked' if dry_run else 'Revoked'}: {counted(len(held), 'token')} of {tool}.")
+
+
+@manager_app.command("revoked")
+def manager_revoked(home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False) -> None:
+    """List all revocations."""
+    issuers, devices, tokens = homes.manager(home).revoked()
+    rows = [["key", kid.hex(), "-"] for kid in issuers]
+    rows += [["token", f"{kid.hex()}:{cti.hex()}", "-"] for kid, cti in tokens]
+    rows += [["device", device, _marks(*marks)] for device, marks in devices.items()]
+    show(["what", "id", "all before"], rows, as_json=as_json)
+
+
+def _marks(sequence: int, issued_at: int, epoch: int) -> str:
+    said = [
+        f"sequence {sequence}" if sequence else "",
+        iso(issued_at) if issued_at else "",
+        f"epoch {epoch}" if epoch else "",
+    ]
+    return ", ".join(filter(None, said)) or "-"
 
 
 @manager_app.command("rotate")
 def manager_rotate(
     home: Annotated[Path, HOME],
-    overlap: Annotated[int, typer.Option(min=0, help="Seconds that the old key stays in force.")] = 604_800,
+    overlap: Annotated[
+        int, typer.Option(min=0, help="The time that the old key stays in force, in seconds.")
+    ] = 604_800,
     issuing_key: Annotated[
         str | None, typer.Option(metavar="URI", help="The new key in an HSM: a pkcs11: URI. Default: a new file.")
     ] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Issue with a new key from now on."""
+    """Replace the issuing key by a new one."""
     signer = homes.rotate_key(home, moment(now), overlap, _uri(issuing_key))
     say(f"Issuing with key {signer.public_key.kid.hex()}.")
+
+
+@manager_app.command("keys")
+def manager_keys(
+    home: Annotated[Path, HOME], as_json: Annotated[bool, JSON] = False, now: Annotated[str | None, NOW] = None
+) -> None:
+    """List the issuing keys with their delegations."""
+    ism, at = homes.manager(home), moment(now)
+    revoked = set(ism.revoked()[0])
+    rows = [
+        [
+            *(one.kid.hex(), iso(one.valid_from), iso(one.valid_until)),
+            "revoked" if one.kid in revoked else "in force" if one.valid_from <= at < one.valid_until else "ended",
+        ]
+        for one in ism.issuing_keys()
+    ]
+    show(["kid", "from", "until", "state"], rows, as_json=as_json)
+
+
+@manager_app.command("new-root")
+def manager_new_root(
+    home: Annotated[Path, HOME],
+    root_key: Annotated[
+        str | None, typer.Option(metavar="URI", help="The new key in an HSM: a pkcs11: URI. Default: a new file.")
+    ] = None,
+) -> None:
+    """Create the next root key.
+
+    root.jwks in HOME then holds both roots: give it to servers, field tools and meters. Afterwards: manager use-root.
+    """
+    kid = homes.new_root(home, _uri(root_key)).public_key.kid.hex()
+    say(f"The next root key is {kid}; {home / 'root.jwks'} holds both.")
+
+
+@manager_app.command("use-root")
+def manager_use_root(home: Annotated[Path, HOME], now: Annotated[str | None, NOW] = None) -> None:
+    """Make the next root key the root.
+
+    From then on, only those who trust the new root accept new material. root.jwks in HOME then holds only the new root.
+    """
+    kid = homes.use_root(home, moment(now)).public_key.kid.hex()
+    say(f"The root key is {kid}; {home / 'root.jwks'} holds only this key.")
 
 
 @manager_app.command("keyring")
@@ -396,12 +466,14 @@ def manager_keyring(home: Annotated[Path, HOME], now: Annotated[str | None, NOW]
 
 def _uri(text: str | None) -> str | None:
     if text is not None and not is_uri(text):
-        raise UsageError(f"expected a {SCHEME} URI, got {text!r}", "keys in files are made in the folder itself")
+        raise UsageError(
+            f"got {text!r}, expected a {SCHEME} URI", "without the option, a key file is created in the folder"
+        )
     return text
 
 
 def _device_records(source: str, input_format: FileFormat | None) -> list[DeviceRecord]:
-    """Read devices; raises for the first row that cannot be read, with its column."""
+    """Read devices. Raises for the first unreadable row, with its column."""
     place = place_of(has_header=format_of(source, input_format, "--format") is FileFormat.CSV)
     records: list[DeviceRecord] = []
     for batch in read_rows(source, input_format, DEVICE_COLUMNS):

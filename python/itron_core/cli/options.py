@@ -1,4 +1,4 @@
-"""The arguments and options that several commands share."""
+"""The arguments and options common to several commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FileFormat(StrEnum):
 
 
 class TokenType(StrEnum):
-    """The types of token that a column can hold."""
+    """The token types of a column."""
 
     AUTHORIZATION = "authorization"
     SECURE_COMMAND = "secure_command"
@@ -38,27 +38,27 @@ NOW = typer.Option("--now", metavar="TIME", help="Seconds since 1970, or ISO 860
 TIME_ZONE = typer.Option(
     "--time-zone", metavar="ZONE", help="The zone of times that name none, such as Europe/Berlin or UTC."
 )
-BEFORE = typer.Option(metavar="TIME", help="Forget material that expired at least 10 minutes before TIME.")
+BEFORE = typer.Option(metavar="TIME", help="Delete material that expired at least 10 minutes before TIME.")
 THREADS = typer.Option(min=1, help="The number of threads. Default: one per core.")
 JSON = typer.Option("--json", help="Print JSON instead of a table.")
-DRY_RUN = typer.Option("--dry-run", help="Print what would be done, and do nothing.")
+DRY_RUN = typer.Option("--dry-run", help="Only print what would be done.")
 HOME = typer.Argument(metavar="HOME", help="The party's folder.")
 ROOTS = typer.Option("--keyring", "-k", metavar="FILE", help="The trusted root keys: a JWK set.")
 SERVER = typer.Argument(metavar="SERVER", help="The tools server: its URL, or its folder on this machine.")
 BEARER = typer.Option(
-    "--bearer", metavar="FILE", help="The bearer token for a URL; itron-core server bearer makes one."
+    "--bearer", metavar="FILE", help="A file with the bearer token for a URL (see itron-core server bearer)."
 )
-CA = typer.Option("--ca", metavar="FILE", help="Certificates (PEM) that the server's is checked against.")
+CA = typer.Option("--ca", metavar="FILE", help="Trusted certificates (PEM) for the server's certificate.")
 DEVICES = typer.Argument(metavar="DEVICE...", help="Device ids, such as ert:100000001.")
-ROUTE = typer.Option(metavar="FILE", help="Add the devices of a route: its column device.")
+ROUTE = typer.Option(metavar="FILE", help="A file of further devices, in its column device.")
 FILE = typer.Option("--file", metavar="FILE", help="Requests, one per row: columns device, token_type and action.")
 TYPE = typer.Option("--type", metavar="TYPE", help="secure_command, authorization or reading_key.")
 ACTIONS = typer.Option("--action", metavar="NAMES", help="Action names joined by commas; a secure command has one.")
 PERMISSIONS = typer.Option(metavar="NAMES", help="The user's permissions, joined by commas, or `all`.")
-LEGACY_ALGORITHMS = typer.Option("--legacy-algorithms", help="Accept the deprecated EdDSA and ES256, too.")
+LEGACY_ALGORITHMS = typer.Option("--legacy-algorithms", help="Also accept the deprecated EdDSA and ES256.")
 
 
-PIN_FILE = typer.Option(metavar="FILE", help="A file with the HSM's PIN. Default: the terminal is asked.")
+PIN_FILE = typer.Option(metavar="FILE", help="A file with the HSM's PIN. Default: ask on the terminal.")
 
 
 def group(text: str) -> typer.Typer:

@@ -1,4 +1,4 @@
-"""What the command line prints: sentences, tables and progress, with nothing of a file that controls the terminal."""
+"""Output of the command line: sentences, tables and progress, without control characters from files."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from rich.console import Console
 from rich.text import Text
 
 from itron_core.cli.failures import Exit, ReaderGoneError, UnwritableError
-from itron_core.enums import Action, Permission
+from itron_core.enums import Action, DeviceClass, Mode, Permission, SecurityLevel
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from itron_core.exchange.material import Material
+    from itron_core.exchange.records import DeviceRecord
 
 __all__ = [
     "counted",
@@ -31,22 +34,24 @@ __all__ = [
     "say",
     "show",
     "show_counts",
+    "show_devices",
     "show_json",
+    "show_material",
     "with_progress",
 ]
 
-# Controls, surrogates, and what turns the direction of a line: a file's text may have them, a terminal gets them escaped.
+# Control characters, surrogates and direction marks, which are escaped before text from a file reaches a terminal.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class _Console(Console):
-    """A console that writes text as it stands, and leaves a reader that has gone to `main`."""
+    """A console that writes text unchanged, and leaves a closed pipe to `main`."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, soft_wrap=True, emoji=False, markup=False)
 
     def on_broken_pipe(self) -> None:
-        """Raise on: rich would leave with 1, which means that rows were refused."""
+        """Raise the error: rich would exit with 1, which means refused rows."""
         raise  # noqa: PLE0704  # called by rich while it handles the BrokenPipeError
 
 
@@ -54,7 +59,7 @@ _OUT, _ERR = _Console(), _Console(stderr=True)
 
 
 def printable(text: str) -> str:
-    r"""Escape what controls a terminal: `\x1b` for the escape character, and so on."""
+    r"""Escape control characters: `\x1b` for the escape character, and so on."""
     return UNPRINTABLE.sub(_escaped, text)
 
 
@@ -63,12 +68,12 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def say(text: str = "") -> None:
-    """Print a line, or lines, to standard output."""
+    """Print one or more lines to standard output."""
     _print(_OUT, text)
 
 
 def remark(text: str = "", style: str | None = None) -> None:
-    """Print a line, or lines, to standard error."""
+    """Print one or more lines to standard error."""
     _print(_ERR, text, style)
 
 
@@ -86,15 +91,15 @@ def _write(console: Console, text: Text, style: str | None) -> None:
 
 
 def lost(error: OSError) -> UnwritableError:
-    """Return the error for an answer that cannot be printed; the work itself is done before it is reported."""
+    """Return the error for output that cannot be printed; the work itself was done before."""
     return UnwritableError(
         f"standard output cannot be written: {error.strerror or error}",
-        "what the command does is done; only its report is lost",
+        "the command has done its work; only its output is lost",
     )
 
 
 def counted(number: int, thing: str, things: str = "") -> str:
-    """Return a count in words: `1 row`, `2,000 rows`."""
+    """Return a number with its noun: `1 row`, `2,000 rows`."""
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
@@ -109,16 +114,16 @@ def permission_names(permissions: int) -> str:
 
 
 def iso(seconds: int) -> str:
-    """Return a moment in ISO 8601, in UTC."""
+    """Return a time in ISO 8601, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def show(
     titles: list[str], rows: Sequence[Sequence[str | int]], *, as_json: bool = False, to_remarks: bool = False
 ) -> None:
-    """Print a table: rows under their titles, aligned, numbers to the right; nothing is cut to the terminal's width.
+    """Print an aligned table, with numbers to the right; nothing is cut to the terminal's width.
 
-    With `as_json` it is an array of objects; a cell of `-` is null there.
+    With `as_json`, print an array of objects; a cell of `-` is null.
     """
     if as_json:
         names = [title.replace(" ", "_") for title in titles]
@@ -134,13 +139,36 @@ def show(
         _write(_ERR if to_remarks else _OUT, Text("  ".join(cells).rstrip()), "bold" if number == 0 else None)
 
 
+def show_material(rows: Iterable[Material], *, as_json: bool) -> None:
+    """Print a table of issued tokens, with the ids for `manager revoke --token`."""
+    cells = [
+        [f"{one.kid.hex()}:{one.cti.hex()}", one.device, one.token_type, names_of(one.actions), iso(one.expires_at)]
+        for one in rows
+    ]
+    show(["id", "device", "type", "actions", "expires at"], cells, as_json=as_json)
+
+
+def show_devices(records: Iterable[DeviceRecord], retired: Collection[str] | None = None, *, as_json: bool) -> None:
+    """Print a table of devices, and which of them are retired if that is known."""
+    titles = ["device", "unit", "device_class", "mode", "security_level", "level_verified", "epoch"]
+    rows = [
+        [
+            *(one.device, one.unit, DeviceClass(one.device_class).name.lower(), Mode(one.mode).name.lower()),
+            *(SecurityLevel(one.security_level).name.lower(), "yes" if one.level_verified else "no", one.epoch),
+            *([] if retired is None else ["yes" if one.device in retired else "no"]),
+        ]
+        for one in records
+    ]
+    show([*titles, *([] if retired is None else ["retired"])], rows, as_json=as_json)
+
+
 def show_json(value: object) -> None:
-    """Print a value as JSON, in ASCII, which every terminal can show."""
+    """Print a value as ASCII JSON, which every terminal can show."""
     say(json.dumps(value, indent=1))
 
 
 def show_counts(counts: Mapping[str, Counter[str]], *, as_json: bool = False, to_remarks: bool = False) -> None:
-    """Print how often each name occurs, by title, the most frequent first."""
+    """Print how often each name occurs, by title, most frequent first."""
     if as_json:
         show_json({title: dict(names) for title, names in counts.items()})
         return
@@ -152,7 +180,7 @@ def show_counts(counts: Mapping[str, Counter[str]], *, as_json: bool = False, to
 
 
 def with_progress(batches: Iterable[Any], what: str) -> Iterator[Any]:
-    """Count rows on standard error while they pass, if that is a terminal."""
+    """Show the number of processed rows on standard error, if it is a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield from batches
         return
@@ -167,12 +195,12 @@ def with_progress(batches: Iterable[Any], what: str) -> Iterator[Any]:
 
 
 def exit_code(counts: Counter[str], *good: str) -> Exit:
-    """Return REFUSED if anything but the good names was counted, else OK."""
+    """Return REFUSED if any other name than the good ones was counted, else OK."""
     return Exit.REFUSED if any(count for name, count in counts.items() if name not in good) else Exit.OK
 
 
 def _width(text: str) -> int:
-    """Return the columns of a text on a terminal: East Asian wide letters take two, combining marks none."""
+    """Return a text's width on a terminal: East Asian wide characters take two columns, combining marks none."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
 
 

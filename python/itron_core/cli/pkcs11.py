@@ -27,7 +27,7 @@ QUERY_ATTRIBUTES = frozenset({"module-path", "pin-source"})
 
 
 class Place(NamedTuple):
-    """What a URI names: the module's file, the token, the key's label and id, and the file of the PIN."""
+    """The parts of a URI: the module's file, the token, the key's label and id, and the file of the PIN."""
 
     library: str
     token: str
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 
 def is_uri(text: str) -> bool:
-    """Return whether a key is named by a PKCS#11 URI; any other text is a file's path."""
+    """Return whether the text is a PKCS#11 URI; any other text is a file's path."""
     return text.lower().startswith(SCHEME)
 
 
@@ -79,10 +79,10 @@ def _attributes(text: str, separator: str, known: frozenset[str]) -> dict[str, s
         name, equals, value = piece.partition("=")
         if name == "pin-value":
             raise UsageError(
-                f"{SCHEME} URI: a PIN on the command line is seen by others", "use pin-source=FILE or --pin-file"
+                f"{SCHEME} URI: a PIN on the command line is visible to others", "use pin-source=FILE or --pin-file"
             )
         if not equals or name not in known or name in found:
-            # The value is not repeated: it may be a PIN.
+            # The value is not shown: it may be a PIN.
             raise UsageError(
                 f"{SCHEME} URI: unknown or repeated attribute {name!r}", f"known: {', '.join(sorted(known))}"
             )

@@ -198,7 +198,7 @@ def explain(
                 say(results["payload"][0].hex())
             raise typer.Exit(exit_code(_counts(results)["code"], "ok"))
         rows += batch.num_rows
-    raise UsageError(f"there is no row {row:,} in {rows:,} rows", "rows are counted from 1 after any header")
+    raise UsageError(f"row {row:,} does not exist in {rows:,} rows", "rows are counted from 1 after any header")
 
 
 def _counts(results: ReadingResults) -> dict[str, Counter[str]]:

@@ -71,7 +71,7 @@ EXAMPLE: Final[tuple[dict[str, str], ...]] = (
     },
 )
 AT = typer.Option(
-    "--at", metavar="TIME", help="Decide for a planned moment, such as 'tomorrow 08:00' (with --time-zone)."
+    "--at", metavar="TIME", help="Decide for a planned time, such as 'tomorrow 08:00' (with --time-zone)."
 )
 
 
@@ -91,10 +91,17 @@ def preflight(
     ] = False,
     service_needs_command_in_network_mode: Annotated[
         bool,
-        typer.Option("--service-needs-command-in-network-mode", help="Policy: require a secure command there, too."),
+        typer.Option(
+            "--service-needs-command-in-network-mode",
+            help="Policy: require a secure command for service actions in Network Mode.",
+        ),
     ] = False,
-    command_limit: Annotated[int, typer.Option(min=0, help="Secure commands per device between two syncs.")] = 2,
-    authorization_limit: Annotated[int, typer.Option(min=0, help="Authorizations per device between two syncs.")] = 2,
+    command_limit: Annotated[
+        int, typer.Option(min=0, help="The number of secure commands per device between two syncs.")
+    ] = 2,
+    authorization_limit: Annotated[
+        int, typer.Option(min=0, help="The number of authorizations per device between two syncs.")
+    ] = 2,
     threads: Annotated[int | None, THREADS] = None,
     at: Annotated[str | None, AT] = None,
     time_zone: Annotated[str | None, TIME_ZONE] = None,
@@ -104,13 +111,13 @@ def preflight(
     target_format: Annotated[FileFormat | None, OUTPUT_FORMAT] = None,
     requests: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Write what to request: one row of device, token_type, action each."),
+        typer.Option(metavar="FILE", help="Write the command requests to make: columns device, token_type and action."),
     ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Decide every row of a route.
 
-    Adds whether the action is allowed, and what is missing if it is not. A route without tokens needs no keyring. itron-core route template shows the columns.
+    Adds the decision and what is missing. A route without tokens needs no keyring. `itron-core route template` shows the columns.
     """
     options = PolicyOptions(
         allow_service_on_basic=allow_service_on_basic,
@@ -166,8 +173,8 @@ def explain(
         results = process_route(batch, ring, now=moment_of, permissions=granted)
         decisions += decided(results)[1]
         say(results.explain(0))
-        for wanted in record_batch(results.requests()).to_pylist():
-            what = f"{wanted['device']} --type {wanted['token_type']} --action {wanted['action']}"
+        for missing in record_batch(results.requests()).to_pylist():
+            what = f"{missing['device']} --type {missing['token_type']} --action {missing['action']}"
             say(f"Request it: itron-core field request HOME {what}")
     raise typer.Exit(exit_code(decisions, "allowed", "allowed_after_open"))
 
@@ -181,7 +188,7 @@ def route_template(
 ) -> None:
     """Write an example of a route with every column.
 
-    Only device, device_class, security_level and action are required; docs/files.md says what each column holds.
+    Only device, device_class, security_level and action are required; docs/files.md describes every column.
     """
     import pyarrow as pa
 
@@ -193,7 +200,7 @@ def route_template(
 
 
 class Unreadable:
-    """Remarks the first rows that could not be read: each with its column and its value."""
+    """Reports the first unreadable rows, each with its column and value."""
 
     SHOWN = 5
 
@@ -202,7 +209,7 @@ class Unreadable:
         self._rows = self._count = 0
 
     def add(self, answers: Any) -> None:
-        """Take the rows of a batch of answers."""
+        """Collect the unreadable rows of a batch of answers."""
         import pyarrow.compute as pc
 
         column = answers["unreadable"]
@@ -246,14 +253,14 @@ def _moment_of(now: str | None, at: str | None, time_zone: str | None) -> int:
 def _route(
     source: str, input_format: FileFormat | None, time_zone: str | None, keyring: list[Path] | None
 ) -> Iterator[Any]:
-    """Read a route; raises for columns that are missing, and for tokens without a keyring."""
+    """Read a route. Raises for missing columns, and for tokens without a keyring."""
     for batch in read_rows(source, input_format, ROUTE_COLUMNS, zone=zone_of(time_zone)):
         names = batch.schema.names
         missing = [f'"{name}"' for name in REQUIRED_OF_ROUTE if name not in names]
         if missing:
             raise UnreadableError(
                 f"{source}: no column {', '.join(missing)}; its columns: {', '.join(names)}",
-                "itron-core route template shows every column of a route",
+                "show the columns of a route with: itron-core route template FILE",
             )
         if not keyring:
             _check_no_tokens(source, batch)
@@ -264,14 +271,14 @@ def _check_no_tokens(source: str, batch: Any) -> None:
     for name, kind in ROUTE_COLUMNS.items():
         if kind is TOKEN and name in batch.schema.names and batch[name].null_count < batch.num_rows:
             raise UsageError(
-                f'{source}: column "{name}" has tokens, and no keyring is given', "name the keys: --keyring FILE"
+                f'{source}: column "{name}" has tokens, but the keyring is missing', "name the keys: --keyring FILE"
             )
 
 
-def _rows(batches: Iterator[Any], wanted: str) -> Iterator[Any]:
-    """Yield each row that is wanted as a batch of its own: the one of that number, else all of that device."""
-    number = int(wanted) if wanted.isascii() and wanted.isdecimal() else None
-    device = wanted if number is None else f"ert:{number}"
+def _rows(batches: Iterator[Any], selected: str) -> Iterator[Any]:
+    """Yield each selected row as its own batch: the row of that number, else all rows of that device."""
+    number = int(selected) if selected.isascii() and selected.isdecimal() else None
+    device = selected if number is None else f"ert:{number}"
     rows, found = 0, []
     for batch in batches:
         if number is not None and rows < number <= rows + batch.num_rows:
@@ -280,7 +287,7 @@ def _rows(batches: Iterator[Any], wanted: str) -> Iterator[Any]:
         found += [batch.slice(at, 1) for at, name in enumerate(batch["device"].to_pylist()) if name == device]
         rows += batch.num_rows
     if not found:
-        what = f"device {wanted}" if number is None else f"row {wanted}"
+        what = f"device {selected}" if number is None else f"row {selected}"
         hint = "give a row, counted from 1 after the header, or a device id"
-        raise UsageError(f"there is no {what} in {rows:,} rows", hint)
+        raise UsageError(f"{what} does not exist in {rows:,} rows", hint)
     yield from found

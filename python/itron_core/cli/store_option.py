@@ -1,4 +1,4 @@
-"""`--store URL` on every command of a party: where its store is, if not in its folder."""
+"""`--store URL` on every command of a party: the place of its store, if not its folder."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ STORE = typer.Option(
     "--store",
     metavar="URL",
     envvar="ITRON_CORE_STORE",
-    help="The party's store: postgresql://... or a file. Default: the one named to init, else store.db in HOME.",
+    help="The party's store: postgresql://... or a file. Default: the one given to init, else store.db in HOME.",
 )
 _named: ContextVar[str | None] = ContextVar("named store", default=None)
 
 
 def named_store() -> str | None:
-    """Return the store that the command in progress names."""
+    """Return the store named on the current command line."""
     return _named.get()
 
 
 def with_store(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command that takes `--store` besides its own options."""
+    """Return a command with the additional option `--store`."""
 
     @wraps(command)
     def run(*arguments: Any, store: str | None = None, **options: Any) -> Any:

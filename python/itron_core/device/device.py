@@ -1,7 +1,7 @@
-"""A simulated meter or ERT: it enforces its class, level and mode, and believes nothing that it has not verified.
+"""A simulated meter or ERT: it enforces its class, level and mode, and trusts nothing that it has not verified.
 
-Written from the rules of docs/policy.md as a device has to keep them, not from the table that field tools ask: that the
-two agree is a test. It has a timer and needs no clock (docs/device.md).
+It implements the rules of docs/policy.md from a device's view, not from the table of field tools; a test proves that the
+two agree. It has a timer and needs no clock (docs/device.md).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from itron_core._arguments import EARLIEST, moment
 from itron_core._rust import verify_token, verify_tokens
 from itron_core.device.effects import done
-from itron_core.device.learning import believed, learned, revocations_of
+from itron_core.device.learning import learned, revocations_of, trusted_keys
 from itron_core.device.protecting import ReadingKey, protected
 from itron_core.device.rules import (
     SWITCHES,
@@ -19,10 +19,10 @@ from itron_core.device.rules import (
     check_offered,
     check_reading_key,
     check_session,
-    wants_authorization,
-    wants_command,
-    wants_reading_key,
-    wants_session,
+    needs_authorization,
+    needs_command,
+    needs_reading_key,
+    needs_session,
 )
 from itron_core.device.single_use import again, spent, used_before
 from itron_core.device.state import (
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Device"]
 
-# As format.md has it of a token; ML-DSA signatures take most of it.
+# The limit of format.md for a token; ML-DSA signatures take most of it.
 TOKEN_BYTES = 4_096
 I64_MAX = 2**63 - 1
 DEFAULT_OPTIONS = PolicyOptions()
@@ -61,14 +61,14 @@ MISSING = {
 
 
 class Device:
-    """One simulated device: `device` is its `aud`, `keyring` whom it trusts, `menu` the actions that it offers.
+    """A simulated device: `device` is its id, `keyring` the keys that it trusts, `menu` the actions that it offers.
 
-    `options` are the readings of the policy that it was built with; the limits of uses are a field tool's, not a
-    device's. `check_value` (4 bytes) with `key_version` says which reading key is its own; without it any genuine grant
-    for this device is taken. `revocations` is the snapshot that it was made with; it learns newer ones, and delegations
-    of the roots in its keyring, from a `TrustUpdate`. With a `reading_key` (one derived key, or its bytes beside
-    `check_value`) it answers readings at full security protected by it, and never in the clear. Raises InputError for a mode or level that is unknown, or that a
-    device of this class has not. One caller at a time.
+    `options` are the policy options that it was built with; only field tools limit uses. `check_value` (4 bytes) with
+    `key_version` identifies its reading key; without it any genuine grant for this device is accepted. `revocations` is
+    the snapshot that it was built with. A `TrustUpdate` brings newer ones, and delegations of the roots in its keyring.
+    With a `reading_key` (one derived key, or its bytes with `check_value`), readings at full security are protected by
+    it, and never sent in the clear. Raises InputError for an unknown mode or level, or one that this class lacks. Not
+    thread-safe.
     """
 
     __slots__ = ("_keyring", "_reading_key", "_revocations", "_state")
@@ -112,12 +112,12 @@ class Device:
 
     @property
     def device(self) -> str:
-        """Its `aud`."""
+        """The device's id, such as `ert:5`."""
         return self._state.device
 
     @property
     def state(self) -> DeviceState:
-        """All that it remembers."""
+        """The device's whole state."""
         return self._state
 
     def __repr__(self) -> str:
@@ -125,13 +125,13 @@ class Device:
         return f"Device({state.device}, {state.device_class.name}, {state.mode.name}, {state.level.name})"
 
     def __getstate__(self) -> object:
-        """Refuse to be pickled or copied with a reading key: two devices would send one counter under one key."""
+        """Refuse pickling and copying with a reading key: two devices would use the same counter under one key."""
         if self._reading_key is not None:
             raise TypeError("a device with a reading key cannot be pickled or copied; use to_bytes")
         return super().__getstate__()
 
     def to_bytes(self) -> bytes:
-        """Return its state as deterministic JSON with its SHA-256, for `from_bytes`."""
+        """Return the state as deterministic JSON with its SHA-256, for `from_bytes`."""
         return written(self._state)
 
     @classmethod
@@ -144,32 +144,32 @@ class Device:
         reading_key: DerivedKeys | bytes | None = None,
         check_value: bytes | None = None,
     ) -> Device:
-        """Make the device whose state `to_bytes` returned, with the root keys that it shall trust from now on.
+        """Return the device whose state `to_bytes` returned; from now on it trusts the root keys of `keyring`.
 
-        A reading key is no part of the state and is given again; after a key exchange it is the new one, and its check
-        value becomes the device's. Any other bytes raise InputError, one flipped bit included, and a reading key of
+        The state holds no reading key, so it is passed again; after a key exchange it is the new one, and its check value
+        becomes the device's. Raises InputError for any other bytes, even with one flipped bit, and for a reading key with
         another check value.
         """
         device, state, key = cls.__new__(cls), read(data), ReadingKey.given(reading_key, check_value)
         if key is not None:
             if state.check_value not in {None, key.check_value.hex()}:
-                raise InputError("reading_key: got a key of another check value than the device's")
+                raise InputError("reading_key: got a key whose check value differs from the device's")
             state = state._replace(check_value=key.check_value.hex())
-        device._state, device._keyring, device._revocations = state, keyring, revocations  # noqa: SLF001  # its own
-        device._reading_key = key  # noqa: SLF001  # its own
+        device._state, device._keyring, device._revocations = state, keyring, revocations  # noqa: SLF001  # the instance under construction
+        device._reading_key = key  # noqa: SLF001  # the instance under construction
         return device
 
     def restart(self) -> None:
-        """Lose power for a moment: the timer begins again at 0, and an open session is gone. The rest stays."""
+        """Simulate a power loss: the timer restarts at 0 and an open session ends. The rest of the state stays."""
         self._state = self._state._replace(uptime=0, session=None)
 
     def answer(self, message: Message | TrustUpdate, *, uptime: int, now: int | None = None) -> Answer:
-        """Answer a message at a moment of the device's own timer, in seconds since it was started.
+        """Answer a message at a time of the device's own timer, in seconds since its start.
 
-        `now`, in seconds since 1970, is given only where the device has a clock. It never counts for less than the
-        latest issue time of the tokens that were used here, and without a clock that is the time. A message that is
-        refused changes nothing but the timer's reading. Raises InputError for a timer that runs backwards, for a `now`
-        outside 2020 to 2100 and for arguments of a wrong type; all else is an answer.
+        `now`, in seconds since 1970, is passed only if the device has a clock. The latest issue time of the tokens used
+        here is a lower bound for it, and replaces it without a clock. A refused message changes nothing but the timer's
+        reading. Raises InputError if the timer runs backwards, if `now` is outside 2020 to 2100, and for arguments of a
+        wrong type; everything else gets an answer.
         """
         check_message(message)
         check_timer(uptime, self._state.uptime)
@@ -186,12 +186,12 @@ class Device:
         return answer
 
     def _answered(self, state: DeviceState, message: Message, now: int | None) -> tuple[Answer, DeviceState]:
-        # Before any rule: who got no answer sends again, and what was done since may have changed every rule.
+        # Before any rule: a tool without an answer sends again, and later actions may have changed every rule.
         if first := self._repeated(state, message):
             return again(first), state
         action = message.action
         check_offered(state, action)
-        if wants_session(state, action):
+        if needs_session(state, action):
             check_session(state, action)
         token, reading_key = self._shown(state, message, now)
         if action in SWITCHES and not message.key_exchange:
@@ -200,7 +200,7 @@ class Device:
         if token and (first := used_before(state, token, content)):
             return again(first), state
         after, data = done(state, message, token)
-        if self._reading_key is not None and wants_reading_key(state, action):
+        if self._reading_key is not None and needs_reading_key(state, action):
             data, after = protected(after, data, self._reading_key)
         seen = [int(shown.issued_at.timestamp()) for shown in (token, reading_key) if shown]
         after = after._replace(watermark=max(state.watermark, *seen, EARLIEST))
@@ -211,14 +211,14 @@ class Device:
         return Answer(Outcome.DONE, 0, data), after
 
     def _shown(self, state: DeviceState, message: Message, now: int | None) -> tuple[Token | None, Token | None]:
-        """Verify what the action asks for; what it does not ask for is not looked at."""
+        """Verify the tokens that the action needs, and ignore the others."""
         action = message.action
         token = reading_key = None
-        if wants_command(state, action):
+        if needs_command(state, action):
             token = self._verified(state, message.token, "secure_command", action, now)
-        elif wants_authorization(state, action):
+        elif needs_authorization(state, action):
             token = self._verified(state, message.token, "authorization", action, now)
-        if wants_reading_key(state, action):
+        if needs_reading_key(state, action):
             reading_key = self._verified(state, message.reading_key, "reading_key", action, now)
             check_reading_key(state, reading_key)
         return token, reading_key
@@ -232,7 +232,7 @@ class Device:
         try:
             return verify_token(
                 token,
-                believed(state, self._keyring, at),
+                trusted_keys(state, self._keyring, at),
                 now=at,
                 token_type=token_type,
                 audience=state.device,
@@ -244,13 +244,13 @@ class Device:
             raise Refusal(refused.code) from None
 
     def _issued_at(self, state: DeviceState, token: bytes, token_type: str) -> int:
-        """Return the issue time that a genuine token shows, 0 if its signature does not hold."""
-        ring = believed(state, self._keyring, None)
+        """Return the issue time of a genuine token, or 0 if its signature is invalid."""
+        ring = trusted_keys(state, self._keyring, None)
         (shown,) = verify_tokens([token], ring, now=EARLIEST, token_type=token_type)["issued_at"].to_pylist()
         return 0 if shown is None else int(shown.timestamp())
 
     def _repeated(self, state: DeviceState, message: Message) -> Use | None:
-        """Return the use that this very message repeats, when its signature holds."""
+        """Return the use that this message repeats, if its signature is valid."""
         if not message.token or len(message.token) > TOKEN_BYTES:
             return None
         content = content_of(message.token).hex()
@@ -261,8 +261,8 @@ class Device:
         return None
 
     def _check_genuine(self, state: DeviceState, token: bytes, use: Use) -> None:
-        """Judge as at the first time: since then it may have expired, and a key exchange made its epoch stale."""
-        ring = believed(state, self._keyring, use.at)
+        """Verify it as at its first use: since then it may have expired, or a key exchange made its epoch stale."""
+        ring = trusted_keys(state, self._keyring, use.at)
         try:
             verify_token(token, ring, now=use.at, token_type=use.token_type, audience=state.device)
         except TokenRefused as refused:
@@ -271,6 +271,6 @@ class Device:
 
 def check_timer(uptime: object, last: int) -> None:
     if not is_int(uptime, 0, I64_MAX - 86_400):
-        raise InputError(f"uptime: got {uptime!r:.80}, expected whole seconds since the device was started")
+        raise InputError(f"uptime: got {uptime!r:.80}, expected whole seconds since the device's start")
     if isinstance(uptime, int) and uptime < last:
         raise InputError(f"uptime: got {uptime} after {last}, expected a timer that never runs backwards")

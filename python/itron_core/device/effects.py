@@ -1,4 +1,4 @@
-"""What an action does to a device, and what the device says of it."""
+"""The effect of each action on a device's state, and the data of its answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SERVICE_STATES = {
 
 
 def done(state: DeviceState, message: Message, token: Token | None) -> tuple[DeviceState, dict[str, int | str]]:
-    """Return the state after an action, and what is said of it."""
+    """Return the state after an action, and the data of the answer."""
     action = message.action
     if action.group is ActionGroup.READ:
         return state, _reading(state, action)
@@ -51,7 +51,7 @@ def done(state: DeviceState, message: Message, token: Token | None) -> tuple[Dev
         after = _with_new_keys(state)
     if action in SWITCHES:
         after = after._replace(mode=SWITCHES[action], interval_count=0)  # R18: interval data are lost
-    # What was unlocked under other keys, another level or another mode is unlocked no more.
+    # A session does not survive new keys, another level or another mode.
     return after._replace(session=None), _security(after)
 
 
@@ -66,7 +66,7 @@ def _reading(state: DeviceState, action: Action) -> dict[str, int | str]:
 def _configured(
     state: DeviceState, action: Action, given: Mapping[str, int | str]
 ) -> tuple[DeviceState, dict[str, int | str]]:
-    """Program what is given, and count under the action's own name how often it was done."""
+    """Store the settings, and count under the action's name how often it was done."""
     name = action.name.lower()
     settings = dict(state.settings)
     changes = int(settings.get(name, 0)) + 1
@@ -80,8 +80,8 @@ def _configured(
 def _opened(state: DeviceState, token: Token) -> tuple[DeviceState, dict[str, int | str]]:
     seconds = token.session_seconds
     if seconds is None:
-        raise Refusal(Code.CLAIM_MISSING)  # an opener without its length is refused before; it must not open for ever
-    # A command opens the session for everything; an authorization for what its scope says.
+        raise Refusal(Code.CLAIM_MISSING)  # verified before; a session without a length would never end
+    # A command opens a session for every action; an authorization for those of its scope.
     is_scoped = token.token_type == "authorization"
     actions = sum(1 << action for action in token.actions) if is_scoped else ALL_ACTIONS
     return state._replace(session=Session(state.uptime + seconds, actions)), {"session_seconds": seconds}
@@ -89,7 +89,7 @@ def _opened(state: DeviceState, token: Token) -> tuple[DeviceState, dict[str, in
 
 def _with_new_keys(state: DeviceState) -> DeviceState:
     if state.epoch == EPOCH_MAX:
-        raise Refusal(Code.INTERNAL)  # an epoch that could not rise would leave the old material in force
+        raise Refusal(Code.INTERNAL)  # an epoch that cannot rise would leave old material in force
     return state._replace(epoch=state.epoch + 1, key_version=state.key_version + 1, check_value=None)
 
 
@@ -103,7 +103,7 @@ def _security(state: DeviceState) -> dict[str, int | str]:
 
 
 def _level_of(message: Message, token: Token | None) -> SecurityLevel:
-    """Return the level to set: what the command names is signed, and a message that says otherwise is refused."""
+    """Return the level to set. The command's level is signed; a message with another one is refused."""
     command = b"" if token is None or token.command is None else token.command
     if not command.startswith(COMMANDED_LEVEL):
         if message.level is None:

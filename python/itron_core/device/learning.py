@@ -1,4 +1,4 @@
-"""How a device learns whom to trust: delegations of its roots, and revocation snapshots, brought by a field tool."""
+"""Trust updates of a device: delegations of its roots and revocation snapshots that a field tool brings."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from itron_core.exchange.verification import ring_at
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["believed", "learned", "revocations_of"]
+__all__ = ["learned", "revocations_of", "trusted_keys"]
 
-# A delegation may come early or late: what else it says must be right.
+# A delegation may not be valid yet or have expired, but everything else about it must be right.
 TIMELY_LATER = frozenset({Code.OK, Code.IAT_IN_FUTURE, Code.NOT_YET_VALID, Code.EXPIRED})
 
 
-def believed(state: DeviceState, roots: Keyring, moment: int | None) -> Keyring:
-    """Return whom the device trusts at a moment; without one all of whom it knows."""
+def trusted_keys(state: DeviceState, roots: Keyring, moment: int | None) -> Keyring:
+    """Return the keys that the device trusts at a given time; without a time, all keys that it knows."""
     tokens = _delegations(state)
     if not tokens:
         return roots
     if moment is not None:
         return ring_at(roots, tokens, moment)
-    # A device without a clock judges a token at the token's own issue time, which it reads by this.
+    # A device without a clock verifies a token at the token's own issue time, which it reads with this keyring.
     ring = roots
     for token in tokens:
         try:
@@ -41,7 +41,7 @@ def believed(state: DeviceState, roots: Keyring, moment: int | None) -> Keyring:
 
 
 def revocations_of(state: DeviceState, made_with: Revocations | None) -> Revocations | None:
-    """Return the newer of the revocations that the device was made with and those that it has learned."""
+    """Return the newer of the revocations that the device was built with and those that it received."""
     if state.snapshot is None:
         return made_with
     found = accepted_revocations(bytes.fromhex(state.snapshot))
@@ -51,9 +51,9 @@ def revocations_of(state: DeviceState, made_with: Revocations | None) -> Revocat
 def learned(
     state: DeviceState, update: TrustUpdate, roots: Keyring, made_with: Revocations | None, now: int | None
 ) -> tuple[Answer, DeviceState]:
-    """Return the answer to an update and the state after it; raises Refusal for what is older or not genuine.
+    """Return the answer to an update and the state after it. Raises Refusal for an older or invalid update.
 
-    Delegations are older if the newest of them was issued before the newest of the device; a snapshot is by its version.
+    Delegations are older if the newest of them was issued before the device's newest; snapshots compare by version.
     """
     moment = state.watermark if now is None else max(now, state.watermark)
     tokens = list(dict.fromkeys(update.delegations))
@@ -94,7 +94,7 @@ def _snapshot_after(
         return held
     try:
         ends = accepted_revocations(token).expires_at
-        # Without a clock the last moment of the snapshot is as good as any; what ended before the watermark has ended.
+        # Without a clock, verify at the snapshot's last second; one that ended before the watermark has expired.
         moment = max(ends - 1 if now is None else now, state.watermark)
         if moment >= ends:
             raise Refusal(Code.EXPIRED)
@@ -104,7 +104,7 @@ def _snapshot_after(
         after = snapshot_after(held, token, roots, delegations=(_delegations(state), kept), moment=moment)
     except TokenRefused as refused:
         raise Refusal(refused.code) from None
-    except ItronCoreError:  # other bytes of the version that is held
+    except ItronCoreError:  # differs from the held snapshot of this version
         raise Refusal(Code.REPLAY_CONFLICT) from None
     if after.token != token:
         raise Refusal(Code.SEQUENCE_OLD)
@@ -112,7 +112,7 @@ def _snapshot_after(
 
 
 def _issue_times(roots: Keyring, tokens: Sequence[bytes], moment: int) -> list[int]:
-    """Return when each delegation was issued; raises Refusal for one that its root did not sign."""
+    """Return the issue time of each delegation. Raises Refusal if one is not signed by its root."""
     if not tokens:
         return []
     results = verify_tokens(list(tokens), roots, now=moment, token_type="delegation")

@@ -1,4 +1,4 @@
-"""Readings as a device at full security sends them: protected under its reading key (reading profile 1)."""
+"""Protects the readings of a device at full security under its reading key (reading profile 1)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ KEY_LENGTHS = frozenset({16, 32})
 
 
 class ReadingKey(NamedTuple):
-    """A reading key and its check value; it is no part of a device's state, and nothing shows it."""
+    """A reading key and its check value. It is not part of a device's state, and its repr hides it."""
 
     key: DerivedKeys | bytes
     check_value: bytes
 
     @classmethod
     def given(cls, key: object, check_value: bytes | None) -> Self | None:
-        """Return the key that a device was given, None for none; raises InputError for one that it cannot use.
+        """Return the key as a ReadingKey, or None without a key. Raises InputError for an unusable key.
 
-        A key in bytes needs its check value of 4 bytes beside it; derived keys know theirs.
+        A key in bytes needs its check value of 4 bytes too; derived keys know theirs.
         """
         if key is None:
             return None
@@ -39,7 +39,7 @@ class ReadingKey(NamedTuple):
                 raise InputError(f"reading_key: got {len(key)} derived keys, expected 1")
             known = bytes(key.check_values())
             if check_value not in {None, known}:
-                raise InputError("check_value: got that of another key than reading_key")
+                raise InputError("check_value: does not belong to reading_key")
             return cls(key, known)
         if not isinstance(key, bytes) or len(key) not in KEY_LENGTHS:
             raise InputError(
@@ -50,25 +50,25 @@ class ReadingKey(NamedTuple):
         return cls(key, check_value)
 
     def __repr__(self) -> str:
-        """Show nothing of the key."""
+        """Return a text that hides the key."""
         return "ReadingKey(...)"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Refuse to be pickled or copied."""
+        """Refuse pickling and copying."""
         raise TypeError("a reading key cannot be pickled or copied")
 
 
 def protected(
     state: DeviceState, data: Mapping[str, int | str], key: ReadingKey
 ) -> tuple[dict[str, int | str], DeviceState]:
-    """Return a reading protected under the next counter, and the state that has counted it.
+    """Return a reading protected under the next counter, and the state with that counter.
 
-    A key exchange ends the key: until the device is given its new one it sends no reading, and none in the clear.
+    A key exchange ends the key: until the device has its new one, it sends no reading at all.
     """
     if state.check_value != key.check_value.hex():
         raise Refusal(Reason.READING_KEY_MISSING)
     if state.reading_counter == COUNTER_MAX:
-        raise Refusal(Code.INTERNAL)  # one counter never twice under one key
+        raise Refusal(Code.INTERNAL)  # no counter is used twice under one key
     counter = state.reading_counter + 1
     column = protect_readings(
         [canonical(data)],

@@ -1,4 +1,4 @@
-"""What a device asks in the state that it is in, rule by rule of docs/policy.md (R1 to R19)."""
+"""The rules of docs/policy.md (R1 to R19) as a device applies them in its current state."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = [
     "check_offered",
     "check_reading_key",
     "check_session",
-    "wants_authorization",
-    "wants_command",
-    "wants_reading_key",
-    "wants_session",
+    "needs_authorization",
+    "needs_command",
+    "needs_reading_key",
+    "needs_session",
 ]
 
 SWITCHES = {Action.SWITCH_TO_NETWORK_MODE: Mode.NETWORK, Action.SWITCH_TO_MOBILE_MODE: Mode.MOBILE}
 
 
-class Refusal(Exception):  # noqa: N818  # it leaves `answer` as an Answer, never as an exception
-    """Leaves `Device.answer` as an Answer, never as an exception."""
+class Refusal(Exception):  # noqa: N818  # it leaves `answer` as an Answer
+    """A refused message; `Device.answer` turns it into an Answer."""
 
     def __init__(self, reason: int) -> None:
         self.reason = int(reason)
 
 
 def check_offered(state: DeviceState, action: Action) -> None:
-    """Refuse what no material could make possible (R2, R3, R5, R6, R18)."""
+    """Refuse actions that no material makes possible (R2, R3, R5, R6, R18)."""
     is_basic = state.device_class is DeviceClass.BASIC
     if action not in state.menu or (action in SWITCHES and state.device_class is not DeviceClass.MULTI_MODE):
         raise Refusal(Reason.NOT_ON_MENU)
@@ -47,8 +47,8 @@ def check_offered(state: DeviceState, action: Action) -> None:
         raise Refusal(Reason.SERVICE_UNAVAILABLE_UNSECURED)
 
 
-def wants_session(state: DeviceState, action: Action) -> bool:
-    """Whether it is done only in an open session."""
+def needs_session(state: DeviceState, action: Action) -> bool:
+    """Return whether the action needs an open session."""
     if action is Action.OPEN_SESSION or action in SWITCHES or _is_unsecured(state):
         return False
     if _speaks_cosem(state) or action is Action.CLOSE_SESSION or action.group is ActionGroup.CONFIGURE:
@@ -58,8 +58,8 @@ def wants_session(state: DeviceState, action: Action) -> bool:
     return False
 
 
-def wants_command(state: DeviceState, action: Action) -> bool:
-    """Whether it spends a secure command."""
+def needs_command(state: DeviceState, action: Action) -> bool:
+    """Return whether the action uses a secure command."""
     if _speaks_cosem(state):  # R16
         return action.group is ActionGroup.SERVICE and state.options.service_needs_command_in_network_mode
     if action in {Action.EXCHANGE_KEYS, Action.SET_SECURITY_LEVEL}:  # R7
@@ -67,20 +67,20 @@ def wants_command(state: DeviceState, action: Action) -> bool:
     return not _is_unsecured(state) and (action.group is ActionGroup.SERVICE or action is Action.OPEN_SESSION)
 
 
-def wants_authorization(state: DeviceState, action: Action) -> bool:
-    """Whether it spends an authorization."""
+def needs_authorization(state: DeviceState, action: Action) -> bool:
+    """Return whether the action uses an authorization."""
     return action in SWITCHES or (action is Action.OPEN_SESSION and _speaks_cosem(state))  # R18, R17
 
 
-def wants_reading_key(state: DeviceState, action: Action) -> bool:
-    """Whether it shows nothing without a reading-key grant."""
+def needs_reading_key(state: DeviceState, action: Action) -> bool:
+    """Return whether the action needs a reading-key grant."""
     if state.level is not SecurityLevel.FULL or _speaks_cosem(state) or action.group is not ActionGroup.READ:
         return False
     return action is not Action.GET_SERVICE_STATUS or not state.options.status_without_key  # R13
 
 
 def check_session(state: DeviceState, action: Action) -> None:
-    """Refuse without an open session that allows the action; closing needs no allowance."""
+    """Refuse unless an open session allows the action; any session may be closed."""
     session = state.session
     if session is None:
         raise Refusal(Reason.SESSION_REQUIRED)
@@ -91,12 +91,14 @@ def check_session(state: DeviceState, action: Action) -> None:
 
 
 def check_reading_key(state: DeviceState, token: Token) -> None:
-    """Refuse a grant of another key than the device's, where it knows its own."""
+    """Refuse a grant of another reading key, if the device knows its own."""
     named = token.reading_key
     if state.check_value is None or named is None:
         return
     if (named.key_version, named.check_value.hex()) != (state.key_version, state.check_value):
-        raise Refusal(Reason.READING_KEY_MISSING)  # genuine, but of another key: what it can read is not this device
+        raise Refusal(
+            Reason.READING_KEY_MISSING
+        )  # genuine, but of another key, which does not open this device's readings
 
 
 def _speaks_cosem(state: DeviceState) -> bool:

@@ -1,4 +1,4 @@
-"""Single use: the answers that a device keeps, and the floor below which it takes nothing any more."""
+"""Single use: the answers that a device keeps, and the sequence number up to which it refuses all other tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def again(use: Use) -> Answer:
 
 
 def used_before(state: DeviceState, token: Token, content: str) -> Use | None:
-    """Return the use of this token; identity is (kid, cti), never the signature. Refuses 801 and 802."""
+    """Return an earlier use of this token, by (kid, cti), never by signature. Refuses with 801 and 802."""
     sequence = token.sequence or 0
     for use in state.uses:
         if (use.kid, use.sequence) == (token.kid.hex(), sequence):
@@ -35,10 +35,10 @@ def used_before(state: DeviceState, token: Token, content: str) -> Use | None:
 
 
 def spent(state: DeviceState, use: Use) -> DeviceState:
-    """Keep a use; of too many the one of the lowest sequence falls out, and its sequence becomes the floor."""
+    """Store a use. If there are too many, drop the one with the lowest sequence, which becomes the floor."""
     kept, floor = state.uses, state.floor
     if len(kept) == ANSWERS_KEPT:
-        # The lowest, so that the floor shuts out as few unused tokens as it can.
+        # The lowest, so that the floor refuses as few unused tokens as possible.
         lowest = min(kept, key=lambda one: one.sequence)
         kept = tuple(one for one in kept if one is not lowest)
         floor = max(floor, lowest.sequence)

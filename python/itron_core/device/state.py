@@ -1,4 +1,4 @@
-"""All that a device remembers, as plain values; written as JSON with its SHA-256, and read back whole or not at all."""
+"""A device's state as plain values; stored as JSON with its SHA-256, and read back whole or not at all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
 
 ANSWERS_KEPT = 64
 CHECK_VALUE_BYTES = 4
-# What a device has room for: delegations, and the bytes of a revocation snapshot; both are written as hexadecimal.
+# The room of a device: delegations, and bytes of a revocation snapshot; both are stored as hexadecimal digits.
 DELEGATIONS_KEPT = 64
 LONGEST_SNAPSHOT = 1 << 20
 STATE_BYTES = 4 << 20
@@ -47,16 +47,16 @@ TOKEN_TYPES = frozenset({"secure_command", "authorization"})
 
 
 class Session(NamedTuple):
-    """An unlock: it is over when the timer reads `end`; `actions` is the bit set of what it allows."""
+    """An open session: it ends when the timer reads `end`; `actions` is the bit set of allowed actions."""
 
     end: int
     actions: int
 
 
 class Use(NamedTuple):
-    """A token that was used: its identity, its signed content (SHA-256), for what, when, and what was answered.
+    """A used token: its identity, the SHA-256 of its signed content, the action, the time, and the answer.
 
-    `at` is the time with which it was verified, in seconds since 1970.
+    `at` is the time at which it was verified, in seconds since 1970.
     """
 
     kid: str
@@ -69,10 +69,10 @@ class Use(NamedTuple):
 
 
 class DeviceState(NamedTuple):
-    """All that a device knows, but for its root keys; plain values, none of them secret.
+    """A device's state without its root keys: plain values, none of them secret.
 
-    `delegations` and `snapshot` are what it has learned, signed tokens in hexadecimal; `snapshot_at` is when the snapshot
-    was believed, in seconds since 1970. `reading_counter` is that of the last protected reading.
+    `delegations` and `snapshot` are the signed tokens of the last trust update, in hexadecimal; `snapshot_at` is the time
+    at which the snapshot was verified, in seconds since 1970. `reading_counter` is that of the last protected reading.
     """
 
     device: str
@@ -104,7 +104,7 @@ _E = TypeVar("_E", DeviceClass, Mode, SecurityLevel, Action)
 
 
 def member(enumeration: type[_E], value: object) -> _E:
-    """Return a member of an enumeration for itself or its number; raises InputError for anything else."""
+    """Return a member of an enumeration from a member or its number. Raises InputError for anything else."""
     if isinstance(value, enumeration):
         return value
     if type(value) is int and value in enumeration._value2member_map_:
@@ -113,27 +113,27 @@ def member(enumeration: type[_E], value: object) -> _E:
 
 
 def menu_of(menu: Iterable[object]) -> tuple[Action, ...]:
-    """Return a menu in order; raises InputError for what is no action."""
+    """Return a menu in order. Raises InputError for an unknown action."""
     try:
         return tuple(sorted({member(Action, action) for action in menu}))
     except TypeError as error:
-        raise InputError(f"menu: got {menu!r:.80}, expected actions") from error
+        raise InputError(f"menu: got {menu!r:.80}, expected Actions") from error
 
 
 def checked(state: DeviceState) -> DeviceState:
-    """Return a state that a device can be in; raises InputError for any other."""
+    """Return the state if a device can be in it. Raises InputError otherwise."""
     if not isinstance(state.device, str):
-        raise InputError(f"device: got {type(state.device).__name__}, expected its aud, a str")
+        raise InputError(f"device: got {type(state.device).__name__}, expected a device id, a str")
     device_id(state.device)
     if state.mode is Mode.UNKNOWN or state.level is SecurityLevel.UNKNOWN:
-        raise InputError("a device of unknown mode or level; it knows its own")
+        raise InputError("mode, level: got UNKNOWN, expected the device's own")
     if state.mode is Mode.NETWORK and state.device_class is not DeviceClass.MULTI_MODE:
-        raise InputError(f"a device of class {state.device_class.name} in Network Mode; it has one mode, MOBILE")
+        raise InputError(f"mode: got NETWORK for class {state.device_class.name}, expected MOBILE")
     if state.level is not SecurityLevel.READY_TO_SECURE and state.device_class is DeviceClass.BASIC:
         raise InputError(f"level: got {state.level.name} for a basic device, expected READY_TO_SECURE")
     for name, high in (("epoch", EPOCH_MAX), ("key_version", I64_MAX)):
         if not is_int(getattr(state, name), 0, high):
-            raise InputError(f"{name}: got {getattr(state, name)!r:.80}, expected a whole number 0..{high}")
+            raise InputError(f"{name}: got {getattr(state, name)!r:.80}, expected a whole number from 0 to {high}")
     return state
 
 
@@ -151,26 +151,26 @@ def written(state: DeviceState) -> bytes:
 
 
 def read(data: object) -> DeviceState:
-    """Return the state that these bytes were written from; raises InputError for any other."""
+    """Return the state that `written` wrote. Raises InputError for any other bytes."""
     if not isinstance(data, bytes) or len(data) > STATE_BYTES:
         raise InputError(f"state: got {type(data).__name__}, expected up to {STATE_BYTES} bytes")
     try:
         outer = json.loads(data)
         plain = outer["state"]
         if outer != {"device_state": STATE_VERSION, "sha256": _digest(plain), "state": plain}:
-            _corrupted("its SHA-256 does not fit")
+            _corrupted("its SHA-256 does not match")
         state = _state_of(plain)
         if written(state) != data:
-            _corrupted("it is not as it was written")
+            _corrupted("it was rewritten")
     except InputError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise InputError(f"no device's state: {type(error).__name__}: {error!s:.200}") from error
+        raise InputError(f"state: not a device's state: {type(error).__name__}: {error!s:.200}") from error
     return state
 
 
 def _corrupted(why: str) -> NoReturn:
-    raise InputError(f"a device's state that is corrupted: {why}")
+    raise InputError(f"state: corrupted: {why}")
 
 
 def _state_of(plain: dict[str, Any]) -> DeviceState:
@@ -187,20 +187,20 @@ def _state_of(plain: dict[str, Any]) -> DeviceState:
         delegations=tuple(made.delegations),
     )
     if len(state.delegations) > DELEGATIONS_KEPT or not all(bytes.fromhex(token) for token in state.delegations):
-        _corrupted("delegations that cannot be")
+        _corrupted("invalid delegations")
     if state.snapshot is not None and not bytes.fromhex(state.snapshot):
-        _corrupted("a snapshot that cannot be")
+        _corrupted("invalid snapshot")
     numbers = [state.snapshot_at, state.uptime, state.operations, state.reading, state.interval_count, state.watermark]
     if not is_int(state.reading_counter, 0, COUNTER_MAX):
-        _corrupted("a counter that cannot be")
+        _corrupted("invalid counter")
     if not all(is_int(number, 0, I64_MAX) for number in numbers) or not is_int(state.floor, -1, I64_MAX):
-        _corrupted("a number is out of its range")
+        _corrupted("number out of range")
     if state.session is not None and not all(is_int(number, 0, I64_MAX) for number in state.session):
-        _corrupted("a session that cannot be")
+        _corrupted("invalid session")
     if state.service not in SERVICE_STATES or len(state.uses) > ANSWERS_KEPT:
-        _corrupted("a service or a log that cannot be")
+        _corrupted("invalid service state or log")
     if state.check_value is not None and len(bytes.fromhex(state.check_value)) != CHECK_VALUE_BYTES:
-        _corrupted("a check value that is no 4 bytes")
+        _corrupted("check value not of 4 bytes")
     return checked(state)
 
 
@@ -208,14 +208,14 @@ def _use_of(row: Sequence[Any]) -> Use:
     use = Use(*row)
     texts = (use.kid, use.content, use.token_type)
     if not all(type(text) is str for text in texts) or not all(is_int(n, 0, I64_MAX) for n in (use.sequence, use.at)):
-        _corrupted("a use that cannot be")
+        _corrupted("invalid use")
     if use.token_type not in TOKEN_TYPES:
-        _corrupted("a use of a token of no type")
+        _corrupted("use of an unknown token type")
     return use._replace(action=member(Action, use.action), data=_pairs(use.data))
 
 
 def _pairs(rows: Iterable[Any]) -> tuple[tuple[str, int | str], ...]:
     pairs = tuple((name, value) for name, value in rows)
     if not all(type(name) is str and is_value(value) for name, value in pairs):
-        _corrupted("a value that cannot be")
+        _corrupted("invalid value")
     return pairs

@@ -1,1 +1,1 @@
-"""What the parties hand to each other, and how each is checked when it is received. Imports no party."""
+"""The data that parties send each other, and its checks on receipt. Imports no party."""

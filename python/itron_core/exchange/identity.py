@@ -1,4 +1,4 @@
-"""Who a token or a record is about: device ids, token ids, and what a token says apart from its signature."""
+"""Identities: device ids, token ids, and a token's content without its signature."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ EPOCHS = 2**32
 
 
 def cti_of(device: str, sequence: int) -> bytes:
-    """Return the CWT id of a device's token: its id, then the sequence, 8 bytes each."""
+    """Return the CWT id of a device's token: the device id, then the sequence number, 8 bytes each."""
     return device_id(device) + sequence.to_bytes(8)
 
 
 def content_of(token: bytes) -> bytes:
-    """Return the SHA-256 of a token without its signature, of which a second one may be valid."""
+    """Return the SHA-256 of a token without its signature, since a second signature may be valid too."""
     return hashlib.sha256(token_content(token)).digest()

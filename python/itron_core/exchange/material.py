@@ -1,4 +1,4 @@
-"""Security material as the parties hand it to each other: issued tokens, and pages of them. Pure data."""
+"""Security material that the parties exchange: issued tokens, and pages of them. Pure data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from itron_core.exchange.identity import content_of, cti_of
 
 __all__ = ["LONGEST_LIFETIME", "SPENT", "Material", "MaterialState", "Page"]
 
-# The longest that material is in force, in seconds: what routes and devices believe (docs/format.md, limits: the default).
-# Who issues, passes on or holds it goes by the same: nothing may be held that is refused where it is used.
+# The longest lifetime of material in seconds, which routes and devices accept by default (docs/format.md, section Limits).
+# Every party applies it, so that none stores material that is refused at its use.
 LONGEST_LIFETIME = 7 * 86_400
 
 
 class MaterialState(IntEnum):
-    """The life of one piece of material at a field tool; SENT is sent without an answer: neither used nor unused."""
+    """The state of one piece of material at a field tool. SENT means sent without an answer: it may or may not be used."""
 
     REQUESTED = 0
     HELD = 1
@@ -28,12 +28,12 @@ class MaterialState(IntEnum):
     REFUSED = 8
 
 
-# The states in which a piece of material was used.
+# The states of used material.
 SPENT = frozenset({MaterialState.USED, MaterialState.REPLAYED})
 
 
 class Material(NamedTuple):
-    """One issued token and what it says; times in seconds since 1970, `actions` the bit set of actions."""
+    """One issued token and its claims; times are in seconds since 1970, `actions` is a bit set."""
 
     unit: str
     device: str
@@ -50,17 +50,17 @@ class Material(NamedTuple):
 
     @property
     def cti(self) -> bytes:
-        """Its CWT id, 16 bytes."""
+        """The CWT id, 16 bytes."""
         return cti_of(self.device, self.sequence)
 
     @property
     def content(self) -> bytes:
-        """What tells it from other content under one identity."""
+        """A digest that distinguishes it from different content under the same identity."""
         return content_of(self.token)
 
 
 class Page(NamedTuple):
-    """Rows behind a cursor, each with its serial, rising; `next` is the cursor to go on from."""
+    """Rows after a cursor, each with its rising serial; continue from the cursor `next`."""
 
     rows: list[tuple[int, Material]]
     next: int

@@ -1,4 +1,4 @@
-"""What a device hears and says; a message of wrong types is told from one that is only refused."""
+"""Messages to a device and its answers. A message of wrong types raises; any other gets an answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ I64_MAX = 2**63 - 1
 
 
 class Outcome(IntEnum):
-    """What a device did with a message."""
+    """The result of a message at a device."""
 
     DONE = 0
     REFUSED = 1
@@ -39,10 +39,10 @@ class Outcome(IntEnum):
 
 
 class Message(NamedTuple):
-    """What a field tool sends: `token` is the secure command or the authorization that the action needs.
+    """A field tool's message: `token` is the secure command or the authorization that the action needs.
 
-    `key_exchange` says that the tool carries out a key exchange with it, as a switch of mode wants. `level` is what
-    set_security_level sets, where its command does not name it. `settings` are what a CONFIGURE action programs: up to
+    `key_exchange` states that the tool performs a key exchange with it, as a change of mode requires. `level` is the
+    level for set_security_level, if its command does not name one. `settings` are the values of a CONFIGURE action: up to
     64 names of up to 64 characters, each with a bool, an int64, or a text of up to 256 characters.
     """
 
@@ -55,9 +55,9 @@ class Message(NamedTuple):
 
 
 class TrustUpdate(NamedTuple):
-    """What a field tool brings so that a device learns whom to trust: signed delegations and a revocation snapshot.
+    """Delegations and a revocation snapshot, both signed, that a field tool brings to update a device's trust.
 
-    Delegations replace those of before; None leaves the revocations as they are. All of it or nothing is taken.
+    The delegations replace the earlier ones; None keeps the revocations. A device accepts all of it or nothing.
     """
 
     delegations: tuple[bytes, ...] = ()
@@ -65,7 +65,7 @@ class TrustUpdate(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the device says: `reason` is 0, a `Reason` or a `Code`; `data` holds plain values, none when refused.
+    """A device's answer: `reason` is 0, a `Reason` or a `Code`; `data` has plain values, and is empty if refused.
 
     A replay repeats the data of the first answer, with reason 800 (replay_identical).
     """
@@ -85,14 +85,14 @@ def canonical(plain: object) -> bytes:
 
 
 def check_message(message: object) -> None:
-    """Raise InputError for what no field tool could have sent."""
+    """Raise InputError for a message that no field tool can send."""
     if isinstance(message, TrustUpdate):
         _check_update(message)
         return
     if not isinstance(message, Message):
         raise InputError(f"message: got {type(message).__name__}, expected a Message or a TrustUpdate")
     if not isinstance(message.action, Action):
-        raise InputError(f"message: got the action {message.action!r:.80}, expected an Action")
+        raise InputError(f"action: got {message.action!r:.80}, expected an Action")
     for name in ("token", "reading_key"):
         if not isinstance(getattr(message, name), bytes | None):
             raise InputError(f"{name}: got {type(getattr(message, name)).__name__}, expected bytes or None")
@@ -125,18 +125,18 @@ def _check_settings(settings: object) -> None:
 
 
 def _is_setting(name: object, value: object) -> bool:
-    # An action's own name counts how often it was done, which no message may say.
+    # An action's name is its counter in the device's state, which no message may set.
     is_name = type(name) is str and 0 < len(name) <= NAME_LENGTH and name.upper() not in Action.__members__
     return is_name and is_value(value)
 
 
 def is_value(value: object) -> bool:
-    """Whether a state can hold it: a bool, an int64, a text of up to 256 characters."""
+    """Return whether a device's state can hold the value: a bool, an int64, or text of up to 256 characters."""
     if type(value) is str:
         return len(value) <= TEXT_LENGTH
     return type(value) is bool or is_int(value, -I64_MAX - 1, I64_MAX)
 
 
 def is_int(value: object, low: int, high: int) -> bool:
-    """Whether it is an int, and no bool, from `low` to `high`."""
+    """Return whether the value is an int (not a bool) from `low` to `high`."""
     return type(value) is int and low <= value <= high

@@ -1,4 +1,4 @@
-"""Pages end at bytes as well as rows: one bound, which every party that makes or sends rows goes by."""
+"""The size of pages in rows and bytes: one limit for every party that makes or sends rows."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MOST_NUMBER", "PAGE_BYTES", "ROW_BYTES", "rows_of_a_page"]
+__all__ = ["MOST_NUMBER", "PAGE_BYTES", "ROW_BYTES", "page_length"]
 
-# What the rows of a page may hold. Written as JSON, bytes are a third larger: half of what either side takes at once.
+# The most bytes in the rows of a page. JSON makes bytes a third larger; each side accepts twice this size at once.
 PAGE_BYTES = 16 * 2**20
-# What a row is counted for beside its token or its answer: names, numbers, and what JSON writes around them.
+# The size of a row without its token or answer: names, numbers and JSON syntax.
 ROW_BYTES = 512
-# Numbers, serials and cursors end here, so that there are always some left after the highest that was claimed.
+# The highest number, serial or cursor; a false claim of it still leaves numbers for those that follow.
 MOST_NUMBER = 2**62
 
 
-def rows_of_a_page(sizes: Iterable[int], limit: int) -> int:
-    """Return how many rows a page takes, given the bytes of each one's token or answer.
+def page_length(sizes: Iterable[int], limit: int) -> int:
+    """Return the number of rows that fit a page, given the size of each row's token or answer.
 
-    At least one, if there is any: none is larger than a page.
+    At least one if there is any, since no row is larger than a page.
     """
     count = total = 0
     for size in sizes:

@@ -1,4 +1,4 @@
-"""The tools server as the other parties see it: `Exchange` for a field tool, `ManagedServer` for the security manager."""
+"""Interfaces of the tools server: `Exchange` for a field tool, `ManagedServer` for the security manager."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Exchange", "ManagedServer", "OutcomePage"]
 
 
 class OutcomePage(NamedTuple):
-    """Outcomes after a cursor: each with its serial, the tool that reported it, and the code that this was answered.
+    """Outcomes after a cursor, each with its serial, the tool that reported it, and the server's code.
 
-    `incarnation` is the id of the server's store. Cursors are those of one incarnation: after another, begin at 0.
+    `incarnation` identifies the server's store. Cursors belong to one incarnation: with another, start from 0.
     """
 
     rows: list[tuple[int, str, OutcomeReport, int]]
@@ -26,51 +26,51 @@ class OutcomePage(NamedTuple):
 
 
 class Exchange(Protocol):
-    """What a field tool sees of a tools server; every call may be repeated, and answers the same.
+    """A tools server for field tools. Every call can be repeated with the same result.
 
-    All of them raise RequestRefused for what the tool or its user may not have, ExchangeError where the server cannot
-    be reached or believed.
+    Every call raises RequestRefused if the tool or its user may not make it, and ExchangeError if the server cannot be
+    reached or sends an invalid answer.
     """
 
     def snapshot(self, tool: str, user: str, *, now: int) -> SignIn:
-        """Sign in: what the user may do, what is revoked, whose keys are delegated."""
+        """Sign a user in, and return the user's permissions, the revocations and the delegations."""
 
-    def request(self, tool: str, wants: Sequence[CommandRequest], *, now: int) -> int:
-        """Request Commands; returns the highest number taken."""
+    def request(self, tool: str, requests: Sequence[CommandRequest], *, now: int) -> int:
+        """Request Commands: send command requests, and return the highest number accepted."""
 
     def material(self, tool: str, after: int, limit: int, *, now: int) -> Page:
-        """Return what was granted to the tool behind the cursor `after`."""
+        """Return material granted to the tool after the cursor `after`."""
 
     def devices(self, tool: str, names: Sequence[str], *, now: int) -> list[DeviceRecord]:
-        """Return what is known of these devices of the tool's unit; unknown ones are left out."""
+        """Return the records of these devices that belong to the tool's unit; unknown devices are omitted."""
 
     def report(self, tool: str, outcomes: Sequence[OutcomeReport], *, now: int) -> list[int]:
-        """Take what became of the material; returns a code each: 0, 800 or 801."""
+        """Report outcomes, and return one code per outcome: 0, 800 or 801."""
 
 
 class ManagedServer(Protocol):
-    """What the security manager needs of a tools server, here or behind HTTP."""
+    """A tools server for the security manager, in this process or over HTTP."""
 
     def received(self, source: str) -> int:
-        """Return how far material has come."""
+        """Return the cursor up to which a source's material was received."""
 
     def receive(self, source: str, page: Page, *, now: int) -> list[int]:
-        """Take a page of material; returns a `Code` a row."""
+        """Receive a page of material, and return one `Code` per row."""
 
     def set_users(self, users: Iterable[tuple[str, str, int]], *, now: int) -> None:
         """Replace the users."""
 
     def set_devices(self, records: Iterable[DeviceRecord], *, now: int) -> None:
-        """Add or renew devices."""
+        """Add or update devices."""
 
     def set_delegations(self, tokens: Sequence[bytes], *, now: int) -> None:
         """Replace the delegations."""
 
     def set_revocations(self, token: bytes, *, now: int) -> None:
-        """Take a newer snapshot."""
+        """Store a newer revocation snapshot."""
 
     def outcomes(self, after: int, limit: int) -> OutcomePage:
-        """Return what tools have reported."""
+        """Return the outcomes that tools reported after a cursor."""
 
     def held_by(self, tool: str, after: int, limit: int, *, now: int) -> Page:
-        """Return what a tool may hold unused, without the tokens."""
+        """Return material that a tool may still hold unused, without the tokens."""

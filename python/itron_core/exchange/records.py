@@ -1,4 +1,4 @@
-"""What the parties tell each other beside material: device records, command requests, outcomes, sign-ins. Pure data."""
+"""The other data that parties exchange: device records, command requests, outcomes, sign-ins. Pure data."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = [
     "record_row",
 ]
 
-# Delegations in force at a time: the server sends no more, and no tool takes more.
+# The most delegations in force at a time: the server sends no more, and no tool accepts more.
 MOST_DELEGATIONS = 256
 # The most bytes of a device's answer in a report.
 LONGEST_ANSWER = 65_536
-# What a tools server answers to an outcome.
+# The codes with which a tools server answers an outcome.
 VERDICTS = frozenset({Code.OK, Code.REPLAY_IDENTICAL, Code.REPLAY_CONFLICT})
 
 
 class CommandRequest(NamedTuple):
-    """One wish of Request Commands; `number` rises by one from 1 up for each tool."""
+    """A command request; for each tool, `number` starts at 1 and rises by one."""
 
     number: int
     device: str
@@ -38,9 +38,9 @@ class CommandRequest(NamedTuple):
 
 
 class OutcomeReport(NamedTuple):
-    """What became of one message to a device: `state` SENT, USED, REPLAYED or REFUSED, with the device's reason.
+    """The outcome of one message to a device: `state` is SENT, USED, REPLAYED or REFUSED, with the device's reason.
 
-    `number` rises by one from 1 up for each tool; `kid`, `cti` and `content` are empty where no token was spent.
+    For each tool, `number` starts at 1 and rises by one; `kid`, `cti` and `content` are empty if no token was used.
     """
 
     number: int
@@ -56,10 +56,10 @@ class OutcomeReport(NamedTuple):
 
 
 class DeviceRecord(NamedTuple):
-    """What is known of a device; `level_verified` is false where it is known from an import only.
+    """The record of a device; `level_verified` is false if the level is known only from an import.
 
-    `installation` rises when another meter takes this one's place, whose epoch begins anew: only such a record may
-    lower the epoch that a field tool knows.
+    `installation` rises when another meter, whose epoch starts anew, takes this one's place. Only such a record may lower
+    the epoch that a field tool knows.
     """
 
     device: str
@@ -73,11 +73,11 @@ class DeviceRecord(NamedTuple):
 
 
 class SignIn(NamedTuple):
-    """What a field tool takes along from a sync: what its user may do, what is revoked, whose keys are delegated.
+    """The server's answer to a sign-in: the user's permissions, the revocations and the delegations.
 
-    `reported` and `wanted` are the highest numbers of outcomes and wishes that the server has of this tool: a tool that never
-    offered as many works with an old copy of its store. `answered_at` is the server's time, 0 where it has none;
-    `incarnation` is the id of its store, which changes when it was restored from a backup.
+    `reported` and `wanted` are the highest numbers of outcomes and command requests that the server has of this tool: a
+    tool that never sent as many works with an old copy of its store. `answered_at` is the server's time, or 0.
+    `incarnation` identifies the server's store, and changes when it is restored from a backup.
     """
 
     user: str
@@ -94,17 +94,17 @@ class SignIn(NamedTuple):
 
 
 def record_row(record: DeviceRecord) -> tuple[str, str, int, int, int, int, int, int]:
-    """Return a record as a row of a store; raises InputError for one that is none."""
-    device = instance("a record of a device", record, DeviceRecord).device
+    """Return a record as a row of a store. Raises InputError for an invalid record."""
+    device = instance("records", record, DeviceRecord).device
     device_id(device)
-    text(f"the unit of {device}", record.unit)
+    text(f"unit of {device}", record.unit)
     verified: object = record.level_verified
     try:
         numbers = DeviceClass(record.device_class), Mode(record.mode), SecurityLevel(record.security_level)
     except ValueError as error:
         raise InputError(f"device {device}: {error}") from error
     flag = whole(f"level_verified of {device}", int(verified) if isinstance(verified, bool) else verified, 0, 1)
-    epoch = whole(f"the epoch of {device}", record.epoch, 0, EPOCHS - 1)
-    installation = whole(f"the installation of {device}", record.installation)
+    epoch = whole(f"epoch of {device}", record.epoch, 0, EPOCHS - 1)
+    installation = whole(f"installation of {device}", record.installation)
     device_class, mode, level = map(int, numbers)
     return device, record.unit, device_class, mode, level, flag, epoch, installation

@@ -1,4 +1,4 @@
-"""Which revocation snapshot a party holds after it was offered another, and whether it is in force."""
+"""Chooses the revocation snapshot that a party holds after receiving another, and decides whether it is in force."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["NOTHING", "Snapshot", "snapshot_after"]
 
 
 class Snapshot(NamedTuple):
-    """A signed revocation snapshot as it is held: its bytes, its version, and when it was believed.
+    """A held revocation snapshot: its signed bytes, its version, and the time for which it was verified.
 
-    `token` is None, and the numbers are 0, if there was never one. Times in seconds since 1970.
+    `token` is None and the numbers are 0 if there was never one. Times are in seconds since 1970.
     """
 
     token: bytes | None
     version: int
     accepted_at: int
 
-    def believed(self, keyring: Keyring, delegations: Sequence[bytes]) -> Revocations | None:
-        """Return what it revokes; None if there is none, or if its signer is trusted no more."""
+    def trusted(self, keyring: Keyring, delegations: Sequence[bytes]) -> Revocations | None:
+        """Return its revocations; None if there is none, or if its signer is no longer trusted."""
         if self.token is None:
             return None
         try:
@@ -37,14 +37,14 @@ class Snapshot(NamedTuple):
             return None
 
     def is_in_force(self, keyring: Keyring, delegations: Sequence[bytes], moment: int) -> bool:
-        """Return whether material may be used by it: it is genuine and has not ended, or there was never one."""
+        """Return whether material may be used under it: it is valid and has not expired, or there was never one."""
         if self.token is None:
             return True
         try:
             found = Revocations.from_token(self.token, ring_at(keyring, delegations, moment), now=moment)
         except TokenRefused:
             return False
-        return moment < found.expires_at  # no skew: whoever verifies by it allows none
+        return moment < found.expires_at  # no skew, as in verification
 
 
 NOTHING = Snapshot(None, 0, 0)
@@ -58,17 +58,17 @@ def snapshot_after(
     delegations: tuple[Sequence[bytes], Sequence[bytes]],
     moment: int,
 ) -> Snapshot:
-    """Return the snapshot to hold after another was offered: the newer one, and if in doubt the one that is held.
+    """Return the snapshot to hold after another was offered: the newer one, or the held one if in doubt.
 
-    `delegations` are those held so far, and those that came with the offer. One that has ended is held like any other:
-    everything is stale by it until the next comes. A version that was run up binds as long as the key that signed it is
-    trusted; then an older one takes its place. Raises TokenRefused for one that is not genuine, and ItronCoreError for
-    other content under the version that is held.
+    `delegations` are those held so far, and those that came with the offer. An expired snapshot is held too: everything
+    is stale under it until the next one. An excessive version counts while the key that signed it is trusted; after
+    that, an older one replaces it. Raises TokenRefused if the offer is invalid, and ItronCoreError if it differs from
+    the held one under the same version.
     """
     if offered is None or offered == held.token:
         return held
     together = list(dict.fromkeys([*delegations[0], *delegations[1]]))
-    in_force = held.believed(keyring, together)
+    in_force = held.trusted(keyring, together)
     claimed = accepted_revocations(offered)
     if claimed.version < held.version:
         return _healed(held, offered, keyring, together, moment) or held

@@ -1,4 +1,4 @@
-"""What a party that is handed material checks before it holds it: each token, and the columns beside it."""
+"""Checks received material before it is stored: each token, and the columns beside it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from itron_core._rust import Keyring, Revocations
     from itron_core.exchange.material import Material
 
-__all__ = ["BELIEVED", "check_before", "judged", "ring_at"]
+__all__ = ["TRUSTED", "check_before", "judge", "ring_at"]
 
-# The most that a reader may allow for clocks that differ (docs/format.md, section Limits), in seconds.
+# The greatest clock skew that a verifier may allow, in seconds (docs/format.md, section Limits).
 LONGEST_SKEW = 600
-# Behind these checks only time and revocation follow: all that the token says is believed.
-BELIEVED = frozenset(
+# After these codes only time and revocation are open: the claims of the token are trusted.
+TRUSTED = frozenset(
     {
         Code.OK,
         Code.IAT_IN_FUTURE,
@@ -39,9 +39,9 @@ CLAIMS = ("kid", "sequence", "actions", "epoch", "issued_at", "not_before", "exp
 
 
 def ring_at(keyring: Keyring, delegations: Iterable[bytes], moment: int) -> Keyring:
-    """Return the keyring with those of the delegations that are in force; the others end their keys, and nothing else.
+    """Return the keyring with the delegations in force. Keys of the others are not trusted; nothing else changes.
 
-    A keyring has one entry a key: of two delegations of one key in force, the one that ends last takes the other's place.
+    A keyring has one entry per key: of two delegations in force for one key, the one that ends last is taken.
     """
     chosen: dict[bytes, tuple[int, bytes]] = {}
     for token in delegations:
@@ -56,20 +56,17 @@ def ring_at(keyring: Keyring, delegations: Iterable[bytes], moment: int) -> Keyr
 
 
 def check_before(before: object, now: int) -> int:
-    """Return the moment by which material must have ended to be pruned; raises InputError for one to come."""
+    """Return the time by which material must have ended to be pruned. Raises InputError for a time in the future."""
     latest, ended = moment("now", now), moment("before", before)
     if ended > latest:
-        raise InputError(f"before: got {ended}, which lies in the future; expected a moment up to now, {latest}")
+        raise InputError(f"before: got {ended}, which lies in the future; expected a time up to now, {latest}")
     return ended - LONGEST_SKEW
 
 
-def judged(
-    rows: Sequence[Material], keyring: Keyring, *, now: int, revocations: Revocations | None = None
-) -> list[int]:
-    """Return a `Code` a row: that of its token, verified for the row's device and type, whatever else it says.
+def judge(rows: Sequence[Material], keyring: Keyring, *, now: int, revocations: Revocations | None = None) -> list[int]:
+    """Return one `Code` per row: the code of its token, verified for the row's device and type.
 
-    A token that can be believed and contradicts its row in any column is CLAIM_INCONSISTENT; one of an unknown type is
-    TYP_MISMATCH.
+    A trusted token that contradicts any column of its row is CLAIM_INCONSISTENT; one of unknown type is TYP_MISMATCH.
     """
     codes = [int(Code.TYP_MISMATCH)] * len(rows)
     for token_type in DEVICE_TOKEN_TYPES:
@@ -87,14 +84,14 @@ def judged(
         )
         said = zip(*(results[name].to_pylist() for name in CLAIMS), strict=True)
         for place, code, claims in zip(places, results["code"].to_pylist(), said, strict=True):
-            contradicts = code in BELIEVED and not _agree(rows[place], claims)
+            contradicts = code in TRUSTED and not _agree(rows[place], claims)
             codes[place] = int(Code.CLAIM_INCONSISTENT) if contradicts else code
-        _judge_untimely(rows, [place for place in places if codes[place] in BELIEVED - {Code.OK}], keyring, codes)
+        _judge_untimely(rows, [place for place in places if codes[place] in TRUSTED - {Code.OK}], keyring, codes)
     return codes
 
 
 def _judge_untimely(rows: Sequence[Material], places: Sequence[int], keyring: Keyring, codes: list[int]) -> None:
-    """Ask of what is early, late or revoked, all of one type, whether it is for its device: that is checked after."""
+    """Check the device of tokens that are not yet valid, expired or revoked, all of one type: verification checks it last."""
     by_begin: dict[int, list[int]] = defaultdict(list)
     for place in places:
         by_begin[max(rows[place].issued_at, rows[place].not_before or 0)].append(place)

@@ -1,4 +1,4 @@
-"""The field tool: syncs, says what it holds, asks the policy before every message, remembers before it sends."""
+"""The field tool: syncs, lists its material, asks the policy before every message, records each before sending it."""
 
 from itron_core.field_tool.commands import Command, Status
 from itron_core.field_tool.field_tool import FieldTool

@@ -1,4 +1,4 @@
-"""Request and Current Commands: what is asked for, what is held, and what the tool says of itself."""
+"""Request and Current Commands: command requests, material held, and the tool's status."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Command", "Status", "current", "queue", "status"]
 
+# Unused material with one of these codes is still held: the snapshot has expired, or its time has not come. Material whose
+# key is no longer in force counts as revoked.
+TO_COME = frozenset({Code.OK, Code.NOT_YET_VALID, Code.IAT_IN_FUTURE, Code.SNAPSHOT_STALE})
 DERIVED = {
     Code.EXPIRED: MaterialState.EXPIRED,
-    Code.ISSUER_REVOKED: MaterialState.REVOKED,
-    Code.DEVICE_REVOKED: MaterialState.REVOKED,
-    Code.TOKEN_REVOKED: MaterialState.REVOKED,
     Code.EPOCH_STALE: MaterialState.SUPERSEDED,
 }
-# A command request is the user's who asked for it, and anybody's as long as no sync has offered it.
+# A command request belongs to the user who made it, and to anybody until a sync has sent it.
 REQUESTS_OF_USER = """
     SELECT w.device, w.token_type, w.action, w.asked_with, w.number FROM tool_want w
     WHERE (w.asked_by IS NULL OR w.asked_by = ?) AND w.device IN ({values})
 """
-# It is open until the first material for it came to its user.
+# It is open until its user has received the first material for it.
 UNFULFILLED = """
     AND NOT EXISTS (
         SELECT 1 FROM tool_material m JOIN tool_holder h ON h.kid = m.kid AND h.cti = m.cti
@@ -42,16 +42,16 @@ UNFULFILLED = """
             AND (m.actions & w.action_bit) <> 0
     )
 """
-REQUESTS_A_QUERY = 500
+REQUESTS_PER_QUERY = 500
 UNUSED_STATES = ", ".join(str(int(state)) for state in sorted(UNUSED))
 
 
 class Command(NamedTuple):
-    """One line of Current Commands: a piece of material, or a command request that nothing fulfils yet.
+    """One line of Current Commands: a piece of material, or an open command request.
 
-    `actions` is a bit set; `code` what verifying it says now, 0 for a request; `uses_left` how often this kind may be
-    used at this device before a resync, None if that is not counted. Times in seconds since 1970; a request has
-    neither sequence nor times.
+    `actions` is a bit set; `code` is the result of verifying it now, 0 for a request. `uses_left` is how often this kind
+    may still be used at this device before a sync, None if uses are not limited. Times are in seconds since 1970; a
+    request has neither sequence nor times.
     """
 
     device: str
@@ -66,12 +66,12 @@ class Command(NamedTuple):
 
 
 class Status(NamedTuple):
-    """What a field tool says of itself: for whom it works now, and what holds it up.
+    """The status of a field tool: its signed-in user, and what blocks it.
 
-    `withheld` counts unused material that is not shown, since it was granted to another user or the permissions of this
-    one do not cover all of its actions. `seen` is a later moment that the tool has seen than its clock shows, None if it
-    has not; `revocations_until` is when the revocation snapshot ends, None if there is none. Seconds since 1970.
-    `needs_attention` says that one of these holds something up.
+    `withheld` counts unused material that is not shown because it was granted to another user, or because this user's
+    permissions do not cover all its actions. `seen` is a time later than the clock's that the tool has seen, or None.
+    `revocations_until` is the end of the revocation snapshot, None if there is none. Times are in seconds since 1970.
+    `needs_attention` is true if one of these blocks something.
     """
 
     user: str
@@ -84,15 +84,15 @@ class Status(NamedTuple):
     needs_attention: bool
 
 
-def queue(t: Transaction, state: State, wants: Iterable[tuple[str, str, Action]], names: Sequence[str]) -> int:
-    """Queue command requests that are not open already; returns how many are new."""
+def queue(t: Transaction, state: State, requests: Iterable[tuple[str, str, Action]], names: Sequence[str]) -> int:
+    """Queue command requests that are not open already, and return how many are new."""
     rows = rows_of(t, REQUESTS_OF_USER, names, (state.user_name,))
     is_open = {
         (device, token_type, action)
         for device, token_type, action, asked_with, number in rows
         if not _is_asked(number, state) or _permits(asked_with, token_type, action)
     }
-    new = [want for want in dict.fromkeys(wants) if want not in is_open]
+    new = [request for request in dict.fromkeys(requests) if request not in is_open]
     ((last,),) = t.rows("SELECT max(serial) FROM tool_want")
     t.run_many(
         "INSERT INTO tool_want (serial, device, token_type, action, action_bit) VALUES (?, ?, ?, ?, ?)",
@@ -113,7 +113,7 @@ def current(
     expiring_before: int | None,
     devices: Sequence[str] | None,
 ) -> list[Command]:
-    """Return what the user signed in holds and has asked for, by device, all of it verified anew at this moment."""
+    """Return the signed-in user's material and command requests by device; all material is verified again."""
     state = state_of(t)
     moment = moment_of(state, now)
     names = _names(t) if devices is None else list(dict.fromkeys(devices))
@@ -132,7 +132,7 @@ def current(
 
 
 def status(t: Transaction, keyring: Keyring, *, now: int) -> Status:
-    """Return what a field tool says of itself at a moment."""
+    """Return the status of a field tool at a given time."""
     state = state_of(t)
     moment = moment_of(state, now)
     permissions = Permission(state.permissions)
@@ -157,7 +157,7 @@ def status(t: Transaction, keyring: Keyring, *, now: int) -> Status:
         f"Signed in: {state.user_name}, unit {state.unit}."
         if state.user_name
         else "Nobody has signed in yet: sync first.",
-        "This user has no permissions: a sync shows whether that is still so."
+        "This user has no permissions: sync to check whether that has changed."
         if state.user_name and not permissions
         else "",
         f"{withheld:,} unused {'piece' if withheld == 1 else 'pieces'} of material not shown: granted to another user,"
@@ -189,8 +189,8 @@ def _names(t: Transaction) -> list[str]:
 def _open_requests(
     t: Transaction, names: Sequence[str], state: State
 ) -> Iterable[tuple[str, str, int, int | None, int | None]]:
-    for start in range(0, len(names), REQUESTS_A_QUERY):
-        some = names[start : start + REQUESTS_A_QUERY]
+    for start in range(0, len(names), REQUESTS_PER_QUERY):
+        some = names[start : start + REQUESTS_PER_QUERY]
         sql = (REQUESTS_OF_USER + UNFULFILLED).replace("{values}", ", ".join("?" * len(some)))
         yield from ((*row,) for row in t.rows(sql, (state.user_name, *some, state.user_name)))
 
@@ -209,7 +209,7 @@ def _line(piece: Held, code: int, limits: PolicyOptions, uses: dict[tuple[str, s
         piece.device,
         piece.token_type,
         piece.actions,
-        stored if stored not in UNUSED else DERIVED.get(Code(code), stored),
+        stored if stored not in UNUSED or code in TO_COME else DERIVED.get(Code(code), MaterialState.REVOKED),
         code,
         _uses_left(piece, limits, uses),
         piece.sequence,

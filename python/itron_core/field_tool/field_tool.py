@@ -1,4 +1,4 @@
-"""The field tool itself: a face over its store. Everything but `sync` works offline."""
+"""The field tool over its store. Everything but `sync` and `report` works offline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itron_core.errors import InputError
 from itron_core.exchange.identity import device_id
 from itron_core.exchange.verification import check_before
 from itron_core.field_tool.commands import current, queue, status
-from itron_core.field_tool.planning import decided, known_of, limits_of, missing_wants
+from itron_core.field_tool.planning import decided, known_of, limits_of, missing_requests
 from itron_core.field_tool.schema import STEPS
 from itron_core.field_tool.state import advance, bind, moment_of, state_of, trust_at
 from itron_core.field_tool.sync import Sync
@@ -41,11 +41,11 @@ DEFAULT_OPTIONS = PolicyOptions()
 
 
 class FieldTool:
-    """A field tool over a store of its own; `keyring` holds the roots, delegations come with a sync.
+    """A field tool over its own store; `keyring` holds the roots, and delegations come with a sync.
 
-    A moment before one that was written down counts as that one: a clock set back revives nothing. What only reads
-    (`current_commands`, `preflight`) writes no moment down. The limits of uses are the lower of the options' and the
-    server's. Raises StoreError for the store of another tool, and everywhere for a store that cannot be read.
+    A time before the latest recorded one counts as that one: a clock set back revives nothing. Reading methods
+    (`current_commands`, `preflight`) record no time. The limits of uses are the lower of the options' and the server's.
+    Raises StoreError if the store belongs to another tool; every method raises it if the store is unusable.
     """
 
     def __init__(
@@ -66,21 +66,21 @@ class FieldTool:
     # --- With a tools server ---
 
     def sync(self, exchange: Exchange, user: str, *, now: int, page: int = 10_000) -> SyncReport:
-        """Report outcomes, sign in, request what is wanted, fetch material and what is known of devices.
+        """Report outcomes, sign in, send command requests, and fetch material and device records.
 
-        Each step is durable before the next, and may be cut at any point: the next sync goes on. Uses are counted anew
-        after a whole sync only. Raises RequestRefused where the user is not let in: then nothing held may be used any
-        more by that user's permissions; ExchangeError for a server that cannot be reached or believed: nothing of that
-        answer is kept.
+        Each step is stored before the next, and may be interrupted: the next sync continues. Use counts restart only
+        after a complete sync. Raises RequestRefused if the user may not sign in; then the material held may no longer be
+        used with that user's permissions. Raises ExchangeError if the server cannot be reached or its answer is invalid;
+        nothing of that answer is stored.
         """
         report = self._syncing(exchange, now, page).run(user)
         self._journal.publish()
         return report
 
     def report(self, exchange: Exchange, *, now: int, page: int = 10_000) -> dict[int, int]:
-        """Report outcomes alone, and return a code for the number of each: 0, 800 or 801.
+        """Report outcomes only, and return one code per outcome number: 0, 800 or 801.
 
-        Nothing is fetched and no uses are counted anew. Raises as `sync` does.
+        Nothing is fetched, and use counts do not restart. Raises as `sync` does.
         """
         codes = self._syncing(exchange, now, page).report()
         self._journal.publish()
@@ -93,19 +93,19 @@ class FieldTool:
     # --- Request Commands and Current Commands ---
 
     def request_commands(self, devices: Sequence[str], *, token_type: str, actions: Iterable[Action], now: int) -> int:
-        """Queue wishes for the next sync, and return how many are new; one that is open already is not queued twice.
+        """Queue command requests for the next sync, and return how many are new; open ones are not queued twice.
 
-        `token_type` is secure_command, authorization or reading_key. The devices are those of which the next sync asks.
+        `token_type` is secure_command, authorization or reading_key. The next sync fetches the records of these devices.
         """
         if token_type not in DEVICE_TOKEN_TYPES:
             raise InputError(f"token_type: got {token_type!r:.80}, expected one of {', '.join(DEVICE_TOKEN_TYPES)}")
-        wanted = [_action(action) for action in actions]
-        return self._want([(device, token_type, action) for device in devices for action in wanted], devices, now)[0]
+        listed = [_action(action) for action in actions]
+        return self._queue([(device, token_type, action) for device in devices for action in listed], devices, now)[0]
 
     def request_missing(self, plan: Sequence[tuple[str, Action]], results: RouteResults, *, now: int) -> int:
-        """Queue wishes for what a preflight of the same plan found missing; returns how many are new.
+        """Queue command requests for the material that a preflight of the same plan found missing; return how many are new.
 
-        Of devices that are not known yet, the next sync asks what they are.
+        The next sync fetches the records of devices that are not known yet.
         """
         missing = results["missing"].to_pylist()
         if len(missing) != len(plan):
@@ -115,19 +115,19 @@ class FieldTool:
         rows = _rows(plan)
         with self._store.read() as t:
             known, limited = known_of(t, rows), limits_of(self._options, state_of(t))
-        return self._want(missing_wants(rows, missing, known, limited), [device for device, _ in plan], now)[0]
+        return self._queue(missing_requests(rows, missing, known, limited), [device for device, _ in plan], now)[0]
 
     def add_devices(self, devices: Iterable[str], *, now: int) -> int:
-        """Let the next sync ask what these devices are, without a wish; returns how many are new."""
-        return self._want([], list(devices), now)[1]
+        """Let the next sync fetch the records of these devices, without command requests; return how many are new."""
+        return self._queue([], list(devices), now)[1]
 
     def current_commands(
         self, *, now: int, expiring_before: int | None = None, devices: Sequence[str] | None = None
     ) -> list[Command]:
-        """Return what the user signed in holds and has asked for, by device; all of it is verified anew at this moment.
+        """Return the signed-in user's material and command requests by device; all material is verified again at `now`.
 
-        Material that was granted to another user, or that this user's permissions do not cover whole, is not shown:
-        `status` counts it. `expiring_before` leaves what ends before it, in seconds since 1970; `devices` leaves these.
+        Material granted to another user, or not fully covered by this user's permissions, is omitted; `status` counts it.
+        `expiring_before`, in seconds since 1970, keeps only material that ends before it; `devices` keeps only these.
         """
         before = None if expiring_before is None else moment("expiring_before", expiring_before)
         with self._store.read() as t:
@@ -141,16 +141,17 @@ class FieldTool:
             )
 
     def status(self, *, now: int) -> Status:
-        """Return for whom the tool works now, and what holds it up: a later time seen, revocations that have ended."""
+        """Return the signed-in user, and what blocks the tool: a later time seen, or expired revocations."""
         with self._store.read() as t:
             return status(t, self._keyring, now=moment("now", now))
 
     def prune(self, *, before: int, now: int, dry_run: bool = False) -> int:
-        """Forget material that ended before a moment, in seconds since 1970, and outcomes of before; returns how much material.
+        """Delete material that ended before a time in seconds since 1970, and older outcomes; return the number of pieces.
 
-        What a server has not acknowledged stays, and what still counts as a use until the next whole sync. What was used
-        and has not ended stays, too: it must not be sent as new. So do wishes: one whose material is forgotten is open
-        again, at the server as well. Raises InputError for a moment to come. With `dry_run` it only counts.
+        Material stays while its outcome is not acknowledged, or while its use counts (until the next complete sync). Used
+        material that has not expired stays too, so that it is not sent as new. Command requests stay: one whose material
+        is deleted is open again, also at the server. Raises InputError for a time in the future. With `dry_run` it only
+        counts.
         """
         count = 0
         with suppress(Undone), self._store.write() as t:
@@ -174,10 +175,10 @@ class FieldTool:
     # --- In the field ---
 
     def preflight(self, plan: Sequence[tuple[str, Action]], *, now: int, key_exchange: bool = False) -> RouteResults:
-        """Decide every row of a planned route by what is held, in one call; nothing is written or used up.
+        """Decide every row of a planned route by the material held, in one call; nothing is stored or used.
 
-        `key_exchange` says that the tool can exchange keys with the devices, which a switch of mode wants. A device of
-        which no sync has told is refused as unreadable (1005).
+        `key_exchange` states that the tool can exchange keys with the devices, as a change of mode requires. A device without
+        a record from a sync is refused as unreadable (1005).
         """
         rows = _rows(plan)
         with self._store.read() as t:
@@ -205,10 +206,11 @@ class FieldTool:
         level: SecurityLevel | None = None,
         settings: Mapping[str, int | str] | None = None,
     ) -> WorkResult:
-        """Do an action on a device, if the policy allows it: a session that it needs is opened first.
+        """Perform an action on a device if the policy allows it; a session that it needs is opened first.
 
-        `level` and `settings` go into the message as they are (`Message`). What is sent is written down before; an exception of `link` means that no answer came. Raises StoreError;
-        then either nothing was sent, or the answer is not written down and the message stays without one.
+        `level` and `settings` are passed on in the `Message`. Every message is recorded before it is sent; an exception of
+        `link` means that no answer came. Raises StoreError; then either nothing was sent, or the answer is not recorded
+        and the message stays without one.
         """
         device_id(device)
         work = Work(
@@ -226,18 +228,18 @@ class FieldTool:
         return work.run(_action(action))
 
     def update_trust(self, device: str, link: Link, *, now: int) -> Answer | None:
-        """Bring a device the delegations and the revocation snapshot of the last sync; returns its answer.
+        """Bring a device the delegations and the revocation snapshot of the last sync, and return its answer.
 
-        `work` does so by itself before the first message, if the device is not known to have them. None if nothing is
-        there to bring, or no answer came. A device that has newer ones answers SEQUENCE_OLD (802).
+        `work` does this before the first message, unless the device is known to have them. Returns None if there is nothing
+        to bring, or if no answer came. A device with newer ones answers SEQUENCE_OLD (802).
         """
         device_id(device)
         return bring_trust(self._store, self._journal, link, device, now=moment("now", now), always=True)
 
     # --- Inside ---
 
-    def _want(self, wants: Sequence[tuple[str, str, Action]], devices: Sequence[str], now: int) -> tuple[int, int]:
-        """Queue what is not open, and list the devices; returns how many wishes and devices are new."""
+    def _queue(self, requests: Sequence[tuple[str, str, Action]], devices: Sequence[str], now: int) -> tuple[int, int]:
+        """Queue requests that are not open, add the devices, and return how many requests and devices are new."""
         names = list(dict.fromkeys(devices))
         for name in names:
             device_id(name)
@@ -249,7 +251,7 @@ class FieldTool:
                 "INSERT INTO tool_device (device) VALUES (?) ON CONFLICT (device) DO NOTHING",
                 [(name,) for name in names],
             )
-            new = queue(t, state, wants, names)
+            new = queue(t, state, requests, names)
             if new:
                 self._journal.write(t, [audit_entry("request", latest, tool=self._tool, count=new)])
         self._journal.publish()
@@ -269,5 +271,5 @@ def _rows(plan: Sequence[tuple[str, Action]]) -> list[tuple[str, Action]]:
         raise InputError(f"plan: got {type(plan).__name__}, expected pairs of a device and an action") from error
     for device, _ in pairs:
         if not isinstance(device, str):
-            raise InputError(f"plan: got a device of type {type(device).__name__}, expected its aud, a str")
+            raise InputError(f"plan: got a device of type {type(device).__name__}, expected a device id, a str")
     return [(device, _action(action)) for device, action in pairs]

@@ -1,4 +1,4 @@
-"""What a message changes when it is sent, and what the answer of the device changes: material, session, device."""
+"""Records a sent message and a device's answer, with their effects on material, session and device."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from itron_core.field_tool.planning import Held
     from itron_core.stores.protocol import Transaction
 
-__all__ = ["Sending", "actions_opened_by", "became_of", "note", "settle", "told_by"]
+__all__ = ["Sending", "actions_opened_by", "answer_bytes", "became_of", "note", "settle"]
 
 DEFAULT_SESSION = 3_600
 LONGEST_SESSION = 28_800
 EVERY_ACTION = sum(1 << action for action in Action)
 NO_SESSION = frozenset({Reason.SESSION_REQUIRED, Reason.SESSION_EXPIRED, Reason.SESSION_NOT_STARTED})
-# By these a device says that it will never take this token; not by those of its clock, or of a session's scope.
+# Codes by which a device refuses this token for ever; those of its clock or a session's scope are not among them.
 FINAL = frozenset(
     code
     for code in Code
@@ -43,15 +43,15 @@ STATES = {
 
 
 class Sending(NamedTuple):
-    """A message to a device and the piece of material that it spends, as that was before."""
+    """A message to a device, and the piece of material that it uses, as it was before."""
 
     device: str
     action: Action
     spent: Held | None
 
 
-def told_by(answer: object) -> bytes:
-    """Return the answer's data as bytes; raises for what is no answer."""
+def answer_bytes(answer: object) -> bytes:
+    """Return the answer's data as bytes. Raises for an invalid answer."""
     if not isinstance(answer, Answer) or not isinstance(answer.data, dict):
         raise TypeError(f"answer: got {type(answer).__name__}, expected an Answer")
     Outcome(answer.outcome)
@@ -60,12 +60,12 @@ def told_by(answer: object) -> bytes:
 
 
 def became_of(answer: Answer) -> MaterialState:
-    """Return what an answer means for an outcome."""
+    """Return the state of an outcome with this answer."""
     return STATES[Outcome(answer.outcome)]
 
 
 def note(t: Transaction, sending: Sending, moment: int) -> int:
-    """Write down that a message is about to be sent; its use is counted now, and once. Returns the outcome's serial."""
+    """Record that a message is about to be sent, count its use once, and return the outcome's serial."""
     serial = _insert(t, sending, (int(MaterialState.SENT), 0, b"", moment))
     spent = sending.spent
     if spent is not None:
@@ -84,28 +84,28 @@ def note(t: Transaction, sending: Sending, moment: int) -> int:
 
 
 def settle(t: Transaction, sending: Sending, serial: int, answer: Answer, moment: int) -> int:
-    """Write down an answer to the outcome `serial`; returns the serial of the outcome that holds it."""
-    told = int(became_of(answer)), int(answer.reason), told_by(answer), moment
-    # A sync since may have reported that it was sent: then the answer is an outcome of its own.
+    """Record an answer to the outcome `serial`, and return the serial of the outcome that holds it."""
+    values = int(became_of(answer)), int(answer.reason), answer_bytes(answer), moment
+    # If a sync has reported the sending meanwhile, the answer becomes a new outcome.
     if not t.run(
         "UPDATE tool_outcome SET state = ?, reason = ?, answer = ?, happened_at = ?"
         " WHERE serial = ? AND number IS NULL AND state = ?",
-        (*told, serial, int(MaterialState.SENT)),
+        (*values, serial, int(MaterialState.SENT)),
     ):
-        serial = _insert(t, sending, told)
+        serial = _insert(t, sending, values)
     if sending.spent is not None:
         _settle_material(t, sending.spent, answer)
-    _learn(t, sending, answer, moment)
+    _update_device(t, sending, answer, moment)
     return serial
 
 
 def actions_opened_by(spent: Held | None) -> int:
-    """Return the actions that a session allows: all by a command, those of its scope by an authorization."""
+    """Return the actions that a session allows: all of them by a command, those of the scope by an authorization."""
     return spent.actions if spent is not None and spent.token_type == "authorization" else EVERY_ACTION
 
 
-def _insert(t: Transaction, sending: Sending, told: tuple[int, int, bytes, int]) -> int:
-    # Counted in the state, since the last outcome may be forgotten: no serial is given twice.
+def _insert(t: Transaction, sending: Sending, values: tuple[int, int, bytes, int]) -> int:
+    # Counted in the state, since the last outcome may be deleted: no serial is used twice.
     serial = state_of(t).serial + 1
     advance(t, serial=serial)
     spent = sending.spent
@@ -114,16 +114,16 @@ def _insert(t: Transaction, sending: Sending, told: tuple[int, int, bytes, int])
         "INSERT INTO tool_outcome"
         " (serial, device, action, kid, cti, content, state, reason, answer, happened_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (serial, sending.device, int(sending.action), *identity, *told),
+        (serial, sending.device, int(sending.action), *identity, *values),
     )
     return serial
 
 
 def _settle_material(t: Transaction, spent: Held, answer: Answer) -> None:
-    """Say what became of a piece of material.
+    """Record the new state of a piece of material.
 
-    Refused, it is unused where it was sent for the first time. Sent before without an answer, it may have been used
-    then: only a device that says that it will never take it ends that.
+    A refused piece is unused if this was its first sending. If it was sent before without an answer, it may have been
+    used then, and stays so unless the device refuses it for ever.
     """
     was_sent = spent.state == MaterialState.SENT
     if answer.outcome != Outcome.REFUSED:
@@ -140,20 +140,20 @@ def _settle_material(t: Transaction, spent: Held, answer: Answer) -> None:
         )
 
 
-def _learn(t: Transaction, sending: Sending, answer: Answer, moment: int) -> None:
+def _update_device(t: Transaction, sending: Sending, answer: Answer, moment: int) -> None:
     device, action, spent = sending
     if answer.outcome == Outcome.REFUSED:
         if answer.reason in NO_SESSION:
             _set_session(t, device, None, None, None)
         return
-    # What was unlocked under other keys, another level or another mode is unlocked no more.
+    # A session does not survive new keys, another level or another mode.
     if action is Action.CLOSE_SESSION or action.group is ActionGroup.SECURITY:
         _set_session(t, device, None, None, None)
     if action.group is ActionGroup.SECURITY:
-        _learn_security(t, device, answer.data)
+        _update_security(t, device, answer.data)
     if action is Action.OPEN_SESSION and spent is not None:
         opened_at = moment if answer.outcome == Outcome.DONE else _first_sent(spent)
-        # A replay of what this tool never sent: another opened the session, and when is not known.
+        # A replay of a token that this tool never sent: another tool opened the session, at an unknown time.
         if opened_at is not None:
             _set_session(t, device, opened_at, _seconds(answer.data, spent), actions_opened_by(spent))
 
@@ -171,8 +171,8 @@ def _set_session(t: Transaction, device: str, opened_at: int | None, seconds: in
     )
 
 
-def _learn_security(t: Transaction, device: str, data: dict[str, Any]) -> None:
-    """Take what the device says of its epoch, level and mode; an answer of an older epoch is an old one, repeated."""
+def _update_security(t: Transaction, device: str, data: dict[str, Any]) -> None:
+    """Store the device's reported epoch, level and mode; an answer with an older epoch is a repeated old one."""
     epoch = data.get("epoch")
     if not isinstance(epoch, int) or isinstance(epoch, bool) or not 0 <= epoch < 2**63:
         return
@@ -188,7 +188,7 @@ def _learn_security(t: Transaction, device: str, data: dict[str, Any]) -> None:
 
 
 def _seconds(data: dict[str, Any], spent: Held) -> int:
-    """Return how long the session lasts: the shorter of what the device says and what the token allows."""
+    """Return the session's length: the shorter of the device's answer and the token's limit."""
     allowed = spent.session_seconds or DEFAULT_SESSION
     said = data.get("session_seconds")
     if isinstance(said, int) and not isinstance(said, bool) and 0 < said <= LONGEST_SESSION:

@@ -1,4 +1,4 @@
-"""A planned route as the columns of `process_route`: what is known of each device, and which material would be spent."""
+"""Turns a planned route into the columns of `process_route`: device states, and the material to use."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = [
     "held_by_user",
     "later_time",
     "limits_of",
-    "missing_wants",
+    "missing_requests",
     "spent_by",
     "uses_of",
 ]
 
-# Clocks may differ by so many seconds before it is worth a word (docs/format.md: the default skew).
+# A difference of clocks up to this many seconds is not reported (docs/format.md: the default skew).
 CLOCKS_DIFFER = 120
 UNUSED = frozenset({MaterialState.HELD, MaterialState.SENT})
 KNOWN = (
@@ -55,7 +55,7 @@ HELD_BY_USER = (
 
 
 class Known(NamedTuple):
-    """A device as the tool knows it; a class of None says that no server has told of it yet."""
+    """The known state of a device; a class of None means that no server has sent its record yet."""
 
     device: str
     device_class: int | None = None
@@ -70,9 +70,9 @@ class Known(NamedTuple):
     is_ours: bool = True
 
     def session_for(self, action: Action) -> tuple[int | None, int | None]:
-        """Return when the session opened and how long it lasts; none if it does not allow the action to this user.
+        """Return when the session opened and its length in seconds; None for both if it does not allow the action.
 
-        A session that another user opened may only be closed.
+        A session opened by another user may only be closed.
         """
         allows = self.is_ours and self.session_actions is not None and self.session_actions >> action & 1
         return (
@@ -80,13 +80,13 @@ class Known(NamedTuple):
         )
 
     def has_session_for(self, action: Action, moment: int) -> bool:
-        """Whether a session that allows the action is open."""
+        """Return whether a session that allows the action is open."""
         opened_at, seconds = self.session_for(action)
         return opened_at is not None and seconds is not None and opened_at <= moment < opened_at + seconds
 
 
 class Held(NamedTuple):
-    """One piece of material as it is held; `sent_at` and `counted` are of its first sending."""
+    """One stored piece of material; `sent_at` and `counted` belong to its first sending."""
 
     kid: bytes
     cti: bytes
@@ -105,7 +105,7 @@ class Held(NamedTuple):
     counted: int | None
 
     def covers(self, action: Action) -> bool:
-        """Whether its scope has the action: a command's is that one; an authorization opens a session by its type."""
+        """Return whether its scope has the action; an authorization always opens a session."""
         if self.token_type == "secure_command":
             return self.actions == 1 << action
         opens = self.token_type == "authorization" and action is Action.OPEN_SESSION
@@ -113,7 +113,7 @@ class Held(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """The action that each kind of material must cover for a row; None where the row spends none."""
+    """The action that each kind of material must cover for a row; None if the row needs none."""
 
     secure_command: Action | None = None
     authorization: Action | None = None
@@ -121,7 +121,7 @@ class Slots(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What a row would spend or show."""
+    """The material that a row would use."""
 
     secure_command: Held | None
     authorization: Held | None
@@ -129,19 +129,19 @@ class Choice(NamedTuple):
 
 
 class _Uses(NamedTuple):
-    """Uses that count, by device and type of material; those by outcomes up to `counted_from` count no longer."""
+    """Counted uses by device and type of material; uses by outcomes up to `counted_from` do not count."""
 
     counts: dict[tuple[str, str], int]
     counted_from: int
 
     def beside(self, row: Known, token_type: str, piece: Held | None) -> int:
-        """Return the uses but for that of a piece that was counted when it was first sent: it is counted once."""
+        """Return the uses without that of a piece that was counted at its first sending: it counts once."""
         is_counted = piece is not None and piece.counted is not None and piece.counted > self.counted_from
         return self.counts.get((row.device, token_type), 0) - is_counted
 
 
 class PlanResults(RouteResults):
-    """The decisions of a plan; a row that is refused is also told of a later time that the tool has seen."""
+    """The decisions of a plan; a refused row also reports a later time that the tool has seen."""
 
     __slots__ = ("_remark",)
 
@@ -161,18 +161,18 @@ class PlanResults(RouteResults):
 
 
 def later_time(state: State, moment: int, now: int) -> str:
-    """Return the sentence that says that the tool has seen a later time than its clock shows; empty if it has not."""
+    """Return a sentence if the tool has seen a later time than its clock shows; an empty text otherwise."""
     if moment - now <= CLOCKS_DIFFER:
         return ""
     shown = datetime.fromtimestamp(state.seen, UTC)
     return (
-        f"This tool has seen a later time, {shown:%Y-%m-%d %H:%M:%S} UTC, and judges by it; if that was a wrong clock,"
-        " the next sync sets it right."
+        f"This tool has seen a later time, {shown:%Y-%m-%d %H:%M:%S} UTC, and uses it; if that clock was wrong,"
+        " the next sync corrects it."
     )
 
 
 class Plan(NamedTuple):
-    """A route with all that is held for it, row by row, and its decisions."""
+    """A route with the material held for each row, and its decisions."""
 
     known: list[Known]
     choices: list[Choice]
@@ -190,7 +190,7 @@ def decided(
     key_exchange: bool,
     opened: int | None = None,
 ) -> Plan:
-    """Decide a plan by what the user may use; `opened` are the actions of a session that was answered as open just now."""
+    """Decide a plan by the user's material; `opened` are the actions of a session just opened by a device's answer."""
     moment = moment_of(state, now)
     devices = list(dict.fromkeys(device for device, _ in plan))
     known = [row._replace(is_ours=row.opened_by == state.user_name) for row in known_of(t, plan)]
@@ -203,7 +203,7 @@ def decided(
     slots = _all_slots(known, plan, moment, limited)
     choices = _choose(_candidates(t, devices, state), known, slots, trust, moment)
     uses = uses_of(t, devices, state)
-    if restored(t):  # the uses since the backup are not known: all are spent until a whole sync
+    if restored(t):  # the uses since the backup are unknown: all count as used until a complete sync
         uses |= {(device, kind): limit for device in devices for kind, limit in _limits(limited).items()}
     results = process_route(
         _columns(plan, known, choices, _Uses(uses, state.counted_from), key_exchange=key_exchange),
@@ -222,18 +222,11 @@ def _limits(options: PolicyOptions) -> dict[str, int]:
 
 def limits_of(options: PolicyOptions, state: State) -> PolicyOptions:
     """Return the options with the lower of the tool's and the server's limits of uses."""
-    return PolicyOptions(
-        allow_service_on_basic=options.allow_service_on_basic,
-        reads_without_session=options.reads_without_session,
-        status_without_key=options.status_without_key,
-        service_needs_command_in_network_mode=options.service_needs_command_in_network_mode,
-        command_limit=min(options.command_limit, state.command_limit),
-        authorization_limit=min(options.authorization_limit, state.authorization_limit),
-    )
+    return options.lowered_to(command_limit=state.command_limit, authorization_limit=state.authorization_limit)
 
 
 def uses_of(t: Transaction, devices: Sequence[str], state: State) -> dict[tuple[str, str], int]:
-    """Return how many uses count since the last whole sync, by device and type of material."""
+    """Return the counted uses since the last complete sync, by device and type of material."""
     return {
         (device, token_type): count
         for device, token_type, count in rows_of(
@@ -247,7 +240,7 @@ def uses_of(t: Transaction, devices: Sequence[str], state: State) -> dict[tuple[
 
 
 def codes_of(rows: Sequence[Held], epochs: Sequence[int | None], trust: Trust, moment: int) -> list[int]:
-    """Return a `Code` for each piece at a moment, for its device and that device's epoch, for no action."""
+    """Return one `Code` per piece at a given time, for its device and that device's epoch, without an action."""
     codes = [0] * len(rows)
     for token_type in {row.token_type for row in rows}:
         places = [place for place, row in enumerate(rows) if row.token_type == token_type]
@@ -265,28 +258,28 @@ def codes_of(rows: Sequence[Held], epochs: Sequence[int | None], trust: Trust, m
     return codes
 
 
-def missing_wants(
+def missing_requests(
     plan: Sequence[tuple[str, Action]], missing: Sequence[int], known: Sequence[Known], options: PolicyOptions
 ) -> list[tuple[str, str, Action]]:
-    """Return what to request for the `missing` of a route: device, type of material, action."""
-    wants: list[tuple[str, str, Action]] = []
+    """Return the command requests for a route's `missing` column: device, type of material, action."""
+    requests: list[tuple[str, str, Action]] = []
     for (device, action), bits, row in zip(plan, missing, known, strict=True):
         if not bits:
             continue
         lacks = Need(bits)
         if Need.READING_KEY in lacks:
-            wants.append((device, "reading_key", action))
+            requests.append((device, "reading_key", action))
         if Need.AUTHORIZATION in lacks:
-            wants.append((device, "authorization", action))
+            requests.append((device, "authorization", action))
         if Need.SECURE_COMMAND in lacks:
-            commanded = Need.SECURE_COMMAND in _asked(row, action, options).needs
-            wants.append((device, "secure_command", action if commanded else Action.OPEN_SESSION))
-    return wants
+            commanded = Need.SECURE_COMMAND in _row_policy(row, action, options).needs
+            requests.append((device, "secure_command", action if commanded else Action.OPEN_SESSION))
+    return requests
 
 
 def spent_by(known: Known, choice: Choice, action: Action, options: PolicyOptions, *, opens: bool) -> Held | None:
-    """Return the piece that an allowed row spends: what opens its session first, or what the action itself needs."""
-    needs, opener, _ = _asked(known, action, options)
+    """Return the piece that an allowed row uses: the one that opens its session first, or the action's own."""
+    needs, opener, _ = _row_policy(known, action, options)
     spent = opener if opens else needs
     if Need.SECURE_COMMAND in spent:
         return choice.secure_command
@@ -294,7 +287,7 @@ def spent_by(known: Known, choice: Choice, action: Action, options: PolicyOption
 
 
 def known_of(t: Transaction, plan: Sequence[tuple[str, Action]]) -> list[Known]:
-    """Return what is known of the device of each row."""
+    """Return the known state of each row's device."""
     devices = list(dict.fromkeys(device for device, _ in plan))
     rows = rows_of(t, f"SELECT {KNOWN} FROM tool_device WHERE device IN ({{values}})", devices)  # noqa: S608
     known = {row[0]: Known(*row) for row in rows}
@@ -302,7 +295,7 @@ def known_of(t: Transaction, plan: Sequence[tuple[str, Action]]) -> list[Known]:
 
 
 def held_by_user(t: Transaction, devices: Sequence[str], state: State) -> list[Held]:
-    """Return what the user signed in may see and use: what was granted to him, and what his permissions cover now."""
+    """Return the signed-in user's material: granted to the user, and covered by the user's current permissions."""
     return [
         piece
         for piece in (Held(*row) for row in rows_of(t, HELD_BY_USER, devices, (state.user_name,)))
@@ -318,29 +311,29 @@ def _candidates(t: Transaction, devices: Sequence[str], state: State) -> dict[tu
     return found
 
 
-class Asked(NamedTuple):
-    """What the policy's table says of a row: what it needs, what opens its session, whose uses count."""
+class RowPolicy(NamedTuple):
+    """A row of the policy's table: the material needed, the session opener, and the counted uses."""
 
     needs: Need = Need(0)
     opener: Need = Need(0)
     counted: Need = Need(0)
 
 
-def _asked(row: Known, action: Action, options: PolicyOptions) -> Asked:
-    if row.device_class is None or row.mode is None or row.security_level is None:  # no server has told of it yet
-        return Asked()
+def _row_policy(row: Known, action: Action, options: PolicyOptions) -> RowPolicy:
+    if row.device_class is None or row.mode is None or row.security_level is None:  # no server has sent its record yet
+        return RowPolicy()
     try:
         device_class, mode, level = DeviceClass(row.device_class), Mode(row.mode), SecurityLevel(row.security_level)
-    except ValueError:  # no number of ours: the row is unreadable
-        return Asked()
+    except ValueError:  # an unknown number: the row is unreadable
+        return RowPolicy()
     line = entry(device_class, mode, level, action, options)
-    return Asked(line.needs, line.opener, line.counted)
+    return RowPolicy(line.needs, line.opener, line.counted)
 
 
 def _all_slots(
     known: Sequence[Known], plan: Sequence[tuple[str, Action]], moment: int, options: PolicyOptions
 ) -> list[Slots]:
-    # Most rows of a route are alike.
+    # Most rows of a route are similar.
     found: dict[tuple[int | None, int | None, int | None, Action, bool], Slots] = {}
     slots = []
     for row, (_, action) in zip(known, plan, strict=True):
@@ -353,7 +346,7 @@ def _all_slots(
 
 
 def _slots(row: Known, action: Action, options: PolicyOptions, *, has_session: bool) -> Slots:
-    needs, opener, _ = _asked(row, action, options)
+    needs, opener, _ = _row_policy(row, action, options)
     opener = Need(0) if has_session else opener
     opens_by_command = Action.OPEN_SESSION if Need.SECURE_COMMAND in opener else None
     return Slots(
@@ -373,11 +366,11 @@ def _choose(
     offers = [
         [
             _offered(held, row, token_type, action, moment)
-            for token_type, action in zip(Slots._fields, wanted, strict=True)
+            for token_type, action in zip(Slots._fields, needed, strict=True)
         ]
-        for row, wanted in zip(known, slots, strict=True)
+        for row, needed in zip(known, slots, strict=True)
     ]
-    # Where there is only one, the route itself says what is wrong with it.
+    # A single piece is kept even if it is invalid: the route reports why.
     doubtful = [
         (piece, row.epoch)
         for row, offer in zip(known, offers, strict=True)
@@ -393,9 +386,9 @@ def _choose(
 def _offered(
     held: dict[tuple[str, str], list[Held]], row: Known, token_type: str, action: Action | None, moment: int
 ) -> list[Held]:
-    """Return what may be spent for an action, best first: unused before used, sent before unsent, then by sequence.
+    """Return the usable pieces for an action, best first: unused before used, sent before unsent, then by sequence.
 
-    What was sent without an answer is safe to send again, and tells what became of it.
+    A piece sent without an answer is safe to send again, which shows whether it was used.
     """
     if action is None:
         return []

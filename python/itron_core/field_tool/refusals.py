@@ -1,4 +1,4 @@
-"""What a device refused, in a sentence for the worker before it."""
+"""A device's refusal as a sentence for the field worker."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 __all__ = ["refused_by_device"]
 
 NOUNS = {"secure_command": "command", "authorization": "authorization", "reading_key": "reading key"}
-# What a device says by a code, where the sentence of the code speaks of keyrings and columns.
+# Sentences for codes from a device, where the code's usual sentence mentions keyrings and columns.
 AT_A_DEVICE = {
     Code.KEY_UNKNOWN: "it does not trust key {kid}",
     Code.KEY_NOT_FOR_TYPE: "it does not trust key {kid} for this",
     Code.ISSUER_REVOKED: "key {kid}, or the key which delegated it, is revoked",
     Code.AUDIENCE_MISMATCH: "it is another device",
-    Code.EPOCH_STALE: "its keys were exchanged since",
+    Code.EPOCH_STALE: "its keys were exchanged after the token was issued",
     Code.SNAPSHOT_STALE: "its revocation snapshot has ended; bring it a newer one",
 }
 
@@ -33,6 +33,6 @@ def refused_by_device(answer: Answer, message: Message, spent: Held | None, read
     reason = int(answer.reason)
     try:
         name, why = reason_name(reason), AT_A_DEVICE.get(Code(reason)) if reason in set(Code) else None
-    except ValueError:  # a device may say what this version does not know
-        return f"The meter refused {what}, with the unknown reason {reason}."
+    except ValueError:  # a device may answer with a code that this version does not know
+        return f"The meter refused {what}, with unknown reason {reason}."
     return f"The meter refused {what}: {(why or because(reason)).format(kid=kid)} ({name}, {reason})."

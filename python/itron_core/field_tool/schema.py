@@ -5,12 +5,12 @@ from __future__ import annotations
 __all__ = ["STEPS"]
 
 # tool_state: one row, the fields of `State`.
-# tool_want: a command request; `number`, `asked_by` and `asked_with` are set when a sync offers it to the server.
-# tool_holder: which user was granted which piece; nobody else sees it.
-# tool_device: `given` is what a server last reported of it, `trust` what was last brought to it.
-# tool_material: `counted` is the serial of the outcome by which a use was counted.
-# tool_outcome: `serial` is the tool's own and never changes; `number` is set when it is offered to the server,
-# `code` when the server has answered.
+# tool_want: a command request; `number`, `asked_by` and `asked_with` (permissions) are set when a sync sends it.
+# tool_holder: the user who was granted a piece; nobody else sees it.
+# tool_device: `given` is the server's last record of it, `trust` the digest of the last trust update brought to it.
+# tool_material: `counted` is the serial of the outcome that counted its use.
+# tool_outcome: `serial` is the tool's own and never changes; `number` is set when it is sent to the server, `code`
+# when the server has answered.
 STEPS = [
     """
     CREATE TABLE tool_state (

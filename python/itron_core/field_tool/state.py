@@ -1,4 +1,4 @@
-"""The one row that holds how far a field tool has come, and whom it believes at a moment."""
+"""The state row of a field tool, and the keys that it trusts at a given time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["State", "Trust", "advance", "bind", "delegations_of", "moment_of", "
 
 
 class State(NamedTuple):
-    """How far everything has come; `seen` is the latest moment of all, in seconds since 1970.
+    """The progress of a field tool; `seen` is the latest time that it has seen, in seconds since 1970.
 
-    `server` is the incarnation of the server that was met last, and `position` the cursor of its material for the user
-    signed in. Command requests up to the number `taken` are with the server. Outcomes up to the number `offered` may be
-    known to the server, and those up to `acknowledged` are. `serial` is the last serial of an outcome; those up to
-    `reported_serial` are acknowledged, and uses by outcomes up to `counted_from` count no longer. Material that ended before
-    `forgotten` was forgotten, and is not taken again.
+    `server` is the incarnation of the last server, and `position` the cursor of its material for the signed-in user. The
+    server has command requests up to the number `taken`. It may know outcomes up to the number `offered`, and has
+    acknowledged those up to `acknowledged`. `serial` is the last serial of an outcome; those up to `reported_serial` are
+    acknowledged, and uses by outcomes up to `counted_from` no longer count. Material that ended before `forgotten` was
+    deleted, and is not accepted again.
     """
 
     tool: str
@@ -48,14 +48,14 @@ class State(NamedTuple):
 
 
 class Trust(NamedTuple):
-    """Whom the tool believes at a moment, and whom no longer."""
+    """The keys that the tool trusts at a given time, and the revocations."""
 
     keyring: Keyring
     revocations: Revocations | None
 
 
 def bind(t: Transaction, tool: str) -> None:
-    """Make the store that of a tool; raises StoreError if it is another's: numbers and cursors are each tool's own."""
+    """Bind the store to a tool. Raises StoreError if it belongs to another one: numbers and cursors are per tool."""
     found = t.rows("SELECT tool FROM tool_state")
     if not found:
         t.run(
@@ -70,7 +70,7 @@ def bind(t: Transaction, tool: str) -> None:
 
 
 def state_of(t: Transaction) -> State:
-    """Return the state; raises StoreError if it was taken away."""
+    """Return the state. Raises StoreError if its row is missing."""
     found = t.rows(f"SELECT {', '.join(State._fields)} FROM tool_state WHERE one = 1")  # noqa: S608
     if not found:
         raise StoreError("the field-tool store has no state row; it is damaged")
@@ -83,9 +83,9 @@ def advance(t: Transaction, **changes: object) -> None:
 
 
 def moment_of(state: State, now: object) -> int:
-    """Return the later of `now` and the latest moment seen; raises InputError outside 2020 to 2100.
+    """Return the later of `now` and the latest time seen. Raises InputError outside 2020 to 2100.
 
-    A clock that was set back revives neither expired material nor a session.
+    A clock that is set back revives neither expired material nor a session.
     """
     return max(moment("now", now), state.seen)
 
@@ -96,14 +96,14 @@ def delegations_of(t: Transaction) -> list[bytes]:
 
 
 def trust_at(t: Transaction, keyring: Keyring, state: State, moment: int) -> Trust:
-    """Return whom the tool believes; raises StoreError if the revocations held are not the ones that were accepted."""
+    """Return the keys and revocations in force. Raises StoreError if the stored revocations no longer verify."""
     delegations = delegations_of(t)
     ring = ring_at(keyring, delegations, moment)
     if state.revocations is None:
         return Trust(ring, None)
-    # As it was accepted: when it ends it must not vanish, but make everything stale.
+    # Verified as when accepted: an expired snapshot must not disappear, but make everything stale.
     accepting = ring_at(keyring, delegations, state.accepted_at)
     try:
         return Trust(ring, Revocations.from_token(state.revocations, accepting, now=state.accepted_at))
     except TokenRefused as refused:
-        raise StoreError(f"the revocations held do not verify any more, {refused}: sync") from refused
+        raise StoreError(f"the stored revocations no longer verify ({refused}): sync again") from refused

@@ -1,6 +1,6 @@
 """The sync of a field tool with a tools server: each step is durable before the next, and may be repeated.
 
-No transaction is open while the server is asked: a connection may hang for long.
+No transaction is open during a call to the server: a connection may hang for a long time.
 """
 
 from __future__ import annotations
@@ -37,66 +37,66 @@ if TYPE_CHECKING:
 __all__ = ["Sync", "SyncReport"]
 
 OUTCOME = "number, device, action, kid, cti, content, state, reason, answer, happened_at"
-# A server's reason: something else came under this number before.
+# A server's reason: the number was used for different content.
 REUSED = "number_reused"
-# Reasons for which a server or this tool may be an older copy of itself: the sign-in shows which.
+# Reasons that show that the server or this tool works with an older copy of its store; the sign-in shows which.
 OLD_COPY = frozenset({REUSED, "number_skipped", "sign_in_required"})
-# A server's reason: it has not granted as much as this cursor says.
+# A server's reason: the cursor lies beyond its last grant.
 CURSOR_UNKNOWN = "cursor_unknown"
 LEARNED = ("device_class", "mode", "security_level", "level_verified", "epoch", "installation")
 
 
 class SyncReport(NamedTuple):
-    """What a whole sync did: rows of each step, and the numbers of the outcomes that the ledger found in conflict."""
+    """The result of a complete sync: the number of rows per step, and the numbers of outcomes in conflict."""
 
     outcomes: int
     replays: int
     conflicts: tuple[int, ...]
-    wants: int
+    requests: int
     material: int
     devices: int
 
 
 class Sync:
-    """One sync; its steps in their order are the methods of `run`."""
+    """One sync; `run` calls its steps in order."""
 
     def __init__(
         self, store: Store, journal: Journal, keyring: Keyring, exchange: Exchange, *, now: int, page: int
     ) -> None:
         self._store, self._journal, self._keyring, self._exchange, self._page = store, journal, keyring, exchange, page
-        # The server in one process is given the tool's own clock; what the tool has seen is not the server's time.
+        # A server in the same process gets the tool's own clock, not the latest time that the tool has seen.
         self._now = moment_given("now", now)
         with store.write() as t:
             state = state_of(t)
             self._tool = state.tool
             self._wanted = 0
             self._answered_at = 0
-            self._disagrees = False  # whether the server has said that its numbers are not this tool's
+            self._disagrees = False  # whether the server has refused this tool's numbers
             self._moment = moment_of(state, now)
             advance(t, seen=self._moment)
 
     def run(self, user: str) -> SyncReport:
-        """Report, sign in, request, fetch; only then are uses counted from here on."""
+        """Report, sign in, request and fetch; only then restart the use counts."""
         try:
             codes = self.report()
         except RequestRefused as refused:
             if refused.reason not in OLD_COPY:
                 raise
             codes, self._disagrees = {}, True
-        # Uses that other processes reported or will report after this are still counted.
+        # Uses that other processes report from now on still count.
         reported = self._state().reported_serial
         usable = self._sign_in(user)
-        # What an old copy of the server or of this store did not know; else there is nothing left.
+        # Outcomes that an old copy of the server or this store did not know; normally none are left.
         codes |= self.report()
-        wants = self._request()
-        # While no revocations are in force nothing may be used: the next snapshot brings the material.
+        requests = self._request()
+        # Without revocations in force nothing may be used: material is fetched after the next snapshot.
         material = self._fetch_material() if usable else 0
         devices = self._fetch_devices()
         report = SyncReport(
             len(codes),
             sum(code == Code.REPLAY_IDENTICAL for code in codes.values()),
             tuple(number for number, code in codes.items() if code == Code.REPLAY_CONFLICT),
-            wants,
+            requests,
             material,
             devices,
         )
@@ -114,7 +114,7 @@ class Sync:
     # --- Outcomes ---
 
     def report(self) -> dict[int, int]:
-        """Report what is not acknowledged; what was offered once is never changed again, so a repeat is the same."""
+        """Report unacknowledged outcomes. An outcome never changes after it was sent, so a repeat is identical."""
         found: dict[int, int] = {}
         while outcomes := self._offer():
             codes = check_codes(self._exchange.report(self._tool, outcomes, now=self._now), outcomes)
@@ -163,7 +163,7 @@ class Sync:
     # --- Sign-in ---
 
     def _sign_in(self, user: str) -> bool:
-        """Take along who the user is and whom to believe; returns whether material may be used by that."""
+        """Sign in, store the user and the trust, and return whether material may be used."""
         try:
             answer = self._exchange.snapshot(self._tool, user, now=self._now)
         except RequestRefused as refused:
@@ -185,7 +185,7 @@ class Sync:
         self._moment = checked.moment
         self._wanted, self._answered_at = sign_in.wanted, sign_in.answered_at
         permissions = int(sign_in.permissions)
-        # What this server grants this user by these permissions is another stream than any other.
+        # Each server, user and set of permissions has its own stream of grants.
         same = (state.server, state.user_name, state.permissions) == (sign_in.incarnation, sign_in.user, permissions)
         advance(
             t,
@@ -201,23 +201,23 @@ class Sync:
             seen=checked.moment,
             position=state.position if same else 0,
         )
-        # A permission that was taken away ends what was asked for by it.
+        # A removed permission ends the command requests made with it.
         t.run("UPDATE tool_want SET asked_with = asked_with & ? WHERE asked_by = ?", (permissions, sign_in.user))
         if checked.moment < seen:
             advance(t, forgotten=min(state.forgotten, checked.moment))
             self._note(t, "clock_healed", seen=seen)
-        self._meet(t, state, sign_in)
+        self._reconcile(t, state, sign_in)
 
-    def _meet(self, t: Transaction, state: State, sign_in: SignIn) -> None:
-        """Go on together: what the server lost is offered again, and what this store lost gets no number twice."""
+    def _reconcile(self, t: Transaction, state: State, sign_in: SignIn) -> None:
+        """Reconcile the numbers: send again what the server lost, and reuse no number that this store lost."""
         facts = {"reported": sign_in.reported, "wanted": sign_in.wanted}
         offered = _last_number(t)
         lost = sign_in.reported < state.acknowledged or sign_in.wanted < state.taken
         if lost or (state.server and state.server != sign_in.incarnation):
-            # A cursor of before may stand behind other material.
+            # An earlier cursor may follow other material.
             advance(t, position=0)
             self._note(t, "server_restored", **facts)
-        # What another process of this tool is reporting right now may be there, and not acknowledged.
+        # Outcomes that another process of this tool is reporting may be there without an acknowledgement.
         ahead = sign_in.reported > (state.acknowledged if self._disagrees else state.offered)
         if not lost and (ahead or sign_in.wanted > max(state.taken, offered)):
             self._note(t, "store_behind", **facts)
@@ -231,10 +231,10 @@ class Sync:
             "SELECT 1 FROM tool_want WHERE number > ? AND asked_by <> ? LIMIT 1", (state.taken, sign_in.user)
         )
         if sign_in.wanted < state.taken or sign_in.wanted > max(state.taken, offered) or others:
-            self._number_anew(t)
+            self._renumber(t)
 
-    def _number_anew(self, t: Transaction) -> None:
-        """Let command requests that the server has not, or not for sure, get numbers after all that it has."""
+    def _renumber(self, t: Transaction) -> None:
+        """Give command requests that the server may lack new numbers, after all that it has."""
         t.run("UPDATE tool_want SET number = NULL WHERE number > ?", (min(self._wanted, state_of(t).taken),))
         advance(t, taken=self._wanted)
 
@@ -242,7 +242,7 @@ class Sync:
         self._journal.write(t, [audit_entry(kind, self._moment, tool=self._tool, **facts)])
 
     def _forget_permissions(self, user: str, reason: str) -> None:
-        """A user who is no longer let in may do nothing more with what is held."""
+        """Remove the permissions of a user who may no longer sign in."""
         with self._store.write() as t:
             if state_of(t).user_name == user:
                 advance(t, permissions=0)
@@ -253,29 +253,29 @@ class Sync:
     # --- Command requests ---
 
     def _request(self) -> int:
-        """Request what the server has not taken yet; at least once, which shows whether both count alike."""
-        self._give_numbers()
+        """Send command requests that the server lacks; at least one call, which compares the numbers."""
+        self._assign_numbers()
         count, more = 0, True
         while more:
-            wants = self._wants()
-            last = wants[-1].number if wants else self._state().taken
+            requests = self._unsent_requests()
+            last = requests[-1].number if requests else self._state().taken
             try:
-                taken = self._exchange.request(self._tool, wants, now=self._now)
+                taken = self._exchange.request(self._tool, requests, now=self._now)
             except RequestRefused as refused:
                 if refused.reason != REUSED or self._wanted <= self._state().taken:
                     raise
                 with self._store.write() as t:
-                    self._number_anew(t)
-                self._give_numbers()
+                    self._renumber(t)
+                self._assign_numbers()
                 continue
             check_taken(taken, last)
             with self._store.write() as t:
                 advance(t, taken=max(last, state_of(t).taken))
-            count, more = count + len(wants), len(wants) == self._page
+            count, more = count + len(requests), len(requests) == self._page
         return count
 
-    def _give_numbers(self) -> None:
-        """Let the user who is signed in ask for what nobody has asked for, and for what was lost of his own."""
+    def _assign_numbers(self) -> None:
+        """Number the requests that nobody has made yet, or that were lost, as those of the signed-in user."""
         with self._store.write() as t:
             state = state_of(t)
             found = t.rows(
@@ -291,7 +291,7 @@ class Sync:
                 ],
             )
 
-    def _wants(self) -> list[CommandRequest]:
+    def _unsent_requests(self) -> list[CommandRequest]:
         with self._store.read() as t:
             rows = t.rows(
                 "SELECT number, device, token_type, action FROM tool_want WHERE number > ? ORDER BY number LIMIT ?",
@@ -311,29 +311,29 @@ class Sync:
             except RequestRefused as refused:
                 if refused.reason != CURSOR_UNKNOWN or after == 0:
                     raise
-                with self._store.write() as t:  # the server lost what it had granted
+                with self._store.write() as t:  # the server lost its grants
                     advance(t, position=0)
                 continue
             page = check_page(answer, after, self._page)
-            rows = check_material(page, *self._believed()) if page.rows else []
+            rows = check_material(page, *self._trusted()) if page.rows else []
             fresh = {(row.kid, row.cti) for row in rows} - seen
             if page.more and not fresh:
-                raise ExchangeError("the server answered a page that brings nothing new, with more to come")
+                raise ExchangeError("the server sent a page without anything new before the last one")
             seen |= fresh
             count += self._store_page(rows, after, page)
             more = page.more
         return count
 
-    def _believed(self) -> tuple[str, Keyring, int]:
+    def _trusted(self) -> tuple[str, Keyring, int]:
         with self._store.read() as t:
-            # The server hands out by its own time: a key that is new to a late clock is held, and used when its time comes.
+            # The server grants by its own time: a key not yet valid by a slow clock is stored, and used later.
             moment = self._answered_at or self._moment
             return state_of(t).unit, ring_at(self._keyring, delegations_of(t), moment), moment
 
     def _store_page(self, rows: Sequence[Material], after: int, page: Page) -> int:
         with self._store.write() as t:
             state = state_of(t)
-            if state.position != after:  # another process of this tool was faster
+            if state.position != after:  # another process of this tool stored it first
                 return 0
             rows = [row for row in rows if row.expires_at >= state.forgotten]
             new = t.insert_new(
@@ -366,7 +366,7 @@ class Sync:
             some = names[start : start + self._page]
             records = check_records(self._exchange.devices(self._tool, some, now=self._now), some, unit)
             with self._store.write() as t:
-                _learn(t, records)
+                _update_devices(t, records)
             count += len(records)
         return count
 
@@ -381,15 +381,15 @@ def _check_same(t: Transaction, rows: Sequence[Material]) -> None:
         found = t.rows("SELECT content FROM tool_material WHERE kid = ? AND cti = ?", (row.kid, row.cti))
         if found != [(row.content,)]:
             raise ExchangeError(
-                f"material for {row.device!r}, sequence {row.sequence}: two different tokens share one id"
+                f"the server sent invalid material for {row.device!r}, sequence {row.sequence}: two different tokens share one id"
             )
 
 
-def _learn(t: Transaction, records: Sequence[DeviceRecord]) -> None:
-    """Take what the server knows better: what it reports anew, and an older epoch of a newer installation only.
+def _update_devices(t: Transaction, records: Sequence[DeviceRecord]) -> None:
+    """Store news from the server: changed records, and an older epoch only of a newer installation.
 
-    What a device itself has told stands until the server has other news than before; it hears of it by this tool's
-    report, only later. Another meter in its place begins anew: what was brought to the old one, or opened, is gone.
+    A device's own report stands until the server's record changes: the server learns of it later, by this tool's report.
+    Another meter in its place starts anew: the trust brought to the old one, and its session, are removed.
     """
     rows = [(record, ",".join(str(int(value)) for value in record[2:])) for record in records]
     t.run_many(

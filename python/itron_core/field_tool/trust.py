@@ -1,4 +1,4 @@
-"""Bringing a device whom to trust: delegations and revocations of the last sign-in, if the device has older ones."""
+"""Brings a device the delegations and revocations of the last sign-in, if the device has older ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from itron_core.audit import audit_entry
 from itron_core.enums import Code
 from itron_core.exchange.messages import Outcome, TrustUpdate
-from itron_core.field_tool.outcomes import told_by
+from itron_core.field_tool.outcomes import answer_bytes
 from itron_core.field_tool.state import delegations_of, moment_of, state_of
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ __all__ = ["bring_trust"]
 def bring_trust(
     store: Store, journal: Journal, link: Link, device: str, *, now: int, always: bool = False
 ) -> Answer | None:
-    """Bring a device what this tool trusts, unless it is known to have that; returns its answer, None if none came.
+    """Bring a device this tool's trust unless it is known to have it. Return its answer, or None if none came.
 
-    `always` brings it also to a device that is known to have it. A device that has newer ones says so, and is not asked
-    again until this tool has others. Without an answer nothing is remembered: the next work brings it again.
+    `always` brings it even to a device that is known to have it. A device with newer delegations or revocations says so,
+    and is not asked again until this tool has others. Without an answer nothing is recorded: the next work repeats it.
     """
     with store.read() as t:
         update, digest = _update(t)
@@ -35,8 +35,8 @@ def bring_trust(
         return None
     try:
         answer = link(update)
-        told_by(answer)
-    except Exception:  # noqa: BLE001  # no answer came, or the device knows no such message: the work itself shows more
+        answer_bytes(answer)
+    except Exception:  # noqa: BLE001  # no answer came, or the device does not know this message: the work itself will show it
         return None
     if answer.outcome != Outcome.REFUSED or answer.reason == Code.SEQUENCE_OLD:
         with store.write() as t:
@@ -51,7 +51,7 @@ def bring_trust(
 
 
 def _update(t: Transaction) -> tuple[TrustUpdate, str]:
-    """Return what this tool can bring, and what it is known by."""
+    """Return this tool's trust update and its digest."""
     update = TrustUpdate(tuple(delegations_of(t)), state_of(t).revocations)
     digest = hashlib.sha256()
     for token in (*update.delegations, update.revocations or b""):

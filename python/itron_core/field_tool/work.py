@@ -1,4 +1,4 @@
-"""Working on a device: the policy is asked, what will be sent is written down, and only then is it sent."""
+"""Work on a device: ask the policy, record the message, and only then send it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from itron_core.audit import audit_entry
 from itron_core.enums import Action, ActionGroup, Decision, SecurityLevel
 from itron_core.exchange.messages import Message, Outcome
-from itron_core.field_tool.outcomes import Sending, actions_opened_by, became_of, note, settle, told_by
+from itron_core.field_tool.outcomes import Sending, actions_opened_by, answer_bytes, became_of, note, settle
 from itron_core.field_tool.planning import decided, limits_of, spent_by
 from itron_core.field_tool.refusals import refused_by_device
 from itron_core.field_tool.state import advance, moment_of, state_of, trust_at
@@ -27,19 +27,18 @@ __all__ = ["Link", "Work", "WorkResult"]
 
 
 class Link(Protocol):
-    """The way to a device: sends a message and returns the answer; whatever it raises means that none came."""
+    """The connection to a device: sends a message and returns the answer. Any exception means that no answer came."""
 
     def __call__(self, message: Message | TrustUpdate, /) -> Answer:
         """Send a message and wait for the answer."""
 
 
 class WorkResult(NamedTuple):
-    """What became of an action: the policy's decision; what was sent, in order, and the answers that came.
+    """The result of an action: the policy's decision, the messages sent, in order, and the answers received.
 
-    `reason` is the policy's if it refused, else the last answer's, 0 if it was done. One answer less than was sent: the
-    last message is without an answer, neither done nor not done, and safe to send again; `failure` is then what the link
-    raised, or what was wrong with its answer. `explanation` says in sentences what was decided, or what the device
-    refused.
+    `reason` is the policy's if it refused, else the last answer's; 0 if the action was done. If there is one answer fewer
+    than messages, the last message may or may not have been carried out, and is safe to send again; `failure` is then
+    the link's exception, or the fault of its answer. `explanation` describes the decision, or the device's refusal.
     """
 
     decision: Decision
@@ -51,7 +50,7 @@ class WorkResult(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """A decision, and the message that is written down as sent where there is one."""
+    """A decision, and the message recorded as sent, if there is one."""
 
     decision: Decision
     reason: int
@@ -63,7 +62,7 @@ class _Step(NamedTuple):
 
 
 class Work:
-    """Work of one call on one device."""
+    """The work of one call on one device."""
 
     def __init__(
         self,
@@ -84,7 +83,7 @@ class Work:
         self._level, self._settings = level, settings
 
     def run(self, action: Action) -> WorkResult:
-        """Open a session first where one is needed and can be opened, then do the action."""
+        """Open a session if one is needed and possible, then perform the action."""
         step = self._begin(action)
         if step.message is None:
             return WorkResult(step.decision, step.reason, (), (), step.explanation)
@@ -108,7 +107,7 @@ class Work:
                 explanation = refused_by_device(answer, step.message, step.spent, step.reading_key)
             if step.decision is not Decision.ALLOWED_AFTER_OPEN or answer.outcome is Outcome.REFUSED:
                 break
-            # A replay may be of a session that another tool opened: whether it is still open, the device says.
+            # A replay may belong to a session that another tool opened; only the device knows whether it is still open.
             step = self._begin(action, opened=actions_opened_by(step.spent))
             if step.message is None:
                 return WorkResult(step.decision, step.reason, tuple(answers), tuple(sent), step.explanation)
@@ -116,7 +115,7 @@ class Work:
         return WorkResult(first.decision, int(reason), tuple(answers), tuple(sent), explanation, failure)
 
     def _begin(self, action: Action, opened: int | None = None) -> _Step:
-        """Decide, and write down what will be sent, in one transaction: of two processes one is first."""
+        """Decide, and record the message to send, in one transaction, so that two processes cannot both send it."""
         with self._store.write() as t:
             step = self._decide(t, action, opened)
         self._journal.publish()
@@ -173,10 +172,10 @@ class Work:
             )
 
     def _send(self, step: _Step, message: Message) -> Answer | Exception:
-        """Send, and write down the answer; returns why none came."""
+        """Send the message and record the answer, or return the reason why none came."""
         try:
             answer = self._link(message)
-            told_by(answer)
+            answer_bytes(answer)
         except Exception as error:  # noqa: BLE001  # whatever went wrong on the way, no answer came
             return error
         sending = Sending(self._device, message.action, step.spent)

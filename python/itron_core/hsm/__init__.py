@@ -1,6 +1,6 @@
 """Keys in an HSM, by PKCS#11 v3.0 (extra `hsm`): a signer, and a master key that derives.
 
-What goes into the token is a message or a fixed input; what comes out, a signature or a MAC; never the key.
+A message or a fixed input goes into the token, and a signature or a MAC comes out. The key never leaves it.
 """
 
 from itron_core.hsm.master_key import Pkcs11DerivedKeys, Pkcs11MasterKey

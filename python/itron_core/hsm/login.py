@@ -1,6 +1,6 @@
-"""The login to a token, by the library's own functions: python-pkcs11 loses the session of a login that fails.
+"""Login to a token by the library's own functions: python-pkcs11 leaks the session of a failed login.
 
-What is opened here is closed here, whatever the token answers.
+Every session opened here is closed here, whatever the token answers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["OK", "logged_in"]
 OK = "ok"
 ANSWERS = {
     0x00: OK,
-    0x100: OK,  # CKR_USER_ALREADY_LOGGED_IN: whoever logs in does so for the whole process
+    0x100: OK,  # CKR_USER_ALREADY_LOGGED_IN: a login holds for the whole process
     0xA0: "incorrect",
     0xA1: "incorrect",
     0xA2: "incorrect",
@@ -27,7 +27,7 @@ ANSWERS = {
 }
 SERIAL_SESSION, RW_SESSION = 4, 2
 USER = 1
-# Where the functions stand in CK_FUNCTION_LIST, after its version.
+# Positions of the functions in CK_FUNCTION_LIST, after its version.
 OPEN_SESSION, CLOSE_SESSION, LOGIN = 12, 13, 18
 FUNCTIONS = 68
 
@@ -44,7 +44,7 @@ def _function(listed: _FunctionList, number: int, *arguments: type) -> ctypes._F
 def logged_in(library: str, slot: int, pin: bytes, *, rw: bool) -> Iterator[str]:
     """Log the user of a slot in and yield the answer: ok, incorrect, expired, locked, or the number of another error.
 
-    Sessions that are opened inside are logged in, and stay so as long as one of them is open.
+    Sessions opened inside the block are logged in, and stay so while one of them is open.
     """
     library_functions = ctypes.POINTER(_FunctionList)()
     answer = ctypes.CDLL(library).C_GetFunctionList(ctypes.byref(library_functions))

@@ -1,4 +1,4 @@
-"""A master key that stays in an HSM, and derives there: KBKDF in counter mode is one MAC a key (SP 800-108r1 section 4.1)."""
+"""A master key that stays in an HSM and derives there: KBKDF in counter mode, one MAC per block (SP 800-108r1 section 4.1)."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ LABELS = ("device", "read-enc", "read-auth", "session", "kcv")
 MASTER_LENGTHS = {"kbkdf-hmac-sha256": range(16, 65), "kbkdf-cmac-aes256": (32,), "kbkdf-cmac-aes128": (16,)}
 MAX_UTILITY = 16
 MAX_EXTRA = 32
-# Nothing that is derived starts like this (it starts with a counter), so no key is ever compared.
+# Every derivation input starts with a counter, never with this text, so this MAC reveals no key.
 SAME_KEY = b"itron_core/v1/is this the key of before?"
 
 
 class Pkcs11MasterKey(KeyHolder):
-    """A master key in an HSM: gives the keys that `derive_keys` gives for the same bytes, and keeps the bytes.
+    """A master key in an HSM. It derives the same keys as `derive_keys` does, and its bytes stay inside.
 
     A generic secret of 16 bytes or more derives by CKM_SHA256_HMAC (kdf id 1), an AES key by CKM_AES_CMAC (of 32 bytes
     kdf id 2, of 16 kdf id 4). Arguments, errors and threads as for `Pkcs11Signer`.
@@ -75,7 +75,7 @@ class Pkcs11MasterKey(KeyHolder):
         kdf: str = "kbkdf-hmac-sha256",
         length: int = 32,
     ) -> Self:
-        """Make a key of `length` bytes in the token that cannot be exported, and open it."""
+        """Create a key of `length` bytes in the token that cannot be exported, and open it."""
         place = place_of(library, token, label, None)
         key_type = _key_type(kdf, length)
         make(place, pin, lambda session: _generate_secret(session, place, key_type, length))
@@ -92,9 +92,9 @@ class Pkcs11MasterKey(KeyHolder):
         label: str,
         kdf: str = "kbkdf-hmac-sha256",
     ) -> Self:
-        """Put a master key that exists into the token (CKA_EXTRACTABLE false from then on), and open it.
+        """Import an existing master key into the token (with CKA_EXTRACTABLE false), and open it.
 
-        For moving into an HSM: what was outside once is only as secret as it was there.
+        Use it to move a key into an HSM. Copies that exist outside are as secret as before.
         """
         place = place_of(library, token, label, None)
         key_type = _key_type(kdf, len(data))
@@ -103,7 +103,7 @@ class Pkcs11MasterKey(KeyHolder):
 
     @property
     def kdf(self) -> str:
-        """The name of the derivation, as `derive_keys` takes it."""
+        """The name of the derivation, as in `derive_keys`."""
         return self._key.held.name
 
     def derive_keys(
@@ -116,9 +116,9 @@ class Pkcs11MasterKey(KeyHolder):
         length: int = 16,
         extra: bytes | None = None,
     ) -> Pkcs11DerivedKeys:
-        """Derive the key of each device, one MAC in the token for each; `device_ids` are `aud`s, or 8 bytes each.
+        """Derive one key per device in the token; `device_ids` are device ids (`ert:5`), or 8 bytes each.
 
-        Raises InputError for what `derive_keys` would refuse, SignerError where the token fails.
+        Raises InputError as `derive_keys` does, and SignerError if the token fails.
         """
         ids = _ids(device_ids)
         ask = {"label": label, "utility": utility, "key_version": key_version, "length": length, "extra": extra}
@@ -136,7 +136,7 @@ class Pkcs11MasterKey(KeyHolder):
         key_version: int = 1,
         extra: bytes | None = None,
     ) -> memoryview:
-        """Return the key check values, shape (n, 4), without the keys: all that issuing a reading key needs."""
+        """Return only the key check values, shape (n, 4); issuing a reading key needs no more."""
         ask = {"label": "kcv", "utility": utility, "key_version": key_version, "length": LENGTHS[0], "extra": extra}
         inputs = [fixed_input(one, **ask) for one in _ids(device_ids)]
         values = self._key.use(lambda held: _derived(held, inputs, CHECK_VALUE_BYTES))
@@ -147,7 +147,7 @@ class Pkcs11MasterKey(KeyHolder):
 
 
 class Pkcs11DerivedKeys:
-    """The keys of many devices, as `DerivedKeys`; its buffer is wiped when it goes, what Python copied on the way is not."""
+    """The keys of many devices, like `DerivedKeys`. Its buffer is wiped when it is deleted; copies that Python made are not."""
 
     __slots__ = ("_check_values", "_keys", "_length")
 
@@ -164,7 +164,7 @@ class Pkcs11DerivedKeys:
         return _rows(bytes(self._keys), self._length)
 
     def check_values(self) -> memoryview:
-        """Return the key check values, shape (n, 4): they tell master, utility, device and version. Asks the token."""
+        """Return the key check values, shape (n, 4): one per master key, utility, device and version. Uses the token."""
         return self._check_values()
 
     def __len__(self) -> int:
@@ -177,7 +177,7 @@ class Pkcs11DerivedKeys:
         return f"Pkcs11DerivedKeys({len(self)} keys of {self._length} bytes)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("Pkcs11DerivedKeys are secret, and neither pickled nor copied")
+        raise TypeError("Pkcs11DerivedKeys cannot be pickled or copied: they are secret")
 
     __copy__ = __reduce__
 
@@ -188,11 +188,11 @@ class Pkcs11DerivedKeys:
 def fixed_input(
     device: bytes, *, label: object, utility: object, key_version: object, length: object, extra: object
 ) -> bytes:
-    """Return label || 00 || context || L (docs/format.md, "Key derivation"); raises InputError for what has no form."""
+    """Return label || 00 || context || L (docs/format.md, "Key derivation"). Raises InputError for an invalid part."""
     if label not in LABELS:
-        raise InputError(f"label {label!r}; wanted one of {', '.join(LABELS)}")
+        raise InputError(f"label: got {label!r}, expected one of {', '.join(LABELS)}")
     if not isinstance(length, int) or length not in LENGTHS:
-        raise InputError(f"a length of {length!r}; wanted 16 or 32 bytes")
+        raise InputError(f"length: got {length!r}, expected 16 or 32 bytes")
     context = [b"\x01", _byte_string(_utility(utility)), _byte_string(device), _head(0, _version(key_version))]
     if extra is not None:
         context.append(_byte_string(_extra(extra)))
@@ -203,19 +203,19 @@ def fixed_input(
 def _utility(utility: object) -> bytes:
     data = utility.encode("ascii") if isinstance(utility, str) and utility.isascii() else utility
     if not isinstance(data, bytes) or not 1 <= len(data) <= MAX_UTILITY:
-        raise InputError(f"utility {utility!r}; wanted bytes or ASCII text, 1..{MAX_UTILITY}")
+        raise InputError(f"utility: got {utility!r}, expected 1 to {MAX_UTILITY} bytes or ASCII characters")
     return data
 
 
 def _version(version: object) -> int:
     if not isinstance(version, int) or not 0 <= version < 1 << 64:
-        raise InputError(f"key_version {version!r}; wanted an integer from 0 to 2^64 - 1")
+        raise InputError(f"key_version: got {version!r}, expected a whole number from 0 to 2^64 - 1")
     return version
 
 
 def _extra(extra: object) -> bytes:
     if not isinstance(extra, bytes) or len(extra) > MAX_EXTRA:
-        raise InputError(f"extra of {type(extra).__name__}; wanted at most {MAX_EXTRA} bytes")
+        raise InputError(f"extra: got {type(extra).__name__}, expected at most {MAX_EXTRA} bytes")
     return extra
 
 
@@ -225,16 +225,16 @@ def _byte_string(data: bytes) -> bytes:
 
 def _head(major: int, argument: int) -> bytes:
     """Return the shortest head of a CBOR item (RFC 8949 section 4.2.1)."""
-    if argument < 24:  # noqa: PLR2004  # the largest that stands in the first byte
+    if argument < 24:  # noqa: PLR2004  # the largest argument that fits the first byte
         return bytes([major << 5 | argument])
     power = next(power for power in range(4) if argument < 1 << (8 << power))
     return bytes([major << 5 | 24 + power]) + argument.to_bytes(1 << power)
 
 
 def _ids(device_ids: Any) -> list[bytes]:
-    """Return 8 bytes a device, from a column of any kind that can be listed."""
+    """Return 8 bytes per device, from any kind of column."""
     if isinstance(device_ids, str | bytes):
-        raise InputError(f"device_ids of {type(device_ids).__name__}; wanted a column of them")
+        raise InputError(f"device_ids: got {type(device_ids).__name__}, expected a column of device ids")
     rows = device_ids.to_pylist() if hasattr(device_ids, "to_pylist") else list(device_ids)
     return [_id(row, value) for row, value in enumerate(rows)]
 
@@ -244,11 +244,11 @@ def _id(row: int, value: object) -> bytes:
         return device_id(value)
     if isinstance(value, bytes) and len(value) == DEVICE_ID_BYTES:
         return value
-    raise InputError(f"device_ids: got {value!r} in row {row}, wanted an aud of a device or 8 bytes")
+    raise InputError(f"device_ids: got {value!r} in row {row}, expected a device id or 8 bytes")
 
 
 def _derived(held: Held, inputs: list[bytes], length: int) -> bytes:
-    """Derive by the key that answers before the first and after the last: it may be changed under its handle between."""
+    """Derive, and check before and after that the handle still means the same key: another process may replace it."""
     _check_same(held)
     keys = b"".join([_derive(held, fixed, length) for fixed in inputs])
     _check_same(held)
@@ -275,16 +275,16 @@ def _mac(held: Held, data: bytes) -> bytes:
 
 
 def _rows(data: bytes, width: int) -> memoryview:
-    """Return rows of `width`; a memoryview has no shape (0, width)."""
+    """Return rows of `width` bytes; a memoryview cannot have the shape (0, width)."""
     return memoryview(data).cast("B", (len(data) // width, width)) if data else memoryview(b"")
 
 
 def _key_type(kdf: str, length: int) -> str:
-    """Return the name of the key type in PKCS#11; raises where `kdf` takes no master key of `length` bytes."""
+    """Return the PKCS#11 name of the key type. Raises if `kdf` takes no master key of `length` bytes."""
     if kdf not in MASTER_LENGTHS:
-        raise InputError(f"kdf {kdf!r}; wanted one of {', '.join(MASTER_LENGTHS)}")
+        raise InputError(f"kdf: got {kdf!r}, expected one of {', '.join(MASTER_LENGTHS)}")
     if length not in MASTER_LENGTHS[kdf]:
-        raise KeyRefused(f"master key: got {length} bytes, which {kdf} does not take")
+        raise KeyRefused(f"master key: got {length} bytes, which {kdf} does not accept")
     return "GENERIC_SECRET" if "hmac" in kdf else "AES"
 
 
@@ -301,7 +301,7 @@ def _find_secret_key(session: Session, place: Place) -> Held:
     else:
         name = getattr(key.key_type, "name", key.key_type)
         raise SignerError(
-            f"{place} is a key of {length} bytes for {name}; wanted a generic secret of 16 or more, or AES of 16 or 32"
+            f"{place} is a key of {length} bytes for {name}, expected a generic secret of 16 or more, or AES of 16 or 32"
         )
     held = Held(key, mechanism, b"", name)
     return held._replace(identity=_mac(held, SAME_KEY))

@@ -1,6 +1,6 @@
-"""One key of a token, and the session it is used through.
+"""One key of a token, and the session that uses it.
 
-A session that was lost is opened again once. A PIN that was refused is never tried again: few wrong ones lock a token.
+A lost session is reopened once. A refused PIN is never tried again: a few wrong ones lock a token.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ __all__ = [
     "place_of",
 ]
 
-# How long a fork waits for another thread's call of the library, in seconds.
+# How long a fork waits for another thread's library call, in seconds.
 SECONDS_TO_WAIT_FOR_A_CALL = 30.0
 
 
 class _Process:
-    """One process as PKCS#11 sees it; after a fork the child is another.
+    """One process in the sense of PKCS#11; after a fork, the child is a new one.
 
-    A PKCS#11 library holds one state for the whole process, and python-pkcs11 initializes it without locks of its own: so
-    one caller at a time. Reentrant, for a callable that takes the PIN from another token.
+    A PKCS#11 library has one state per process, and python-pkcs11 initializes it without locks. Therefore one thread
+    calls at a time. The lock is reentrant, for a `pin` callable that reads the PIN from another token.
     """
 
     def __init__(self) -> None:
@@ -51,16 +51,16 @@ class _Process:
         self.become_another()
 
     def become_another(self) -> None:
-        """Be the child of a fork: no session is its own. A process number would not tell, as it may come again."""
+        """Forget all sessions in the child of a fork. A process id cannot detect this, because ids are reused."""
         self.one_caller = threading.RLock()
         self.identity = object()
 
     def wait_for_caller(self) -> None:
-        """Fork between two calls: a lock inside the library that a thread holds would be held in the child for ever."""
+        """Let a fork wait until no call runs: a lock that a thread holds in the library would stay locked in the child."""
         self._held = self.one_caller.acquire(timeout=SECONDS_TO_WAIT_FOR_A_CALL)
 
     def go_on(self) -> None:
-        """Go on in the parent."""
+        """Release the lock in the parent after the fork."""
         if self._held:
             self.one_caller.release()
 
@@ -75,7 +75,7 @@ Pin = bytes | str | Callable[[], bytes | str]
 
 
 class Place(NamedTuple):
-    """Where a key is."""
+    """The library, the token and the name of a key."""
 
     library: str
     token: str
@@ -90,7 +90,7 @@ class Place(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A key of the open session; `identity` tells it from any other key."""
+    """A key of the open session; `identity` distinguishes it from any other key."""
 
     key: Any
     mechanism: Mechanism
@@ -99,7 +99,7 @@ class Held(NamedTuple):
 
 
 class AnotherKeyError(Exception):
-    """What was used is not the key that was found: after a restart the numbers of keys and sessions start again."""
+    """Raised when a handle means another key than before: a restarted token reuses the numbers of keys and sessions."""
 
 
 class TokenKey:
@@ -120,14 +120,14 @@ class TokenKey:
 
     @property
     def held(self) -> Held:
-        """The key as it was found last."""
+        """The key as last found in the token."""
         assert self._held is not None  # noqa: S101  # the constructor found it or raised
         return self._held
 
     def use(self, work: Callable[[Held], R]) -> R:
-        """Return what `work` makes of the key; where the token fails, once more through a new session.
+        """Return `work(key)`. If the token fails, open a new session and try once more.
 
-        `work` raises AnotherKeyError where an answer is not this key's.
+        `work` raises AnotherKeyError if an answer came from another key.
         """
         from pkcs11.exceptions import PKCS11Error
 
@@ -143,7 +143,7 @@ class TokenKey:
                 raise SignerError(f"{self.place} cannot be used: {_words(error)}") from error
 
     def close(self) -> None:
-        """Close the session; nothing can be done with the key afterwards."""
+        """Close the session; the key cannot be used afterwards."""
         with PROCESS.one_caller:
             self._open = False
             if self._process is PROCESS.identity:
@@ -170,7 +170,7 @@ class TokenKey:
     def _found(self, session: Session) -> Held:
         held = _or_signer_error(self.place, lambda: self._find(session, self.place))
         if self._held is not None and held.identity != self._held.identity:
-            raise SignerError(f"{self.place} is another key than before")
+            raise SignerError(f"{self.place} was replaced by another key")
         return held
 
     def _disconnect(self) -> None:
@@ -180,7 +180,7 @@ class TokenKey:
 
     def _login(self) -> Session:
         if self._refused:
-            raise PinRefused(f"the PIN of {self.place} was refused before, and is not tried again")
+            raise PinRefused(f"the PIN of {self.place} was refused before and is not tried again")
         try:
             return _login(self.place, self._pin)
         except PinRefused:
@@ -189,14 +189,14 @@ class TokenKey:
 
 
 class KeyHolder:
-    """What works with one key of a token: closed when its `with` block ends, neither pickled nor copied."""
+    """Works with one key of a token. Closed at the end of its `with` block; cannot be pickled or copied."""
 
     __slots__ = ("_key",)
 
     _key: TokenKey
 
     def close(self) -> None:
-        """Close the session and log out; other keys of the token in this process log in again when they are used."""
+        """Close the session and log out. Other keys of the token in this process log in again when used."""
         self._key.close()
 
     def __enter__(self) -> Self:
@@ -208,7 +208,7 @@ class KeyHolder:
         self.close()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} holds a session and its PIN, which are neither pickled nor copied")
+        raise TypeError(f"a {type(self).__name__} cannot be pickled or copied: it holds a session and its PIN")
 
     __copy__ = __reduce__
 
@@ -217,25 +217,25 @@ class KeyHolder:
 
 
 def place_of(library: str | os.PathLike[str], token: str, label: str | None, key_id: bytes | None) -> Place:
-    """Return where a key is; raises InputError where that is said in wrong types, or the key has no name."""
+    """Return the place of a key. Raises InputError for a wrong type, or if the key has neither label nor id."""
     path = os.fspath(library) if isinstance(library, os.PathLike) else library
     for name, value in {"library": path, "token": token, "label": label or ""}.items():
         if not _is_text(value):
-            raise InputError(f"{name} {value!r}; wanted text")
+            raise InputError(f"{name}: got {value!r}, expected text")
     if not isinstance(key_id or b"", bytes):
-        raise InputError(f"key_id of {type(key_id).__name__}; wanted bytes")
+        raise InputError(f"key_id: got {type(key_id).__name__}, expected bytes")
     if not label and not key_id:
-        raise InputError("a key without a name; wanted its `label`, its `key_id`, or both")
+        raise InputError("label, key_id: got neither, expected one of them or both")
     return Place(path, token, label, key_id)
 
 
 def _is_text(value: object) -> bool:
-    """Return whether it is text that has a form in UTF-8, as PKCS#11 wants it."""
+    """Return whether it is text that UTF-8 can encode, as PKCS#11 requires."""
     return isinstance(value, str) and value.encode(errors="replace").decode() == value
 
 
 def _login(place: Place, pin: Callable[[], bytes | str], *, rw: bool = False) -> Session:
-    """Open a session of the logged-in user. Whoever logged in before in this process logged in for all of it."""
+    """Open a session of the logged-in user. An earlier login in this process holds for all of it."""
     library, token = _token(place)
     secret = _pin_text(pin()).encode()
     with logged_in(library, token.slot.slot_id, secret, rw=rw) as answer:
@@ -251,20 +251,20 @@ def _refusal(place: Place, answer: str) -> SignerError:
         return PinRefused(f'the PIN of token "{place.token}" has expired; set a new one')
     if answer == "incorrect":
         return PinRefused(
-            f'the PIN of token "{place.token}" was refused; it is not tried again, as few wrong ones lock the token'
+            f'the PIN of token "{place.token}" was refused; it is not tried again, because a few wrong ones lock the token'
         )
     return SignerError(f'cannot log in to token "{place.token}": {answer} (CK_RV of PKCS#11)')
 
 
 def _token(place: Place) -> tuple[str, Token]:
-    """Return the library's name as it was loaded, and the token."""
+    """Return the name by which the library was loaded, and the token."""
     try:
         import pkcs11
         from pkcs11 import exceptions
     except ImportError as error:
-        raise SignerError("a key in an HSM needs python-pkcs11: pip install 'itron-core[hsm]'") from error
+        raise SignerError("a key in an HSM needs python-pkcs11; run: pip install 'itron-core[hsm]'") from error
     path = Path(place.library)
-    # One library by two names would be initialized twice.
+    # A library under two names would be initialized twice.
     library = str(path.resolve()) if path.exists() else place.library
     try:
         module = pkcs11.lib(library)
@@ -275,30 +275,30 @@ def _token(place: Place) -> tuple[str, Token]:
     except exceptions.NoSuchToken as error:
         raise SignerError(f'no token "{place.token}" in the slots of "{place.library}"') from error
     except exceptions.MultipleTokensReturned as error:
-        raise SignerError(f'two tokens "{place.token}" in the slots of "{place.library}"; wanted one') from error
+        raise SignerError(f'two tokens "{place.token}" in the slots of "{place.library}", expected one') from error
     except exceptions.PKCS11Error as error:
         raise SignerError(f'the slots of "{place.library}" cannot be read: {_words(error)}') from error
 
 
 def _pin_text(pin: object) -> str:
-    """Return the PIN as text; an error about it, or one chained to it, would show it."""
+    """Return the PIN as text. No error here may show it or chain an error that does."""
     if not isinstance(pin, str | bytes):
-        raise InputError(f"a PIN of {type(pin).__name__}; wanted text or bytes, or a callable that returns them")
+        raise InputError(f"pin: got {type(pin).__name__}, expected text or bytes, or a callable that returns them")
     data = pin.encode(errors="surrogatepass") if isinstance(pin, str) else pin
     text = data.decode(errors="replace")
     if text.encode() != data:
-        raise InputError("a PIN that is no UTF-8 text")
+        raise InputError("pin: not valid UTF-8 text")
     return text
 
 
 def make(place: Place, pin: Pin, create: Callable[[Session], object]) -> None:
-    """Make a key in a session of its own that may write; never beside another of that label."""
+    """Create a key in a read-write session. Raises SignerError if an object of that label exists."""
     from_caller = pin if callable(pin) else lambda: pin
     with PROCESS.one_caller:
         session = _login(place, from_caller, rw=True)
         try:
             if _or_signer_error(place, lambda: objects(session, Place(*place[:3], None))):
-                raise SignerError(f"{place} cannot be made: an object of that label is there already")
+                raise SignerError(f"{place} cannot be created: an object of that label exists")
             _or_signer_error(place, lambda: create(session))
         finally:
             _close(session)
@@ -307,7 +307,7 @@ def make(place: Place, pin: Pin, create: Callable[[Session], object]) -> None:
 def _close(session: Session) -> None:
     from pkcs11.exceptions import PKCS11Error
 
-    with suppress(PKCS11Error):  # it is gone already
+    with suppress(PKCS11Error):  # the session is gone
         session.close()
 
 
@@ -321,7 +321,7 @@ def _or_signer_error(place: Place, call: Callable[[], R]) -> R:
 
 
 def _words(error: Exception) -> str:
-    """Return what a token said: its errors' names say more than their texts, which are mostly empty."""
+    """Return a token's error as its name and text; the text is usually empty."""
     return f"{type(error).__name__} {error}".strip()
 
 
@@ -329,24 +329,24 @@ def objects(session: Session, place: Place, **more: Any) -> list[Any]:
     """Return the objects of this name that have the attributes `more`, by their names without CKA_."""
     from pkcs11 import Attribute
 
-    wanted = {Attribute[name]: value for name, value in more.items()}
+    template = {Attribute[name]: value for name, value in more.items()}
     if place.label:
-        wanted[Attribute.LABEL] = place.label
+        template[Attribute.LABEL] = place.label
     if place.key_id:
-        wanted[Attribute.ID] = place.key_id
-    return list(session.get_objects(wanted))
+        template[Attribute.ID] = place.key_id
+    return list(session.get_objects(template))
 
 
 def only(place: Place, found: list[Any], kind: str) -> Any:
-    """Return the one object that was found; raises SignerError where there is none, or a choice."""
+    """Return the only object found. Raises SignerError if there is none, or more than one."""
     if len(found) != 1:
-        raise SignerError(f"{place}: {len(found) or 'no'} {kind}s of that name; wanted one")
+        raise SignerError(f"{place}: found {len(found) or 'no'} {kind}s of that name, expected one")
     return found[0]
 
 
 def check_stays(place: Place, key: Key) -> None:
-    """Raise SignerError for a key that could be read out."""
+    """Raise SignerError if the key can be exported."""
     from pkcs11 import Attribute
 
     if key[Attribute.EXTRACTABLE] or not key[Attribute.SENSITIVE]:
-        raise SignerError(f"{place} may leave the token; wanted one that is sensitive and not extractable")
+        raise SignerError(f"{place} is extractable; expected CKA_SENSITIVE and not CKA_EXTRACTABLE")

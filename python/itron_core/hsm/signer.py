@@ -50,10 +50,10 @@ OCTET_STRING = 4
 class Pkcs11Signer(KeyHolder):
     """Signs in an HSM: Ed25519 (CKM_EDDSA), or ECDSA on P-256 with SHA-256 (CKM_ECDSA over the digest; ESP256).
 
-    `pin` is the user's PIN, or a callable that returns it and is asked at every login; it is neither shown nor pickled.
-    A key that may leave the token (CKA_EXTRACTABLE, or not CKA_SENSITIVE) is refused. May be shared by threads, which
-    take turns; after a fork, each process opens its own. Raises SignerError where the library, the token or the key is
-    missing, named twice or of another kind, PinRefused for a PIN that is wrong or locked, KeyRefused for a bad public key.
+    `pin` is the user's PIN, or a callable that returns it and is called at every login; it is never shown or pickled.
+    An exportable key (CKA_EXTRACTABLE, or not CKA_SENSITIVE) is refused. Threads may share the signer and take turns;
+    after a fork, each process opens its own. Raises SignerError if the library, the token or the key is missing,
+    ambiguous or of another kind, PinRefused if the PIN is wrong or locked, and KeyRefused for a bad public key.
     """
 
     __slots__ = ("_public_key",)
@@ -86,12 +86,12 @@ class Pkcs11Signer(KeyHolder):
         key_id: bytes | None = None,
         algorithm: str = "Ed25519",
     ) -> Self:
-        """Make a pair in the token that cannot be exported, and open it; `algorithm` is "Ed25519" or "ESP256".
+        """Create a key pair in the token that cannot be exported, and open it; `algorithm` is "Ed25519" or "ESP256".
 
-        Without `key_id`, the id is 8 random bytes. Raises SignerError where a key of that label is there already.
+        Without `key_id`, the id is 8 random bytes. Raises SignerError if a key of that label exists.
         """
         if algorithm not in POINT_BYTES:
-            raise InputError(f'algorithm {algorithm!r}; wanted "Ed25519" or "ESP256"')
+            raise InputError(f'algorithm: got {algorithm!r}, expected "Ed25519" or "ESP256"')
         place = place_of(library, token, label, None)._replace(key_id=key_id or os.urandom(KEY_ID_BYTES))
         make(place, pin, lambda session: _generate_pair(session, place, algorithm))
         return cls(library, token=token, pin=pin, label=label, key_id=place.key_id)
@@ -102,20 +102,20 @@ class Pkcs11Signer(KeyHolder):
         return self._public_key
 
     def sign(self, message: bytes) -> bytes:
-        """Return the raw signature of 64 bytes; raises SignerError."""
+        """Return the raw signature of 64 bytes. Raises SignerError if the token fails."""
         _check_messages([message])
         return self._key.use(lambda held: self._signed(held, [message]))
 
     def sign_many(self, messages: Sequence[bytes]) -> memoryview:
-        """Return the signatures in order, shape (n, 64), all through one session; raises SignerError, then of none."""
+        """Return the signatures in order, shape (n, 64), made in one session. Raises SignerError if any of them fails."""
         if not messages:
-            return memoryview(b"")  # a memoryview has no shape (0, 64)
+            return memoryview(b"")  # a memoryview cannot have the shape (0, 64)
         _check_messages(messages)
         signatures = self._key.use(lambda held: self._signed(held, messages))
         return memoryview(signatures).cast("B", (len(messages), SIGNATURE_BYTES))
 
     def _signed(self, held: Held, messages: Sequence[bytes]) -> bytes:
-        """Sign all, and verify all: what another key signed under this one's handle never leaves."""
+        """Sign all messages and verify all signatures, so that none by a key that replaced this one is returned."""
         signatures = [_signature(held, message) for message in messages]
         if any(verify_signatures(self._public_key, messages, signatures)["code"].to_pylist()):
             raise AnotherKeyError
@@ -140,12 +140,12 @@ def _public_part(session: Session, place: Place, private: Any) -> tuple[str, byt
 
     if private.key_type not in {KeyType.EC, KeyType.EC_EDWARDS}:
         name = getattr(private.key_type, "name", private.key_type)
-        raise SignerError(f"{place} is a key for {name}; wanted Ed25519 or P-256")
+        raise SignerError(f"{place} is a key for {name}, expected Ed25519 or P-256")
     beside = Place(*place[:2], None, private.id) if private.id else place
     public = only(place, objects(session, beside, CLASS=ObjectClass.PUBLIC_KEY), "public key")
     algorithm = CURVES.get(public[Attribute.EC_PARAMS])
     if algorithm is None or (algorithm == "Ed25519") != (private.key_type == KeyType.EC_EDWARDS):
-        raise SignerError(f"{place} is on another curve; wanted Ed25519 or P-256")
+        raise SignerError(f"{place} is on an unsupported curve, expected Ed25519 or P-256")
     return algorithm, point_of(public[Attribute.EC_POINT], POINT_BYTES[algorithm])
 
 
@@ -155,7 +155,9 @@ def point_of(data: bytes, length: int) -> bytes:
         return data
     if data[:2] == bytes([OCTET_STRING, length]) and len(data) == 2 + length:
         return data[2:]
-    raise SignerError(f"a public point of {len(data)} bytes; wanted {length}, or an OCTET STRING of {length}")
+    raise SignerError(
+        f"the token holds a public point of {len(data)} bytes, expected {length}, or an OCTET STRING of {length}"
+    )
 
 
 def _generate_pair(session: Session, place: Place, algorithm: str) -> None:
@@ -170,12 +172,12 @@ def _generate_pair(session: Session, place: Place, algorithm: str) -> None:
 def _check_messages(messages: Sequence[bytes]) -> None:
     for message in messages:
         if not isinstance(message, bytes):
-            raise InputError(f"a message of {type(message).__name__}; wanted bytes")
+            raise InputError(f"message: got {type(message).__name__}, expected bytes")
 
 
 def _signature(held: Held, message: bytes) -> bytes:
     signed = message if held.name == "Ed25519" else sha256(message).digest()
     signature: bytes = held.key.sign(signed, mechanism=held.mechanism)
     if len(signature) != SIGNATURE_BYTES:
-        raise SignerError(f"the token made a signature of {len(signature)} bytes; wanted {SIGNATURE_BYTES}")
+        raise SignerError(f"the token returned a signature of {len(signature)} bytes, expected {SIGNATURE_BYTES}")
     return signature

@@ -1,4 +1,4 @@
-"""The security manager (ISM): issues all security material, at the request of an officer."""
+"""The security manager (ISM): issues all security material at an officer's request."""
 
 from itron_core.manager.issuance import RemoteMasterKey
 from itron_core.manager.requests import Limits, Request, RequestRecord

@@ -1,4 +1,4 @@
-"""What field tools report of devices: when it may be believed, and what the security manager keeps of it."""
+"""Field tools' reports about devices: when they are trusted, and what the security manager stores of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from itron_core.exchange.material import SPENT, MaterialState
 from itron_core.exchange.records import VERDICTS
 from itron_core.manager.batches import of_sequences
 from itron_core.manager.people import take_state
-from itron_core.manager.requests import asked_of
+from itron_core.manager.requests import request_to_issue
 from itron_core.manager.restoring import is_lost
 from itron_core.stores.protocol import rows_of
 
@@ -33,7 +33,7 @@ LEVELS = {level.name.lower(): level for level in SecurityLevel if level is not S
 
 
 class Issued(NamedTuple):
-    """A token that was issued, as far as an outcome is compared with it."""
+    """An issued token: the parts with which an outcome is compared."""
 
     device: str
     token_type: str
@@ -44,21 +44,21 @@ class Issued(NamedTuple):
     token: bytes
 
     def covers(self, action: int) -> bool:
-        """Say whether the action could spend it: an authorization opens a session by its type."""
+        """Return whether the action could use the token: an authorization opens a session by its type."""
         opens = action == Action.OPEN_SESSION and self.token_type == "authorization"
         return opens or bool(self.actions >> action & 1)
 
 
 class Known(NamedTuple):
-    """What is known of a device, and by which token and report it was told."""
+    """The known state of a device, with the token and the time of the report that it came from."""
 
     epoch: int
     told_sequence: int
     told_at: int
 
 
-class Told(NamedTuple):
-    """What a device said of its own security."""
+class ReportedState(NamedTuple):
+    """A device's report of its own security state."""
 
     epoch: int
     key_version: int
@@ -67,28 +67,30 @@ class Told(NamedTuple):
 
 
 def check_page(page: OutcomePage, after: int) -> None:
-    """Raise ExchangeError for a page that does not go on from `after`, or holds what is no outcome."""
+    """Raise ExchangeError for a page that does not continue from `after`, or holds an invalid outcome."""
     serials = [after, *(serial for serial, _, _, _ in page.rows)]
     rises = all(earlier < later for earlier, later in pairwise(serials))
     if not rises or page.next < serials[-1] or (page.more and page.next == after):
-        raise ExchangeError(f"a page of outcomes behind {after} that does not rise from there to its end, {page.next}")
+        raise ExchangeError(
+            f"the server's page of outcomes is out of order: its serials must rise from {after} to {page.next}"
+        )
     for serial, _, outcome, code in page.rows:
         known = outcome.action in Action._value2member_map_ and outcome.state in MaterialState._value2member_map_
         if not known or not 0 <= outcome.at < INT64 or code not in VERDICTS:
             raise ExchangeError(
-                f"outcome {serial}: no action, state, time or code that there is; nothing of the page was kept"
+                f"outcome {serial}: unknown action, state, time or code; nothing of the page was stored"
             )
 
 
 def is_spent(outcome: OutcomeReport) -> bool:
-    """Say whether an outcome reports the use of a token, first or repeated."""
+    """Return whether an outcome reports the use of a token, first or repeated."""
     return outcome.state in SPENT and bool(outcome.kid)
 
 
 def is_of(outcome: OutcomeReport, code: int, issued: Issued | None) -> bool:
-    """Say whether an outcome is about this very token: its device, identity, content and action.
+    """Return whether an outcome is about this token: its device, id, content and action.
 
-    What the server answered with a conflict is about none: the tool was never granted it, or another use stands.
+    An outcome that the server found in conflict is about none: the tool was never granted it, or another use was first.
     """
     return (
         issued is not None
@@ -100,23 +102,25 @@ def is_of(outcome: OutcomeReport, code: int, issued: Issued | None) -> bool:
     )
 
 
-def told(outcome: OutcomeReport) -> Told | None:
-    """Return what the answer to an action of the SECURITY group says, None where it says nothing that can be read."""
+def reported_state(outcome: OutcomeReport) -> ReportedState | None:
+    """Return the state that an answer to an action of the SECURITY group reports; None if it cannot be read."""
     if Action(outcome.action).group is not ActionGroup.SECURITY:
         return None
     try:
         said = json.loads(outcome.answer)
-        answer = Told(int(said["epoch"]), int(said["key_version"]), LEVELS[said["level"]], Mode[said["mode"].upper()])
+        answer = ReportedState(
+            int(said["epoch"]), int(said["key_version"]), LEVELS[said["level"]], Mode[said["mode"].upper()]
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
     return answer if 0 <= answer.epoch < UINT32 and 0 <= answer.key_version < UINT32 else None
 
 
-def teaches(said: Told, outcome: OutcomeReport, issued: Issued, known: Known) -> bool:
-    """Say whether an answer is newer than what is known.
+def is_newer(said: ReportedState, outcome: OutcomeReport, issued: Issued, known: Known) -> bool:
+    """Return whether a report is newer than the known state.
 
-    A device takes no token below its epoch, and rises by one: it cannot be further than that. In one epoch the later
-    use counts; a replay repeats an old answer, which counts only where no later token has spoken.
+    A device takes no token below its epoch, and the epoch rises by one per token: a higher one is false. Within one
+    epoch the later use counts. A replay repeats an old answer, which counts only if no later token was reported.
     """
     if said.epoch > issued.epoch + 1 or said.epoch < known.epoch:
         return False
@@ -128,14 +132,14 @@ def teaches(said: Told, outcome: OutcomeReport, issued: Issued, known: Known) ->
 
 
 def learn(t: Transaction, journal: Journal, page: OutcomePage, now: int) -> None:
-    """Keep what a page of outcomes tells of devices, and write down every one of them."""
+    """Store the device states that a page of outcomes reports, and write an audit entry for every outcome."""
     issued = _issued(
         t, [outcome for _, _, outcome, code in page.rows if is_spent(outcome) and code != Code.REPLAY_CONFLICT]
     )
     known = _known_states(t, [token.device for token in issued.values()])
     entries = []
     for _, tool, said_at, code in page.rows:
-        # A tool's clock that was ahead must not make what comes later old.
+        # A tool's clock that is ahead must not make later reports look old.
         outcome = said_at._replace(at=min(said_at.at, now))
         token = issued.get(outcome.cti)
         genuine = is_of(outcome, code, token)
@@ -144,8 +148,8 @@ def learn(t: Transaction, journal: Journal, page: OutcomePage, now: int) -> None
             lost = token is None and code != Code.REPLAY_CONFLICT and is_lost(t, int.from_bytes(outcome.cti[8:]))
             kind = "outcome_of_lost" if lost else "alarm"
         entries.append(_outcome_entry(kind, tool, outcome, code, now))
-        said = told(outcome) if genuine and is_spent(outcome) else None
-        if token is None or said is None or not teaches(said, outcome, token, known[token.device]):
+        said = reported_state(outcome) if genuine and is_spent(outcome) else None
+        if token is None or said is None or not is_newer(said, outcome, token, known[token.device]):
             continue
         known[token.device] = Known(said.epoch, max(token.sequence, known[token.device].told_sequence), outcome.at)
         take_state(t, token.device, (said.epoch, said.key_version, said.level, said.mode), known[token.device][1:])
@@ -154,17 +158,17 @@ def learn(t: Transaction, journal: Journal, page: OutcomePage, now: int) -> None
 
 
 def _issued(t: Transaction, outcomes: list[OutcomeReport]) -> dict[bytes, Issued]:
-    """Return the tokens that were issued under these CWT ids."""
-    wanted = defaultdict(set)
+    """Return the issued tokens with the CWT ids of these outcomes."""
+    devices_of = defaultdict(set)
     for outcome in outcomes:
-        wanted[int.from_bytes(outcome.cti[8:])].add(outcome.device)
+        devices_of[int.from_bytes(outcome.cti[8:])].add(outcome.device)
     found = {}
-    for lot, _, kid, tokens in of_sequences(t, wanted):
-        said = asked_of(t, lot.request).wanted
-        for device, epoch, token in zip(lot.devices, lot.epochs, tokens, strict=True):
-            if device in wanted[lot.sequence]:
-                issued = Issued(device, said.token_type, said.actions, kid, lot.sequence, epoch, token)
-                found[cti_of(device, lot.sequence)] = issued
+    for batch, _, kid, tokens in of_sequences(t, devices_of):
+        terms = request_to_issue(t, batch.request).terms
+        for device, epoch, token in zip(batch.devices, batch.epochs, tokens, strict=True):
+            if device in devices_of[batch.sequence]:
+                issued = Issued(device, terms.token_type, terms.actions, kid, batch.sequence, epoch, token)
+                found[cti_of(device, batch.sequence)] = issued
     return found
 
 
@@ -186,7 +190,7 @@ def _outcome_entry(kind: str, tool: str, outcome: OutcomeReport, code: int, now:
     )
 
 
-def _confirmed_entry(device: str, said: Told, now: int) -> bytes:
+def _confirmed_entry(device: str, said: ReportedState, now: int) -> bytes:
     return audit_entry(
         "device_confirmed",
         now,

@@ -1,7 +1,7 @@
-"""How the tokens of a request come to be, lot by lot: numbers, signatures, release.
+"""Issues the tokens of a request, batch by batch: number, sign, release.
 
 Numbers are committed before anything is signed under them, and a token is released by the transaction that stores it.
-While a lot is signed, another thread stores the one before it and gives the next one its numbers.
+While a batch is signed, another thread stores the previous batch and numbers the next one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itron_core.errors import InputError
 from itron_core.exchange.identity import content_of, cti_of
 from itron_core.exchange.material import LONGEST_LIFETIME
 from itron_core.issuing import issue_tokens
-from itron_core.manager.batches import Lot, number, open_lot, open_places, release
+from itron_core.manager.batches import Batch, number, open_batch, open_places, release
 from itron_core.manager.eligibility import actions_of, command_of
 from itron_core.manager.people import set_pending_level
 from itron_core.manager.restoring import sequence_floor
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from itron_core.audit.journal import Journal
-    from itron_core.manager.requests import Asked, Wanted
+    from itron_core.manager.requests import RequestToIssue, Terms
     from itron_core.signing import Signer
     from itron_core.stores.protocol import Store, Transaction
 
@@ -34,37 +34,37 @@ __all__ = ["Issuance", "RemoteMasterKey", "columns_of", "numbered"]
 KDFS = {"kbkdf-hmac-sha256": 1, "kbkdf-cmac-aes256": 2, "hkdf-sha256": 3, "kbkdf-cmac-aes128": 4}
 DEFAULT_KDF = "kbkdf-hmac-sha256"
 
-# The devices that get nothing, each with the reason.
+# Devices that get nothing, each with the reason.
 Refused = list[tuple[str, str]]
 
 
 class RemoteMasterKey(Protocol):
-    """A master key that is held elsewhere, as `Pkcs11MasterKey` is."""
+    """A master key held elsewhere, such as `Pkcs11MasterKey`."""
 
     @property
     def kdf(self) -> str:
-        """The name of its derivation."""
+        """The name of the derivation."""
 
     def check_values(self, device_ids: Iterable[str | bytes], *, utility: str | bytes, key_version: int) -> memoryview:
         """Return the key check values, shape (n, 4)."""
 
 
 class Signed(NamedTuple):
-    """A lot with its tokens, to be stored."""
+    """A signed batch, to be stored."""
 
-    lot: Lot
+    batch: Batch
     tokens: list[bytes]
     kid: bytes
 
 
 class Issuance:
-    """The issuing of one request that is allotted; `now` is the time of its entries in the journal."""
+    """Issues one allotted request; `now` is the time of its audit entries."""
 
     def __init__(
         self,
         store: Store,
         journal: Journal,
-        asked: Asked,
+        asked: RequestToIssue,
         signer: Signer,
         reading_key: tuple[MasterKey | RemoteMasterKey, str] | None,
         *,
@@ -74,9 +74,9 @@ class Issuance:
         self._signer, self._reading_key = signer, reading_key
 
     def run(self) -> tuple[int, Refused]:
-        """Sign and release what is still to be; returns how many tokens were released here, and what got none.
+        """Sign and release the open batches; return the number of tokens released, and the devices that got none.
 
-        What the signer raises passes through: what was signed before is released, the rest goes on later.
+        The signer's exceptions pass through: batches signed before are released, the rest can be issued later.
         """
         with self._store.read() as t:
             places = open_places(t, self._asked.request)
@@ -84,129 +84,133 @@ class Issuance:
             return self._pipelined(places)
         issued, refused = 0, Refused()
         for place in places:
-            _, lot, refused = self._step(None, place)
-            issued, _, _ = self._step(self._sign(lot), None)
+            _, batch, refused = self._step(None, place)
+            issued, _, _ = self._step(self._sign(batch), None)
         return issued, refused
 
     def _pipelined(self, places: list[int]) -> tuple[int, Refused]:
-        from concurrent.futures import ThreadPoolExecutor  # brings logging, which few calls need
+        from concurrent.futures import ThreadPoolExecutor  # imports logging, which few calls need
 
         signed = None
-        issued, lot, refused = self._step(None, places[0])
+        issued, batch, refused = self._step(None, places[0])
         with ThreadPoolExecutor(1) as writer:
             for place in (*places[1:], None):
                 beside = writer.submit(self._step, signed, place)
-                signed = self._sign(lot)
-                count, lot, without = beside.result()
+                signed = self._sign(batch)
+                count, batch, without = beside.result()
                 issued, refused = issued + count, refused + without
         count, _, _ = self._step(signed, None)
         return issued + count, refused
 
-    def _step(self, signed: Signed | None, place: int | None) -> tuple[int, Lot | None, Refused]:
-        """Store a lot and give its number to the next, in one transaction: one sync of the disk."""
-        lot, refused = None, Refused()
+    def _step(self, signed: Signed | None, place: int | None) -> tuple[int, Batch | None, Refused]:
+        """Store one batch and number the next in the same transaction, which costs one sync of the disk."""
+        batch, refused = None, Refused()
         with self._journal.transaction() as t:
             count = 0 if signed is None else self._released(t, signed)
             if place is not None:
-                lot, refused = numbered(t, self._journal, self._asked, place, self._now)
-        return count, lot, refused
+                batch, refused = numbered(t, self._journal, self._asked, place, self._now)
+        return count, batch, refused
 
     # --- Signing ---
 
-    def _sign(self, lot: Lot | None) -> Signed | None:
-        if lot is None or not lot.devices:
+    def _sign(self, batch: Batch | None) -> Signed | None:
+        if batch is None or not batch.devices:
             return None
         asked, signer = self._asked, self._signer
-        columns = columns_of(asked.wanted, lot, asked.allotted_at)
-        if asked.wanted.token_type == "reading_key":
-            columns |= self._reading_keys(lot)
+        columns = columns_of(asked.terms, batch, asked.allotted_at)
+        if asked.terms.token_type == "reading_key":
+            columns |= self._reading_keys(batch)
         issued = issue_tokens(
             columns,
             signer,
             now=asked.allotted_at,
-            token_type=asked.wanted.token_type,
+            token_type=asked.terms.token_type,
             max_lifetime=LONGEST_LIFETIME,
         )
         tokens = [token for token in issued.to_pylist() if isinstance(token, bytes)]
-        return Signed(lot, tokens, signer.public_key.kid)
+        return Signed(batch, tokens, signer.public_key.kid)
 
-    def _reading_keys(self, lot: Lot) -> dict[str, list[Any]]:
+    def _reading_keys(self, batch: Batch) -> dict[str, list[Any]]:
         if self._reading_key is None:
-            raise InputError("reading keys without a master key; give the manager `master` and `utility`")
+            raise InputError(
+                "master, utility: missing; reading keys need SecurityManager(..., master=KEY, utility=NAME)"
+            )
         master, utility = self._reading_key
-        checks = [b""] * len(lot.devices)
-        for version in set(lot.key_versions):
-            places = [place for place, its_own in enumerate(lot.key_versions) if its_own == version]
-            values = _check_values(master, utility, version, [lot.devices[place] for place in places])
+        checks = [b""] * len(batch.devices)
+        for version in set(batch.key_versions):
+            places = [place for place, its_own in enumerate(batch.key_versions) if its_own == version]
+            values = _check_values(master, utility, version, [batch.devices[place] for place in places])
             for count, place in enumerate(places):
                 checks[place] = values[4 * count : 4 * count + 4]
         kdf = DEFAULT_KDF if isinstance(master, MasterKey) else master.kdf
-        return {"kdf": [KDFS[kdf]] * len(checks), "key_version": lot.key_versions, "check_value": checks}
+        return {"kdf": [KDFS[kdf]] * len(checks), "key_version": batch.key_versions, "check_value": checks}
 
     # --- Releasing ---
 
     def _released(self, t: Transaction, signed: Signed) -> int:
-        if not release(t, signed.lot, signed.kid, signed.tokens):
+        if not release(t, signed.batch, signed.kid, signed.tokens):
             return 0
         self._journal.write(t, self._entries(signed))
         return len(signed.tokens)
 
     def _entries(self, signed: Signed) -> list[bytes]:
-        asked, lot = self._asked, signed.lot
+        asked, batch = self._asked, signed.batch
         return audit_entries(
             "issued",
             self._now,
             {
-                "device": lot.devices,
-                "cti": [cti_of(device, lot.sequence) for device in lot.devices],
+                "device": batch.devices,
+                "cti": [cti_of(device, batch.sequence) for device in batch.devices],
                 "content": [content_of(token) for token in signed.tokens],
             },
             request=asked.request,
             officer=asked.officer,
-            token_type=asked.wanted.token_type,
-            actions=asked.wanted.actions,
+            token_type=asked.terms.token_type,
+            actions=asked.terms.actions,
             kid=signed.kid,
         )
 
 
-def numbered(t: Transaction, journal: Journal, asked: Asked, place: int, now: int) -> tuple[Lot | None, Refused]:
-    """Return a lot with its number, given in this transaction where it had none; None where it is released meanwhile."""
-    before = open_lot(t, asked.request, place)
+def numbered(
+    t: Transaction, journal: Journal, asked: RequestToIssue, place: int, now: int
+) -> tuple[Batch | None, Refused]:
+    """Return a batch with its number, assigned in this transaction if it has none; None if it is already released."""
+    before = open_batch(t, asked.request, place)
     if before is None or before.sequence:
         return before, []
-    lot = number(t, before, asked.unit, after=sequence_floor(t))
-    if asked.wanted.token_type == "secure_command" and asked.wanted.actions == 1 << Action.SET_SECURITY_LEVEL:
-        set_pending_level(t, SecurityLevel[asked.wanted.argument.upper()], lot.devices)
-    kept = set(lot.devices)
+    batch = number(t, before, asked.unit, after=sequence_floor(t))
+    if asked.terms.token_type == "secure_command" and asked.terms.actions == 1 << Action.SET_SECURITY_LEVEL:
+        set_pending_level(t, SecurityLevel[asked.terms.argument.upper()], batch.devices)
+    kept = set(batch.devices)
     refused = [(device, "unit_changed") for device in before.devices if device not in kept]
     entry = audit_entry(
-        "allotted", now, request=asked.request, sequence=lot.sequence, count=len(kept), refused=len(refused)
+        "allotted", now, request=asked.request, sequence=batch.sequence, count=len(kept), refused=len(refused)
     )
     journal.write(t, [entry])
-    return lot, refused
+    return batch, refused
 
 
-def columns_of(wanted: Wanted, lot: Lot, issued_at: int) -> dict[str, Any]:
-    """Return the columns of `issue_tokens`, but for those of reading keys."""
-    count = len(lot.devices)
+def columns_of(terms: Terms, batch: Batch, issued_at: int) -> dict[str, Any]:
+    """Return the columns of `issue_tokens`, without those of reading keys."""
+    count = len(batch.devices)
     columns: dict[str, Any] = {
-        "device": lot.devices,
-        "actions": [wanted.actions] * count,
-        "sequence": [lot.sequence] * count,
-        "epoch": lot.epochs,
-        "expires_at": [issued_at + wanted.lifetime] * count,
+        "device": batch.devices,
+        "actions": [terms.actions] * count,
+        "sequence": [batch.sequence] * count,
+        "epoch": batch.epochs,
+        "expires_at": [issued_at + terms.lifetime] * count,
     }
-    if wanted.session_seconds is not None:
-        columns["session_seconds"] = [wanted.session_seconds] * count
-    if wanted.subject is not None:
-        columns["subject"] = [wanted.subject] * count
-    if wanted.token_type == "secure_command":
-        columns["command"] = [command_of(actions_of(wanted.actions), wanted.argument)] * count
+    if terms.session_seconds is not None:
+        columns["session_seconds"] = [terms.session_seconds] * count
+    if terms.subject is not None:
+        columns["subject"] = [terms.subject] * count
+    if terms.token_type == "secure_command":
+        columns["command"] = [command_of(actions_of(terms.actions), terms.argument)] * count
     return columns
 
 
 def _check_values(master: MasterKey | RemoteMasterKey, utility: str, key_version: int, devices: list[str]) -> bytes:
-    """Return the key check values, 4 bytes each; a key in an HSM tells them without deriving anything else."""
+    """Return the key check values, 4 bytes each; a key in an HSM computes only these."""
     if isinstance(master, MasterKey):
         values = derive_keys(master, devices, utility=utility, key_version=key_version, kdf=DEFAULT_KDF).check_values()
     else:

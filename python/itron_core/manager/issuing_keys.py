@@ -1,8 +1,8 @@
-"""The keys of a security manager: delegated by a root, rotated with overlap, revoked in snapshots. No private key is stored."""
+"""A security manager's issuing keys: delegated by a root, rotated with overlap, revoked in snapshots. Stores no private key."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from itron_core._arguments import LATEST, moment, whole
 from itron_core._rust import Keyring, KeyringEntry, Revocations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from itron_core.signing import Signer
     from itron_core.stores.protocol import Store, Transaction
 
-__all__ = ["Authority", "list_revoked", "raise_version"]
+__all__ = ["IssuingKey", "IssuingKeys", "list_revoked", "raise_version"]
 
 
-# Each of the three marks only rises, by itself.
+# Each of the three watermarks only rises.
 RAISE_WATERMARK = """
     INSERT INTO manager_watermark AS known (device, sequence, issued_at, epoch) VALUES (?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET
         sequence = CASE WHEN excluded.sequence > known.sequence THEN excluded.sequence ELSE known.sequence END,
@@ -31,19 +31,27 @@ RAISE_WATERMARK = """
 """
 
 
-class Authority:
-    """Delegations and revocations in a store; every change is audited in the transaction that makes it."""
+class IssuingKey(NamedTuple):
+    """A delegated issuing key: its id, and the start and end of its delegation, in seconds since 1970."""
+
+    kid: bytes
+    valid_from: int
+    valid_until: int
+
+
+class IssuingKeys:
+    """Delegations and revocations in a store; every change is committed together with its audit entries."""
 
     def __init__(self, store: Store, journal: Journal, root: Signer | None, issuer: str) -> None:
         self._store, self._journal, self._root, self._issuer = store, journal, root, issuer
 
     def delegate(self, signer: Signer, *, now: int, valid_from: int, overlap: int, lifetime: int) -> bytes:
-        """Delegate a key from `valid_from` for `lifetime` from now on; those before it stay for `overlap`.
+        """Delegate a key from `valid_from` until `lifetime` seconds from now; earlier keys stay for `overlap` seconds.
 
-        A renewal begins where the delegation that it renews began: what was issued under that stays good.
+        A renewed delegation keeps its start, so that tokens issued under it stay valid.
         """
         if self._root is None:
-            raise InputError("a rotation without a root key; give the manager root=, the key that delegates")
+            raise InputError("root: missing; rotate needs the key that delegates: SecurityManager(..., root=SIGNER)")
         whole("overlap", overlap)
         until, kid = moment("now", now) + whole("lifetime", lifetime, 1), signer.public_key.kid
         with self._store.read() as t:
@@ -54,7 +62,7 @@ class Authority:
             )
         valid_from = min([valid_from, *(start for (start,) in begun)])
         delegation = self._signed(signer.public_key, now, valid_from, until)
-        # What the keys of before have signed stays good for the overlap, however short their delegations are.
+        # Tokens of earlier keys stay valid for the overlap, even if a delegation would end sooner.
         renewed = [self._renewed(bytes(token), start, now, now + overlap) for token, start in short]
         with self._journal.transaction() as t:
             ((last,),) = t.rows("SELECT max(position) FROM manager_key")
@@ -78,21 +86,56 @@ class Authority:
         return delegation
 
     def _signed(self, key: PublicKey, now: int, valid_from: int, until: int) -> bytes:
-        assert self._root is not None  # noqa: S101  # asked before
+        assert self._root is not None  # noqa: S101  # checked by the caller
         entry = KeyringEntry(key, issuer=self._issuer, valid_from=valid_from, valid_until=until)
         return issue_delegation(entry, self._root, now=now, expires_at=until)
 
     def _renewed(self, token: bytes, valid_from: int, now: int, until: int) -> tuple[bytes, bytes]:
-        """Return the kid of a delegated key, and a delegation of it that ends later."""
-        assert self._root is not None  # noqa: S101  # asked before
+        """Return the kid of a delegated key, and a new delegation that ends later."""
+        assert self._root is not None  # noqa: S101  # checked by the caller
         root = KeyringEntry(self._root.public_key, issuer=self._issuer, token_types=TOKEN_TYPES)
         key = Keyring([root]).with_delegations([token], now=now).entries[-1].key
         return key.kid, self._signed(key, now, valid_from, until)
 
-    def delegated_until(self, t: Transaction, signer: Signer, *, now: int) -> int:
-        """Return when the delegation of the signer's key ends: nobody believes what it signed afterwards.
+    def change_root(self, root: Signer, *, now: int) -> None:
+        """Delegate all keys with unexpired delegations by another root from now on, each until its previous end."""
+        if self._root is None:
+            raise InputError("root: missing; the issuing key of this manager is trusted without one")
+        moment("now", now)
+        with self._store.read() as t:
+            held = t.rows(
+                "SELECT kid, delegation, valid_from, valid_until FROM manager_key WHERE valid_until > ?", (now,)
+            )
+        # Both roots, so that an interrupted call can be repeated before its caller has stored the new root.
+        roots = {one.public_key.kid: one.public_key for one in (self._root, root)}
+        old = Keyring([KeyringEntry(one, issuer=self._issuer, token_types=TOKEN_TYPES) for one in roots.values()])
+        before, self._root = self._root, root
+        try:
+            renewed = [
+                (
+                    self._signed(old.with_delegations([bytes(token)], now=now).entries[-1].key, now, start, end),
+                    bytes(kid),
+                )
+                for kid, token, start, end in held
+            ]
+            with self._journal.transaction() as t:
+                t.run_many("UPDATE manager_key SET delegation = ? WHERE kid = ?", renewed)
+                kids = {"before": before.public_key.kid, "root": root.public_key.kid}
+                self._journal.write(t, [audit_entry("root_changed", now, count=len(renewed), **kids)])
+        except BaseException:
+            self._root = before
+            raise
 
-        Raises InputError where there is a root and no delegation in force at `now`.
+    def keys(self) -> list[IssuingKey]:
+        """Return all keys that were ever delegated here, oldest first."""
+        with self._store.read() as t:
+            found = t.rows("SELECT kid, valid_from, valid_until FROM manager_key ORDER BY position")
+        return [IssuingKey(bytes(kid), start, end) for kid, start, end in found]
+
+    def delegated_until(self, t: Transaction, signer: Signer, *, now: int) -> int:
+        """Return when the delegation of the signer's key ends. Tokens are not accepted after that.
+
+        Raises InputError if there is a root key but no delegation in force at `now`.
         """
         if self._root is None:
             return LATEST
@@ -114,7 +157,7 @@ class Authority:
         return [bytes(token) for (token,) in found]
 
     def keyring(self, signer: Signer, *, now: int) -> Keyring:
-        """Return what a reader needs: the root with its delegations, or the issuing key alone."""
+        """Return the keyring for verifying: the root with its delegations, or the issuing key alone."""
         if self._root is None:
             types = (*DEVICE_TOKEN_TYPES, "revocation")
             return Keyring([KeyringEntry(signer.public_key, issuer=self._issuer, token_types=types)])
@@ -129,7 +172,7 @@ class Authority:
         *,
         now: int,
     ) -> None:
-        """Put keys, devices and tokens on the list; a device's watermarks only rise."""
+        """Add keys, devices and tokens to the revocations; a device's watermarks only rise."""
         with self._journal.transaction() as t:
             listed = list_revoked(t, issuers=issuers, devices=devices, tokens=tokens)
             entries = [audit_entry("revoked_key", now, kid=kid) for kid in listed.issuers]
@@ -141,34 +184,51 @@ class Authority:
             self._journal.write(t, entries)
 
     def snapshot(self, signer: Signer, *, now: int, lifetime: int) -> bytes:
-        """Return a signed snapshot of all that is revoked; its version is one more than that of the last."""
+        """Return a signed snapshot of all revocations; its version is one more than the last."""
         until = moment("now", now) + whole("lifetime", lifetime, 1)
         with self._journal.transaction() as t:
             version = 1 + sum(version for (version,) in t.rows("SELECT version FROM manager_snapshot"))
             t.run("DELETE FROM manager_snapshot")
             t.run("INSERT INTO manager_snapshot (one, version) VALUES (1, ?)", (version,))
-            listed = Revocations(
-                issuers=[bytes(kid) for (kid,) in t.rows("SELECT kid FROM manager_revoked_key")],
-                devices={
-                    device: (sequence, issued_at, epoch)
-                    for device, sequence, issued_at, epoch in t.rows(
-                        "SELECT device, sequence, issued_at, epoch FROM manager_watermark"
-                    )
-                },
-                tokens=[(bytes(kid), bytes(cti)) for kid, cti in t.rows("SELECT kid, cti FROM manager_revoked_token")],
-                version=version,
-                expires_at=until,
-            )
+            listed = Revocations(**_listed(t), version=version, expires_at=until)
             self._journal.write(t, [audit_entry("snapshot", now, version=version, expires_at=until)])
         return issue_revocations(listed, self._root or signer, issuer=self._issuer, now=now)
 
+    def revoked(self) -> tuple[list[bytes], dict[str, tuple[int, int, int]], list[tuple[bytes, bytes]]]:
+        """Return all revocations: keys, devices with their watermarks, and tokens."""
+        with self._store.read() as t:
+            found = _listed(t)
+        return found["issuers"], found["devices"], found["tokens"]
+
     def has_revoked(self) -> bool:
-        """Say whether anything was ever revoked."""
+        """Return whether anything was ever revoked."""
         with self._store.read() as t:
             return any(
                 t.rows(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608
                 for table in ("manager_revoked_key", "manager_revoked_token", "manager_watermark")
             )
+
+
+class _Listed(TypedDict):
+    issuers: list[bytes]
+    devices: dict[str, tuple[int, int, int]]
+    tokens: list[tuple[bytes, bytes]]
+
+
+def _listed(t: Transaction) -> _Listed:
+    return {
+        "issuers": [bytes(kid) for (kid,) in t.rows("SELECT kid FROM manager_revoked_key ORDER BY kid")],
+        "devices": {
+            device: (sequence, issued_at, epoch)
+            for device, sequence, issued_at, epoch in t.rows(
+                "SELECT device, sequence, issued_at, epoch FROM manager_watermark ORDER BY device"
+            )
+        },
+        "tokens": [
+            (bytes(kid), bytes(cti))
+            for kid, cti in t.rows("SELECT kid, cti FROM manager_revoked_token ORDER BY kid, cti")
+        ],
+    }
 
 
 def list_revoked(
@@ -177,9 +237,9 @@ def list_revoked(
     devices: Mapping[str, tuple[int, int, int]] | None = None,
     tokens: Iterable[tuple[bytes, bytes]] = (),
 ) -> Revocations:
-    """Put keys, devices and tokens on the list, and return them as a snapshot would have them.
+    """Add keys, devices and tokens to the revocations, and return them in the form of a snapshot.
 
-    Raises InputError for what a snapshot would refuse: it must not enter the list that all later ones are made of.
+    Raises InputError for what a snapshot would refuse, since all later snapshots contain it.
     """
     listed = Revocations(issuers=issuers, devices=devices or {}, tokens=tokens, version=1, expires_at=LATEST)
     t.run_many(
@@ -191,7 +251,7 @@ def list_revoked(
 
 
 def raise_version(t: Transaction, version: int) -> None:
-    """Let the next snapshot have a higher version than this."""
+    """Make the next snapshot's version higher than this."""
     known = sum(known for (known,) in t.rows("SELECT version FROM manager_snapshot"))
     t.run("DELETE FROM manager_snapshot")
     t.run("INSERT INTO manager_snapshot (one, version) VALUES (1, ?)", (max(known, version),))

@@ -1,4 +1,4 @@
-"""Requests of officers, as the manager's store keeps them: who may ask, who must approve, the cap on critical material."""
+"""Officers' requests in the manager's store: who may request, who must approve, and the cap on critical material."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from itron_core.errors import InputError, RequestRefused
-from itron_core.manager.batches import add_lots, close_open
-from itron_core.manager.eligibility import actions_of, is_critical, lacking
+from itron_core.manager.batches import add_batches, close_open
+from itron_core.manager.eligibility import actions_of, is_critical, missing_permissions
 from itron_core.manager.people import officer_of
 
 if TYPE_CHECKING:
@@ -24,14 +24,13 @@ __all__ = [
     "REJECTED",
     "STATES",
     "WAITING",
-    "Asked",
     "Limits",
     "Request",
     "RequestRecord",
-    "Wanted",
+    "RequestToIssue",
+    "Terms",
     "add_request",
     "answered",
-    "asked_of",
     "check_cap",
     "check_key",
     "check_permitted",
@@ -40,6 +39,7 @@ __all__ = [
     "first_state",
     "keep_answer",
     "last_request",
+    "request_to_issue",
     "shorten",
     "to_decide",
     "withdraw_open",
@@ -51,7 +51,7 @@ STATES = WAITING, APPROVED, ALLOTTED, REJECTED = "waiting", "approved", "allotte
 
 
 class Limits(NamedTuple):
-    """What stands against misuse: `alone` critical rows by one officer and `critical` in all, within `window` seconds."""
+    """Limits against misuse: per `window` seconds, `alone` critical rows per officer without approval, `critical` in all."""
 
     alone: int = 10
     critical: int = 5_000
@@ -62,10 +62,10 @@ DEFAULT_LIMITS = Limits()
 
 
 class Request(NamedTuple):
-    """What became of a request; `refused` holds each device that gets nothing, with the name of the reason.
+    """The answer to a request; `refused` has each device that gets nothing, with the name of the reason.
 
-    The reasons are `device_unknown` (to the officer's unit), `named_twice`, or those of the policy in lower case. `warnings`
-    are sentences about what is allowed and unusual.
+    The reasons are `device_unknown` (in the officer's unit), `device_retired`, `named_twice`, or a reason of the policy in
+    lower case. `warnings` are sentences about what is allowed but unusual.
     """
 
     id: int
@@ -76,7 +76,7 @@ class Request(NamedTuple):
 
 
 class RequestRecord(NamedTuple):
-    """A request as it stands: `state` is waiting, approved, allotted (issued, or being issued) or rejected."""
+    """A stored request; `state` is waiting, approved, allotted (issued, or being issued) or rejected."""
 
     id: int
     officer: str
@@ -90,8 +90,8 @@ class RequestRecord(NamedTuple):
     requested_at: int
 
 
-class Wanted(NamedTuple):
-    """What a request asks for each of its devices."""
+class Terms(NamedTuple):
+    """The terms of a request: what each of its devices gets."""
 
     token_type: str
     actions: int
@@ -101,66 +101,66 @@ class Wanted(NamedTuple):
     subject: str | None
 
 
-class Asked(NamedTuple):
-    """A request as far as its issuing goes; `allotted_at` is the issue time of all its tokens."""
+class RequestToIssue(NamedTuple):
+    """A request with all that issuing needs; `allotted_at` is the issue time of all its tokens."""
 
     request: int
     unit: str
     officer: str
     allotted_at: int
-    wanted: Wanted
+    terms: Terms
 
 
-def asked_of(t: Transaction, request: int) -> Asked:
-    """Return a request that there is; before it is allotted, its issue time is 0."""
-    ((unit, officer, allotted_at, *wanted),) = t.rows(
-        f"SELECT unit, officer, allotted_at, {', '.join(Wanted._fields)} FROM manager_request WHERE id = ?",  # noqa: S608
+def request_to_issue(t: Transaction, request: int) -> RequestToIssue:
+    """Return an existing request; its issue time is 0 until it is allotted."""
+    ((unit, officer, allotted_at, *terms),) = t.rows(
+        f"SELECT unit, officer, allotted_at, {', '.join(Terms._fields)} FROM manager_request WHERE id = ?",  # noqa: S608
         (request,),
     )
-    return Asked(request, unit, officer, allotted_at or 0, Wanted(*wanted))
+    return RequestToIssue(request, unit, officer, allotted_at or 0, Terms(*terms))
 
 
 def to_decide(t: Transaction, number: int, officer: str, states: set[str]) -> RequestRecord:
-    """Return a request of one of these states that this officer may decide; raises RequestRefused."""
+    """Return a request in one of these states that this officer may decide. Raises RequestRefused otherwise."""
     unit, permissions = officer_of(t, officer)
     columns = ", ".join(RequestRecord._fields)
     rows = t.rows(f"SELECT {columns} FROM manager_request WHERE id = ?", (number,))  # noqa: S608
     found = [RequestRecord(*row) for row in rows]
     if not found or found[0].state not in states:
-        stands = f"is {found[0].state}" if found else "is none"
-        raise RequestRefused("not_waiting", f"request {number} {stands}; wanted one that is {' or '.join(states)}")
+        fault = f"is {found[0].state}, expected {' or '.join(sorted(states))}" if found else "is unknown"
+        raise RequestRefused("not_waiting", f"request {number} {fault}")
     (asked,) = found
-    missing = lacking(asked.token_type, actions_of(asked.actions), permissions)
+    missing = missing_permissions(asked.token_type, actions_of(asked.actions), permissions)
     if missing or asked.unit != unit:
-        what = missing or f"the unit {asked.unit!r}"
-        raise RequestRefused("permission_denied", f"{officer!r} may not decide request {number}: it wants {what}")
+        why = f"the permission {missing} is missing" if missing else f"it belongs to unit {asked.unit!r}"
+        raise RequestRefused("permission_denied", f"{officer!r} cannot decide request {number}: {why}")
     return asked
 
 
-def check_still_permitted(t: Transaction, asked: Asked, people: Iterable[str | None]) -> None:
-    """Raise RequestRefused where one who asked or approved could not do so any more."""
+def check_still_permitted(t: Transaction, asked: RequestToIssue, people: Iterable[str | None]) -> None:
+    """Raise RequestRefused if the person who requested or approved may no longer do so."""
     for person in filter(None, people):
         unit, permissions = officer_of(t, person)
         if unit != asked.unit:
             raise RequestRefused(
                 "permission_denied",
-                f"{person!r} is of {unit!r} now, request {asked.request} of {asked.unit!r}: reject it",
+                f"{person!r} has moved to unit {unit!r}, but request {asked.request} belongs to {asked.unit!r}: reject it",
             )
-        check_permitted(person, asked.wanted, permissions)
+        check_permitted(person, asked.terms, permissions)
 
 
 def first_state(
     t: Transaction, limits: Limits, officer: str, size: int, now: int, *, alone_allowed: bool = True
 ) -> str:
-    """Return the state of a new critical request: one for many devices waits for a second person. Raises RequestRefused.
+    """Return the state of a new critical request: one for many devices waits for a second officer. Raises RequestRefused.
 
-    Each waits where nothing is `alone_allowed`. What a clock that was ahead has dated after the window to come counts no
-    more.
+    Every one waits unless `alone_allowed`. Requests dated later than one window from now, by a clock that was ahead,
+    are not counted.
     """
     if size > limits.critical:
         raise RequestRefused(
             "critical_cap",
-            f"{size} critical rows at once, and {limits.critical} may be issued in {limits.window} s: ask in parts",
+            f"{size} critical rows exceed the limit of {limits.critical} in {limits.window} s: make smaller requests",
         )
     alone = _count(
         t,
@@ -172,7 +172,7 @@ def first_state(
 
 
 def check_cap(t: Transaction, limits: Limits, number: int, size: int, now: int) -> None:
-    """Raise RequestRefused (`critical_cap`) where the sliding cap leaves no room, with the time when there is."""
+    """Raise RequestRefused (`critical_cap`) if the sliding cap leaves no room; the text names the time when it will."""
     window, most = limits.window, limits.critical
     spent = t.rows(
         "SELECT allotted_at, size FROM manager_request WHERE critical = 1 AND state = ? AND allotted_at > ?"
@@ -182,37 +182,38 @@ def check_cap(t: Transaction, limits: Limits, number: int, size: int, now: int) 
     left = most - sum(count for _, count in spent)
     if size <= left:
         return
-    when = "never at once: reject it and ask in parts"
+    when = "reject it and make smaller requests"
     for allotted_at, count in spent:
         left += count
         if size <= left:
-            when = f"possible from {allotted_at + window} on"
+            when = f"issue it at {allotted_at + window} or later"
             break
     raise RequestRefused(
-        "critical_cap", f"request {number} of {size} is beyond {most} critical rows in {window} s; it is {when}"
+        "critical_cap",
+        f"request {number} of {size} rows exceeds the limit of {most} critical rows in {window} s: {when}",
     )
 
 
 def check_key(key: object) -> None:
-    """Raise InputError for the key of a request that is none."""
+    """Raise InputError for an invalid idempotency key."""
     if key is not None and not (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY and key.isprintable()):
-        raise InputError(f"a key of a request that is {key!r:.100}; wanted 1 to {LONGEST_KEY} printable characters")
+        raise InputError(f"key: got {key!r:.100}, expected 1 to {LONGEST_KEY} printable characters")
 
 
-def content_of_request(wanted: Wanted, devices: Sequence[str]) -> bytes:
-    """Return what tells a request from another under its key; not when it was made."""
-    return hashlib.sha256(json.dumps([wanted, list(devices)], default=repr).encode()).digest()
+def content_of_request(terms: Terms, devices: Sequence[str]) -> bytes:
+    """Return a digest of the request's content, excluding its time."""
+    return hashlib.sha256(json.dumps([terms, list(devices)], default=repr).encode()).digest()
 
 
 def answered(t: Transaction, officer: str, key: str | None, content: bytes) -> Request | None:
-    """Return what the request under this key was answered, None for a new one; raises RequestRefused where it was another."""
+    """Return the earlier answer to the request under this key, or None. Raises RequestRefused if its content differed."""
     found = t.rows("SELECT content, answer FROM manager_request_key WHERE officer = ? AND name = ?", (officer, key))
     if not found:
         return None
     ((known, answer),) = found
     if bytes(known) != content:
         raise RequestRefused(
-            "key_reused", f"{officer!r} made another request under the key {key!r}: a new request takes a new key"
+            "key_reused", f"{officer!r} has already used the key {key!r} for another request: choose a new key"
         )
     number, state, rows, refused, warnings = json.loads(answer)
     return Request(number, state, rows, [(device, reason) for device, reason in refused], tuple(warnings))
@@ -222,21 +223,21 @@ def add_request(
     t: Transaction,
     officer: str,
     unit: str,
-    wanted: Wanted,
+    terms: Terms,
     *,
     taken: Sequence[str],
     state: str,
     now: int,
     least: int = 1,
 ) -> int:
-    """Keep a new request for these devices; returns its number, `least` or more."""
+    """Store a new request for these devices and return its number, which is `least` or more."""
     number = max(last_request(t) + 1, least)
     t.run(
         "INSERT INTO manager_request (id, officer, unit, token_type, actions, argument, session_seconds, lifetime, subject,"
         " critical, size, state, requested_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (number, officer, unit, *wanted, int(is_critical(wanted.actions)), len(taken), state, now),
+        (number, officer, unit, *terms, int(is_critical(terms.actions)), len(taken), state, now),
     )
-    add_lots(t, number, taken)
+    add_batches(t, number, taken)
     return number
 
 
@@ -256,12 +257,12 @@ def last_request(t: Transaction) -> int:
 
 
 def shorten(t: Transaction, number: int, lifetime: int) -> None:
-    """Let the tokens of a request live no longer than this, in seconds."""
+    """Limit the lifetime of a request's tokens, in seconds."""
     t.run("UPDATE manager_request SET lifetime = ? WHERE id = ? AND lifetime > ?", (lifetime, number, lifetime))
 
 
 def withdraw_open(t: Transaction) -> list[int]:
-    """Withdraw what waits or is approved, and issue no more of what is being issued; returns the requests."""
+    """Withdraw waiting and approved requests, stop those being issued, and return the numbers of all of them."""
     found = t.rows(
         "SELECT id FROM manager_request r WHERE state IN (?, ?) OR (state = ? AND EXISTS"
         " (SELECT 1 FROM manager_lot WHERE request = r.id AND tokens IS NULL)) ORDER BY id",
@@ -272,10 +273,12 @@ def withdraw_open(t: Transaction) -> list[int]:
     return [number for (number,) in found]
 
 
-def check_permitted(officer: str, wanted: Wanted, permissions: Permission) -> None:
-    """Raise RequestRefused (`permission_denied`) where the officer's role lacks something."""
-    if missing := lacking(wanted.token_type, actions_of(wanted.actions), permissions):
-        raise RequestRefused("permission_denied", f"officer {officer!r} lacks {missing}: the role must have it")
+def check_permitted(officer: str, terms: Terms, permissions: Permission) -> None:
+    """Raise RequestRefused (`permission_denied`) if the officer's role lacks a permission."""
+    if missing := missing_permissions(terms.token_type, actions_of(terms.actions), permissions):
+        raise RequestRefused(
+            "permission_denied", f"officer {officer!r} lacks the permission {missing}: add it to the role"
+        )
 
 
 def _count(t: Transaction, sql: str, *parameters: object) -> int:

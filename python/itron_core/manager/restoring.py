@@ -1,7 +1,7 @@
-"""A security manager whose store was put back from a backup: nothing is given twice, and what was lost is said.
+"""Repairs a security manager whose store was restored from a backup: no number is used twice, losses are reported.
 
-What happened since the backup is known from the audit log, if that is still there. Sequence numbers go on beyond all that
-can have been given; requests that were open are withdrawn, since they may have been issued meanwhile.
+The audit log, if it still exists, shows what happened since the backup. Sequence numbers continue beyond every number
+that may have been used. Open requests are withdrawn, since they may have been issued meanwhile.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Restored", "go_on", "is_lost", "next_request", "restored_within", "sequence_floor", "source_of"]
 
-# Sequence numbers of a second: no manager gives as many, so that those of two restores never meet.
-SEQUENCES_A_SECOND = 1 << 20
+# Sequence numbers reserved per second: no manager uses as many, so the ranges of two restores never overlap.
+SEQUENCES_PER_SECOND = 1 << 20
 
 
 class Restored(NamedTuple):
-    """What was found after a restore.
+    """The result of continuing after a restore.
 
-    `sequence` is the number after which new ones begin; `withdrawn` are the requests to ask again; `from_log` counts the
-    audit entries since the backup, and `issued` the tokens among them, which this store does not have.
+    New sequence numbers start after `sequence`; `withdrawn` lists the requests to make again. `from_log` is the number of
+    audit entries since the backup, and `issued` the number of tokens among them, which this store does not have.
     """
 
     sequence: int
@@ -40,13 +40,13 @@ class Restored(NamedTuple):
 
 
 def go_on(t: Transaction, entries: Sequence[bytes], *, now: int) -> tuple[Restored, list[bytes]]:
-    """Let a restored store go on after what it lost; returns what was found, and the entries for the journal.
+    """Prepare a restored store to continue; return the result, and the entries for the journal.
 
-    `entries` are those that only the audit log had.
+    `entries` are those that only the audit log has.
     """
     facts = [fact for fact in map(_facts, entries) if fact]
     known = max(batches.last_sequence(t), sequence_floor(t))
-    beyond = max([known, now * SEQUENCES_A_SECOND, *_numbers(facts, "allotted", "sequence")])
+    beyond = max([known, now * SEQUENCES_PER_SECOND, *_numbers(facts, "allotted", "sequence")])
     last_request = max([requests.last_request(t), next_request(t) - 1, *_numbers(facts, "requested", "request")])
     withdrawn = requests.withdraw_open(t)
     for fact in facts:
@@ -67,7 +67,7 @@ def go_on(t: Transaction, entries: Sequence[bytes], *, now: int) -> tuple[Restor
 
 
 def sequence_floor(t: Transaction) -> int:
-    """Return the number after which sequence numbers go on, whatever the batches have."""
+    """Return the number after which new sequence numbers start, whatever the batches hold."""
     return _highest(t, "beyond")
 
 
@@ -77,20 +77,20 @@ def next_request(t: Transaction) -> int:
 
 
 def is_lost(t: Transaction, sequence: int) -> bool:
-    """Return whether a token of this number can have been issued between a backup and its restore."""
-    is_number = sequence <= batches.LAST_SEQUENCE  # a report may say anything
+    """Return whether a token of this number may have been issued between a backup and its restore."""
+    is_number = sequence <= batches.LAST_SEQUENCE  # a report may hold any number
     return is_number and bool(
         t.rows("SELECT 1 FROM manager_restore WHERE known < ? AND ? <= beyond", (sequence, sequence))
     )
 
 
 def restored_within(t: Transaction, since: int) -> bool:
-    """Return whether the store was restored after this moment: what was issued shortly before is not known then."""
+    """Return whether the store was restored after this moment; tokens issued shortly before are then unknown."""
     return _highest(t, "restored_at") > since
 
 
 def source_of(t: Transaction, source: str) -> str:
-    """Return the name under which material is delivered: after a restore another one, so that no serial comes twice."""
+    """Return the source name for deliveries: a new one after each restore, so that no serial is used twice."""
     found = t.rows("SELECT incarnation FROM manager_restore ORDER BY number DESC LIMIT 1")
     return f"{source}-{found[0][0][:12]}" if found else source
 
@@ -113,7 +113,7 @@ def _numbers(facts: Sequence[dict[str, Any]], kind: str, name: str) -> list[int]
 
 
 def _do_again(t: Transaction, fact: dict[str, Any]) -> None:
-    """Do again what takes rights away or gives them, as far as the entry says all of it."""
+    """Repeat a change of rights or a revocation, if the entry holds all of it."""
     try:
         match fact:
             case {"kind": "role_set", "role": role, "permissions": permissions, "officer": officer}:
@@ -124,6 +124,9 @@ def _do_again(t: Transaction, fact: dict[str, Any]) -> None:
                 people.set_user(t, user, role, unit)
             case {"kind": "user_removed", "user": user}:
                 people.remove_user(t, user)
+            case {"kind": "device_retired", "device": device, "sequence": sequence}:
+                list_revoked(t, devices={device: (sequence, 0, 0)})
+                people.retire(t, [device])
             case {"kind": "revoked_key", "kid": kid}:
                 list_revoked(t, issuers=[bytes.fromhex(kid)])
             case {"kind": "revoked_token", "kid": kid, "cti": cti}:
@@ -139,4 +142,4 @@ def _do_again(t: Transaction, fact: dict[str, Any]) -> None:
             case _:
                 pass
     except (InputError, RequestRefused):
-        return  # what the log says cannot be done here, as the role of a user that is not known
+        return  # cannot be repeated here, such as a user with an unknown role

@@ -1,10 +1,11 @@
-"""The tables of a security manager, all of them; each is written by the one file that is named beside it."""
+"""All tables of a security manager; the comment above each names the one file that writes it."""
 
 from __future__ import annotations
 
 __all__ = ["STEPS"]
 
-# people.py: roles, users, and what is known of devices (`told_*`: by which token and when a device spoke last).
+# people.py: roles, users, devices (`told_*`: the token and the time of a device's last report; `retired` is 1 for a
+# device out of use).
 PEOPLE = """
     CREATE TABLE manager_role (
         name TEXT NOT NULL PRIMARY KEY, permissions INTEGER NOT NULL, officer INTEGER NOT NULL
@@ -14,10 +15,10 @@ PEOPLE = """
         device TEXT NOT NULL PRIMARY KEY, unit TEXT NOT NULL, device_class INTEGER NOT NULL, mode INTEGER NOT NULL,
         security_level INTEGER NOT NULL, level_verified INTEGER NOT NULL, epoch INTEGER NOT NULL,
         pending_level INTEGER NOT NULL, key_version INTEGER NOT NULL, told_sequence INTEGER NOT NULL,
-        told_at INTEGER NOT NULL, installation INTEGER NOT NULL
+        told_at INTEGER NOT NULL, installation INTEGER NOT NULL, retired INTEGER NOT NULL
     ) STRICT
 """
-# requests.py; `manager_request_key` is for a request that is repeated under its key: what it said, what it was answered.
+# requests.py; `manager_request_key` holds the digest of a request made under an idempotency key, and its answer.
 REQUESTS = """
     CREATE TABLE manager_request (
         id INTEGER NOT NULL PRIMARY KEY, officer TEXT NOT NULL, approver TEXT, unit TEXT NOT NULL,
@@ -31,8 +32,8 @@ REQUESTS = """
         PRIMARY KEY (officer, name)
     ) STRICT
 """
-# batches.py; `devices` are divided by line ends, `epochs` and `key_versions` (of the device, when the batch was numbered)
-# by blanks; `tokens` are a block. Tokens have serials, from 1 up without a gap: `first` is that of the batch's first.
+# batches.py; `devices` are separated by line ends, `epochs` and `key_versions` (of each device, when the batch was
+# numbered) by blanks; `tokens` are a block. Tokens have serials from 1 without gaps; `first` is the batch's first serial.
 BATCHES = """
     CREATE TABLE manager_lot (
         request INTEGER NOT NULL, place INTEGER NOT NULL, sequence INTEGER, first INTEGER, size INTEGER NOT NULL, kid BLOB,
@@ -55,7 +56,7 @@ KEYS = """
     ) STRICT;
     CREATE TABLE manager_snapshot (one INTEGER NOT NULL PRIMARY KEY, version INTEGER NOT NULL) STRICT
 """
-# delivery.py: how far the outcomes of each server are taken, of the store that it had then.
+# delivery.py: the position up to which each server's outcomes were collected, and the store that the server had then.
 DELIVERY = """
     CREATE TABLE manager_cursor (
         source TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL, incarnation TEXT NOT NULL

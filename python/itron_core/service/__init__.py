@@ -1,4 +1,4 @@
-"""Both ends of the tools server over HTTP; each name is loaded when it is first asked for, since the ends need other extras."""
+"""Server and client of the tools server over HTTP. Each name is loaded on first use, since they need different extras."""
 
 from typing import TYPE_CHECKING
 

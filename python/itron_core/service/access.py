@@ -1,4 +1,4 @@
-"""Who may call, and one at a time: bearers, media types, places at work that are given back when an answer was taken."""
+"""Access to the service: bearers, media types, and work slots that are released when an answer was read."""
 
 from __future__ import annotations
 
@@ -43,34 +43,36 @@ IDENTITY = "identity"
 
 
 class Doorkeeper:
-    """Lets a bearer in for its roles, one call of a bearer at a time, and a few of all."""
+    """Admits bearers by role: one call per bearer at a time, and a limited number in all."""
 
     def __init__(self, server: ToolsServer, bearers: Bearers, clock: Callable[[], int], limits: ServiceLimits) -> None:
         self._server, self._bearers, self._clock = server, bearers, clock
         self._places = asyncio.Semaphore(limits.at_once)
-        # As long as somebody holds or awaits it.
+        # Exists while somebody holds or awaits it.
         self._callers: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def let_in(self, request: Request, role: str) -> Bearer:
-        """Return who calls; raises BearerRefused, or Problem where the bearer has not the role."""
+        """Return the caller. Raises BearerRefused for an invalid bearer, and Problem if the bearer lacks the role."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise BearerRefused("no bearer token came; send Authorization: Bearer and a token")
+            raise BearerRefused("the bearer token is missing: send the header Authorization: Bearer TOKEN")
         bearer = self._bearers.read(token.strip(), now=self._clock())
         if await run_in_threadpool(self._server.bearer_revoked, bearer.token_id, bearer.tool, bearer.issued_at):
-            raise BearerRefused("the bearer token was revoked: have a new one made")
+            raise BearerRefused("the bearer token was revoked: request a new one")
         if role not in bearer.roles:
             raise Problem(
-                HTTPStatus.FORBIDDEN, "role_missing", f"this needs the role {role}: have it put in the bearer"
+                HTTPStatus.FORBIDDEN, "role_missing", f"the bearer token lacks the role {role}: request one with it"
             )
         if role == "field_tool" and not (bearer.tool and bearer.unit):
-            raise Problem(HTTPStatus.FORBIDDEN, "tool_missing", "the bearer names no tool or unit: have them put in")
+            raise Problem(
+                HTTPStatus.FORBIDDEN, "tool_missing", "the bearer token names no tool or unit: request one with them"
+            )
         return bearer
 
     async def take_place(self, request: Request, bearer: Bearer) -> None:
-        """Wait for a place at work, which is held until the answer was taken (PlacesHeld).
+        """Wait for a work slot, which is held until the answer was read (PlacesHeld).
 
-        A bearer's calls come one after the other: one that sends slowly takes one place of all, not every one.
+        A bearer's calls run one after the other: a slow client takes one slot, not all of them.
         """
         held: AsyncExitStack = request.scope[HELD]
         own = self._callers.setdefault((bearer.subject, bearer.tool), asyncio.Lock())
@@ -79,7 +81,7 @@ class Doorkeeper:
 
 
 class PlacesHeld:
-    """ASGI middleware: what a request holds is let go when its answer was taken, or its connection is gone."""
+    """ASGI middleware: releases what a request holds when its answer was read, or its connection ended."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -92,14 +94,14 @@ class PlacesHeld:
 
 
 class Answered(Response):
-    """JSON that is sent piece by piece, as fast as it is taken, within a time; after that the connection ends."""
+    """JSON sent in pieces, as fast as the client reads, within a time limit; after that the connection ends."""
 
     def __init__(self, body: bytes, seconds: float) -> None:
         super().__init__(body, media_type=JSON, headers=PRIVATE)
         self._seconds = seconds
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send it; what is not taken in time ends unfinished, which ends the connection."""
+        """Send it; an answer that is not read in time stays incomplete, which ends the connection."""
         body = memoryview(bytes(self.body))
         try:
             async with asyncio.timeout(self._seconds):
@@ -113,12 +115,12 @@ class Answered(Response):
 
 
 def check_user(server: ToolsServer, bearer: Bearer) -> None:
-    """Let nobody act as the user who signed in at a tool before."""
+    """Raise RequestRefused unless the caller is the user signed in at the tool."""
     signed_in = server.signed_in(bearer.tool)
     if signed_in is None or signed_in[0] != bearer.subject:
         raise RequestRefused(
             "sign_in_required",
-            f"{bearer.subject!r} is not signed in at tool {bearer.tool!r}: sync begins with the sign-in",
+            f"{bearer.subject!r} is not signed in at tool {bearer.tool!r}: sign in first",
         )
     check_unit(bearer, signed_in[1])
 
@@ -127,30 +129,31 @@ def check_unit(bearer: Bearer, unit: str) -> None:
     """Raise RequestRefused `unit_mismatch` for a bearer of another unit."""
     if bearer.unit != unit:
         raise RequestRefused(
-            "unit_mismatch", f"the bearer is of unit {bearer.unit!r}, the user of another: have a new bearer made"
+            "unit_mismatch",
+            f"the bearer token belongs to unit {bearer.unit!r}, the user to another: request a new bearer token",
         )
 
 
-# --- Media types (RFC 9110 sections 8.3 and 12.5.1), and bodies as they come ---
+# --- Media types (RFC 9110 sections 8.3 and 12.5.1), and bodies ---
 
 
 def check_sent(request: Request) -> None:
-    """Raise Problem unless the body is JSON, not encoded."""
+    """Raise Problem unless the body is JSON without a content encoding."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != JSON or request.headers.get("content-encoding", IDENTITY).lower() != IDENTITY:
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "media_type_unsupported",
-            f"expected a body of {JSON}, not encoded",
+            f"expected a body of type {JSON} without a content encoding",
             {"Accept": JSON},
         )
 
 
 def check_accepted(request: Request) -> None:
-    """Raise Problem unless the client takes JSON; it does if it does not say."""
+    """Raise Problem unless the client accepts JSON, which is the default."""
     given = dict(_preferences(",".join(request.headers.getlist("accept")) or "*/*"))
     if not next((given[name] for name in (JSON, "application/*", "*/*") if name in given), 0.0):
-        raise Problem(HTTPStatus.NOT_ACCEPTABLE, "media_type_unacceptable", f"answers are {JSON}")
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, "media_type_unacceptable", f"answers are {JSON}: accept it")
 
 
 def _preferences(accept: str) -> list[tuple[str, float]]:
@@ -166,7 +169,7 @@ def _preferences(accept: str) -> list[tuple[str, float]]:
 
 
 async def read_body(request: Request, limits: ServiceLimits) -> bytes:
-    """Read a body as it comes, and no further than its limits of bytes and seconds."""
+    """Read a body up to its limits of bytes and seconds."""
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length[:20]) > limits.body:
         raise _too_large(limits.body)
@@ -183,5 +186,5 @@ def _too_large(most: int) -> Problem:
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "body_too_large",
-        f"a body of more than {most} bytes: send fewer rows at once",
+        f"the body has more than {most} bytes: send fewer rows at once",
     )

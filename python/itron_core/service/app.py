@@ -1,7 +1,7 @@
-"""The tools server over HTTP: who calls is checked first, sizes next, and only then is a body read.
+"""The tools server over HTTP: checks the caller first, then sizes, and only then reads a body.
 
-The routes carry what `Exchange` and the security manager's side of `ToolsServer` carry, as JSON (bodies.py), and add nothing:
-cursors, numbers and idempotence are the library's. All that blocks runs in worker threads.
+The routes are the calls of `Exchange` and of the security manager's side of `ToolsServer`, as JSON (bodies.py), and add no
+rules: cursors, numbers and idempotence are the library's. Blocking work runs in worker threads.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from itron_core.tools_server import ToolsServer
 
 __all__ = ["ConnectionLimits", "ServiceLimits", "bearer_token", "create_app"]
 
-# FastAPI's own telemetry would hand messages and traces on.
+# FastAPI's telemetry would pass messages and traces on.
 NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 
 
@@ -37,8 +37,8 @@ def create_app(
 ) -> FastAPI:
     """Return the service over a tools server, for any ASGI server.
 
-    `bearer_key` is the public key of whoever makes bearer tokens (`bearer_token`), `clock` gives the time in whole
-    seconds. Raises InputError for a key of another type.
+    `bearer_key` is the public key that verifies bearer tokens (made by `bearer_token`); `clock` returns the time in whole
+    seconds since 1970. Raises InputError for a key of another type.
     """
     limits = limits or ServiceLimits()
     bearers = Bearers(bearer_key, issuer=issuer, audience=audience, longest_lifetime=limits.bearer_lifetime)

@@ -1,7 +1,7 @@
-"""Bearer tokens of the service: JSON Web Tokens (RFC 7519) that say who calls, from which tool, and as what.
+"""Bearer tokens of the service: JSON Web Tokens (RFC 7519) that name the caller, the tool and the roles.
 
-Made by any `Signer`, so that the key may stay in an HSM; checked by joserfc with one public key and its one algorithm.
-The key is one of its own: not an issuing key, since whoever lets people in need not issue authorizations.
+Any `Signer` makes them, so the key may stay in an HSM; joserfc verifies them with one public key and its one algorithm.
+The key is separate from the issuing key, since granting access is another task than issuing authorizations.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ LONGEST_TOKEN = 4_096
 LONGEST_NAME = 256
 TOKEN_ID_BYTES = 16
 CLAIMS = frozenset({"iss", "aud", "sub", "tool", "unit", "roles", "jti", "iat", "nbf", "exp"})
-# Fully-specified names (RFC 9864): one key, one algorithm. The older EdDSA, which names two, is refused.
+# Fully-specified names (RFC 9864): one algorithm per key. The older EdDSA, which names two, is refused.
 ALGORITHMS = {"Ed25519": "Ed25519", "ESP256": "ES256"}
 PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
 
 
 class BearerRefused(ItronCoreError):  # noqa: N818  # it is the bearer that was refused
-    """A bearer token that lets nobody in; the message says which check it failed, and never shows it."""
+    """A refused bearer token; the message names the failed check, and never shows the token."""
 
 
 class Bearer(NamedTuple):
-    """Who calls: a user, the field tool that is used (empty for others), the business unit, and the roles.
+    """The caller: a user, the field tool (empty for others), the business unit, and the roles.
 
-    `token_id` (empty for a bearer without one) and `issued_at` are those of the bearer token, by which it may be revoked.
+    `token_id` (empty if the token has none) and `issued_at` identify the bearer token for revoking it.
     """
 
     subject: str
@@ -65,21 +65,23 @@ def bearer_token(
     audience: str = AUDIENCE,
     token_id: str | None = None,
 ) -> str:
-    """Make a bearer token, in force from `now` for `lifetime` seconds; raises InputError for what no service takes.
+    """Return a bearer token, valid from `now` for `lifetime` seconds. Raises InputError for values that no service accepts.
 
-    `token_id` is the name by which it may be revoked (`jti`); 32 random hexadecimal digits if none is given.
+    `token_id` (`jti`) is the id for revoking it; by default 32 random hexadecimal digits.
     """
     token_id = os.urandom(TOKEN_ID_BYTES).hex() if token_id is None else token_id
-    for name in (subject, token_id, *filter(None, (tool, unit))):
-        _check_name(name)
+    _check_name("subject", subject)
+    _check_name("token_id", token_id)
+    for what, name in (("tool", tool), ("unit", unit)):
+        _check_name(what, name or "-")
     algorithm = signer.public_key.algorithm
     if algorithm not in ALGORITHMS:
         raise InputError(f"signer: got a key of {algorithm}, expected one of {' or '.join(ALGORITHMS)}")
     unknown = sorted(set(roles) - set(ROLES))
     if unknown or not roles:
-        raise InputError(f"roles {', '.join(unknown) or '(none)'}; wanted some of {', '.join(ROLES)}")
+        raise InputError(f"roles: got {', '.join(unknown) or 'none'}, expected one or more of {', '.join(ROLES)}")
     if lifetime < 1:
-        raise InputError(f"a lifetime of {lifetime} seconds; wanted 1 or more")
+        raise InputError(f"lifetime: got {lifetime}, expected 1 second or more")
     claims = {
         "iss": issuer,
         "aud": audience,
@@ -98,7 +100,7 @@ def bearer_token(
 
 
 class Bearers:
-    """Checks bearer tokens against one public key; `longest_lifetime` in seconds bounds what their issuer may give."""
+    """Verifies bearer tokens with one public key; `longest_lifetime` limits their lifetime, in seconds."""
 
     def __init__(self, key: PublicKey, *, issuer: str, audience: str, longest_lifetime: int) -> None:
         from joserfc.jwk import ECKey, OKPKey
@@ -109,7 +111,7 @@ class Bearers:
             raise InputError(
                 f"key: got {algorithm or type(key).__name__}, expected a PublicKey of {' or '.join(ALGORITHMS)}"
             )
-        # joserfc knows the curve by another name of its algorithm, so the JWK says the curve alone.
+        # joserfc uses another name for the algorithm, so the JWK names only the curve.
         jwk: dict[str, str | list[str]] = {
             name: value for name, value in key.to_jwk().items() if name not in {"alg", "kid"}
         }
@@ -119,13 +121,13 @@ class Bearers:
         self._issuer, self._audience, self._longest = issuer, audience, longest_lifetime
 
     def read(self, token: str, *, now: int) -> Bearer:
-        """Return who calls; raises BearerRefused for a token that is forged, late, early, for others or too long."""
+        """Return the caller. Raises BearerRefused for a forged, expired, premature, misdirected or overlong token."""
         from joserfc import jwt
         from joserfc.errors import JoseError
         from joserfc.jwt import JWTClaimsRegistry
 
         if len(token) > LONGEST_TOKEN or not token.isascii():
-            raise BearerRefused(f"the bearer token is no JWT of up to {LONGEST_TOKEN} bytes")
+            raise BearerRefused(f"the bearer token is not a JWT of up to {LONGEST_TOKEN} bytes")
         registry = JWTClaimsRegistry(
             now=now,
             sub={"essential": True},
@@ -140,37 +142,39 @@ class Bearers:
             registry.validate(found.claims)
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise BearerRefused(f"the bearer token is refused: {_name_of(error)}") from None
-        return self._believed(found.header, found.claims)
+        return self._checked(found.header, found.claims)
 
-    def _believed(self, header: dict[str, Any], claims: dict[str, Any]) -> Bearer:
-        """Take the claims of a genuine token, each of its exact type."""
+    def _checked(self, header: dict[str, Any], claims: dict[str, Any]) -> Bearer:
+        """Return the caller from the claims of a genuine token, each of its exact type."""
         times = [claims["iat"], claims["nbf"], claims["exp"]]
         if header.keys() != {"alg", "typ"} or header["typ"] != "JWT" or claims.keys() | {"jti"} != CLAIMS:
             raise BearerRefused("the bearer token has other headers or claims than docs/service.md lists")
-        if {type(time) for time in times} != {int} or claims["exp"] - claims["iat"] > self._longest:
-            raise BearerRefused(f"the bearer token is in force for longer than {self._longest} seconds")
+        if {type(time) for time in times} != {int}:
+            raise BearerRefused("the bearer token's times must be integers")
+        if claims["exp"] - claims["iat"] > self._longest:
+            raise BearerRefused(f"the bearer token's lifetime exceeds {self._longest} seconds")
         roles = claims["roles"]
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-            raise BearerRefused("the bearer token's roles are no list of names")
+            raise BearerRefused("the bearer token's roles must be a list of names")
         try:
-            _check_name(claims["sub"])
-            _check_name(claims.get("jti", "-"))
-            for name in (claims["tool"], claims["unit"]):
-                _check_name(name or "-" if isinstance(name, str) else name)
+            _check_name("sub", claims["sub"])
+            _check_name("jti", claims.get("jti", "-"))
+            for what, name in (("tool", claims["tool"]), ("unit", claims["unit"])):
+                _check_name(what, name or "-" if isinstance(name, str) else name)
         except InputError:
-            raise BearerRefused("the bearer token's names are no texts") from None
+            raise BearerRefused("the bearer token's names must be printable texts") from None
         return Bearer(
             claims["sub"], claims["tool"], claims["unit"], frozenset(roles), claims.get("jti", ""), claims["iat"]
         )
 
 
-def _check_name(name: object) -> None:
+def _check_name(what: str, name: object) -> None:
     if not isinstance(name, str) or len(name) > LONGEST_NAME or not PRINTABLE.fullmatch(name):
-        raise InputError(f"a name that is {type(name).__name__}; wanted 1 to {LONGEST_NAME} printable characters")
+        raise InputError(f"{what}: got {name!r:.100}, expected 1 to {LONGEST_NAME} printable characters")
 
 
 def _name_of(error: Exception) -> str:
-    """Name what joserfc found, by its own stable names; never its text, which may show the token."""
+    """Return joserfc's stable name of an error; its text may show the token."""
     return str(getattr(error, "error", "no_jwt"))
 
 

@@ -1,7 +1,7 @@
-"""What the parties send each other over HTTP: JSON (RFC 8259), read into typed models on both sides.
+"""The bodies of the service: JSON (RFC 8259), read into typed models on both sides.
 
-What is read is as strict as what is written: exactly the fields of a model, each name once, whole numbers from 0 to 2^63 - 1,
-texts without U+0000, bytes in base64 (RFC 4648 section 4). How much a body may become in memory is known before it is read.
+Reading is as strict as writing: exactly the fields of a model, each name once, whole numbers from 0 to 2^63 - 1, texts
+without U+0000, bytes in base64 (RFC 4648 section 4). The memory that a body takes is bounded before it is read.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ __all__ = [
 
 JSON = "application/json"
 LARGEST = 2**63 - 1
-# What either side takes: a page of the exchange (exchange/pages.py), in base64, has room in half of it.
+# The largest body; a page of the exchange (exchange/pages.py) in base64 fits in half of it.
 LARGEST_BODY = 64 * 2**20
 LONGEST_TEXT = 1_024
 LONGEST_TOKEN = 65_536
-# As docs/format.md has it of a revocation snapshot.
+# The limit of docs/format.md for a revocation snapshot.
 LONGEST_SNAPSHOT = 64 * 2**20
-# Objects that a body may have beside those of its rows.
+# The most objects in a body besides its rows.
 SPARE_OBJECTS = 1_024
-# All bytes but those that are counted before a body is read.
+# All bytes except those that are counted before a body is read.
 UNCOUNTED = bytes(byte for byte in range(256) if byte not in b'{"')
 LONGEST_FAULT = 200
 
 
 class WireError(InputError):
-    """A body that cannot be read, or is not of its model."""
+    """A body that is unreadable, or does not match its model."""
 
 
-class TooLarge(WireError):  # noqa: N818  # as the status of HTTP says it
-    """A body with more rows or bytes than are taken at once."""
+class TooLarge(WireError):  # noqa: N818  # the name of the HTTP status
+    """A body with more rows or bytes than are accepted at once."""
 
 
 Number = Annotated[int, Meta(ge=0, le=LARGEST)]
@@ -76,7 +76,7 @@ Snapshot = Annotated[bytes, Meta(max_length=LONGEST_SNAPSHOT)]
 
 
 class Model(Struct, frozen=True, forbid_unknown_fields=True):
-    """A body: a few named values, and for most of them an array of rows."""
+    """A body: a few named values, and usually an array of rows."""
 
 
 class Row(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -102,7 +102,7 @@ class MaterialRow(Row, frozen=True):
 
 
 class MaterialPage(Model, frozen=True):
-    """Material after a cursor; `next` is the cursor to go on from."""
+    """Material after a cursor; continue from the cursor `next`."""
 
     next: Number
     more: bool
@@ -120,7 +120,7 @@ class MaterialPage(Model, frozen=True):
 
 
 class OutcomeRow(Row, frozen=True):
-    """What became of one message to a device."""
+    """The outcome of one message to a device."""
 
     number: Number
     device: Text
@@ -150,7 +150,7 @@ class Outcomes(Model, frozen=True):
 
 
 class ReportedRow(Row, frozen=True):
-    """An outcome with its serial, the tool that reported it, and the code that this was answered."""
+    """An outcome with its serial, the tool that reported it, and the server's code."""
 
     serial: Number
     tool: Text
@@ -223,7 +223,7 @@ class DeviceName(Row, frozen=True):
 
 
 class DeviceNames(Model, frozen=True):
-    """Devices that are asked for."""
+    """Requested devices."""
 
     rows: list[DeviceName]
 
@@ -234,7 +234,7 @@ class DeviceNames(Model, frozen=True):
 
 
 class DeviceRow(Row, frozen=True):
-    """What is known of a device."""
+    """The record of a device."""
 
     device: Text
     unit: Text
@@ -316,7 +316,7 @@ class CodeRow(Row, frozen=True):
 
 
 class Codes(Model, frozen=True):
-    """One code per row that was sent."""
+    """One code per row sent."""
 
     rows: list[CodeRow]
 
@@ -327,13 +327,13 @@ class Codes(Model, frozen=True):
 
 
 class Position(Model, frozen=True):
-    """A cursor, or the highest number that was taken."""
+    """A cursor, or the highest number accepted."""
 
     position: Number
 
 
 class SignIns(Model, frozen=True):
-    """What a field tool takes along; its rows are the delegations."""
+    """The answer to a sign-in; its rows are the delegations."""
 
     user: Text
     unit: Text
@@ -368,29 +368,29 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def encode(body: Model) -> bytes:
-    """Write a body; raises InputError for values that JSON of its model cannot hold."""
+    """Write a body. Raises InputError for values that its model cannot hold."""
     try:
         return _ENCODER.encode(body)
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
-        raise InputError(f"rows that are no {type(body).__name__}: {error}") from error
+        raise InputError(f"rows: not valid as {type(body).__name__}: {error}") from error
 
 
 def decode(model: type[M], body: bytes, *, most_rows: int) -> M:
-    """Read a body; raises WireError, and TooLarge for more than `most_rows` rows, which are counted before they are read.
+    """Read a body. Raises WireError, and TooLarge for more than `most_rows` rows, which are counted before they are read.
 
-    A model has as many values as its fields and rows say, so the quotation marks of a body that is not quoted twice are
-    known: a name that comes twice has some more (JSON leaves open which of its values counts).
+    The fields and rows of a model give the number of its texts, and so the number of quotation marks in its body. A
+    duplicate name, of which JSON leaves open which value counts, adds some more.
     """
     marks = body.translate(None, UNCOUNTED)
     if marks.count(b"{") > most_rows + SPARE_OBJECTS:
-        raise TooLarge(f"JSON of more than {most_rows} rows, or nested; expected fewer at once")
+        raise TooLarge(f"body: got more than {most_rows} rows, or nested objects; send fewer rows at once")
     try:
         found = _DECODERS[model].decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"a body that is not {model.__name__} in JSON: {_fault_of(error)}") from None
+        raise WireError(f"body: got invalid JSON, expected {model.__name__}: {_fault_of(error)}") from None
     rows: list[Row] = getattr(found, "rows", [])
     if len(rows) > most_rows:
-        raise TooLarge(f"{len(rows)} rows; expected up to {most_rows} at once")
+        raise TooLarge(f"body: got {len(rows)} rows, expected at most {most_rows} at once")
     _check_names_once(body, marks, found, rows)
     assert isinstance(found, model)  # noqa: S101  # for mypy: its decoder makes nothing else
     return found
@@ -399,19 +399,19 @@ def decode(model: type[M], body: bytes, *, most_rows: int) -> M:
 def _check_names_once(body: bytes, marks: bytes, found: Model, rows: list[Row]) -> None:
     quotes = marks.count(b'"')
     if b"\\" in body:
-        # Escapes stand inside texts alone, and read from the left: first the backslashes that are escaped themselves.
+        # Escapes occur only in texts. Escaped backslashes are removed first, since escapes are read from the left.
         escapes = body.replace(b"\\\\", b"")
         if b"\\u0000" in escapes:
-            raise WireError("a text with U+0000; expected Unicode without it")
+            raise WireError("body: got text with U+0000, expected Unicode without it")
         quotes -= escapes.count(b'\\"')
     expected = _texts_of(type(found)) - sum(value is None for value in _nullable_texts(found))
     expected += len(rows) * _texts_of(type(rows[0])) if rows else 0
     if quotes != 2 * expected:
-        raise WireError("a JSON object with one name twice; expected each once")
+        raise WireError("body: got an object with a duplicate name, expected each name once")
 
 
 def _texts_of(kind: type[Struct]) -> int:
-    """Return how many texts an object of this kind is written with: its names, and its values that are texts or bytes."""
+    """Return the number of texts in an object of this kind: its names, and its values that are texts or bytes."""
     return _TEXTS[kind]
 
 
@@ -439,7 +439,7 @@ _DECODERS: dict[type[Model], msgspec.json.Decoder[Any]] = {model: msgspec.json.D
 
 
 def _fault_of(error: Exception) -> str:
-    """Return what is wrong and where, in the reader's words, without a name that the sender made up."""
+    """Return the fault and its place in the reader's words, without names invented by the sender."""
     said = str(error)
     if said.startswith("Object contains unknown field"):
         said = "unknown field" + "".join(said.rpartition(" - at ")[1:]) if " - at `$" in said else "unknown field"

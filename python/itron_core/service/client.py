@@ -1,7 +1,7 @@
 """A tools server behind HTTP: the same `Exchange`, and the same calls for a security manager.
 
-What the server answers is checked before any of it is believed: status, media type, sizes, columns and their types. Nothing
-is asked twice by itself: whoever calls knows that every call may be repeated.
+Every answer is checked before it is used: status, media type, sizes, fields and their types. The client rejects compressed
+answers and never retries on its own; the caller may repeat every call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from itron_core.errors import ExchangeError, InputError, RequestRefused
 from itron_core.exchange.material import Page
-from itron_core.exchange.pages import rows_of_a_page
+from itron_core.exchange.pages import page_length
 from itron_core.exchange.records import MOST_DELEGATIONS
 from itron_core.service import bodies
 from itron_core.service.bodies import JSON, LARGEST_BODY, WireError
@@ -40,15 +40,15 @@ __all__ = ["RemoteToolsServer", "is_loopback"]
 
 OK, NO_CONTENT, FORBIDDEN, CONFLICT, UNPROCESSABLE, TOO_MANY = 200, 204, 403, 409, 422, 429
 PROBLEM = "application/problem+json"
-# A page has room in half of a body; a sign-in may bring a revocation snapshot of a whole one, in base64.
+# A page fits half of a body; a sign-in may hold a revocation snapshot of a whole body, in base64.
 LARGEST_ANSWER = 2 * LARGEST_BODY
 LARGEST_PROBLEM = 16_384
-ROWS_A_CALL = 50_000
+ROWS_PER_CALL = 50_000
 LONGEST_SENTENCE = 500
 BEARER = re.compile(r"[A-Za-z0-9._~+/=-]{1,4096}")
 REASON = re.compile(r"[a-z0-9_]{1,64}")
-# Refusals of who asks, or of what is asked: the server's reason is the caller's. A bearer that is refused (401) is none of
-# them: it says nothing of the user, and the caller keeps what it has.
+# Refusals of the caller or the call become RequestRefused with the server's reason. A refused bearer (401) does not: it
+# says nothing about the user, and the caller keeps what it has.
 REFUSALS = frozenset({FORBIDDEN, CONFLICT, UNPROCESSABLE, TOO_MANY})
 
 R = TypeVar("R")
@@ -64,8 +64,8 @@ class _Reply(NamedTuple):
 class RemoteToolsServer:
     """A tools server at a URL, for the tool, user and roles that its bearer token names.
 
-    `timeout` bounds, in seconds, each wait for the server and a whole answer as well. Raises InputError for a URL that is
-    neither https nor http on this machine. The server asks its own clock: `now` is taken, and not sent.
+    `timeout`, in seconds, limits each wait and the whole answer. Raises InputError for a URL that is neither https nor http
+    on this machine. The server uses its own clock: the argument `now` is ignored.
     """
 
     def __init__(
@@ -81,32 +81,32 @@ class RemoteToolsServer:
         if not BEARER.fullmatch(bearer):
             raise InputError("bearer: not a valid token; create one with bearer_token()")
         self._url, self._timeout = _checked_url(url), timeout
-        self._said = _claims_of(bearer)
+        self._claims = _claims_of(bearer)
         self._connection = _Connection()
         self._client = httpx.Client(
             base_url=self._url,
             headers={
                 "Authorization": f"Bearer {bearer}",
-                # An encoded answer may be many times as large as it looks.
+                # A compressed answer may become many times larger.
                 "Accept-Encoding": "identity",
                 "User-Agent": "itron-core",
             },
             timeout=timeout,
             follow_redirects=False,
-            # Neither proxies nor .netrc of the environment: the bearer goes to this server alone.
+            # No proxies and no .netrc from the environment: the bearer goes only to this server.
             trust_env=False,
             verify=True if tls is None else tls,
-            # No cookie is kept: who asks is said by the bearer alone.
+            # No cookies: only the bearer identifies the caller.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
 
     def __repr__(self) -> str:
-        """Name the server, never the bearer."""
+        """Return a text with the server's URL, never the bearer."""
         return f"RemoteToolsServer({self._url!r})"
 
     def __reduce__(self) -> Any:
-        """Refuse to be pickled: the bearer would be in it."""
-        raise TypeError("a RemoteToolsServer is not pickled: it holds a bearer token")
+        """Refuse pickling: it would write the bearer."""
+        raise TypeError("a RemoteToolsServer cannot be pickled: it holds a bearer token")
 
     def __enter__(self) -> Self:
         return self
@@ -117,43 +117,43 @@ class RemoteToolsServer:
         self.close()
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         self._client.close()
         self._connection.end()
 
     # --- Exchange ---
 
     def snapshot(self, tool: str, user: str, *, now: int) -> SignIn:  # noqa: ARG002  # the server has a clock
-        """Sign in; the bearer must be of this tool and this user."""
+        """Sign in; the bearer must belong to this tool and this user."""
         self._check_bearer(tool, user)
         return self._ask("GET", "/v1/snapshot", gives=bodies.SignIns, most_rows=MOST_DELEGATIONS).sign_in()
 
-    def request(self, tool: str, wants: Sequence[CommandRequest], *, now: int) -> int:  # noqa: ARG002  # as above
-        """Request Commands, some at a time; returns the highest number taken."""
+    def request(self, tool: str, requests: Sequence[CommandRequest], *, now: int) -> int:  # noqa: ARG002  # as above
+        """Send command requests, in pieces, and return the highest number accepted."""
         self._check_bearer(tool)
         taken = 0
-        for some in _pieces(wants, lambda _: 0) or [[]]:
+        for some in _pieces(requests, lambda _: 0) or [[]]:
             taken = self._ask("POST", "/v1/wants", bodies.Wants.of(some), gives=bodies.Position).position
         return taken
 
     def material(self, tool: str, after: int, limit: int, *, now: int) -> Page:  # noqa: ARG002  # as above
-        """Return what was granted to the tool after a cursor; the server may answer fewer rows than `limit`."""
+        """Return material granted to the tool after a cursor; the server may return fewer rows than `limit`."""
         self._check_bearer(tool)
         query = {"after": after, "limit": limit}
         return self._ask("GET", "/v1/material", gives=bodies.MaterialPage, query=query, most_rows=limit).page()
 
     def devices(self, tool: str, names: Sequence[str], *, now: int) -> list[DeviceRecord]:  # noqa: ARG002  # as above
-        """Return what is known of these devices."""
+        """Return the records of these devices."""
         self._check_bearer(tool)
         found: list[DeviceRecord] = []
         for some in _pieces(names, lambda _: 0):
-            asked = bodies.DeviceNames.of(some)
-            answer = self._ask("POST", "/v1/devices", asked, gives=bodies.DeviceRecords, most_rows=len(some))
+            listed = bodies.DeviceNames.of(some)
+            answer = self._ask("POST", "/v1/devices", listed, gives=bodies.DeviceRecords, most_rows=len(some))
             found += answer.records()
         return found
 
     def report(self, tool: str, outcomes: Sequence[OutcomeReport], *, now: int) -> list[int]:  # noqa: ARG002  # as above
-        """Report outcomes, as many at a time as a page has room for; returns a code each."""
+        """Report outcomes, a page at a time, and return one code per outcome."""
         self._check_bearer(tool)
         codes: list[int] = []
         for some in _pieces(outcomes, lambda outcome: len(outcome.answer)):
@@ -163,11 +163,11 @@ class RemoteToolsServer:
     # --- The security manager's side ---
 
     def received(self, source: str) -> int:
-        """Return the cursor up to which the material of a source is there."""
+        """Return the cursor up to which a source's material was received."""
         return self._ask("GET", f"/v1/material/{_segment(source)}/cursor", gives=bodies.Position).position
 
     def receive(self, source: str, page: Page, *, now: int) -> list[int]:  # noqa: ARG002  # as above
-        """Deliver a page of material, in several where its bytes are more than a page's; returns a `Code` per row."""
+        """Deliver a page of material, in pieces if it is too large, and return one `Code` per row."""
         codes: list[int] = []
         for some in _pieces(page.rows, lambda row: len(row[1].token)) or [[]]:
             last = len(codes) + len(some) == len(page.rows)
@@ -180,9 +180,9 @@ class RemoteToolsServer:
         self._tell("/v1/users", bodies.Users.of(users))
 
     def set_devices(self, records: Iterable[DeviceRecord], *, now: int) -> None:  # noqa: ARG002  # as above
-        """Add or renew devices, some at a time."""
+        """Add or update devices, in pieces."""
         rest = iter(records)
-        while some := list(islice(rest, ROWS_A_CALL)):
+        while some := list(islice(rest, ROWS_PER_CALL)):
             self._tell("/v1/devices", bodies.DeviceRecords.of(some))
 
     def set_delegations(self, tokens: Sequence[bytes], *, now: int) -> None:  # noqa: ARG002  # as above
@@ -190,21 +190,21 @@ class RemoteToolsServer:
         self._tell("/v1/delegations", bodies.Tokens.of(tokens))
 
     def set_revocations(self, token: bytes, *, now: int) -> None:  # noqa: ARG002  # as above
-        """Give a newer revocation snapshot."""
+        """Send a newer revocation snapshot."""
         self._tell("/v1/revocations", bodies.Tokens.of([token]))
 
     def outcomes(self, after: int, limit: int) -> OutcomePage:
-        """Return what tools have reported after a cursor; the server may answer fewer rows than `limit`."""
+        """Return outcomes reported after a cursor; the server may return fewer rows than `limit`."""
         query = {"after": after, "limit": limit}
         return self._ask("GET", "/v1/outcomes", gives=bodies.OutcomePages, query=query, most_rows=limit).page()
 
     def held_by(self, tool: str, after: int, limit: int, *, now: int) -> Page:  # noqa: ARG002  # as above
-        """Return what a tool may hold unused, without the tokens; the server may answer fewer rows than `limit`."""
+        """Return material that a tool may still hold unused, without tokens; the server may return fewer rows than `limit`."""
         query, path = {"after": after, "limit": limit}, f"/v1/tools/{_segment(tool)}/material"
         return self._ask("GET", path, gives=bodies.MaterialPage, query=query, most_rows=limit).page()
 
     def verify(self, tokens: Sequence[bytes], *, token_type: str = "authorization") -> list[int]:
-        """Have tokens verified there; returns a `Code` each. The bearer needs the role reader."""
+        """Verify tokens at the server, and return one `Code` per token. The bearer needs the role reader."""
         codes: list[int] = []
         for some in _pieces(tokens, len):
             codes += self._codes("/v1/verify", bodies.Tokens.of(some), len(some), query={"token_type": token_type})
@@ -213,16 +213,16 @@ class RemoteToolsServer:
     # --- One call ---
 
     def _check_bearer(self, tool: str, user: str | None = None) -> None:
-        """Refuse to speak for another than the bearer's: the server would take one tool's words for another's."""
-        for claim, wanted in (("tool", tool), ("sub", user)):
-            said = self._said.get(claim)
-            if said is not None and wanted is not None and said != wanted:
-                raise InputError(f"the bearer is of {said!r}, and {wanted!r} asks; have a bearer made for it")
+        """Raise InputError unless the bearer belongs to this tool and user: the server would confuse them."""
+        for name, claim, value in (("tool", "tool", tool), ("user", "sub", user)):
+            owner = self._claims.get(claim)
+            if owner is not None and value is not None and owner != value:
+                raise InputError(f"{name}: got {value!r:.100}, expected {owner!r:.100}, the owner of the bearer token")
 
     def _codes(self, path: str, body: Model, count: int, query: Mapping[str, Any] | None = None) -> list[int]:
         found = self._ask("POST", path, body, gives=bodies.Codes, query=query, most_rows=count).rows
         if len(found) != count:
-            raise ExchangeError(f"{self._url} answered {len(found)} codes, expected {count}")
+            raise ExchangeError(f"{self._url} answered with {len(found)} codes, expected {count}")
         return [row.code for row in found]
 
     def _tell(self, path: str, body: Model) -> None:
@@ -244,11 +244,11 @@ class RemoteToolsServer:
         if reply.status != OK:
             raise self._failure(reply)
         if reply.media_type != JSON:
-            raise ExchangeError(f"{self._url} answered {reply.media_type[:80]!r}, expected {JSON}")
+            raise ExchangeError(f"{self._url} answered with {reply.media_type[:80]!r}, expected {JSON}")
         try:
             return bodies.decode(gives, reply.body, most_rows=most_rows)
         except WireError as error:
-            raise ExchangeError(f"{self._url} answered {error}") from None
+            raise ExchangeError(f"{self._url} answered with an invalid {error}") from None
 
     def _send(self, method: str, path: str, body: bytes | None, query: Mapping[str, Any] | None = None) -> _Reply:
         import httpx
@@ -273,7 +273,7 @@ class RemoteToolsServer:
             self._connection.end()
             if self._connection.was_cut:
                 raise ExchangeError(f"{self._url} took longer than {self._timeout} seconds to answer") from None
-            # Not chained: the error holds the request, and the request holds the bearer.
+            # Not chained: the error holds the request with the bearer.
             raise ExchangeError(f"{self._url} cannot be reached: {_reason(error)}") from None
         except BaseException:
             self._connection.end()
@@ -282,15 +282,15 @@ class RemoteToolsServer:
             watch.cancel()
 
     def _read(self, response: httpx.Response) -> _Reply:
-        """Read an answer up to its limit of size; a redirect is an answer like another."""
+        """Read an answer up to its size limit; redirects are not followed."""
         if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise ExchangeError(f"{self._url} answered with an encoding that was not asked for")
+            raise ExchangeError(f"{self._url} answered with a content encoding that was not requested")
         most = LARGEST_ANSWER if response.status_code == OK else LARGEST_PROBLEM
         body = bytearray()
         for chunk in response.iter_raw():
             body += chunk
             if len(body) > most:
-                raise ExchangeError(f"{self._url} answered more than {most} bytes")
+                raise ExchangeError(f"{self._url} answered with more than {most} bytes")
         if self._connection.was_cut:
             raise ExchangeError(f"{self._url} took longer than {self._timeout} seconds to answer")
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -304,14 +304,14 @@ class RemoteToolsServer:
 
 
 def _problem_of(reply: _Reply) -> tuple[str, str]:
-    """Return reason and sentence of a problem (RFC 9457); nothing where it is not one of the service's."""
+    """Return the reason and the sentence of a problem (RFC 9457); empty texts if it is not one of the service."""
     if reply.media_type != PROBLEM:
         return "", ""
     try:
-        told = json.loads(reply.body)
+        problem = json.loads(reply.body)
     except (ValueError, RecursionError):
         return "", ""
-    reason, detail = (told.get("reason"), told.get("detail")) if isinstance(told, dict) else (None, None)
+    reason, detail = (problem.get("reason"), problem.get("detail")) if isinstance(problem, dict) else (None, None)
     if not isinstance(reason, str) or not REASON.fullmatch(reason) or not isinstance(detail, str):
         return "", ""
     return reason, "".join(sign if sign.isprintable() else " " for sign in detail[:LONGEST_SENTENCE])
@@ -322,18 +322,18 @@ def _checked_url(url: str) -> str:
         parts = urlsplit(url)
         host, _port = parts.hostname or "", parts.port
     except (ValueError, AttributeError, TypeError):
-        raise InputError("a URL that cannot be read; wanted https://host or https://host:port") from None
+        raise InputError("url: not readable, expected https://host or https://host:port") from None
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment or not host:
-        raise InputError("a URL with a user, a query or no host; wanted https://host or https://host:port")
+        raise InputError("url: got a user, a query or no host, expected https://host or https://host:port")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise InputError(
-            f"{parts.scheme}://{host}; wanted https: a bearer token is sent, and http is for this machine only"
+            f"url: got {parts.scheme}://{host}, expected https: a bearer token is sent, and http is only for this machine"
         )
     return url.rstrip("/")
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine: to it alone a bearer token goes without TLS."""
+    """Return whether a host is this machine, the only one to which a bearer token is sent without TLS."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -341,11 +341,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _claims_of(bearer: str) -> dict[str, str]:
-    """Return tool and user as the bearer says them, unverified: the server verifies; none of an opaque bearer."""
+    """Return the unverified tool and user of a bearer, which the server verifies; empty for an opaque bearer."""
     try:
         middle = bearer.split(".")[1]
-        told = json.loads(binascii.a2b_base64(middle.translate(URL_SAFE) + "=" * (-len(middle) % 4)))
-        return {name: told[name] for name in ("tool", "sub") if isinstance(told[name], str)}
+        claims = json.loads(binascii.a2b_base64(middle.translate(URL_SAFE) + "=" * (-len(middle) % 4)))
+        return {name: claims[name] for name in ("tool", "sub") if isinstance(claims[name], str)}
     except (IndexError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
@@ -355,15 +355,15 @@ URL_SAFE = str.maketrans("-_", "+/")
 
 def _segment(source: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._:-]{1,128}", source) or set(source) == {"."}:
-        raise InputError(f"a source {source!r}; wanted letters, digits and . _ : -")
+        raise InputError(f"source: got {source!r:.100}, expected 1 to 128 letters, digits and . _ : -")
     return source
 
 
 class _Connection:
-    """A handle of the connection in use, by which a watch ends a call that takes too long.
+    """A handle of the current connection, by which a timer ends a call that takes too long.
 
-    The timeouts of HTTP clients are of each wait alone: a server that sends a byte of its headers now and then is waited
-    for without end. A handle of its own ends the connection in whatever state it is, inside TLS as well.
+    The timeouts of HTTP clients limit each single wait: a server that sends a header byte now and then would hold the call
+    for ever. A separate handle ends the connection in any state, even inside TLS.
     """
 
     def __init__(self) -> None:
@@ -376,7 +376,7 @@ class _Connection:
             self.was_cut = False
 
     def traced(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take a handle of a new connection (httpcore's trace)."""
+        """Keep a handle of a new connection (httpcore's trace)."""
         if event == "connection.connect_tcp.complete":
             opened = info["return_value"].get_extra_info("socket")
             self.end()
@@ -386,13 +386,13 @@ class _Connection:
                     self._shut()
 
     def cut(self) -> None:
-        """End the call: whoever reads finds the connection closed."""
+        """End the call by closing the connection under the reader."""
         with self._lock:
             self.was_cut = True
             self._shut()
 
     def end(self) -> None:
-        """Let go of the connection, so that its other end sees it closed."""
+        """Release the connection, so that its other end sees it closed."""
         with self._lock:
             if self._handle is not None:
                 self._shut()
@@ -406,18 +406,18 @@ class _Connection:
 
 
 def _pieces(rows: Sequence[R], size: Callable[[R], int]) -> list[list[R]]:
-    """Return the rows in pieces of as many as a page has room for, by their bytes and their number."""
+    """Return the rows in pieces that fit a page in bytes and rows."""
     found: list[list[R]] = []
     rest = list(rows)
     while rest:
-        count = rows_of_a_page(map(size, rest), ROWS_A_CALL)
+        count = page_length(map(size, rest), ROWS_PER_CALL)
         found.append(rest[:count])
         rest = rest[count:]
     return found
 
 
 def _reason(error: BaseException) -> str:
-    """Return why a server cannot be reached: the first cause that is known, else the error's own name."""
+    """Return why a server cannot be reached: the first known cause, else the error's name."""
     import ssl
 
     import httpx
@@ -427,11 +427,11 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({cause.verify_message})"
         if isinstance(cause, ssl.SSLError):
-            return "it does not speak TLS as expected"
+            return "its TLS connection failed"
         if isinstance(cause, socket.gaierror):
-            return "there is no such name"
+            return "its host name is unknown"
         if isinstance(cause, ConnectionRefusedError):
-            return "it refuses the connection"
+            return "it refused the connection"
         if isinstance(cause, (TimeoutError, httpx.TimeoutException)):
             return "no answer came in time"
         cause = cause.__cause__ or cause.__context__

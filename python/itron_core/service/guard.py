@@ -1,7 +1,7 @@
-"""What strangers may hold open: how many connections, and for how long one may send no headers or take no answer.
+"""Limits on connections: how many may be open, and for how long one may send no headers or read no answer.
 
-An ASGI server counts connections that it has taken, and asks nothing of one that says nothing. So they are counted where
-they are accepted, before TLS begins, and watched until they are closed. Of those that say nothing the oldest makes place.
+An ASGI server does not limit silent connections. So they are counted when they are accepted, before TLS begins, and
+watched until they are closed. If there are too many, the oldest silent one is closed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["Guard", "guarded_protocol", "guarded_socket"]
 
 SWEEP_SECONDS = 0.25
-# Connections that are refused in a row before the event loop is let on.
+# Connections refused in a row before the event loop continues.
 REFUSED_IN_A_ROW = 64
 BODY = (
     b'{"type":"about:blank","title":"Service Unavailable","status":503,'
-    b'"detail":"too many connections are open: come again","reason":"too_many_connections"}'
+    b'"detail":"too many connections are open: try again later","reason":"too_many_connections"}'
 )
 REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n"
@@ -38,7 +38,7 @@ class _Connection(socket.socket):
     guard: Guard
     host: str
     transport: asyncio.Transport | None = None
-    # When it was last waited for: for headers to come, or for an answer to be taken.
+    # Since when it is waited for: for headers to arrive, or for an answer to be read.
     silent_since: float | None = None
     taking_since: float | None = None
 
@@ -47,7 +47,7 @@ class _Connection(socket.socket):
         super().close()
 
     def cut(self) -> None:
-        """End it at once: what is not sent by now is dropped."""
+        """End it at once, and drop unsent data."""
         if self.transport is not None:
             self.transport.abort()
         else:
@@ -56,7 +56,7 @@ class _Connection(socket.socket):
 
 
 class Guard:
-    """Counts and watches the connections of one listening socket; `speaks_tls` says that refusals cannot be read."""
+    """Counts and watches the connections of one listening socket; with `speaks_tls`, clients cannot read refusals."""
 
     def __init__(self, limits: ConnectionLimits, *, speaks_tls: bool = False) -> None:
         self._limits, self._speaks_tls = limits, speaks_tls
@@ -65,11 +65,11 @@ class Guard:
 
     @property
     def count(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._open)
 
     def admit(self, connection: _Connection, host: str) -> bool:
-        """Return whether a new connection may stay; one that may not is answered 503 and closed."""
+        """Return whether a new connection may stay; otherwise answer 503 and close it."""
         connection.guard, connection.host = self, host
         now = time.monotonic()
         if len(self._open) >= self._limits.connections:
@@ -85,12 +85,12 @@ class Guard:
         return True
 
     def of(self, transport: asyncio.BaseTransport) -> _Connection | None:
-        """Return the connection of a transport; None for one that came another way."""
+        """Return the connection of a transport; None for one that this guard has not accepted."""
         found: Any = transport.get_extra_info("socket")
         return None if found is None else self._open.get(found.fileno())
 
     def forget(self, connection: _Connection) -> None:
-        """Count a connection no longer."""
+        """Remove a connection from the count."""
         number = connection.fileno()
         if self._open.get(number) is connection:
             del self._open[number]
@@ -100,13 +100,13 @@ class Guard:
                 del self._by_host[connection.host]
 
     async def watch(self) -> None:
-        """End, as long as it runs, connections that are waited for too long."""
+        """End connections that are silent for too long, for as long as it runs."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.sweep(time.monotonic())
 
     def sweep(self, now: float) -> None:
-        """End connections that are waited for too long at a moment."""
+        """End connections that have been silent for too long at a given time."""
         for connection in list(self._open.values()):
             head, answer = connection.silent_since, connection.taking_since
             late = head is not None and now - head >= self._limits.head_seconds
@@ -138,7 +138,7 @@ class Guard:
 
 
 class _Listening(socket.socket):
-    """A listening socket that accepts what its guard admits."""
+    """A listening socket that accepts the connections that its guard admits."""
 
     guard: Guard
 
@@ -152,7 +152,7 @@ class _Listening(socket.socket):
 
 
 def guarded_socket(listening: socket.socket, guard: Guard) -> socket.socket:
-    """Return the same listening socket under a guard; the one given is let go."""
+    """Return the same listening socket under a guard; the argument is detached."""
     listening.settimeout(0)
     found = _Listening(listening.family, listening.type, listening.proto, fileno=listening.detach())
     found.guard = guard
@@ -161,7 +161,7 @@ def guarded_socket(listening: socket.socket, guard: Guard) -> socket.socket:
 
 
 class _GuardedProtocol(H11Protocol):
-    """HTTP/1.1 that tells its guard when headers came, and when an answer is taken."""
+    """HTTP/1.1 that informs its guard when headers arrive and when an answer is read."""
 
     guard: ClassVar[Guard]
     _connection: _Connection | None = None
@@ -195,7 +195,7 @@ class _GuardedProtocol(H11Protocol):
         return cycle is not None and not self.cycle.response_complete
 
     def _look(self) -> None:
-        """Wait for headers unless a request is being answered; the time runs from the first moment of silence."""
+        """Wait for headers unless a request is being answered; the time runs from the start of the silence."""
         if self._connection is None:
             return
         if self._is_answering():
@@ -207,5 +207,5 @@ class _GuardedProtocol(H11Protocol):
 
 
 def guarded_protocol(guard: Guard) -> type[asyncio.Protocol]:
-    """Return the protocol of the connections of a guard, as uvicorn takes it."""
+    """Return the protocol class for a guard's connections, for uvicorn."""
     return type("GuardedProtocol", (_GuardedProtocol,), {"guard": guard})

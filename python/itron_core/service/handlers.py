@@ -1,4 +1,4 @@
-"""What each route does: it carries a call of `ToolsServer`, and adds no rule of its own."""
+"""The handlers of the routes: each makes one call of `ToolsServer`, and adds no rule of its own."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -27,10 +27,12 @@ from itron_core.tools_server import ToolsServer
 
 __all__ = ["Handlers"]
 
-AFTER: Any = Query(ge=0, lt=bodies.LARGEST + 1, description="The cursor: rows after it are answered.")
-LIMIT: Any = Query(ge=1, lt=bodies.LARGEST + 1, description="The most rows; the server may answer fewer.")
-SOURCE: Any = Path(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="Whose material it is.")
-TOKEN_TYPE: Any = Query(pattern=f"^({'|'.join(DEVICE_TOKEN_TYPES)})$", description="What the tokens must be.")
+AFTER: Any = Query(ge=0, lt=bodies.LARGEST + 1, description="The cursor; rows after it are returned.")
+LIMIT: Any = Query(ge=1, lt=bodies.LARGEST + 1, description="The most rows to return; the server may return fewer.")
+SOURCE: Any = Path(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="The source of the material.")
+TOKEN_TYPE: Any = Query(
+    pattern=f"^({'|'.join(DEVICE_TOKEN_TYPES)})$", description="The type that the tokens must have."
+)
 M = TypeVar("M", bound=Model)
 
 
@@ -40,7 +42,7 @@ class Handlers:
     def __init__(self, server: ToolsServer, door: Doorkeeper, clock: Callable[[], int], limits: ServiceLimits) -> None:
         self._server, self._door, self._clock, self._limits = server, door, clock, limits
 
-    # --- The field tool's side: the tool and its user are those of the bearer ---
+    # --- The field tool's side: the bearer names the tool and its user ---
 
     async def snapshot(self, request: Request) -> Response:
         """Sign in."""
@@ -51,8 +53,8 @@ class Handlers:
 
         return await self._answer(request, "field_tool", work)
 
-    async def wants(self, request: Request) -> Response:
-        """Take command requests."""
+    async def command_requests(self, request: Request) -> Response:
+        """Receive command requests."""
 
         def work(bearer: Bearer, body: bodies.Wants) -> Model:
             check_user(self._server, bearer)
@@ -63,7 +65,7 @@ class Handlers:
     async def material(
         self, request: Request, after: Annotated[int, AFTER] = 0, limit: Annotated[int, LIMIT] = 10_000
     ) -> Response:
-        """Hand out what was granted."""
+        """Return granted material."""
 
         def work(bearer: Bearer) -> Model:
             check_user(self._server, bearer)
@@ -73,7 +75,7 @@ class Handlers:
         return await self._answer(request, "field_tool", work)
 
     async def devices(self, request: Request) -> Response:
-        """Look devices up."""
+        """Return device records."""
 
         def work(bearer: Bearer, body: bodies.DeviceNames) -> Model:
             check_user(self._server, bearer)
@@ -83,10 +85,10 @@ class Handlers:
         return await self._take(request, "field_tool", bodies.DeviceNames, work)
 
     async def report(self, request: Request) -> Response:
-        """Take outcomes."""
+        """Receive outcomes."""
 
         def work(bearer: Bearer, body: bodies.Outcomes) -> Model:
-            # A tool reports before its next user signs in: what was done, was done by that tool, whoever brings it.
+            # A tool reports before its next user signs in: outcomes belong to the tool, whoever sends them.
             if (signed_in := self._server.signed_in(bearer.tool)) is not None:
                 check_unit(bearer, signed_in[1])
             return bodies.Codes.of(self._server.report(bearer.tool, body.reports(), now=self._clock()))
@@ -104,7 +106,7 @@ class Handlers:
         return await self._take(request, "manager", bodies.Users, work, answers=False)
 
     async def set_devices(self, request: Request) -> Response:
-        """Add or renew devices."""
+        """Add or update devices."""
 
         def work(_bearer: Bearer, body: bodies.DeviceRecords) -> None:
             self._server.set_devices(body.records(), now=self._clock())
@@ -120,17 +122,17 @@ class Handlers:
         return await self._take(request, "manager", bodies.Tokens, work, answers=False)
 
     async def set_revocations(self, request: Request) -> Response:
-        """Take a newer revocation snapshot."""
+        """Receive a newer revocation snapshot."""
 
         def work(_bearer: Bearer, body: bodies.Tokens) -> None:
             if len(body.rows) != 1:
-                raise InputError(f"revocation snapshots: got {len(body.rows)}, expected 1")
+                raise InputError(f"rows: got {len(body.rows)} revocation snapshots, expected 1")
             self._server.set_revocations(body.rows[0].token, now=self._clock())
 
         return await self._take(request, "manager", bodies.Tokens, work, answers=False)
 
     async def receive(self, request: Request, source: Annotated[str, SOURCE]) -> Response:
-        """Take material."""
+        """Receive material."""
 
         def work(_bearer: Bearer, body: bodies.MaterialPage) -> Model:
             return bodies.Codes.of(self._server.receive(source, body.page(), now=self._clock()))
@@ -138,7 +140,7 @@ class Handlers:
         return await self._take(request, "manager", bodies.MaterialPage, work)
 
     async def received(self, request: Request, source: Annotated[str, SOURCE]) -> Response:
-        """Return how far material has come."""
+        """Return the cursor up to which material was received."""
 
         def work(_bearer: Bearer) -> Model:
             return bodies.Position(self._server.received(source))
@@ -148,7 +150,7 @@ class Handlers:
     async def outcomes(
         self, request: Request, after: Annotated[int, AFTER] = 0, limit: Annotated[int, LIMIT] = 10_000
     ) -> Response:
-        """Return what tools reported."""
+        """Return reported outcomes."""
 
         def work(_bearer: Bearer) -> Model:
             return bodies.OutcomePages.of(self._server.outcomes(after, min(limit, self._limits.rows)))
@@ -162,7 +164,7 @@ class Handlers:
         after: Annotated[int, AFTER] = 0,
         limit: Annotated[int, LIMIT] = 10_000,
     ) -> Response:
-        """Return what a tool may hold unused."""
+        """Return material that a tool may still hold unused."""
 
         def work(_bearer: Bearer) -> Model:
             page = self._server.held_by(tool, after, min(limit, self._limits.rows), now=self._clock())
@@ -173,7 +175,7 @@ class Handlers:
     # --- For everybody ---
 
     async def verify(self, request: Request, token_type: Annotated[str, TOKEN_TYPE] = "authorization") -> Response:
-        """Verify tokens by what is in force here."""
+        """Verify tokens by the delegations and revocations in force here."""
 
         def work(_bearer: Bearer, body: bodies.Tokens) -> Model:
             return bodies.Codes.of(self._server.verify(body.tokens(), now=self._clock(), token_type=token_type))
@@ -181,14 +183,14 @@ class Handlers:
         return await self._take(request, "reader", bodies.Tokens, work)
 
     async def health(self, request: Request) -> Response:
-        """Return whether the store can be read."""
+        """Return whether the store is readable."""
         try:
             await run_in_threadpool(self._server.received, "health")
         except Exception as error:  # noqa: BLE001  # whatever it is, it is answered
             return answer_to(problem_of(error, request))
         return JSONResponse({"status": "ok"})
 
-    # --- What all routes share ---
+    # --- Common to all routes ---
 
     async def _answer(self, request: Request, role: str, work: Callable[[Bearer], Model]) -> Response:
         """Answer a call without a body."""
@@ -209,7 +211,7 @@ class Handlers:
         *,
         answers: bool = True,
     ) -> Response:
-        """Answer a call with a body: who calls is asked first, sizes next, and only then is it read."""
+        """Answer a call with a body: check the caller first, then sizes, and only then read it."""
         try:
             bearer = await self._door.let_in(request, role)
             if answers:

@@ -1,4 +1,4 @@
-"""What one request, and what one connection, may cost; docs/service.md has the table."""
+"""Limits of requests and connections; docs/service.md has the table."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["ConnectionLimits", "ServiceLimits"]
 
 
 class ServiceLimits(NamedTuple):
-    """What one request may cost: bytes of a body, rows, seconds, how many are worked on at once.
+    """Limits of requests: bytes and rows of a body, seconds, and how many are served at once.
 
-    `body_seconds` bounds how long a body may take to come, `answer_seconds` how long an answer may take to be read: its
-    place is given back only then. `bearer_lifetime` bounds, in seconds, for how long a bearer token may be in force.
+    `body_seconds` is the longest time for sending a body, and `answer_seconds` for reading an answer, which holds its work
+    slot. `bearer_lifetime` is the longest lifetime of a bearer token, in seconds.
     """
 
     body: int = 64 * 2**20
@@ -23,11 +23,11 @@ class ServiceLimits(NamedTuple):
 
 
 class ConnectionLimits(NamedTuple):
-    """How many connections may be open, in all and from one address, and for how long one may be silent.
+    """Limits of connections: how many may be open, in all and per address, and for how long one may be silent.
 
-    `head_seconds` is the time from accepting a connection to the end of its headers, and the same for each later request.
-    `answer_seconds` is the time to take an answer. Beyond the numbers 503 is answered, unless a connection that has sent
-    no headers for `grace_seconds` can make place.
+    `head_seconds` is the longest time from accepting a connection, or from the previous request, to the end of the headers.
+    `answer_seconds` is the longest time for reading an answer. Further connections get 503, unless one that has sent no
+    headers for `grace_seconds` can be closed.
     """
 
     connections: int = 512

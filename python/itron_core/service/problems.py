@@ -29,11 +29,11 @@ SECONDS_TO_COME_AGAIN = 5
 SECONDS_A_DAY = 86_400
 LONGEST_SENTENCE = 300
 LOG = logging.getLogger(__name__)
-# A request that contradicts what the server knows of the tool; other refusals are of the person.
+# Refusals because a request contradicts the server's state of the tool; others concern the user.
 CONFLICTS = frozenset({"cursor_unknown", "number_reused", "number_skipped", "sign_in_required"})
 QUOTA = "quota_exceeded"
 CLOSE = {"Connection": "close"}
-# What is answered before a body was read, or read whole.
+# Answers before a body was read completely.
 UNREAD = frozenset(
     {
         *(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.REQUEST_TIMEOUT),
@@ -43,7 +43,7 @@ UNREAD = frozenset(
 
 
 class Problem(Exception):  # noqa: N818  # an answer, by its name in RFC 9457
-    """An answer that is a problem: status, a stable reason, one sentence."""
+    """A problem answer: status, a stable reason, one sentence."""
 
     def __init__(self, status: HTTPStatus, reason: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         self.status, self.reason, self.detail, self.headers = status, reason, detail, headers
@@ -51,11 +51,11 @@ class Problem(Exception):  # noqa: N818  # an answer, by its name in RFC 9457
 
 
 def problem_of(error: Exception, request: Request) -> Problem:
-    """Return what went wrong, in the server's words and no one else's; an unknown error says nothing."""
+    """Return the problem for an error, in the server's own words; an unknown error reveals nothing."""
     if (known := _refusal_of(error) or _failure_of(error)) is not None:
         return known
     LOG.error("an internal error, at %s", request.scope["path"], exc_info=error)
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "an internal error; it is in the server's log")
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "an internal error; see the server's log")
 
 
 def _refusal_of(error: Exception) -> Problem | None:
@@ -87,36 +87,38 @@ def _failure_of(error: Exception) -> Problem | None:
         case StoreError():
             LOG.error("store: %s", error)
             again = {"Retry-After": str(SECONDS_TO_COME_AGAIN)}
-            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable", "the store cannot be used now", again)
+            return Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable", "the store is unavailable: try again later", again
+            )
         case TimeoutError():
-            return Problem(HTTPStatus.REQUEST_TIMEOUT, "body_too_slow", "the body did not come in time")
+            return Problem(HTTPStatus.REQUEST_TIMEOUT, "body_too_slow", "the body was not sent in time")
         case ClientDisconnect():
-            return Problem(HTTPStatus.BAD_REQUEST, "body_cut", "the body ended early")
+            return Problem(HTTPStatus.BAD_REQUEST, "body_cut", "the body was cut off")
     return None
 
 
 def answer_to(problem: Problem) -> Response:
     """Return the answer of a problem."""
-    told = {
+    body = {
         "type": "about:blank",
         "title": problem.status.phrase,
         "status": int(problem.status),
         "detail": problem.detail[:LONGEST_SENTENCE],
         "reason": problem.reason,
     }
-    # A body that was not read cannot be skipped: the connection ends with the answer.
+    # An unread body cannot be skipped, so the connection ends with the answer.
     closing = CLOSE if problem.status in UNREAD else {}
     headers = {**PRIVATE, **closing, **(problem.headers or {})}
-    return JSONResponse(told, status_code=problem.status, media_type=PROBLEM, headers=headers)
+    return JSONResponse(body, status_code=problem.status, media_type=PROBLEM, headers=headers)
 
 
 async def http_problem(request: Request, error: Exception) -> Response:
     """Answer a path or method that is not served."""
     assert isinstance(error, HTTPException)  # noqa: S101  # it is registered for these alone
     status = HTTPStatus(error.status_code)
-    # Of one path, another route has the other method; RFC 9110 section 15.5.6 wants all of them named.
+    # Several routes share a path; RFC 9110 section 15.5.6 requires all their methods.
     allowed = {"Allow": ", ".join(_methods(request))} if status == HTTPStatus.METHOD_NOT_ALLOWED else None
-    return answer_to(Problem(status, status.name.lower(), "there is no such route or method here", allowed))
+    return answer_to(Problem(status, status.name.lower(), "unknown route or method", allowed))
 
 
 def _methods(request: Request) -> list[str]:
@@ -131,8 +133,8 @@ def _methods(request: Request) -> list[str]:
 
 
 async def parameter_problem(_request: Request, error: Exception) -> Response:
-    """Answer parameters that are out of their bounds."""
+    """Answer a request with invalid parameters."""
     assert isinstance(error, RequestValidationError)  # noqa: S101  # it is registered for these alone
     names = sorted({str(fault["loc"][-1]) for fault in error.errors()})
-    detail = f"parameters out of their bounds: {', '.join(names)}; see /openapi.json"
+    detail = f"invalid parameters: {', '.join(names)}; see /openapi.json"
     return answer_to(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "parameter_refused", detail))

@@ -1,4 +1,4 @@
-"""The routes of the service, and what OpenAPI says of them: the schemas of the bodies come from their models."""
+"""The routes of the service and their OpenAPI description; schemas of bodies come from their models."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -29,7 +29,7 @@ PROBLEM_SCHEMA = {
 
 
 class Route(NamedTuple):
-    """One route: what it takes, what it gives, and the role that it needs."""
+    """One route: its request body, its response body, and the role that it needs."""
 
     method: str
     path: str
@@ -45,21 +45,34 @@ def routes_of(handlers: Handlers) -> list[Route]:
     tool, manager, b = "field_tool", "manager", bodies
     return [
         Route("GET", "/v1/snapshot", handlers.snapshot, "Sign in", tool, gives=b.SignIns),
-        Route("POST", "/v1/wants", handlers.wants, "Request Commands", tool, b.Wants, b.Position),
-        Route("GET", "/v1/material", handlers.material, "Sync what was granted", tool, gives=b.MaterialPage),
-        Route("POST", "/v1/devices", handlers.devices, "Look devices up", tool, b.DeviceNames, b.DeviceRecords),
+        Route("POST", "/v1/wants", handlers.command_requests, "Request Commands", tool, b.Wants, b.Position),
+        Route("GET", "/v1/material", handlers.material, "Sync granted material", tool, gives=b.MaterialPage),
+        Route("POST", "/v1/devices", handlers.devices, "Return device records", tool, b.DeviceNames, b.DeviceRecords),
         Route("POST", "/v1/outcomes", handlers.report, "Report outcomes", tool, b.Outcomes, b.Codes),
         Route("PUT", "/v1/users", handlers.set_users, "Replace all users", manager, b.Users),
-        Route("PUT", "/v1/devices", handlers.set_devices, "Add or renew devices", manager, b.DeviceRecords),
+        Route("PUT", "/v1/devices", handlers.set_devices, "Add or update devices", manager, b.DeviceRecords),
         Route("PUT", "/v1/delegations", handlers.set_delegations, "Replace all delegations", manager, b.Tokens),
-        Route("PUT", "/v1/revocations", handlers.set_revocations, "Renew the revocations", manager, b.Tokens),
+        Route("PUT", "/v1/revocations", handlers.set_revocations, "Replace the revocations", manager, b.Tokens),
         Route("POST", "/v1/material/{source}", handlers.receive, "Deliver material", manager, b.MaterialPage, b.Codes),
         Route(
-            *("GET", "/v1/material/{source}/cursor", handlers.received, "How far material has come", manager),
+            *(
+                "GET",
+                "/v1/material/{source}/cursor",
+                handlers.received,
+                "Return the cursor of received material",
+                manager,
+            ),
             gives=b.Position,
         ),
-        Route("GET", "/v1/outcomes", handlers.outcomes, "What tools reported", manager, gives=b.OutcomePages),
-        Route("GET", "/v1/tools/{tool}/material", handlers.held_by, "What a tool holds", manager, gives=b.MaterialPage),
+        Route("GET", "/v1/outcomes", handlers.outcomes, "Return reported outcomes", manager, gives=b.OutcomePages),
+        Route(
+            "GET",
+            "/v1/tools/{tool}/material",
+            handlers.held_by,
+            "Return material held by a tool",
+            manager,
+            gives=b.MaterialPage,
+        ),
         Route("POST", "/v1/verify", handlers.verify, "Verify tokens in bulk", "reader", b.Tokens, b.Codes),
     ]
 
@@ -94,14 +107,17 @@ def _add_health(app: FastAPI, handlers: Handlers) -> None:
         "/v1/health",
         handlers.health,
         methods=["GET"],
-        summary="Whether the store can be read",
-        description="Open to all.",
+        summary="Return whether the store is readable",
+        description="Needs no bearer.",
         operation_id="health",
         response_class=JSONResponse,
         response_model=None,
-        responses={200: {"description": "It can.", "content": {JSON: {"schema": HEALTH}}}, **_problems(503)},
+        responses={
+            200: {"description": "The store is readable.", "content": {JSON: {"schema": HEALTH}}},
+            **_problems(503),
+        },
     )
-    # The same without its body (RFC 9110 section 9.3.2): what monitors ask.
+    # The same without a body (RFC 9110 section 9.3.2), for monitors.
     app.add_api_route("/v1/health", handlers.health, methods=["HEAD"], include_in_schema=False, response_model=None)
 
 

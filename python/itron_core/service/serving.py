@@ -1,4 +1,4 @@
-"""The service on a listening socket, by uvicorn, under a guard: what `itron-core serve` runs."""
+"""Runs the service on a listening socket with uvicorn under a guard, for `itron-core serve`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["check_certificate", "run"]
 
 READY_EVERY = 0.02
-# What the process opens beside connections: the store, the audit log, libraries.
+# Descriptors for the store, the audit log and libraries, besides connections.
 FILES_BESIDE = 64
 FEWEST_CONNECTIONS = 8
 LARGEST_HEAD = 32_768
@@ -49,9 +49,9 @@ def run(
     certificate: Path | None = None,
     private_key: Path | None = None,
 ) -> None:
-    """Serve until a signal ends it; calls `ready` when it may be connected to.
+    """Serve until a signal ends it; call `ready` when it accepts connections.
 
-    It ends after the requests that are being answered, ten seconds later at most.
+    It ends after the current requests, at most ten seconds later.
     """
     settings = limits or ConnectionLimits()
     guard = Guard(settings._replace(connections=_affordable(settings.connections)), speaks_tls=certificate is not None)
@@ -86,10 +86,10 @@ async def _serve(server: uvicorn.Server, listening: socket.socket, guard: Guard,
 
 
 def _affordable(connections: int) -> int:
-    """Return how many connections the process has files for; raises its own limit where it may."""
+    """Return the number of connections for which the process has descriptors, after raising its limit if allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + FILES_BESIDE
-    if soft < wanted and hard != soft:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    needed = connections + FILES_BESIDE
+    if soft < needed and hard != soft:
+        soft = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return max(FEWEST_CONNECTIONS, min(connections, soft - FILES_BESIDE))

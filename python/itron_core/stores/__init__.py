@@ -1,4 +1,4 @@
-"""Where the parties keep what they must not forget: SQLite by default, PostgreSQL by URL."""
+"""The stores of the parties: SQLite by default, PostgreSQL by URL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itron_core.stores.sqlite import SqliteStore
 
 __all__ = ["Store", "Transaction", "open_store", "rows_of"]
 
-# RFC 3986 section 3.1; a scheme of one letter is a file's name.
+# RFC 3986 section 3.1; a scheme of one letter is part of a file name.
 SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]+):")
 KEYWORDS = re.compile(r"\b(?:host|hostaddr|dbname|user|password|service|passfile|port)\s*=")
 EXPECTED = "expected a path, sqlite:///PATH or postgresql://USER@HOST/DATABASE"
@@ -20,8 +20,8 @@ EXPECTED = "expected a path, sqlite:///PATH or postgresql://USER@HOST/DATABASE"
 def open_store(url: str | os.PathLike[str], *, create: bool = True) -> Store:
     """Open a store: a path or `sqlite:///path`, or `postgresql://...` (extra `postgres`).
 
-    A file that does not exist is made, of mode 600; without `create`, that is a StoreError. Raises InputError for any
-    other URL or connection string; no error shows what it held, as that may be a password.
+    A missing file is created with mode 600; without `create` it raises StoreError. Raises InputError for any other URL or
+    connection string; no error shows it, since it may hold a password.
     """
     text = os.fspath(url)
     if not isinstance(text, str):

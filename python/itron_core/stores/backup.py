@@ -1,8 +1,7 @@
-"""A party's folder as one file: its store at one moment, its settings and its keys; and back, whole or not at all.
+"""Backup of a party's folder in one file: its store at one point in time, its settings and keys. Restores all or nothing.
 
-The file is a tar archive of mode 600: `manifest.json` first, with the SHA-256 of every other member. It holds what the
-folder holds, private keys too, encrypted where they are encrypted there. The audit log is not in it: the store's journal has
-all of its entries.
+The file is a tar archive of mode 600: `manifest.json` first, with the SHA-256 of every other member. It includes private
+keys, encrypted if they are encrypted in the folder. It excludes the audit log, since the store's journal has all entries.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ __all__ = ["STORE", "Manifest", "read_backup", "write_backup"]
 MANIFEST = "manifest.json"
 STORE = "store.db"
 FORMAT = 1
-# Settings and keys of a party; what else lies in its folder is not the party's.
+# Settings and keys of a party; other files in its folder are not the party's.
 SETTINGS_AND_KEYS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.(?:json|jwks|key|pem)")
 LARGEST_FILE = 16 * 2**20
 CHUNK = 2**20
 
 
 class Manifest(NamedTuple):
-    """What a backup says of itself: the party, the moment of its making, and the SHA-256 of each file by its name."""
+    """The description in a backup: the party, the time, and the SHA-256 of each file by name."""
 
     party: str
     made_at: int
@@ -45,16 +44,17 @@ class Manifest(NamedTuple):
 
 
 def write_backup(folder: Path, target: Path, *, party: str, store: Path | None, now: int) -> Manifest:
-    """Write the backup of a party's folder to a new file, beside any number of processes that use its store.
+    """Write the backup of a party's folder to a new file, while other processes may use its store.
 
-    `store` is the file of its store, or None where that is not a file (in PostgreSQL); then it is left out. Raises InputError where the file exists already, and
-    StoreError where the folder or the store cannot be read, or the file cannot be written; then nothing is left of it.
+    `store` is the file of its store, or None if it is in PostgreSQL; then it is left out. Raises InputError if `target`
+    exists, and StoreError if the folder or the store cannot be read, or the file cannot be written; then no file is
+    left.
     """
     text("party", party)
     try:
         descriptor = open_private(target, os.O_WRONLY | os.O_EXCL)
     except FileExistsError:
-        raise InputError(f"backup: {target} exists already; name a new file") from None
+        raise InputError(f"target: {target} exists; name a new file") from None
     except OSError as error:
         raise StoreError(f"the backup {target} cannot be written: {error.strerror}") from error
     try:
@@ -81,20 +81,18 @@ def write_backup(folder: Path, target: Path, *, party: str, store: Path | None, 
 
 
 def read_backup(source: Path, folder: Path) -> Manifest:
-    """Put the files of a backup into a new, empty folder, each of mode 600; raises InputError for one that is damaged."""
+    """Write the files of a backup into a new, empty folder, each of mode 600. Raises InputError for a damaged backup."""
     try:
         with tarfile.open(source, "r:") as archive:
             manifest = _manifest_of(archive, source)
             missing = set(manifest.files)
             while (member := archive.next()) is not None:
                 if member.name not in missing or not member.isreg():
-                    raise InputError(
-                        f"{source} is a damaged backup: the member {member.name!r:.100} does not belong there"
-                    )
+                    raise InputError(f"{source} is a damaged backup: it has an unknown member {member.name!r:.100}")
                 missing.remove(member.name)
                 _put(archive, member, folder / member.name)
                 if _hash_of(folder / member.name) != manifest.files[member.name]:
-                    raise InputError(f"{source} is a damaged backup: {member.name} is not what was backed up")
+                    raise InputError(f"{source} is a damaged backup: {member.name} was changed")
             if missing:
                 raise InputError(f"{source} is a damaged backup: {', '.join(sorted(missing))} is missing")
     except tarfile.TarError as error:
@@ -144,10 +142,10 @@ def _manifest_of(archive: tarfile.TarFile, source: Path) -> Manifest:
         raise InputError(f"{source} is a damaged backup: its {MANIFEST} cannot be read") from error
     if number != FORMAT:
         raise InputError(
-            f"{source} is a backup of format {number!r:.20}, expected {FORMAT}: a newer itron-core made it"
+            f"{source} is a backup of format {number!r:.20}, expected {FORMAT}: use the newer itron-core that made it"
         )
     if not names or not isinstance(manifest.party, str):
-        raise InputError(f"{source} is a damaged backup: its {MANIFEST} names what does not belong there")
+        raise InputError(f"{source} is a damaged backup: its {MANIFEST} names unknown files")
     return manifest
 
 

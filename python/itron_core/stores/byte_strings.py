@@ -1,6 +1,6 @@
-"""Many byte strings as one value of a store: what is written and read together is one row.
+"""Many byte strings as one value of a store, so that data written and read together is one row.
 
-A block is the count of its parts and the length of each, 4 bytes each, big-endian; then the parts, one behind the other.
+A block holds the count of its parts and the length of each, 4 bytes each, big-endian; then the parts one after the other.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def packed(parts: Sequence[bytes]) -> bytes:
 
 
 def unpacked(block: bytes) -> list[bytes]:
-    """Return the byte strings of a block; raises StoreError for one that is damaged."""
+    """Return the byte strings of a block. Raises StoreError for a damaged one."""
     try:
         (count,) = struct.unpack_from(">I", block)
         lengths = struct.unpack_from(f">{count}I", block, LENGTH_BYTES)
     except struct.error as error:
-        raise StoreError(f"a block of {len(block)} bytes in the store is damaged: {error}") from error
+        raise StoreError(f"the store is damaged in a block of {len(block)} bytes: {error}") from error
     ends = list(accumulate(lengths, initial=LENGTH_BYTES * (1 + count)))
     if ends[-1] != len(block):
-        raise StoreError(f"a block of {len(block)} bytes in the store is damaged: its parts end at {ends[-1]}")
+        raise StoreError(f"the store is damaged in a block of {len(block)} bytes: its parts end at {ends[-1]}")
     return [block[start:end] for start, end in pairwise(ends)]

@@ -1,4 +1,4 @@
-"""What must not be carried into a forked child: connections, and locks that another thread held."""
+"""Objects that a forked child must renew: connections, and locks that another thread held."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ __all__ = ["leave_in_parent", "renewed_in_child"]
 
 
 class Forked(Protocol):
-    """What a child makes anew."""
+    """An object that a forked child renews."""
 
     def renew_in_child(self) -> None:
-        """Forget what belongs to the parent, and take new locks; nothing else runs yet."""
+        """Drop what belongs to the parent, and create new locks; no other code runs yet."""
 
 
 _objects: WeakSet[Forked] = WeakSet()
-# Closing a connection of the parent's would end it for the parent as well, so that a child keeps it as it is.
+# Closing the parent's connection would end it for the parent too, so a child keeps it open.
 _left: list[object] = []
 
 
 def renewed_in_child(one: Forked) -> None:
-    """Have an object renewed in each child that is forked from now on.
+    """Renew an object in each child that is forked from now on.
 
-    A process number tells nothing: a child in another namespace may have its parent's.
+    Process ids cannot detect a fork: a child in another namespace may have its parent's id.
     """
     _objects.add(one)
 

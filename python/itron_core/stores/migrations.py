@@ -1,4 +1,4 @@
-"""Tables of a party, brought up to date step by step."""
+"""Migrations: bring the tables of a party up to date step by step."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 __all__ = ["MIGRATIONS", "take_steps"]
 
-# Of each party, how many of its steps this store has taken.
+# The number of steps that this store has taken, per party.
 MIGRATIONS = "CREATE TABLE IF NOT EXISTS migrations (party TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL) STRICT"
 
 
 def take_steps(t: Transaction, party: str, steps: Sequence[str]) -> None:
-    """Take those steps of a party that this store has not taken yet."""
+    """Take the steps of a party that this store has not taken yet."""
     taken = sum(number for (number,) in t.rows("SELECT number FROM migrations WHERE party = ?", (party,)))
     if taken > len(steps):
         raise StoreError(
-            f"the store has {taken} steps of {party!r}, and this version knows {len(steps)}: a newer itron_core wrote it"
+            f"the store has {taken} steps of {party!r}, but this version knows {len(steps)}: use the newer itron_core that wrote it"
         )
     if taken == len(steps):
         return

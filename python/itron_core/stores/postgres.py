@@ -1,6 +1,6 @@
 """A store in PostgreSQL (extra `postgres`, psycopg 3): the same protocol and the same SQL as SQLite's.
 
-Nothing depends on the session, so that a pooler may give each transaction another connection of the server.
+Nothing depends on the session, so a pooler may use a different server connection for each transaction.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresStore"]
 
-# The lock that makes one writer of all that write to a database; an arbitrary number, ours alone.
+# The lock that admits one writer to a database; an arbitrary number that only this package uses.
 WRITERS_LOCK = 0x6974726F6E
 WORDS = {"INTEGER": "BIGINT", "BLOB": "BYTEA", "group_concat": "string_agg"}
-# How long to wait before each new try to connect, in seconds: a server that restarts, or has no connection left.
+# Seconds to wait before each new attempt to connect to a server that restarts or has no connection left.
 PAUSES = (0.0, 0.1, 0.3, 1.0)
-# Every transaction names what it needs: a database, a user or a pooler may have other defaults.
+# Every transaction sets its options: a database, a user or a pooler may have other defaults.
 BEGIN = "BEGIN ISOLATION LEVEL {level}; SET LOCAL lock_timeout = {milliseconds}; SET LOCAL synchronous_commit = on"
-# Each statement of a writer sees what was committed before it: the snapshot must not be older than the lock.
+# A writer's snapshot must not be older than its lock: each statement sees everything committed before it.
 WRITES = "READ COMMITTED, READ WRITE"
 READS = "REPEATABLE READ, READ ONLY"
-# What the client library says where no connection is made, and what it means; its own text may show parts of the URL.
+# Words in the client library's connection errors, and their meaning; its own text may show parts of the URL.
 REASONS = {
     "refused": "the connection was refused",
     "resolve": "the host name is unknown",
@@ -54,7 +54,7 @@ REASONS = {
 
 
 def translated(sql: str) -> str:
-    """Return SQLite's spelling of a statement in PostgreSQL's: parameters, types, one function, and no STRICT."""
+    """Translate a statement from SQLite's spelling into PostgreSQL's: parameters, types, one function, and no STRICT."""
     return _remembered(sql)
 
 
@@ -67,13 +67,13 @@ _remembered = lru_cache(maxsize=512)(_translate)
 
 
 class PostgresStore:
-    """A database of PostgreSQL; a connection that was lost is made again by the next transaction."""
+    """A PostgreSQL database; the next transaction restores a lost connection."""
 
     def __init__(self, url: str) -> None:
         try:
             import psycopg
         except ImportError as error:
-            raise StoreError("a PostgreSQL store needs psycopg: pip install 'itron-core[postgres]'") from error
+            raise StoreError("a PostgreSQL store needs psycopg; run: pip install 'itron-core[postgres]'") from error
         _check_url(url)
         self._url = url
         self._lock = threading.RLock()
@@ -90,18 +90,18 @@ class PostgresStore:
 
     @property
     def incarnation(self) -> str:
-        """The id that was made with the store, 32 hexadecimal digits; a restored one has another."""
+        """The id of the store, 32 hexadecimal digits; a restored store gets a new one."""
         with self.read() as t:
             return incarnation(t)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
-        """Be the one writer, in all processes."""
+        """Open a write transaction: one writer at a time over all processes."""
         yield from self._transaction(WRITES)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """See one moment of the store."""
+        """Open a read transaction: a consistent view of the store."""
         yield from self._transaction(READS)
 
     def migrate(self, party: str, steps: Sequence[str]) -> None:
@@ -117,7 +117,7 @@ class PostgresStore:
             self._connection = None
 
     def renew_in_child(self) -> None:
-        """Leave the connection to the parent of a fork: the child opens one of its own."""
+        """Leave the connection to the parent of a fork; the child opens its own."""
         self._lock = threading.RLock()
         if self._connection is not None:
             leave_in_parent(self._connection)
@@ -130,7 +130,7 @@ class PostgresStore:
             if self._connection is not None and not self._connection.closed:
                 status = self._connection.info.transaction_status
                 if status in {psycopg.pq.TransactionStatus.INTRANS, psycopg.pq.TransactionStatus.INERROR}:
-                    raise InputError("a transaction inside another of the same store; expected one after the other")
+                    raise InputError("nested transaction: the same store is already in one; use one after the other")
             connection = self._begun(level)
             try:
                 if level == WRITES:
@@ -142,7 +142,7 @@ class PostgresStore:
                 raise
 
     def _begun(self, level: str) -> psycopg.Connection[Row]:
-        """Begin a transaction, on a new connection where the one of before was cut meanwhile: nothing was done on it."""
+        """Begin a transaction, on a new connection if the previous one was lost, which had no open transaction."""
         begin = BEGIN.format(level=level, milliseconds=int(SECONDS_TO_WAIT_FOR_A_LOCK * 1000))
         known = self._connection
         if known is not None and not known.closed:
@@ -165,7 +165,7 @@ class PostgresStore:
             try:
                 connection = psycopg.connect(
                     self._url,
-                    autocommit=True,  # each transaction is begun by name
+                    autocommit=True,  # each transaction is started explicitly
                     prepare_threshold=None,  # a prepared statement belongs to one connection of the server
                     connect_timeout=int(SECONDS_TO_WAIT_FOR_A_LOCK),
                     client_encoding="utf8",
@@ -176,11 +176,11 @@ class PostgresStore:
             if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
                 connection.close()
                 raise StoreError(
-                    f"the PostgreSQL database has the encoding {encoding}; create one with ENCODING 'UTF8'"
+                    f"the PostgreSQL database has the encoding {encoding}, expected UTF8; create one with ENCODING 'UTF8'"
                 )
             return connection
-        # Outside of any handler: what the library raised may hold the URL.
-        raise StoreError(f"the PostgreSQL store cannot be used: {said}")
+        # Outside of any handler: the library's exception may hold the URL.
+        raise StoreError(f"the PostgreSQL store is unusable: {said}")
 
     def _roll_back(self, connection: psycopg.Connection[Row]) -> None:
         try:
@@ -193,12 +193,12 @@ class PostgresStore:
         try:
             yield
         except UnicodeEncodeError:
-            # Its text may hold the parameter.
-            raise InputError("a text that is not Unicode; no store holds it") from None
+            # The error's text may hold the parameter.
+            raise InputError("text is not valid Unicode and cannot be stored") from None
         except self._error as error:
-            # The primary message: the rest may repeat parameters.
+            # The primary message only: the rest may repeat parameters.
             said = error.diag.message_primary or (str(error) or type(error).__name__).splitlines()[0]
-            raise StoreError(f"the PostgreSQL store cannot be used: {said}") from error
+            raise StoreError(f"the PostgreSQL store is unusable: {said}") from error
 
 
 class _PostgresTransaction:
@@ -224,7 +224,7 @@ class _PostgresTransaction:
 
 
 def _check_url(url: str) -> None:
-    """Raise InputError for a URL that cannot be read as it was meant, and show nothing of it: a part is a password."""
+    """Raise InputError for an ambiguous URL, and show nothing of it, since it may hold a password."""
     from psycopg.conninfo import conninfo_to_dict
 
     authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
@@ -236,7 +236,7 @@ def _check_url(url: str) -> None:
         known = {}
     if not known:
         raise InputError(
-            "store: got a PostgreSQL URL that cannot be read; write blanks, %, @, /, [ in a user or password as %20,"
+            "store: got an unreadable PostgreSQL URL; write blanks, %, @, /, [ in a user or password as %20,"
             " %25, %40, %2F, %5B"
         )
 
@@ -247,7 +247,7 @@ def _reason(error: Exception) -> str:
 
 
 def _query(sql: str) -> Any:
-    # psycopg asks for literal strings, so that no value enters a statement: all of ours are written in this package.
+    # psycopg requires literal strings, so that no value enters a statement; all statements are written in this package.
     return translated(sql)
 
 

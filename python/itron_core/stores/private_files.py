@@ -1,4 +1,4 @@
-"""Files and folders that only their owner may open: mode 600 and 700 from the call that makes them, under any umask."""
+"""Files and folders that only their owner may open: mode 600 and 700 from their creation, under any umask."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ OWNER_ENTERS = 0o700
 
 
 def open_private(path: str | os.PathLike[str], flags: int) -> int:
-    """Return a descriptor of a file; one that is made by the call has mode 600. `flags` are those of os.open."""
+    """Open a file and return its descriptor; a new file has mode 600. `flags` are those of os.open."""
     with suppress(FileExistsError):
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_READS_AND_WRITES)
-        os.fchmod(descriptor, OWNER_READS_AND_WRITES)  # a umask only takes away, and may take too much
+        os.fchmod(descriptor, OWNER_READS_AND_WRITES)  # a umask may have removed too much
         return descriptor
     if flags & os.O_EXCL:
         raise FileExistsError(None, "File exists", os.fspath(path))
-    # It may go again meanwhile.
+    # It may be deleted meanwhile.
     return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, OWNER_READS_AND_WRITES)
 
 
 def write_private(path: str | os.PathLike[str], data: bytes, *, replace: bool = False) -> None:
-    """Write a new file of mode 600 and sync it; raises FileExistsError where it exists, unless it is to be replaced."""
+    """Write a new file of mode 600 and sync it. Raises FileExistsError if it exists, unless `replace` is set."""
     place = Path(path)
     if not replace:
         _write(open_private(place, os.O_WRONLY | os.O_EXCL), data)
@@ -37,14 +37,14 @@ def write_private(path: str | os.PathLike[str], data: bytes, *, replace: bool = 
 
 
 def new_folder(path: str | os.PathLike[str]) -> None:
-    """Make a folder of mode 700 if there is none; the one above it must exist."""
+    """Create a folder of mode 700 if it does not exist; its parent must exist."""
     with suppress(FileExistsError):
         Path(path).mkdir(mode=OWNER_ENTERS)
         Path(path).chmod(OWNER_ENTERS)
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make a folder and those above it that are missing, each of mode 700."""
+    """Create a folder and its missing parents, each of mode 700."""
     folder = Path(path)
     if not folder.is_dir():
         make_folder(folder.parent)

@@ -1,4 +1,4 @@
-"""What a party asks of a database: one writer at a time, durable when `write()` returns; SQL in SQLite's spelling."""
+"""The interface of a store: one writer at a time, durable when `write()` returns; SQL in SQLite's spelling."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 __all__ = ["SECONDS_TO_WAIT_FOR_A_LOCK", "Row", "Store", "Transaction", "Undone", "rows_of"]
 
 SECONDS_TO_WAIT_FOR_A_LOCK = 10.0
-# What one query names: more would be planned longer than they are sought.
+# The most values in one query: planning longer lists takes longer than finding the rows.
 VALUES_A_QUERY = 500
 
 Row = tuple[Any, ...]
 
 
-class Undone(Exception):  # noqa: N818  # no error: what a dry run leaves its transaction by
-    """Raised inside a transaction whose changes are not wanted, and caught around it."""
+class Undone(Exception):  # noqa: N818  # not an error: ends the transaction of a dry run
+    """Raised inside a transaction to discard its changes, and caught around it."""
 
 
 class Transaction(Protocol):
-    """One consistent view of a store, and inside `write()` the changes to it; parameters stand for `?`."""
+    """A consistent view of a store and, inside `write()`, the changes to it; parameters replace `?`."""
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Return all rows of a query."""
@@ -31,10 +31,10 @@ class Transaction(Protocol):
         """Run one statement and return how many rows it changed."""
 
     def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Run one statement for each row."""
+        """Run one statement per row."""
 
     def insert_new(self, sql: str, rows: Sequence[Sequence[object]]) -> list[bool]:
-        """Run an `INSERT ... ON CONFLICT DO NOTHING` for each row, in order, and say which were new."""
+        """Run an `INSERT ... ON CONFLICT DO NOTHING` per row, in order, and return which rows were new."""
 
 
 class Store(Protocol):
@@ -42,25 +42,25 @@ class Store(Protocol):
 
     @property
     def incarnation(self) -> str:
-        """The id that was made with the store, 32 hexadecimal digits; a restored one has another."""
+        """The id of the store, 32 hexadecimal digits; a restored store gets a new one."""
 
     def write(self) -> AbstractContextManager[Transaction]:
-        """Be the one writer: durable when it returns, as if it had never been when it raises.
+        """Open a write transaction: durable when the block ends, undone if it raises.
 
-        Raises StoreError when the store is locked for too long, full, corrupted or out of reach.
+        Raises StoreError if the store is locked for too long, full, corrupted or unreachable.
         """
 
     def read(self) -> AbstractContextManager[Transaction]:
-        """See one moment of the store; raises StoreError as `write` does."""
+        """Open a read transaction: a consistent view of the store. Raises StoreError as `write` does."""
 
     def migrate(self, party: str, steps: Sequence[str]) -> None:
-        """Bring the tables of a party up to date: each step is taken once, in order, whole or not at all.
+        """Bring the tables of a party up to date: each step is taken once, in order, completely or not at all.
 
-        Raises StoreError where a newer version has taken more steps than are known here.
+        Raises StoreError if a newer version has taken more steps than this version knows.
         """
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
 
 
 def rows_of(t: Transaction, sql: str, values: Sequence[object], parameters: Sequence[object] = ()) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""A store in a file of SQLite: one writer at a time, in whichever process it is."""
+"""A store in an SQLite file: one writer at a time over all processes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteStore"]
 
-# What tells a file from another one of its name: device and inode.
+# Device and inode, which distinguish a file from another one of the same name.
 Identity = tuple[int, int]
 
 
 class SqliteStore:
-    """A file of SQLite: write-ahead log, every commit synced to the disk (synchronous=FULL)."""
+    """An SQLite file: write-ahead log, every commit synced to the disk (synchronous=FULL)."""
 
     def __init__(self, path: str, *, create: bool = True) -> None:
         if not path or path == ":memory:" or "\0" in path:
-            raise InputError(f"store: got {path!r}, expected the path of a file, which outlives the process")
+            raise InputError(f"store: got {path!r}, expected the path of a file that outlives the process")
         self._path, self._create = path, create
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
@@ -47,18 +47,18 @@ class SqliteStore:
 
     @property
     def incarnation(self) -> str:
-        """The id that was made with the store, 32 hexadecimal digits; a restored one has another."""
+        """The id of the store, 32 hexadecimal digits; a restored store gets a new one."""
         with self.read() as t:
             return incarnation(t)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
-        """Be the one writer, in all processes."""
+        """Open a write transaction: one writer at a time over all processes."""
         yield from self._transaction("BEGIN IMMEDIATE")
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """See one moment of the store."""
+        """Open a read transaction: a consistent view of the store."""
         yield from self._transaction("BEGIN")
 
     def migrate(self, party: str, steps: Sequence[str]) -> None:
@@ -67,7 +67,7 @@ class SqliteStore:
             take_steps(t, party, steps)
 
     def copy_to(self, path: str) -> None:
-        """Copy the store as it is at one moment to a new file of mode 600, beside any writers (SQLite's online backup)."""
+        """Copy a consistent state of the store to a new file of mode 600, while others may write (SQLite's online backup)."""
         try:
             os.close(open_private(path, os.O_RDWR | os.O_EXCL))
         except OSError as error:
@@ -76,7 +76,7 @@ class SqliteStore:
             copy = sqlite3.connect(path, isolation_level=None)
             try:
                 self._checked().backup(copy)
-                # One file, which needs no log beside it.
+                # A single file, without a log beside it.
                 copy.execute("PRAGMA journal_mode = DELETE")
             finally:
                 copy.close()
@@ -89,7 +89,7 @@ class SqliteStore:
             self._connection = None
 
     def renew_in_child(self) -> None:
-        """Leave the connection to the parent of a fork: the child opens one of its own."""
+        """Leave the connection to the parent of a fork; the child opens its own."""
         self._lock = threading.RLock()
         if self._connection is not None:
             leave_in_parent(self._connection)
@@ -97,7 +97,7 @@ class SqliteStore:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._files.pop(f"{self._path}-wal", None)  # the last of all connections removes it
+            self._files.pop(f"{self._path}-wal", None)  # the last connection removes it
             self._open_file()
             connection = sqlite3.connect(
                 self._path, timeout=SECONDS_TO_WAIT_FOR_A_LOCK, isolation_level=None, check_same_thread=False
@@ -110,12 +110,12 @@ class SqliteStore:
                 connection.close()
                 raise
             self._connection = connection
-            # From now on a file that is missing was removed.
+            # From now on, a missing file was removed.
             self._create = False
         return self._connection
 
     def _open_file(self) -> None:
-        """Make the file where it is to be made; SQLite gives its other files the mode of this one."""
+        """Create the file if allowed; SQLite gives its other files the mode of this one."""
         try:
             if self._create:
                 os.close(open_private(self._path, os.O_RDWR))
@@ -126,13 +126,15 @@ class SqliteStore:
             raise StoreError(f"the store {self._path} cannot be opened: {error.strerror}") from error
 
     def _check_files(self) -> None:
-        """Raise StoreError where the file at the path is not the one that was opened: what is written would be lost."""
+        """Raise StoreError if the file at the path is not the opened one: changes would be lost."""
         for path in (self._path, f"{self._path}-wal"):
             try:
                 there = os.stat(path)  # noqa: PTH116  # for each transaction, and a Path costs more than the call
             except FileNotFoundError:
                 if path == self._path or path in self._files:
-                    raise StoreError(self._gone(path, "is gone" if path in self._files else "does not exist")) from None
+                    raise StoreError(
+                        self._gone(path, "was removed" if path in self._files else "does not exist")
+                    ) from None
                 continue
             identity = there.st_dev, there.st_ino
             if self._files.setdefault(path, identity) != identity:
@@ -140,12 +142,12 @@ class SqliteStore:
 
     def _gone(self, path: str, what: str) -> str:
         hint = "stop all programs that use it, put the file back or restore a backup, and start again"
-        return f"the store {self._path} cannot be used: {path} {what}; {hint}"
+        return f"the store {self._path} is unusable: {path} {what}; {hint}"
 
     def _checked(self) -> sqlite3.Connection:
         connection = self._connected()
         if connection.in_transaction:
-            raise InputError("a transaction inside another of the same store; expected one after the other")
+            raise InputError("nested transaction: the same store is already in one; use one after the other")
         self._check_files()
         return connection
 
@@ -159,7 +161,7 @@ class SqliteStore:
             except BaseException:
                 _roll_back(connection)
                 raise
-            # A commit into a file that nobody finds again is none.
+            # A commit into a removed file would be lost.
             self._check_files()
 
     @contextmanager
@@ -167,14 +169,16 @@ class SqliteStore:
         try:
             yield
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-            # SQLite's reader of parameters has errors of its own; their text may hold the parameter.
+            # SQLite's parameter errors may hold the parameter in their text.
             if isinstance(error, OverflowError | UnicodeEncodeError):
-                raise InputError("a number beyond 64 bits or a text that is not Unicode; no store holds it") from None
-            raise StoreError(f"the store {self._path} cannot be used: {error}") from error
+                raise InputError(
+                    "a number beyond 64 bits, or text that is not valid Unicode, cannot be stored"
+                ) from None
+            raise StoreError(f"the store {self._path} is unusable: {error}") from error
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    # SQLite may have rolled back by itself, as it does when the disk is full.
+    # SQLite may have rolled back by itself, for example on a full disk.
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 

@@ -1,4 +1,4 @@
-"""Command requests, and what is granted for them: to one tool and one user, by the whole scope of the material."""
+"""Command requests and grants: material is granted to one tool and one user, by its whole scope."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itron_core.enums import DEVICE_TOKEN_TYPES, Action, ActionGroup, Permission
 from itron_core.errors import InputError, RequestRefused
 from itron_core.exchange.identity import device_id
 from itron_core.exchange.material import Material, Page
-from itron_core.exchange.pages import rows_of_a_page
+from itron_core.exchange.pages import page_length
 from itron_core.exchange.records import CommandRequest
 from itron_core.policy import permission_for_scope
 from itron_core.stores.incarnation import restored
@@ -27,6 +27,7 @@ __all__ = [
     "check_request",
     "differing_requests",
     "end_grants",
+    "end_tool",
     "entries_of",
     "grant",
     "granted",
@@ -40,8 +41,8 @@ MATERIAL = (
     "m.unit, m.device, m.token_type, m.actions, m.kid, m.sequence, m.epoch, m.issued_at, m.not_before, m.expires_at,"
     " m.session_seconds, m.token"
 )
-# Every request meets every unused and unexpired token that fulfils it, if its user may do all that the token permits,
-# unless that user has it at this tool already.
+# Every request is granted every unused and unexpired token that fulfils it, if its user may do all that the token permits
+# and does not have it at this tool already.
 GRANT = """
     INSERT INTO server_grant (tool, serial, user_name, material, ended)
     SELECT found.tool,
@@ -83,7 +84,7 @@ END_GRANTS = """
         AND (m.permissions & ~u.permissions) = 0
     )
 """
-# What is handed out is asked at each fetch of who is signed in then, by what that user may do then.
+# Each fetch is decided by the user who is signed in then, and that user's permissions at that time.
 HANDED_OUT = """
     FROM server_grant g JOIN server_material m ON m.serial = g.material
     WHERE g.tool = ? AND g.user_name = ? AND m.unit = ? AND g.serial > ? AND g.ended = 0 AND m.used = 0
@@ -92,11 +93,11 @@ HANDED_OUT = """
 
 
 def check_request(request: CommandRequest) -> None:
-    """Raise InputError unless it names a device, a type of material and an action."""
-    instance("a command request", request, CommandRequest)
+    """Raise InputError unless the request names a device, a token type and an action."""
+    instance("requests", request, CommandRequest)
     if request.token_type not in DEVICE_TOKEN_TYPES or request.action not in Action._value2member_map_:
         raise InputError(
-            f"a command request: got type {request.token_type!r:.80}, action {request.action!r:.80},"
+            f"requests: got type {request.token_type!r:.80}, action {request.action!r:.80},"
             f" expected one of {', '.join(DEVICE_TOKEN_TYPES)} and an action"
         )
     device_id(request.device)
@@ -105,11 +106,11 @@ def check_request(request: CommandRequest) -> None:
 def take(
     t: Transaction, known: Tool, requests: Sequence[CommandRequest], permissions: Permission, most: int
 ) -> list[CommandRequest]:
-    """Keep those of new requests that their user may make; returns them.
+    """Store the new requests that their user may make, and return them.
 
-    Equal ones are kept once. Raises RequestRefused `quota_exceeded` where the tool would have more than `most`.
+    Equal requests are stored once. Raises RequestRefused `quota_exceeded` if the tool would have more than `most`.
     """
-    permitted = [one for one in requests if _wanted_by(one) in permissions]
+    permitted = [one for one in requests if _needed_for(one) in permissions]
     t.run_many(
         "INSERT INTO server_want (tool, number, user_name, unit, device, token_type, action_bit, permissions)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tool, user_name, device, token_type, action_bit)"
@@ -123,7 +124,7 @@ def take(
                 one.device,
                 one.token_type,
                 1 << one.action,
-                int(_wanted_by(one)),
+                int(_needed_for(one)),
             )
             for one in permitted
         ],
@@ -132,15 +133,16 @@ def take(
     ((count,),) = t.rows("SELECT count(*) FROM server_want WHERE tool = ?", (known.tool,)) if permitted else ((0,),)
     if count > most:
         raise RequestRefused(
-            "quota_exceeded", f"tool {known.tool!r} has {count} different command requests, expected at most {most}"
+            "quota_exceeded",
+            f"tool {known.tool!r} would have {count} command requests, more than its limit of {most}: request fewer",
         )
     return permitted
 
 
 def differing_requests(t: Transaction, tool: str, requests: Sequence[CommandRequest]) -> list[int]:
-    """Return the numbers under which something else was requested before.
+    """Return the numbers that were already used for a different request.
 
-    What was not permitted, or came again later, is not kept under its number, and cannot be compared.
+    A request that was not permitted, or was repeated later, is not stored under its number and cannot be compared.
     """
     given = {one.number: (one.device, one.token_type, 1 << one.action) for one in requests}
     found = rows_of(
@@ -153,36 +155,42 @@ def differing_requests(t: Transaction, tool: str, requests: Sequence[CommandRequ
 
 
 def grant(t: Transaction, now: int, new: str, *parameters: object) -> None:
-    """Grant what fulfils command requests; `new` bounds what is looked at."""
+    """Grant the material that fulfils command requests; `new` limits which rows are examined."""
     t.run(GRANT.replace("{new}", new), (now, *parameters))
     t.run(COUNT_GRANTS)
 
 
 def end_grants(t: Transaction, users: Iterable[str]) -> None:
-    """End the command requests and grants of users who lost what these stand on."""
+    """End the command requests and grants of users who lost a permission that they need."""
     for user in users:
         t.run(END_REQUESTS, (user,))
         t.run(END_GRANTS, (user,))
 
 
+def end_tool(t: Transaction, tool: str) -> None:
+    """End the command requests and grants of a removed tool."""
+    t.run("DELETE FROM server_want WHERE tool = ?", (tool,))
+    t.run("UPDATE server_grant SET ended = 1 WHERE tool = ?", (tool,))
+
+
 def granted_page(
     t: Transaction, known: Tool, permissions: int, kids: Sequence[bytes], *, after: int, limit: int
 ) -> Page:
-    """Return what was granted after a cursor to the user who is signed in, as far as the keys `kids` signed it."""
+    """Return material granted after a cursor to the signed-in user, and signed by one of the keys `kids`."""
     rest = HANDED_OUT.replace("{kids}", ", ".join("?" * len(kids)))
-    asked = (known.tool, known.name, known.unit, after, EVERY_PERMISSION & ~permissions, *kids)
-    # The sizes first: a page ends at its bytes before a token of it is read.
-    sizes = t.rows(f"SELECT g.serial, length(m.token) {rest} ORDER BY g.serial LIMIT ?", (*asked, limit + 1))
-    count = rows_of_a_page((size for _, size in sizes), limit)
+    parameters = (known.tool, known.name, known.unit, after, EVERY_PERMISSION & ~permissions, *kids)
+    # Sizes first: the end of a page is found before any token is read.
+    sizes = t.rows(f"SELECT g.serial, length(m.token) {rest} ORDER BY g.serial LIMIT ?", (*parameters, limit + 1))
+    count = page_length((size for _, size in sizes), limit)
     more = count < len(sizes)
     end = sizes[count - 1][0] if count else after
-    found = t.rows(f"SELECT g.serial, {MATERIAL} {rest} AND g.serial <= ? ORDER BY g.serial", (*asked, end))
+    found = t.rows(f"SELECT g.serial, {MATERIAL} {rest} AND g.serial <= ? ORDER BY g.serial", (*parameters, end))
     rows = [(serial, Material(*plain(columns))) for serial, *columns in found]
     return Page(rows, end if more else known.granted, more)
 
 
 def held_page(t: Transaction, tool: str, *, after: int, limit: int, now: int) -> Page:
-    """Return what a tool was granted after a cursor and may still hold unused, of whichever user, without the tokens."""
+    """Return material granted to a tool's users after a cursor that it may still hold unused, without the tokens."""
     found = t.rows(
         f"SELECT g.serial, {MATERIAL} FROM server_grant g JOIN server_material m ON m.serial = g.material"  # noqa: S608
         " WHERE g.tool = ? AND g.serial > ? AND m.used = 0 AND m.expires_at > ? ORDER BY g.serial LIMIT ?",
@@ -193,15 +201,15 @@ def held_page(t: Transaction, tool: str, *, after: int, limit: int, now: int) ->
 
 
 def granted(t: Transaction, tool: str, ids: Sequence[bytes]) -> dict[tuple[bytes, bytes], tuple[bytes, str]]:
-    """Return content and device of what the tool was granted, by key id and CWT id, whether or not the grant has ended.
+    """Return the content and device of material granted to the tool, by key id and CWT id, including ended grants.
 
-    A server that was put back to a backup lost grants, and tools report by them: there all that it has of the tool's
-    unit counts as granted.
+    A server restored from a backup has lost grants by which tools report. There, all material of the tool's unit counts
+    as granted.
     """
     lost = rows_of(t, OF_UNIT, ids, (tool,)) if restored(t) else ()
     found = rows_of(
         t,
-        # CROSS keeps SQLite from looking through all grants of the tool instead.
+        # CROSS stops SQLite from scanning all grants of the tool instead.
         "SELECT m.kid, m.cti, m.content, m.device FROM server_material m CROSS JOIN server_grant g"
         " WHERE g.tool = ? AND g.material = m.serial AND m.cti IN ({values})",
         ids,
@@ -213,7 +221,7 @@ def granted(t: Transaction, tool: str, ids: Sequence[bytes]) -> dict[tuple[bytes
 def entries_of(
     known: Tool, fresh: Sequence[CommandRequest], permitted: Sequence[CommandRequest], now: int
 ) -> Iterator[bytes]:
-    """Yield the audit entries of new command requests: one for all, and one for each critical one that was refused."""
+    """Yield the audit entries of new command requests: one for all, and one for each refused critical request."""
     if fresh:
         yield audit_entry("request", now, tool=known.tool, user=known.name, count=len(fresh), permitted=len(permitted))
     numbers = {one.number for one in permitted}
@@ -230,5 +238,5 @@ def entries_of(
             )
 
 
-def _wanted_by(request: CommandRequest) -> Permission:
+def _needed_for(request: CommandRequest) -> Permission:
     return permission_for_scope(request.token_type, 1 << request.action)

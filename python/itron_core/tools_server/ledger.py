@@ -1,6 +1,6 @@
-"""The single-use ledger: what was used, once and for all, and what was answered.
+"""The single-use ledger: records the first use of each token and the device's answer.
 
-Identity is (key id, CWT id), never the bytes of a signature: r, n-s is a second valid one (docs/format.md).
+A token's identity is (key id, CWT id), never its signature: r, n-s is a second valid signature (docs/format.md).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FIRST = "SELECT content, answer FROM ledger_use WHERE kid = ? AND cti = ?"
 
 
 class Use(NamedTuple):
-    """One use of a token: its key id (8 bytes) and CWT id (16), the SHA-256 of what was signed, the device's answer."""
+    """One use of a token: its key id (8 bytes) and CWT id (16), the SHA-256 of the signed content, the device's answer."""
 
     kid: bytes
     cti: bytes
@@ -39,7 +39,7 @@ class Use(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """OK for the first use, REPLAY_IDENTICAL for its repeat, REPLAY_CONFLICT for other content under one identity.
+    """OK for the first use, REPLAY_IDENTICAL for its repeat, REPLAY_CONFLICT for different content under the same identity.
 
     `answer` is always that of the first use.
     """
@@ -49,16 +49,16 @@ class Verdict(NamedTuple):
 
 
 class Ledger:
-    """Decides uses in batches, each batch at once: all of it is on the disk, or none."""
+    """Decides uses in batches; a batch is stored on disk as a whole or not at all."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         store.migrate("ledger", STEPS)
 
     def decide(self, uses: Sequence[Use], transaction: Transaction | None = None) -> list[Verdict]:
-        """Return a verdict for every use, same order; uses of one identity in one batch follow each other.
+        """Return one verdict per use, in the same order; uses of one identity within a batch count in that order.
 
-        In a `transaction` of the same store, the uses become part of that one. Raises StoreError; nothing was used then.
+        With a `transaction` of the same store, the uses become part of it. Raises StoreError, and then records nothing.
         """
         if transaction is not None:
             return _decide(transaction, uses)

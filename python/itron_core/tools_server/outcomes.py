@@ -1,4 +1,4 @@
-"""Outcomes that field tools report: each use is decided by the ledger once, and read by the security manager by cursor."""
+"""Field tools' outcome reports: the ledger decides each use once, and the security manager reads them by cursor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itron_core.enums import Action, Code
 from itron_core.errors import InputError, RequestRefused
 from itron_core.exchange.identity import device_id
 from itron_core.exchange.material import SPENT, MaterialState
-from itron_core.exchange.pages import MOST_NUMBER, ROW_BYTES, rows_of_a_page
+from itron_core.exchange.pages import MOST_NUMBER, ROW_BYTES, page_length
 from itron_core.exchange.protocols import OutcomePage
 from itron_core.exchange.records import LONGEST_ANSWER, OutcomeReport
 from itron_core.stores.protocol import rows_of
@@ -33,30 +33,30 @@ LONGEST_ID = 64
 
 
 def check_outcome(outcome: OutcomeReport) -> None:
-    """Raise InputError for an outcome that no field tool makes."""
-    instance("an outcome", outcome, OutcomeReport)
-    number = whole("an outcome's number", outcome.number, 1, MOST_NUMBER)
+    """Raise InputError for an outcome that no field tool can report."""
+    instance("outcomes", outcome, OutcomeReport)
+    number = whole("number of an outcome", outcome.number, 1, MOST_NUMBER)
     if outcome.state not in MaterialState._value2member_map_ or outcome.action not in Action._value2member_map_:
         raise InputError(
             f"outcome {number}: got state {outcome.state!r:.80}, action {outcome.action!r:.80}, expected numbers of the enums"
         )
     device_id(outcome.device)
-    whole(f"the reason of outcome {number}", outcome.reason)
-    moment(f"the time of outcome {number}", outcome.at)
+    whole(f"reason of outcome {number}", outcome.reason)
+    moment(f"at of outcome {number}", outcome.at)
     for name, most in (("kid", LONGEST_ID), ("cti", LONGEST_ID), ("content", LONGEST_ID), ("answer", LONGEST_ANSWER)):
-        if len(instance(f"the {name} of outcome {number}", getattr(outcome, name), bytes)) > most:
-            raise InputError(f"the {name} of outcome {number}: got more than {most} bytes")
+        if len(instance(f"{name} of outcome {number}", getattr(outcome, name), bytes)) > most:
+            raise InputError(f"{name} of outcome {number}: got more than {most} bytes, expected at most {most}")
 
 
 def bytes_of(outcomes: Sequence[OutcomeReport]) -> int:
-    """Return what outcomes are counted for against the quota of a tool."""
+    """Return the bytes that outcomes count against a tool's quota."""
     return sum(len(outcome.answer) + ROW_BYTES for outcome in outcomes)
 
 
 def differing_outcomes(t: Transaction, tool: str, outcomes: Sequence[OutcomeReport]) -> list[int]:
-    """Return the numbers under which something else was reported before; the others read no more than is compared."""
+    """Return the numbers that were already used for a different outcome."""
     given = {outcome.number: outcome for outcome in outcomes}
-    # Row by row: what was reported may be far larger than what is asked with.
+    # Row by row: stored answers may be far larger than the reported ones.
     found = rows_of(
         t,
         f"SELECT {OUTCOME} FROM server_outcome WHERE tool = ? AND number IN ({{values}})",  # noqa: S608
@@ -67,14 +67,14 @@ def differing_outcomes(t: Transaction, tool: str, outcomes: Sequence[OutcomeRepo
 
 
 def codes_given(t: Transaction, tool: str, numbers: Sequence[int]) -> dict[int, int]:
-    """Return the codes that outcomes were answered before, by number."""
+    """Return the codes with which earlier outcomes were answered, by number."""
     return dict(
         rows_of(t, "SELECT number, code FROM server_outcome WHERE tool = ? AND number IN ({values})", numbers, (tool,))
     )
 
 
 def decided(t: Transaction, ledger: Ledger, tool: str, outcomes: Sequence[OutcomeReport]) -> list[int]:
-    """Return a code per outcome; the use of what this tool was never granted, or of other content, is a conflict."""
+    """Return one code per outcome; using material never granted to this tool, or with other content, is a conflict."""
     spent = [outcome for outcome in outcomes if outcome.state in SPENT and outcome.kid]
     known = granted(t, tool, [outcome.cti for outcome in spent])
     honest = [
@@ -89,7 +89,7 @@ def decided(t: Transaction, ledger: Ledger, tool: str, outcomes: Sequence[Outcom
 
 
 def keep(t: Transaction, tool: str, outcomes: Sequence[OutcomeReport], codes: Sequence[int]) -> None:
-    """Keep new outcomes with their codes."""
+    """Store new outcomes with their codes."""
     start = number_in(t, "SELECT max(serial) FROM server_outcome") + 1
     t.run_many(
         f"INSERT INTO server_outcome (serial, tool, code, {OUTCOME}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
@@ -101,14 +101,14 @@ def keep(t: Transaction, tool: str, outcomes: Sequence[OutcomeReport], codes: Se
 
 
 def page_of(t: Transaction, after: int, limit: int, incarnation: str) -> OutcomePage:
-    """Return what tools reported after a cursor; raises RequestRefused `cursor_unknown` beyond the last serial."""
+    """Return outcomes after a cursor. Raises RequestRefused `cursor_unknown` for a cursor beyond the last serial."""
     last = number_in(t, "SELECT max(serial) FROM server_outcome")
     if after > last:
-        raise RequestRefused("cursor_unknown", f"cursor {after} of outcomes, of which there are {last}: start from 0")
+        raise RequestRefused("cursor_unknown", f"cursor {after} lies beyond the last outcome, {last}: start from 0")
     sizes = t.rows(
         "SELECT serial, length(answer) FROM server_outcome WHERE serial > ? ORDER BY serial LIMIT ?", (after, limit + 1)
     )
-    count = rows_of_a_page((size for _, size in sizes), limit)
+    count = page_length((size for _, size in sizes), limit)
     end = sizes[count - 1][0] if count else after
     found = t.rows(
         f"SELECT serial, tool, code, {OUTCOME} FROM server_outcome WHERE serial > ? AND serial <= ? ORDER BY serial",  # noqa: S608

@@ -1,4 +1,4 @@
-"""What the security manager brings: users, devices, whom to believe, and material."""
+"""Receives what the security manager delivers: users, devices, delegations, revocations and material."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from itron_core.exchange.material import Material, Page
 from itron_core.exchange.pages import MOST_NUMBER
 from itron_core.exchange.records import MOST_DELEGATIONS, record_row
 from itron_core.exchange.snapshots import NOTHING, Snapshot, snapshot_after
-from itron_core.exchange.verification import judged, ring_at
+from itron_core.exchange.verification import judge, ring_at
 from itron_core.policy import permission_for_scope
-from itron_core.tools_server.tools import number_in
+from itron_core.tools_server.tools import number_in, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,6 +30,7 @@ __all__ = [
     "check_users",
     "delegations",
     "forget",
+    "held_page",
     "mark_used",
     "received",
     "replace_delegations",
@@ -41,37 +42,37 @@ __all__ = [
     "take_snapshot",
 ]
 
-# A token may come early or late; everything else about it must be right before it is held.
+# A stored token may not be valid yet or have expired, but everything else about it must be right.
 TIMELY_LATER = frozenset({Code.OK, Code.NOT_YET_VALID, Code.EXPIRED})
 EVERY_PERMISSION = int(sum(Permission))
-# No report can be about what no tool was granted.
+# No report can be about material that no tool was granted.
 FORGET_UNGRANTED = (
     "DELETE FROM server_material WHERE expires_at < ? AND serial NOT IN (SELECT material FROM server_grant)"
 )
-# What a tool was granted stays known without its token: a report of its use may come late, and is decided by it.
+# Granted material stays known without its token: a late report of its use is decided by it.
 FORGET_TOKENS = "UPDATE server_material SET token = ? WHERE expires_at < ? AND length(token) > 0"
 
 
 def received(t: Transaction, source: str) -> int:
-    """Return the cursor up to which the material of a source is here."""
+    """Return the cursor up to which a source's material was received."""
     return number_in(t, "SELECT position FROM server_source WHERE source = ?", source)
 
 
 def check_page(page: Page) -> None:
-    """Raise InputError for rows of another type, ExchangeError unless the serials rise up to the end of the page."""
+    """Raise InputError for rows of another type, and ExchangeError unless the serials rise to the end of the page."""
     for _, row in instance("page", page, Page).rows:
-        instance("a row of the page", row, Material)
-    serials, end = [serial for serial, _ in page.rows], whole("the end of the page", page.next, 0, MOST_NUMBER)
+        instance("page.rows", row, Material)
+    serials, end = [serial for serial, _ in page.rows], whole("page.next", page.next, 0, MOST_NUMBER)
     if any(later <= earlier for earlier, later in pairwise(serials)) or (serials and serials[-1] > end):
-        raise ExchangeError(f"a page whose serials do not rise up to its end, {end}")
+        raise ExchangeError(f"the page is out of order: its serials must rise to its end, {end}")
 
 
 def take_page(t: Transaction, source: str, page: Page, ring: Keyring, now: int) -> tuple[list[int], int, list[bytes]]:
-    """Hold what verifies of the rows after the cursor; returns a code per row, the first new serial, and audit entries."""
+    """Store the rows after the cursor that verify; return one code per row, the first new serial, and audit entries."""
     cursor = received(t, source)
     fresh = [(index, row) for index, (serial, row) in enumerate(page.rows) if serial > cursor]
     codes = [int(Code.OK)] * len(page.rows)
-    for (index, _), code in zip(fresh, judged([row for _, row in fresh], ring, now=now), strict=True):
+    for (index, _), code in zip(fresh, judge([row for _, row in fresh], ring, now=now), strict=True):
         codes[index] = code
     start = _hold(t, [row for index, row in fresh if codes[index] in TIMELY_LATER])
     t.run(
@@ -85,6 +86,16 @@ def take_page(t: Transaction, source: str, page: Page, ring: Keyring, now: int) 
         if codes[index] not in TIMELY_LATER
     ]
     return codes, start, refused
+
+
+def held_page(t: Transaction, after: int, limit: int) -> Page:
+    """Return material after a cursor, used or not, without the tokens."""
+    found = t.rows(
+        f"SELECT serial, {', '.join(Material._fields)} FROM server_material WHERE serial > ? ORDER BY serial LIMIT ?",  # noqa: S608
+        (after, limit + 1),
+    )
+    rows = [(serial, Material(*plain(columns))._replace(token=b"")) for serial, *columns in found[:limit]]
+    return Page(rows, rows[-1][0] if rows else after, len(found) > limit)
 
 
 def _hold(t: Transaction, rows: Sequence[Material]) -> int:
@@ -102,27 +113,27 @@ def _hold(t: Transaction, rows: Sequence[Material]) -> int:
 
 
 def mark_used(t: Transaction, identities: Sequence[tuple[bytes, bytes]]) -> None:
-    """Hand out no more what was used, by key id and CWT id."""
+    """Mark material as used, by key id and CWT id, so that it is granted no more."""
     t.run_many("UPDATE server_material SET used = 1 WHERE kid = ? AND cti = ?", identities)
 
 
 def forget(t: Transaction, ended: int) -> int:
-    """Forget the tokens of material that ended before a moment; returns how many."""
+    """Delete the tokens of material that ended before a given time, and return their number."""
     return t.run(FORGET_UNGRANTED, (ended,)) + t.run(FORGET_TOKENS, (b"", ended))
 
 
 def check_users(users: Iterable[tuple[str, str, int]]) -> dict[str, tuple[str, int]]:
-    """Return unit and permissions by name; raises InputError for a user who could not sign in, or comes twice."""
+    """Return unit and permissions by name. Raises InputError for an invalid user or a duplicate name."""
     found: dict[str, tuple[str, int]] = {}
     for name, unit, permissions in users:
-        if text("a user's name", name) in found:
+        if text("name of a user", name) in found:
             raise InputError(f"users: duplicate name {name!r}")
-        found[name] = text("a user's unit", unit), whole("permissions", permissions, 0, EVERY_PERMISSION)
+        found[name] = text("unit of a user", unit), whole("permissions", permissions, 0, EVERY_PERMISSION)
     return found
 
 
 def replace_users(t: Transaction, users: dict[str, tuple[str, int]]) -> list[str]:
-    """Replace all users; returns the names of those who may do less than before, or are of another unit, or gone."""
+    """Replace all users; return the names of those who lost permissions, changed their unit, or were removed."""
     before = {
         name: (unit, permissions)
         for name, unit, permissions in t.rows("SELECT name, unit, permissions FROM server_user")
@@ -140,7 +151,7 @@ def replace_users(t: Transaction, users: dict[str, tuple[str, int]]) -> list[str
 
 
 def set_devices(t: Transaction, records: Iterable[DeviceRecord]) -> int:
-    """Add devices, or renew what is known of them; returns how many."""
+    """Add or update devices, and return their number."""
     rows = [record_row(record) for record in records]
     t.run_many(
         "INSERT INTO server_device (device, unit, device_class, mode, security_level, level_verified, epoch, installation)"
@@ -154,7 +165,7 @@ def set_devices(t: Transaction, records: Iterable[DeviceRecord]) -> int:
 
 
 def delegations(t: Transaction) -> list[bytes]:
-    """Return the delegations as they came."""
+    """Return the delegations as delivered."""
     return [bytes(token) for (token,) in t.rows("SELECT token FROM server_delegation ORDER BY position")]
 
 
@@ -164,7 +175,7 @@ def ring_of(t: Transaction, keyring: Keyring, now: int) -> Keyring:
 
 
 def replace_delegations(t: Transaction, tokens: Sequence[bytes], keyring: Keyring, now: int) -> None:
-    """Replace the delegations; raises TokenRefused unless each verifies, now or later."""
+    """Replace the delegations. Raises TokenRefused unless each is valid, now or later."""
     if len(tokens) > MOST_DELEGATIONS:
         raise InputError(f"delegations: got {len(tokens)}, expected at most {MOST_DELEGATIONS}")
     for token in tokens:
@@ -178,23 +189,23 @@ def replace_delegations(t: Transaction, tokens: Sequence[bytes], keyring: Keyrin
 
 
 def snapshot_held(t: Transaction) -> Snapshot:
-    """Return the revocation snapshot that is held, in force or not."""
+    """Return the stored revocation snapshot, in force or not."""
     found = t.rows("SELECT token, version, accepted_at FROM server_revocation")
     return Snapshot(bytes(found[0][0]), found[0][1], found[0][2]) if found else NOTHING
 
 
 def take_snapshot(t: Transaction, token: bytes, keyring: Keyring, now: int) -> int:
-    """Hold a newer revocation snapshot, read under the one that is held; returns its version.
+    """Store a newer revocation snapshot, verified under the stored one, and return its version.
 
-    A version that was run up counts no more when the key that signed it is trusted no more. Raises TokenRefused, and
-    ItronCoreError for one older than the one held, or other bytes of its version.
+    An excessive version loses its effect when the key that signed it is no longer trusted. Raises TokenRefused if it is
+    invalid, and ItronCoreError if it is older than the stored one, or differs from it under the same version.
     """
     held, trusted = snapshot_held(t), delegations(t)
     ring = ring_at(keyring, trusted, now)
     Revocations.from_token(token, ring, now=now)
     found = snapshot_after(held, token, keyring, delegations=(trusted, trusted), moment=now)
     if found.token != token:
-        # Says which version came, and which is held.
+        # The error names both versions.
         Revocations.from_token(token, ring, now=now, revocations=accepted_revocations(held.token or b""))
     t.run("DELETE FROM server_revocation")
     t.run(

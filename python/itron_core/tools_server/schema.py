@@ -1,14 +1,15 @@
-"""The tables of a tools server, and who writes each."""
+"""The tables of a tools server, and the file that writes each."""
 
 from __future__ import annotations
 
 __all__ = ["STEPS"]
 
 # receiving.py writes source, user, device, delegation, revocation and material; tools.py writes tool; granting.py writes
-# want and grant; outcomes.py writes outcome; access.py writes bearer_refusal.
-# server_want: a command request, kept once for its tool and user, under the number by which it came last.
-# server_material, server_want: `permissions` is what its user must hold.
-# server_grant: `ended` is 1 when its user lost a permission that the material wants.
+# want and grant; outcomes.py writes outcome; access.py writes bearer,
+# bearer_refusal and removed_tool.
+# server_want: a command request, stored once per tool and user, under the last number that the tool gave it.
+# server_material, server_want: `permissions` are those that its user must have.
+# server_grant: `ended` is 1 if its user has lost a permission that the material needs.
 STEPS = [
     """
     CREATE TABLE server_source (source TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL) STRICT;
@@ -54,6 +55,11 @@ STEPS = [
     ) STRICT;
     CREATE TABLE server_bearer_refusal (
         kind TEXT NOT NULL, name TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (kind, name)
-    ) STRICT
+    ) STRICT;
+    CREATE TABLE server_bearer (
+        id TEXT NOT NULL, user_name TEXT NOT NULL, roles TEXT NOT NULL, tool TEXT NOT NULL, unit TEXT NOT NULL,
+        issued_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, PRIMARY KEY (id, issued_at)
+    ) STRICT;
+    CREATE TABLE server_removed_tool (tool TEXT NOT NULL PRIMARY KEY, removed_at INTEGER NOT NULL) STRICT
     """
 ]

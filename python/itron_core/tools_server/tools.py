@@ -1,10 +1,11 @@
-"""What the server keeps of each field tool: who signed in last, how far it has come, and what it may still send."""
+"""The state of each field tool at the server: its last sign-in, its numbers, and its quotas."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from itron_core.errors import RequestRefused
+from itron_core.tools_server.access import check_present
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Quotas",
     "Tool",
+    "ToolRecord",
     "advance",
     "charge",
     "check_reused",
@@ -22,22 +24,23 @@ __all__ = [
     "number_in",
     "permissions_of",
     "plain",
+    "records",
     "sign_in",
     "signed_in",
 ]
 
-SECONDS_A_DAY = 86_400
+SECONDS_PER_DAY = 86_400
 
 
 class Quotas(NamedTuple):
-    """What one field tool may have the server keep: command requests in all, and bytes of outcomes per day (UTC)."""
+    """Limits of one field tool: command requests in all, and bytes of outcomes per day (UTC)."""
 
     command_requests: int = 250_000
-    outcome_bytes_a_day: int = 256 * 2**20
+    outcome_bytes_per_day: int = 256 * 2**20
 
 
 class Tool(NamedTuple):
-    """A field tool: `name` is the user who signed in last; the numbers are the highest of each kind."""
+    """A field tool; `name` is the last user who signed in; the numbers are the highest of each kind."""
 
     tool: str
     unit: str
@@ -49,22 +52,49 @@ class Tool(NamedTuple):
     report_bytes: int
 
 
+class ToolRecord(NamedTuple):
+    """The record of a field tool: its unit, the last user, its numbers, and whether it was removed."""
+
+    tool: str
+    unit: str
+    user: str
+    command_requests: int
+    granted: int
+    reported: int
+    removed: bool
+
+
+def records(t: Transaction, removed: Iterable[str]) -> list[ToolRecord]:
+    """Return a record of each tool that has signed in or was removed, by name."""
+    gone = set(removed)
+    found = {
+        tool: ToolRecord(tool, unit, user, requests, granted, reported, tool in gone)
+        for tool, unit, user, requests, granted, reported in t.rows(
+            "SELECT tool, unit, name, wanted, granted, reported FROM server_tool"
+        )
+    }
+    found |= {tool: ToolRecord(tool, "", "", 0, 0, 0, removed=True) for tool in gone - found.keys()}
+    return [found[tool] for tool in sorted(found)]
+
+
 def known_tool(t: Transaction, tool: str) -> Tool:
-    """Return a tool that has signed in; raises RequestRefused `sign_in_required` for another."""
+    """Return a tool that has signed in. Raises RequestRefused `sign_in_required` or `tool_removed`."""
+    check_present(t, tool)
     found = t.rows(f"SELECT {', '.join(Tool._fields)} FROM server_tool WHERE tool = ?", (tool,))  # noqa: S608
     if not found:
-        raise RequestRefused("sign_in_required", f"tool {tool!r} has never signed in: sync begins with the sign-in")
+        raise RequestRefused("sign_in_required", f"tool {tool!r} has never signed in: sign in first")
     return Tool(*found[0])
 
 
 def signed_in(t: Transaction, tool: str) -> tuple[str, str] | None:
-    """Return the user who signed in last at a tool, and its unit; None for an unknown tool."""
+    """Return the last user who signed in at a tool, and the tool's unit; None for an unknown tool."""
     found = t.rows("SELECT name, unit FROM server_tool WHERE tool = ?", (tool,))
     return found[0] if found else None
 
 
 def sign_in(t: Transaction, tool: str, user: str, unit: str) -> None:
-    """Let a user sign in at a tool, which belongs to the unit of its first user."""
+    """Sign a user in at a tool, which belongs to the unit of its first user."""
+    check_present(t, tool)
     known = signed_in(t, tool)
     if known is None:
         t.run(
@@ -73,39 +103,42 @@ def sign_in(t: Transaction, tool: str, user: str, unit: str) -> None:
             (tool, unit, user),
         )
     elif known[1] != unit:
-        raise RequestRefused("unit_mismatch", f"tool {tool!r} is of unit {known[1]!r}, user {user!r} of {unit!r}")
+        raise RequestRefused(
+            "unit_mismatch",
+            f"tool {tool!r} belongs to unit {known[1]!r}, but user {user!r} to {unit!r}: use another tool",
+        )
     else:
         t.run("UPDATE server_tool SET name = ? WHERE tool = ?", (user, tool))
 
 
 def permissions_of(t: Transaction, known: Tool) -> int | None:
-    """Return the permissions, at this moment, of the user who is signed in; None for one who was removed."""
+    """Return the current permissions of the signed-in user; None if the user was removed."""
     found = t.rows("SELECT permissions FROM server_user WHERE name = ? AND unit = ?", (known.name, known.unit))
     return int(found[0][0]) if found else None
 
 
 def advance(t: Transaction, tool: str, **changes: int) -> None:
-    """Change how far a tool has come."""
+    """Update the numbers of a tool."""
     names = ", ".join(f"{name} = ?" for name in changes)
     t.run(f"UPDATE server_tool SET {names} WHERE tool = ?", (*changes.values(), tool))  # noqa: S608
 
 
 def charge(t: Transaction, known: Tool, size: int, most: int, now: int) -> None:
-    """Count bytes of outcomes against the quota of the day; raises RequestRefused `quota_exceeded` beyond it."""
-    day = now // SECONDS_A_DAY
+    """Count bytes of outcomes against the daily quota. Raises RequestRefused `quota_exceeded` beyond it."""
+    day = now // SECONDS_PER_DAY
     total = size + (known.report_bytes if known.report_day == day else 0)
     if total > most:
         raise RequestRefused(
             "quota_exceeded",
-            f"tool {known.tool!r} has reported {total} bytes of outcomes today, expected at most {most}: report the rest tomorrow",
+            f"tool {known.tool!r} would report {total} bytes of outcomes today, more than its limit of {most}: report the rest tomorrow",
         )
     advance(t, known.tool, report_day=day, report_bytes=total)
 
 
 def fresh_numbers(numbers: Sequence[int], last: int) -> int:
-    """Return how many of rising numbers are new; raises RequestRefused `number_skipped` unless they follow the last.
+    """Return how many of the numbers are new. Raises RequestRefused `number_skipped` unless these follow the last one.
 
-    Those that were taken before may come again.
+    Numbers that were received before may be repeated.
     """
     fresh = [number for number in numbers if number > last]
     if fresh != list(range(last + 1, last + 1 + len(fresh))):
@@ -114,12 +147,12 @@ def fresh_numbers(numbers: Sequence[int], last: int) -> int:
 
 
 def plain(values: Iterable[Any]) -> Iterator[Any]:
-    """Yield the values of a row as they are kept: PostgreSQL's driver has byte strings as views."""
+    """Yield the values of a row with bytes for byte strings: PostgreSQL's driver returns views."""
     return (bytes(value) if isinstance(value, memoryview) else value for value in values)
 
 
 def check_reused(tool: str, numbers: Sequence[int]) -> None:
-    """Raise RequestRefused `number_reused` if there are numbers under which something else came before."""
+    """Raise RequestRefused `number_reused` if any numbers were already used for different content."""
     if numbers:
         raise RequestRefused(
             "number_reused",
@@ -129,6 +162,6 @@ def check_reused(tool: str, numbers: Sequence[int]) -> None:
 
 
 def number_in(t: Transaction, sql: str, *parameters: object) -> int:
-    """Return the one number that a query finds, 0 if it finds none."""
+    """Return the only number that a query finds, or 0 if it finds none."""
     rows = t.rows(sql, parameters)
     return int(rows[0][0] or 0) if rows else 0
