@@ -11,7 +11,7 @@ use super::code::{Check, Protection, ReadingCode};
 use super::cursor::Cursor;
 use super::device::DeviceId;
 use super::{Facts, Job, Outcome, Span, room_for};
-use crate::work::Stop;
+use crate::parallel::stop::Stop;
 use itron_core_kernels::aes::{Gcm, Key, gcm_open};
 use std::ops::Range;
 use subtle::ConstantTimeEq;

@@ -10,7 +10,7 @@ use super::code::{Check, Protection, ReadingCode};
 use super::cursor::Cursor;
 use super::secrets::Secrets;
 use super::{Facts, Job, Outcome, Span, room_for};
-use crate::work::Stop;
+use crate::parallel::stop::Stop;
 use itron_core_kernels::aes::{Ctr, Gcm, Key, ctr_apply, gcm_open};
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Bytes of keys, wiped at once when they are dropped: wiped one by one, they would cost more than the ciphers do.
 
-use crate::columns::zeros;
-use crate::work::Stop;
+use crate::parallel::columns::zeros;
+use crate::parallel::stop::Stop;
 use std::ops::{Deref, DerefMut};
 use zeroize::zeroize_bytes;
 

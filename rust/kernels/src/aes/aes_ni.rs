@@ -70,12 +70,11 @@ impl Schedule<SHORT> {
         self.0[0] = keys;
         let mut constant = 1;
         for round in 1..SHORT {
-            for lane in 0..LANES {
-                let last = _mm_aesenclast_si128(rotated(keys[lane]), _mm_set1_epi32(constant));
-                keys[lane] = next(keys[lane], last);
+            for key in &mut keys {
+                *key = next(*key, _mm_aesenclast_si128(rotated(*key), _mm_set1_epi32(constant)));
             }
             self.0[round] = keys;
-            constant = constant << 1 ^ (constant >> 7) * 0x11b;
+            constant = (constant << 1) ^ ((constant >> 7) * 0x11b);
         }
     }
 
@@ -152,8 +151,8 @@ impl<const KEYS: usize> Schedule<KEYS> {
                 states[lane] = _mm_aesenc_si128(states[lane], keys[lane]);
             }
         }
-        for lane in 0..LANES {
-            states[lane] = _mm_aesenclast_si128(states[lane], self.0[KEYS - 1][lane]);
+        for (state, key) in states.iter_mut().zip(&self.0[KEYS - 1]) {
+            *state = _mm_aesenclast_si128(*state, *key);
         }
         states
     }
@@ -322,7 +321,7 @@ fn doubled(mut lanes: Lanes) -> Lanes {
     for lane in &mut lanes {
         let value = u128::from_be_bytes(store(*lane));
         let reduction = 0x87 & 0_u128.wrapping_sub(value >> 127);
-        *lane = load(&(value << 1 ^ reduction).to_be_bytes());
+        *lane = load(&((value << 1) ^ reduction).to_be_bytes());
     }
     lanes
 }

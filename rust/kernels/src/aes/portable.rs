@@ -2,7 +2,7 @@
 
 use super::{Block, Cbc, Cmac, Ctr, Gcm, Key, counter_block, lengths};
 use aes::cipher::consts::U16;
-use aes::cipher::{Array, BlockCipherEncrypt, BlockModeDecrypt, BlockSizeUser, KeyInit, KeyIvInit, StreamCipher};
+use aes::cipher::{Array, BlockCipherEncrypt, BlockModeDecrypt, KeyInit, KeyIvInit, StreamCipher};
 use aes::{Aes128Dec, Aes128Enc, Aes256Enc};
 use cmac::Mac;
 use ghash::GHash;
@@ -66,7 +66,7 @@ pub(super) fn tag_of(row: &Gcm<'_>) -> Block {
     }
 }
 
-fn tag(cipher: &(impl BlockCipherEncrypt + BlockSizeUser<BlockSize = U16>), row: &Gcm<'_>) -> Block {
+fn tag(cipher: &impl BlockCipherEncrypt<BlockSize = U16>, row: &Gcm<'_>) -> Block {
     let mut blocks = [Block::default(), counter_block(&row.nonce, 1)];
     cipher.encrypt_blocks(Array::cast_slice_from_core_mut(&mut blocks));
     let mut ghash = GHash::new(&blocks[0].into());

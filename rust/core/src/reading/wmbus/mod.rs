@@ -17,7 +17,7 @@ use super::cursor::Cursor;
 use super::device::DeviceId;
 use super::secrets::Secrets;
 use super::{Facts, Job, Outcome, room_for};
-use crate::work::Stop;
+use crate::parallel::stop::Stop;
 use afl::Afl;
 use crc::crc16;
 pub(super) use frame::{Form, form};
