@@ -134,7 +134,7 @@ def test_kernels_are_chosen_by_environment():
         assert "panicked" not in done.stderr
 
 
-def test_cpu_features_say_what_is_in_use():
+def test_cpu_features_list_the_kernels_in_use():
     features = itron_core.cpu_features()
     assert isinstance(features["detected"], list)
     assert all(isinstance(name, str) for name in features["detected"])
