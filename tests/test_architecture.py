@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rust_arrows import arrows, circle, upward
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "itron_core"
 TOP = sorted(path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.joinpath("__init__.py").exists())
@@ -64,24 +66,63 @@ def code_of(path: Path) -> str:
 
 def test_unsafe_stays_in_its_two_places():
     for path in rust_files(ROOT / "rust"):
-        allowed = path.is_relative_to(ROOT / "rust" / "kernels") or path.is_relative_to(BOUNDARY / "arrow")
+        allowed = path.is_relative_to(ROOT / "rust" / "kernels") or path.is_relative_to(BOUNDARY / "columns")
         assert allowed or not re.search(r"\bunsafe\s*(\{|fn|impl|extern)", code_of(path)), path
     assert "#![forbid(unsafe_code)]" in (CORE / "lib.rs").read_text()
 
 
+def rust_layers() -> dict[str, list[str]]:
+    return tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["metadata"]["layers"]
+
+
+def test_the_page_prints_the_layers_of_rust():
+    """Cargo.toml has them; ARCHITECTURE.md shows them word for word."""
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    for crate, layers in rust_layers().items():
+        assert f"```\n{crate}:\n" + "\n".join(layers) + "\n```" in page
+
+
+@pytest.mark.parametrize("crate", rust_layers())
+def test_rust_modules_name_only_lower_layers(crate):
+    layers, source = rust_layers()[crate], ROOT / "rust" / crate / "src"
+    names = {path.stem if path.is_file() else path.name for path in source.iterdir()} - {"lib"}
+    assert {name.strip() for layer in layers for name in layer.split("|")} == names
+    assert upward(arrows(source), layers) == []
+
+
+@pytest.mark.parametrize("crate", rust_layers())
+def test_rust_modules_do_not_name_each_other_in_circles(crate):
+    assert circle(arrows(ROOT / "rust" / crate / "src")) == []
+
+
 @pytest.mark.parametrize(
-    "layer,forbidden",
-    [("format", "crypto|token|route"), ("crypto", "format|token|route"), ("token", "route")],
+    "line",
+    [
+        "use crate::token::{self, keyring::{Entry, Keyring}};",
+        "use crate::{\n    code::Code,\n    token::keyring::Keyring,\n};",
+        "use super::super::token::keyring;",
+        "fn of(keyring: &crate::token::keyring::Keyring) {}",
+    ],
 )
-def test_layers_of_core_point_one_way(layer, forbidden):
-    for path in rust_files(CORE / layer):
-        assert not re.search(rf"\b(?:crate|super)::(?:{forbidden})\b", code_of(path)), path
+def test_an_upward_arrow_in_rust_is_found(tmp_path, line):
+    for name, text in {
+        "format/cbor": line,
+        "token/mod": "",
+        "token/keyring": "use crate::format::cbor;",
+        "code": "",
+    }.items():
+        path = tmp_path / f"{name}.rs"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    found = arrows(tmp_path)
+    assert {text.split(" names ")[0] for text in upward(found, ["token", "format", "code"])} == {"format::cbor"}
+    assert {"format::cbor", "token::keyring"} <= set(circle(found))
 
 
 def test_the_boundary_names_each_thing_once():
     for path in rust_files(BOUNDARY):
         code = code_of(path)
-        if not path.is_relative_to(BOUNDARY / "arrow"):
+        if not path.is_relative_to(BOUNDARY / "columns"):
             assert "arrow_array" not in code, path
             assert "__arrow_c_" not in code or "#[pymethods]" in code, path
         if path.name != "errors.rs":

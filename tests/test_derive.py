@@ -410,7 +410,7 @@ def test_a_length_of_any_size_raises_before_room_is_made_for_it(length):
         lambda: derive_key(master_of(KDFS[0]), DEVICE, utility=UTILITY, length=length),
         lambda: derive_keys(master_of(KDFS[0]), [DEVICE] * 3, utility=UTILITY, length=length),
     ):
-        with pytest.raises(InputError, match=r"length: got .*, wanted"):
+        with pytest.raises(InputError, match=r"length: got .*, expected"):
             call()
 
 
@@ -420,13 +420,13 @@ def test_a_key_version_that_is_none_is_a_wrong_call_like_any_other(version):
         lambda: derive_key(master_of(KDFS[0]), DEVICE, utility=UTILITY, key_version=version),
         lambda: derive_keys(master_of(KDFS[0]), [DEVICE], utility=UTILITY, key_version=version),
     ):
-        with pytest.raises(InputError, match=r"key_version: got .*, wanted"):
+        with pytest.raises(InputError, match=r"key_version: got .*, expected"):
             call()
 
 
 @pytest.mark.parametrize("length", [-1, 2**40, 2**64, True, 32.0, None])
 def test_a_generated_master_has_a_length(length):
-    with pytest.raises(InputError, match=r"length: got .*, wanted"):
+    with pytest.raises(InputError, match=r"length: got .*, expected"):
         MasterKey.generate(length)
 
 

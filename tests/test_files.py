@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -504,3 +505,78 @@ def test_every_kind_of_column_describes_its_expected_values():
         *columns.WANTED_COLUMNS.values(),
     ]
     assert all(kind.expected for kind in kinds)
+
+
+def test_a_column_that_first_appears_after_65_536_rows_of_a_file_is_written_in_every_format(tmp_path):
+    path, count = tmp_path / "rows.jsonl", 65_536 + 10
+    lines = ['{"device": "ert:1"}\n'] * count + ['{"device": "ert:2", "note": "gate code 12", "epoch": 7}\n']
+    path.write_text("".join(lines))
+    for suffix in SUFFIXES:
+        with rows_to(str(tmp_path / f"out{suffix}"), None) as write:
+            for batch in read_rows(str(path), None, ROUTE_COLUMNS):
+                write(batch)
+        last = read(tmp_path / f"out{suffix}", kinds=ROUTE_COLUMNS).slice(count).to_pylist()
+        assert last == [{"device": "ert:2", "note": "gate code 12", "epoch": 7}], suffix
+
+
+def test_a_misspelt_column_is_refused_wherever_it_first_appears(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"device": "ert:1"}\n' * 65_600 + '{"device": "ert:2", "epochs": 7}\n')
+    with pytest.raises(UnreadableError, match='is "epoch" meant'):
+        read(path, kinds=ROUTE_COLUMNS)
+    pipe_in, pipe_out = os.pipe()
+    writer = threading.Thread(target=_poured, args=(path.read_bytes(), pipe_out))
+    writer.start()
+    with pytest.raises(UnreadableError, match='is "epoch" meant'):
+        read(f"/dev/fd/{pipe_in}", FileFormat.JSONL, kinds=ROUTE_COLUMNS)
+    os.close(pipe_in)
+    writer.join()
+
+
+def _poured(data, descriptor):
+    with suppress(BrokenPipeError), os.fdopen(descriptor, "wb") as target:
+        target.write(data)
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ('device,note\nert:1,"x\nert:2,y\n', 2),
+        ('device,note\nert:1,x\nert:2,"y\r\nert:3,z\r\n', 3),
+        ('device,note\nert:1,"x\nert:2,"y"\nert:3,z\n', 2),
+        ('device;note\nert:1;5" pipe\nert:2;"y\nert:3;z', 3),
+        ('device\tnote\nert:1\t"a\nb"c\nert:2\tx\n', 2),
+        ('note,device\n"x,ert:1\ny,ert:2\n', 2),
+        ("device,note\n" + 'ert:1,"x"\n' * 700_000 + 'ert:2,"y\nert:3,z\n', 700_002),
+    ],
+    ids=range(7),
+)
+def test_a_quotation_mark_that_is_never_closed_loses_no_row(tmp_path, text, line):
+    with pytest.raises(UnreadableError, match=rf"line {line:,} has a cell"):
+        csv_of(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text, note",
+    [
+        ('device,note\nert:1,"x\ny"\n', "x\ny"),
+        ('device,note\nert:1,5" pipe\n', '5" pipe'),
+        ('device,note\nert:1,"a ""b""\nc"\n\n', 'a "b"\nc'),
+        ('device,note\nert:1,"y"', "y"),
+        ('device;note\nert:1;"a,""b"";c"\r\n', 'a,"b";c'),
+        ('device,note\nert:1,""""\n', '"'),
+        ('device,note\nert:1,"' + 'x""\n' * 1_000_000 + '"\n', 'x"\n' * 1_000_000),
+    ],
+    ids=range(7),
+)
+def test_cells_of_several_lines_and_quotation_marks_within_cells_are_read(tmp_path, text, note):
+    assert csv_of(tmp_path, text)["note"].to_pylist() == [note]
+
+
+def test_what_data_frames_write_for_nothing_is_nothing_and_infinity_is_refused(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"device": "ert:1", "epoch": NaN, "note": NaN}\n')
+    assert read(path, kinds=ROUTE_COLUMNS).to_pylist() == [{"device": "ert:1", "epoch": None, "note": None}]
+    path.write_text('{"device": "ert:1"}\n{"device": "ert:1", "note": -Infinity}\n')
+    with pytest.raises(UnreadableError, match="row 2 is not JSON: it has no -Infinity"):
+        read(path, kinds=ROUTE_COLUMNS)

@@ -134,6 +134,45 @@ def test_kernels_are_chosen_by_environment():
         assert "panicked" not in done.stderr
 
 
+AFFINITIES = """
+import os, threading
+from itron_core import MasterKey, derive_keys
+
+seen, ended = set(), threading.Event()
+
+def sample():
+    while not ended.is_set():
+        for task in os.listdir("/proc/self/task"):
+            seen.add(frozenset(os.sched_getaffinity(int(task))))
+
+sampler = threading.Thread(target=sample)
+sampler.start()
+master, devices = MasterKey.generate(), [bytes(8)] * 4_000
+for _ in range(500):
+    derive_keys(master, devices, utility="UTIL", threads=2)
+    if len(seen) > 1:
+        break
+ended.set()
+sampler.join()
+print(len(seen))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="affinities are changed on Linux only")
+def test_no_affinity_changes_when_placement_is_off():
+    """While bulk calls run, a waiting thread is kept off the caller's core, unless the variable says off."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("on one core no thread is kept off it")
+    assert run(AFFINITIES, ITRON_CORE_PLACEMENT="auto").stdout == "2\n"
+    assert run(AFFINITIES, ITRON_CORE_PLACEMENT="off").stdout == "1\n"
+
+
+@pytest.mark.parametrize("wrong", ["", "OFF", "0", "none"])
+def test_a_meaningless_placement_raises_at_import(wrong):
+    done = run("import itron_core._rust", ITRON_CORE_PLACEMENT=wrong)
+    assert f"InputError: ITRON_CORE_PLACEMENT: got {wrong}, expected auto or off" in done.stderr
+
+
 def test_cpu_features_list_the_kernels_in_use():
     features = itron_core.cpu_features()
     assert isinstance(features["detected"], list)

@@ -95,7 +95,7 @@ def test_a_reading_key_names_kdf_version_and_check_value(signer):
     [
         ("device", ["ert:1", "ert:01"], "ert:01"),
         ("actions", [["read_endpoint"], ["fly"]], "fly"),
-        ("actions", [1, 1 << 5], "without an action"),
+        ("actions", [1, 1 << 5], "with unknown bits"),
         ("actions", [1, 0], "row 1"),
         ("sequence", [1, -1], "sequence"),
         ("epoch", [1, 1 << 32], "epoch"),

@@ -634,14 +634,14 @@ def test_a_refused_row_leaves_no_byte_in_the_payloads():
 WRONG_CALLS = [
     ({"profile": "mbus"}, 'profile: got "mbus", expected one of cose, wmbus, dlms'),
     ({"profile": 5}, "profile: got int"),
-    ({"keys": [KEY]}, "telegrams has 2 rows, keys has 1"),
+    ({"keys": [KEY]}, "keys: got 1 rows, expected 2, as many as telegrams has"),
     ({"keys": 7}, "keys"),
     ({"authentication_keys": [KEY, KEY]}, "authentication_keys: got a column, expected None for profile"),
     ({"system_titles": [TITLE, TITLE]}, "system_titles: got a column, expected None for profile"),
-    ({"profile": "dlms", "authentication_keys": [KEY]}, "authentication_keys has 1"),
-    ({"profile": "dlms", "system_titles": [KEY]}, "system_titles has 1"),
+    ({"profile": "dlms", "authentication_keys": [KEY]}, "authentication_keys: got 1 rows, expected 2"),
+    ({"profile": "dlms", "system_titles": [KEY]}, "system_titles: got 1 rows, expected 2"),
     ({"profile": "dlms", "keys": ReadingKeys([], []), "authentication_keys": [KEY, KEY]}, "expected None where keys"),
-    ({"counter_floors": [1]}, "counter_floors has 1"),
+    ({"counter_floors": [1]}, "counter_floors: got 1 rows, expected 2"),
     ({"counter_floors": ["x", "y"]}, "counter_floors"),
     ({"counter_floors": {"nobody": 1}}, 'counter_floors: got "nobody"'),
     ({"counter_floors": {"ert:1": 2**63}}, "counter_floors"),
@@ -670,7 +670,7 @@ def test_a_call_that_cannot_be_made_raises_and_names_the_argument(given, message
         (["ert:01"], [KEY], 'devices: got "ert:01" in row 0'),
         ([b"1234567"], [KEY], "in row 0"),
         ([None], [KEY], "devices: got null in row 0"),
-        (["ert:1"], [KEY, KEY], "devices has 1 rows, keys has 2"),
+        (["ert:1"], [KEY, KEY], "keys: got 2 rows, expected 1"),
     ],
 )
 def test_a_table_of_keys_names_each_device_once(devices, keys, message):
@@ -831,7 +831,7 @@ def test_readings_are_made_as_the_page_writes_them():
         ({"counters": [None]}, "counters"),
         ({"check_values": None}, "check_values: got None"),
         ({"check_values": [b"123"]}, "check_values"),
-        ({"counters": [1, 2]}, "counters has 2"),
+        ({"counters": [1, 2]}, "counters: got 2 rows, expected 1"),
     ],
 )
 def test_a_reading_that_cannot_be_made_raises_and_names_the_row(given, message):

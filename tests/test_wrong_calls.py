@@ -1,4 +1,4 @@
-"""Calls that cannot be made say what came and what was wanted; one bad row stays one bad row."""
+"""Calls that cannot be made say what came and what was expected; one bad row stays one bad row."""
 
 import datetime as dt
 import decimal
@@ -91,7 +91,7 @@ NO_MOMENTS = {
 @pytest.mark.parametrize("call", CALLS_WITH_NOW)
 @pytest.mark.parametrize("wrong", NO_MOMENTS)
 def test_now_is_an_int_or_an_aware_datetime(call, wrong):
-    with pytest.raises(InputError, match=r"now: got .*(wanted|expected)"):
+    with pytest.raises(InputError, match=r"now: got .*expected"):
         CALLS_WITH_NOW[call](NO_MOMENTS[wrong])
 
 
@@ -133,27 +133,27 @@ def single(**options):
 @pytest.mark.parametrize(
     "wrong,says",
     [
-        ({"skew": -1}, r"skew: got -1, wanted 0\.\.600"),
-        ({"skew": 601}, r"skew: got 601, wanted 0\.\.600"),
-        ({"skew": 2**64}, "skew: got 18446744073709551616, wanted an int"),
-        ({"skew": True}, "skew: got True, wanted an int"),
-        ({"skew": None}, "skew: got None, wanted an int"),
-        ({"max_lifetime": 2**64}, "max_lifetime: got 18446744073709551616, wanted an int"),
-        ({"max_lifetime": True}, "max_lifetime: got True, wanted an int"),
-        ({"max_lifetime": 0}, r"max_lifetime: got 0, wanted 1\.\.2678400"),
-        ({"max_lifetime": -5}, r"max_lifetime: got -5, wanted 1\.\."),
-        ({"max_lifetime": 31 * DAY + 1}, r"max_lifetime: got 2678401, wanted 1\.\.2678400"),
-        ({"max_lifetime": 400 * DAY + 1, "token_type": "delegation"}, r"wanted 1\.\.34560000"),
-        ({"token_type": "authorisation"}, r'"authorisation", wanted one of authorization'),
-        ({"token_type": ""}, "wanted one of authorization"),
+        ({"skew": -1}, r"skew: got -1, expected 0\.\.600"),
+        ({"skew": 601}, r"skew: got 601, expected 0\.\.600"),
+        ({"skew": 2**64}, "skew: got 18446744073709551616, expected an int"),
+        ({"skew": True}, "skew: got True, expected an int"),
+        ({"skew": None}, "skew: got None, expected an int"),
+        ({"max_lifetime": 2**64}, "max_lifetime: got 18446744073709551616, expected an int"),
+        ({"max_lifetime": True}, "max_lifetime: got True, expected an int"),
+        ({"max_lifetime": 0}, r"max_lifetime: got 0, expected 1\.\.2678400"),
+        ({"max_lifetime": -5}, r"max_lifetime: got -5, expected 1\.\."),
+        ({"max_lifetime": 31 * DAY + 1}, r"max_lifetime: got 2678401, expected 1\.\.2678400"),
+        ({"max_lifetime": 400 * DAY + 1, "token_type": "delegation"}, r"expected 1\.\.34560000"),
+        ({"token_type": "authorisation"}, r'"authorisation", expected one of authorization'),
+        ({"token_type": ""}, "expected one of authorization"),
         ({"token_type": "revocation"}, "from_token"),
-        ({"token_type": "AUTHORIZATION"}, "wanted one of authorization"),
-        ({"action": 5}, "action: got 5, wanted an Action"),
-        ({"action": -1}, "action: got -1, wanted an Action"),
-        ({"action": 64}, "action: got 64, wanted an Action"),
-        ({"action": "read_endpoint"}, "action: got read_endpoint, wanted an Action"),
-        ({"action": True}, "action: got True, wanted an Action"),
-        ({"revocations": []}, "revocations: got .*list.*, wanted Revocations"),
+        ({"token_type": "AUTHORIZATION"}, "expected one of authorization"),
+        ({"action": 5}, "action: got 5, expected an Action"),
+        ({"action": -1}, "action: got -1, expected an Action"),
+        ({"action": 64}, "action: got 64, expected an Action"),
+        ({"action": "read_endpoint"}, "action: got read_endpoint, expected an Action"),
+        ({"action": True}, "action: got True, expected an Action"),
+        ({"revocations": []}, "revocations: got .*list.*, expected Revocations"),
     ],
     ids=str,
 )
@@ -199,7 +199,7 @@ def test_threads_are_none_or_at_least_1(threads):
         lambda: verify_signatures(keys, [b""], [b""], key_index=[0], threads=threads),
         lambda: process_route(ROUTE, KEYRING, now=NOW, permissions=31, threads=threads),
     ):
-        with pytest.raises(InputError, match=r"threads: got .*, wanted None or 1"):
+        with pytest.raises(InputError, match=r"threads: got .*, expected None or 1"):
             call()
 
 
@@ -218,7 +218,7 @@ def test_a_keyring_is_a_keyring():
 @pytest.mark.parametrize("wrong", [5, None, "key", b"x", [public(ISSUER), "x"], {"kty": "OKP"}, [None]], ids=str)
 def test_keyrings_are_made_of_keys_and_entries(wrong):
     given = wrong if isinstance(wrong, list) else [wrong]
-    with pytest.raises(InputError, match=r"wanted PublicKey or KeyringEntry"):
+    with pytest.raises(InputError, match=r"expected PublicKey or KeyringEntry"):
         Keyring(given)
 
 
@@ -299,7 +299,7 @@ def test_tokens_are_a_column_of_bytes(wrong):
 
 @pytest.mark.parametrize("wrong", [5, [1, 2], object(), 1.5])
 def test_one_token_is_bytes(wrong):
-    with pytest.raises(InputError, match=r"token: got .*, wanted bytes"):
+    with pytest.raises(InputError, match=r"token: got .*, expected bytes"):
         verify_token(wrong, KEYRING, now=NOW)
 
 
@@ -563,7 +563,7 @@ def test_a_refused_token_in_a_single_call_raises_and_cannot_be_ignored():
 
 
 def test_messages_name_no_path_of_the_build_and_no_internal_word():
-    """What a user reads is the argument, what came, and what was wanted."""
+    """What a user reads is the argument, what came, and what was expected."""
     calls = [
         lambda: verify_tokens("text", KEYRING, now=NOW),
         lambda: verify_tokens([token()], KEYRING, now="x"),

@@ -64,7 +64,7 @@ def test_a_device_that_is_not_text_raises(tool, device):
         lambda: device_id(device),
         lambda: tool.work(device, Action.READ_ENDPOINT, lambda _message: None, now=NOW),
     ):
-        with pytest.raises(InputError, match=r"device: got \w+, wanted str"):
+        with pytest.raises(InputError, match=r"device: got \w+, expected str"):
             call()
 
 

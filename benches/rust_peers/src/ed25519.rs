@@ -11,7 +11,7 @@ use crate::with_c;
 use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey, verify_batch};
 use itron_core::crypto::public_key::Algorithm;
 use itron_core::token::keyring::{Entry, Keyring};
-use itron_core::scratch::Scratch;
+use itron_core::parallel::scratch::Scratch;
 use itron_core::token::verify::{Call, Question, copied, verify_many};
 use itron_core_kernels::ed25519::{OneOffRow, Row, Table, verify, verify_one_off};
 use itron_core_kernels::features;

@@ -2,11 +2,12 @@
 //! digits, and bytes are handed out for `ok` alone.
 
 use crate::source::Source;
+use itron_core::parallel::chunks::Workers;
+use itron_core::parallel::scratch::{Place, Scratch};
+use itron_core::parallel::stop::Stop;
 use itron_core::reading::code::ReadingCode;
 use itron_core::reading::keys::{CHECK_VALUE, KeyColumn, Keys, LONGEST_KEY};
 use itron_core::reading::{Call, Profile, Rows, open_many};
-use itron_core::scratch::{Place, Scratch};
-use itron_core::work::{Stop, Workers};
 
 /// What is asked of one telegram.
 #[derive(Clone)]

@@ -6,11 +6,11 @@ use crate::tokens;
 use itron_core::code::{Check, Code};
 use itron_core::format::device;
 use itron_core::format::scope::ALL_ACTIONS;
+use itron_core::parallel::scratch::{Place, Scratch};
+use itron_core::parallel::stop::Stop;
 use itron_core::route::{Choice, Decision, MATERIALS, Policy, Route, RouteCall, RouteColumns, Row, process};
-use itron_core::scratch::{Place, Scratch};
+use itron_core::time::{SessionState, Unit, session};
 use itron_core::token::verify::Call;
-use itron_core::token::window::{SessionState, Unit, session};
-use itron_core::work::Stop;
 
 const PERMISSION: u32 = 1;
 const ON_MENU: u32 = 2;
@@ -249,7 +249,7 @@ fn check_row(rows: &Rows, index: usize, answers: &RouteColumns, table: &Table, c
     assert!(!is(Decision::Undetermined));
     assert_eq!(missing & !(needs | SECURE_COMMAND | AUTHORIZATION | RESYNC), 0);
     let [opened_at, seconds] = row.session;
-    let window = itron_core::token::window::Session { opened_at, seconds, closed_at: None };
+    let window = itron_core::time::Session { opened_at, seconds, closed_at: None };
     let (state, _) = session(window, call.session_unit, Unit::Second, call.now);
     let open = state == SessionState::Open;
     assert_eq!(open, until != i64::MIN);

@@ -5,7 +5,7 @@ use crate::source::Source;
 use itron_core::code::Code;
 use itron_core::format::cose::{self, Envelope};
 use itron_core::format::token_type::TokenType;
-use itron_core::scratch::Scratch;
+use itron_core::parallel::scratch::Scratch;
 use itron_core::token::issue::Unsigned;
 use itron_core::token::verify::{Call, Question, copied, verify_many, verify_single};
 use p256::elliptic_curve::ff::PrimeField;

@@ -42,7 +42,7 @@ def fitted(batch: Any, schema: Any) -> Any:
     if new:
         raise UnreadableError(
             f'column "{new[0]}" first appears after the rows that were written',
-            "write JSON Lines (--output-format jsonl), or read the input from a file, not from a pipe",
+            "write JSON Lines (--output-format jsonl), or read the input from a file instead of a pipe",
         )
     columns = [
         batch.column(batch.schema.names.index(field.name)).cast(field.type)

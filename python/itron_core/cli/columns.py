@@ -257,13 +257,16 @@ class TypedColumns:
         self.mended = self._context.mended
         self._place = place_of(has_header=has_header)
         self._rows = 0
+        self._seen: set[str] = set()
 
     def read(self, batch: Any) -> Any:
         """Return a batch with typed columns. Raises UnreadableError with row, column and value."""
         import pyarrow as pa
 
-        for name in () if self._rows else batch.schema.names:
-            self._check_spelling(name)
+        for name in batch.schema.names:
+            if name not in self._seen:
+                self._check_spelling(name)
+        self._seen.update(batch.schema.names)
         twice = [name for name in self._kinds if batch.schema.names.count(name) > 1]
         if twice:
             raise UnreadableError(f'{self._source}: column "{twice[0]}" occurs twice', "remove or rename one of them")

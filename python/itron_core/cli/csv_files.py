@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from itron_core.cli.cells import cell_texts, fitted, plain_text
@@ -17,6 +19,7 @@ __all__ = ["CsvWriter", "read_csv"]
 
 SEPARATORS: Final = (",", ";", "\t")
 LONGEST_HEADER_BYTES: Final = 1 << 20
+LONGEST_CELL_BYTES: Final = 1 << 26
 
 
 def read_csv(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any]:
@@ -41,7 +44,7 @@ def read_csv(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any
         return
     try:
         with arrow_csv.open_csv(
-            pa.PythonFile(text, mode="r"),
+            pa.PythonFile(_QuotesChecked(path, text, separator), mode="r"),
             read_options=arrow_csv.ReadOptions(column_names=names, block_size=BLOCK_BYTES, use_threads=False),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=separator, newlines_in_values=True, invalid_row_handler=note
@@ -59,6 +62,47 @@ def read_csv(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any
         if not ragged:
             raise
         raise _ragged(path, ragged[0]) from error
+
+
+class _QuotesChecked(io.RawIOBase):
+    """Passes text on, and refuses a quotation mark that opens a cell and does not close it: the rows in it would be lost."""
+
+    def __init__(self, path: str, text: Utf8Source, separator: str) -> None:
+        super().__init__()
+        ends = rb"[\r\n" + separator.encode() + rb"]"
+        quoted = rb'"(?>[^"]++|"")*+" *+'
+        # All up to a quotation mark that opens a cell and closes it badly, or not at all.
+        self._right = re.compile(
+            rb'(?:[^"]++|(?<=' + ends + rb")" + quoted + rb"(?=" + ends + rb")|(?<!" + ends + rb')")*+'
+        )
+        self._wrong = re.compile(quoted + rb"(?!" + ends + rb")(?=.)", re.DOTALL)
+        self._path, self._text, self._line = path, text, 1
+        self._waiting = b"\n"  # the byte before what is to be checked, and what is not checked yet
+
+    def readable(self) -> bool:
+        """Return true."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return bytes, as the text does."""
+        data = self._text.read(size)
+        self._check(data)
+        return data
+
+    def _check(self, data: bytes) -> None:
+        # At the end of the text a line ends, too.
+        together = self._waiting + (data or b"\n")
+        found = self._right.match(together, 1)
+        end = found.end() if found else 1
+        self._line += together.count(b"\n", 1, end)
+        if end < len(together) and (
+            not data or len(together) - end > LONGEST_CELL_BYTES or self._wrong.match(together, end)
+        ):
+            raise UnreadableError(
+                f"{self._path}: line {self._line + 1:,} has a cell that begins with a quotation mark and is not closed",
+                "close the cell with a quotation mark, or write each one within it twice",
+            )
+        self._waiting = together[end - 1 :]
 
 
 def _ragged(path: str, row: Any) -> UnreadableError:

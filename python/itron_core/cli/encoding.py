@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
+import stat
 from typing import IO, TYPE_CHECKING, Final
 
 from itron_core.cli.failures import UnreadableError
@@ -12,11 +14,20 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
 
-__all__ = ["BLOCK_BYTES", "Utf8Source"]
+__all__ = ["BLOCK_BYTES", "Utf8Source", "is_file"]
 
 BLOCK_BYTES: Final = 1 << 22
 UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF32_MARKS: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 ENCODING_HINT: Final = "save it as UTF-8 (a spreadsheet's CSV UTF-8), or convert it: iconv -f WINDOWS-1252 -t UTF-8"
+
+
+def is_file(source: IO[bytes]) -> bool:
+    """Return whether a source is a file proper; a pipe by name opens, and cannot be read twice."""
+    try:
+        return stat.S_ISREG(os.fstat(source.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 class Utf8Source(io.RawIOBase):
@@ -26,6 +37,8 @@ class Utf8Source(io.RawIOBase):
         super().__init__()
         self._path, self._source, self._line, self._waiting = path, source, 1, b""
         start = source.read(4)
+        if start in UTF32_MARKS:
+            raise UnreadableError(f"{path} is UTF-32, expected UTF-8 or UTF-16", ENCODING_HINT)
         utf16 = start[:2] in UTF16_MARKS or (len(start) >= 2 and start[:2].count(0) == 1)  # noqa: PLR2004
         if start[:2] in UTF16_MARKS:
             self._decoder = codecs.getincrementaldecoder("utf-16")("strict")

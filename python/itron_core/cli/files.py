@@ -5,7 +5,6 @@ Columns of the two text formats are text; `columns` gives those of a command the
 
 from __future__ import annotations
 
-import stat
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from itron_core.cli.cells import cell_texts, fitted, plain_text
 from itron_core.cli.columns import TypedColumns
 from itron_core.cli.csv_files import CsvWriter, read_csv
-from itron_core.cli.encoding import Utf8Source
+from itron_core.cli.encoding import Utf8Source, is_file
 from itron_core.cli.failures import ReaderGoneError, UnreadableError, UnwritableError, UsageError
 from itron_core.cli.json_lines import JsonLinesWriter, read_json_lines
 from itron_core.cli.options import FileFormat
@@ -159,6 +158,8 @@ def _source(path: str) -> Iterator[IO[bytes]]:
             yield file
 
 
+<<<<<<< HEAD
+=======
 def _is_seekable(source: IO[bytes]) -> bool:
     """Return whether a source is a regular file; a named pipe cannot be read twice."""
     try:
@@ -167,11 +168,12 @@ def _is_seekable(source: IO[bytes]) -> bool:
         return False
 
 
+>>>>>>> main
 def _arrow_file(path: str, source: IO[bytes]) -> Any:
     """Return a seekable pyarrow file: memory-mapped if it is a regular file, else held in memory."""
     import pyarrow as pa
 
-    if path != STANDARD_STREAM and _is_seekable(source):
+    if path != STANDARD_STREAM and is_file(source):
         return pa.OSFile(path)
     return pa.BufferReader(source.read())
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from itron_core.cli.cells import AS_JSON, json_value, values_of
-from itron_core.cli.encoding import Utf8Source
+from itron_core.cli.encoding import Utf8Source, is_file
 from itron_core.cli.failures import UnreadableError
 
 if TYPE_CHECKING:
@@ -19,18 +20,28 @@ ROWS: Final = 65_536
 
 
 def read_json_lines(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any]:
-    """Yield batches: the command's columns as text cells, all others as unchanged JSON."""
-    rows: list[dict[str, Any]] = []
+    """Yield batches: the command's columns as text cells, all others as unchanged JSON.
+
+    Every batch has all columns of a file, wherever they first appear. From a pipe it has those that have appeared so far.
+    """
+    start = source.tell() if is_file(source) else None
+    objects = _objects(path, source)
+    first = list(islice(objects, ROWS + 1))
     names: dict[str, None] = {}
+    if start is not None and len(first) > ROWS:
+        source.seek(start)
+        for row in _objects(path, source):
+            names.update(dict.fromkeys(row))
+        source.seek(start)
+        objects = _objects(path, source)
+    else:
+        objects = chain(first, objects)
     given = False
-    for row in _objects(path, source):
-        rows.append(row)
-        names.update(dict.fromkeys(row))
-        if len(rows) == ROWS:
-            yield _batch(rows, names, ours)
-            rows, given = [], True
-    if rows or not given:
+    while (rows := list(islice(objects, ROWS))) or not given:
+        for row in rows:
+            names.update(dict.fromkeys(row))
         yield _batch(rows, names, ours)
+        given = True
 
 
 def _objects(path: str, source: IO[bytes]) -> Iterator[dict[str, Any]]:
@@ -40,9 +51,15 @@ def _objects(path: str, source: IO[bytes]) -> Iterator[dict[str, Any]]:
             continue
         row += 1
         try:
-            pairs = json.loads(line, object_pairs_hook=_Pairs)
+            pairs = json.loads(line, object_pairs_hook=_Pairs, parse_constant=_constant)
         except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            reason = (
+                "nested too deeply"
+                if isinstance(error, RecursionError)
+                else error.msg
+                if isinstance(error, json.JSONDecodeError)
+                else str(error)
+            )
             raise UnreadableError(
                 f"{path}: row {row:,} is not JSON: {reason}", "JSON Lines has one object per line"
             ) from None
@@ -54,6 +71,12 @@ def _objects(path: str, source: IO[bytes]) -> Iterator[dict[str, Any]]:
         if len(found) < len(pairs):
             raise UnreadableError(f"{path}: row {row:,} has a duplicate column")
         yield found
+
+
+def _constant(name: str) -> None:
+    """Return null for NaN, which is what data frames write for it; refuse infinite numbers, which JSON has not."""
+    if name != "NaN":
+        raise ValueError(f"it has no {name}")
 
 
 def _is_unicode(value: Any) -> bool:

@@ -15,8 +15,8 @@ use itron_core::format::cose::{Envelope, Header};
 use itron_core::format::device::audience;
 use itron_core::format::scope::Scope;
 use itron_core::format::token_type::TokenType;
+use itron_core::time::{Bounds, Unit};
 use itron_core::token::issue::Unsigned;
-use itron_core::token::window::{Bounds, Unit};
 use itron_core_kernels::{ed25519, p256 as p256_kernels, sha256};
 use std::hint::black_box;
 

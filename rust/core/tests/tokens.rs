@@ -10,7 +10,7 @@ use itron_core::crypto::signatures::verify_many as verify_signatures;
 use itron_core::format::claims::Claims;
 use itron_core::format::scope::Scope;
 use itron_core::format::token_type::TokenType;
-use itron_core::scratch::Scratch;
+use itron_core::parallel::scratch::Scratch;
 use itron_core::token::issue::Unsigned;
 use itron_core::token::keyring::{Entry, Keyring};
 use itron_core::token::verify::{Call, Question, copied, verify_many, verify_one};

@@ -230,11 +230,11 @@ fn other_wrong_lengths_are_refused() {
 }
 
 #[test]
-fn errors_say_what_came_and_what_was_wanted() {
+fn errors_say_what_came_and_what_was_expected() {
     let of = |kdf| KdfError::MasterLength { kdf, got: 15 }.to_string();
-    assert_eq!(of(Kdf::HkdfSha256), "master key: got 15 bytes, wanted at least 16 for hkdf-sha256");
-    assert_eq!(of(Kdf::CmacAes256), "master key: got 15 bytes, wanted 32 for kbkdf-cmac-aes256");
-    assert_eq!(KdfError::Length { got: 24 }.to_string(), "length: got 24, wanted 16 or 32");
+    assert_eq!(of(Kdf::HkdfSha256), "master key: got 15 bytes, expected at least 16 for hkdf-sha256");
+    assert_eq!(of(Kdf::CmacAes256), "master key: got 15 bytes, expected 32 for kbkdf-cmac-aes256");
+    assert_eq!(KdfError::Length { got: 24 }.to_string(), "length: got 24, expected 16 or 32");
 }
 
 #[test]

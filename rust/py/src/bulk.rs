@@ -1,7 +1,8 @@
 //! How a bulk call runs: without the interpreter lock, heard by Ctrl-C, and with an exception for memory that cannot be had.
 
 use crate::errors::stopped;
-use itron_core::work::{Stop, Workers};
+use itron_core::parallel::chunks::Workers;
+use itron_core::parallel::stop::Stop;
 use pyo3::prelude::*;
 use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};

@@ -1,11 +1,10 @@
 //! The only file that names exceptions: they are born in Python, and every failure becomes one here.
 
-use crate::arrow::type_name;
 use itron_core::code::Code;
 use itron_core::crypto::weak_key::WeakKey;
-use itron_core::token::keyring::KeyringError;
-use itron_core::token::revocation::SnapshotError;
-use itron_core::work::Stop;
+use itron_core::parallel::stop::Stop;
+use itron_core::token::delegation::DelegationError;
+use itron_core::token::snapshot::SnapshotError;
 use pyo3::prelude::*;
 
 mod python {
@@ -16,7 +15,7 @@ mod python {
     pyo3::import_exception!(itron_core.errors, ItronCoreError);
 }
 
-/// A call that cannot be made: what came, and what was wanted.
+/// A call that cannot be made: what came, and what was expected.
 pub fn input(message: impl Into<String>) -> PyErr {
     python::InputError::new_err(message.into())
 }
@@ -38,7 +37,7 @@ pub fn key_refused(message: impl Into<String>) -> PyErr {
     python::KeyRefused::new_err(message.into())
 }
 
-/// A well-made call whose answer is no, but for no fault of a token.
+/// A valid call that is refused for another reason than a bad token.
 pub fn refused(message: impl Into<String>) -> PyErr {
     python::ItronCoreError::new_err(message.into())
 }
@@ -68,12 +67,12 @@ pub fn is_out_of_memory(py: Python<'_>, error: &PyErr) -> bool {
 
 /// Pickling or copying what holds a secret.
 pub fn secret_stays(what: &str) -> PyErr {
-    pyo3::exceptions::PyTypeError::new_err(format!("a {what} holds secrets: it is neither pickled nor copied"))
+    pyo3::exceptions::PyTypeError::new_err(format!("a {what} holds secrets and cannot be pickled or copied"))
 }
 
 /// Pickling what is neither pickled nor made by Python: without this, the oldest protocols write what cannot be read.
-pub fn no_pickle(given: &Bound<'_, PyAny>) -> PyErr {
-    input(format!("{} is not pickled: hand on the bytes or the Arrow columns that it stands for", type_name(given)))
+pub fn no_pickle(class: &str) -> PyErr {
+    input(format!("{class} cannot be pickled: pass on its bytes or its Arrow columns"))
 }
 
 /// A public key that no token may be verified with.
@@ -82,9 +81,9 @@ pub fn weak_key(weak: WeakKey) -> PyErr {
 }
 
 /// A keyring that cannot be made.
-pub fn keyring(error: &KeyringError) -> PyErr {
+pub fn keyring(error: &DelegationError) -> PyErr {
     match error {
-        KeyringError::Refused(_, code) => token_refused(*code),
+        DelegationError::Refused(_, code) => token_refused(*code),
         _ => key_refused(format!("keyring: {error}")),
     }
 }
@@ -94,11 +93,5 @@ pub fn snapshot(error: SnapshotError) -> PyErr {
     match error {
         SnapshotError::Refused(code) => token_refused(code),
         _ => refused(format!("snapshot: {error}")),
-    }
-}
-
-impl From<crate::arrow::InputError> for PyErr {
-    fn from(error: crate::arrow::InputError) -> Self {
-        Python::attach(|py| error.into_exception(py, input))
     }
 }

@@ -1,8 +1,7 @@
 //! Who a token or a record is about: the id of a device, and what of a token was signed.
 
-use crate::arguments::bytes_like;
+use crate::arguments::{self, bytes_like};
 use crate::errors::input;
-use crate::given;
 use itron_core::format::{cose::Envelope, device};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -11,7 +10,7 @@ use pyo3::types::PyBytes;
 #[pyfunction]
 #[pyo3(signature = (device))]
 pub fn device_id<'py>(py: Python<'py>, device: &Bound<'_, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    let aud = given::text(device, "device")?;
+    let aud = arguments::text(device, "device")?;
     let id = device::parse(aud.as_bytes()).ok_or_else(|| {
         let is_number = !aud.is_empty() && aud.bytes().all(|digit| digit.is_ascii_digit());
         let write =

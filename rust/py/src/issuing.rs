@@ -1,14 +1,14 @@
 //! The Rust half of issuing: claims are encoded, a signer in Python signs, and every signature is asked again.
 
-use crate::arguments::{bytes_like, max_lifetime, max_lifetime_or_none};
-use crate::arrow::{BinaryColumn, Column, IntColumn, Out, StringColumn, Table, TextListColumn, TimeColumn};
+use crate::arguments::time::{Now, seconds};
+use crate::arguments::{self, bytes_like, enums, max_lifetime, max_lifetime_or_none, token_type_unknown};
 use crate::bulk;
+use crate::columns::input::{BinaryColumn, IntColumn, StringColumn, Table, TextListColumn, TimeColumn};
+use crate::columns::output::{Column, Out};
 use crate::errors::{input, refused};
-use crate::given;
-use crate::keyring::{KeyringEntry, token_type_unknown};
-use crate::public_key::PublicKey;
-use crate::revocations::Revocations;
-use crate::time::{Now, seconds};
+use crate::keys::keyring::{self, KeyringEntry};
+use crate::keys::public_key::{self, PublicKey};
+use crate::keys::revocations::{self, Revocations};
 use itron_core::code::Code;
 use itron_core::crypto::algorithm::Algorithm;
 use itron_core::crypto::public_key::PublicKey as Key;
@@ -51,7 +51,7 @@ impl PendingTokens {
             let got = signatures.len();
             return Err(input(format!("signatures: got {got} bytes, expected {length} for each of {rows} tokens")));
         }
-        let tokens = bulk::run(py, itron_core::work::available_threads(), |workers| {
+        let tokens = bulk::run(py, itron_core::parallel::chunks::available_threads(), |workers| {
             let tokens: Vec<Vec<u8>> = self
                 .tokens
                 .iter()
@@ -120,7 +120,7 @@ impl Request {
         let py = request.py();
         let table = Table::new(request, "request")?;
         if let Some(unknown) = table.names().find(|name| !COLUMNS.contains(name)) {
-            return Err(input(format!("request: got the column {unknown:?}, wanted {}", COLUMNS.join(", "))));
+            return Err(input(format!("request: got the column {unknown:?}, expected {}", COLUMNS.join(", "))));
         }
         let int = |name: &str| table.column(name).map(|column| IntColumn::new(py, column)).transpose();
         let time = |name: &str| table.column(name).map(|column| TimeColumn::new(py, column)).transpose();
@@ -155,8 +155,10 @@ impl Request {
     /// The claims of one row, and the token that waits for its signature.
     fn token(&self, row: usize, issue: &Issue) -> Result<Unsigned, String> {
         let device = self.device.get(row, MOST).ok_or("device is null")?;
-        let audience = std::str::from_utf8(&device).map_err(|_| "device is no text")?;
-        let id = device::parse(&device).ok_or_else(|| format!("device {audience:?} is no aud of a device"))?;
+        let audience =
+            std::str::from_utf8(&device).map_err(|_| "device: got bytes that are not UTF-8, expected a device id")?;
+        let id = device::parse(&device)
+            .ok_or_else(|| format!("device: got {audience:?}, expected a device id, ert: or eui64:"))?;
         let sequence = from_zero(self.sequence.get(row), "sequence")?;
         let epoch = from_zero(self.epoch.get(row), "epoch")?;
         let scope = Scope::from_actions(self.actions(row)?);
@@ -183,7 +185,7 @@ impl Request {
             cti: Some((u128::from(id) << 64 | u128::from(sequence)).to_be_bytes()),
             scope: Some(scope),
             session_seconds,
-            epoch: Some(u32::try_from(epoch).map_err(|_| format!("epoch is {epoch}, wanted 0..2^32-1"))?),
+            epoch: Some(u32::try_from(epoch).map_err(|_| format!("epoch: got {epoch}, expected 0..2^32-1"))?),
             command: command.as_deref(),
             reading_key: self.reading_key(row)?,
             ..Claims::default()
@@ -196,16 +198,17 @@ impl Request {
         let bits = match &self.actions {
             ActionColumn::Bits(bits) => from_zero(bits.get(row), "actions")?,
             ActionColumn::Names(names) => {
-                let names = names.get(row, MOST).ok_or("actions is null")?;
+                let names = names.get(row, MOST).ok_or("actions: got null, expected names of actions")?;
                 names.into_iter().try_fold(0, |bits, name| {
-                    let number = crate::enums::action(&name).ok_or_else(|| format!("{name:?} is no action"))?;
+                    let number = enums::action(&name)
+                        .ok_or_else(|| format!("actions: got {name:?}, expected names of actions"))?;
                     Ok::<_, String>(bits | 1 << number)
                 })?
             }
         };
         match bits & !ALL_ACTIONS {
             0 => Ok(bits),
-            unknown => Err(format!("actions {bits:#x} has bits without an action: {unknown:#x}")),
+            unknown => Err(format!("actions: got {bits:#x} with unknown bits {unknown:#x}, expected bits of actions")),
         }
     }
 
@@ -216,25 +219,25 @@ impl Request {
         match (kdf, version, check_value) {
             (None, None, None) => Ok(None),
             (Some(kdf), Some(version), Some(check_value)) => Ok(Some(ReadingKey {
-                kdf: u8::try_from(kdf).map_err(|_| format!("kdf is {kdf}, wanted 1..4"))?,
+                kdf: u8::try_from(kdf).map_err(|_| format!("kdf: got {kdf}, expected 1..4"))?,
                 key_version: from_zero(Some(version), "key_version")?,
                 check_value: (*check_value)
                     .try_into()
-                    .map_err(|_| format!("check_value is {} bytes, wanted 4", check_value.len()))?,
+                    .map_err(|_| format!("check_value: got {} bytes, expected 4", check_value.len()))?,
             })),
-            _ => Err("kdf, key_version and check_value go together".to_owned()),
+            _ => Err("kdf, key_version, check_value: got only some of them, expected all or none".to_owned()),
         }
     }
 }
 
 fn from_zero(value: Option<i64>, name: &str) -> Result<u64, String> {
-    let value = value.ok_or_else(|| format!("{name} is null"))?;
-    u64::try_from(value).map_err(|_| format!("{name} is {value}, wanted one from 0 up"))
+    let value = value.ok_or_else(|| format!("{name}: got null, expected an int from 0 up"))?;
+    u64::try_from(value).map_err(|_| format!("{name}: got {value}, expected an int from 0 up"))
 }
 
 fn text(column: Option<&StringColumn>, row: usize) -> Result<Option<String>, String> {
     let text = column.and_then(|column| column.get(row, MOST)).map(|text| String::from_utf8(text.into_owned()));
-    text.transpose().map_err(|_| "subject is no text".to_owned())
+    text.transpose().map_err(|_| "subject: got bytes that are not UTF-8, expected text".to_owned())
 }
 
 fn time(column: Option<&TimeColumn>, row: usize, name: &str) -> Result<Option<u64>, String> {
@@ -242,7 +245,7 @@ fn time(column: Option<&TimeColumn>, row: usize, name: &str) -> Result<Option<u6
     let nanos = column.unit().nanos(ticks);
     let whole = nanos.rem_euclid(1_000_000_000) == 0;
     let seconds = u64::try_from(nanos.div_euclid(1_000_000_000)).ok().filter(|_| whole);
-    seconds.map(Some).ok_or_else(|| format!("{name} is not a whole second from 1970 on"))
+    seconds.map(Some).ok_or_else(|| format!("{name}: got {nanos} ns, expected a whole second since 1970"))
 }
 
 /// What holds for every row of a request.
@@ -264,9 +267,9 @@ impl Issue {
 #[pyo3(signature = (request, public_key, *, now, token_type, max_lifetime))]
 pub fn prepare_tokens(
     request: &Bound<'_, PyAny>,
-    #[pyo3(from_py_with = given::public_key)] public_key: &Bound<'_, PublicKey>,
+    #[pyo3(from_py_with = public_key::public_key)] public_key: &Bound<'_, PublicKey>,
     now: &Bound<'_, PyAny>,
-    #[pyo3(from_py_with = given::token_type)] token_type: &str,
+    #[pyo3(from_py_with = arguments::token_type)] token_type: &str,
     #[pyo3(from_py_with = max_lifetime_or_none)] max_lifetime: Option<i64>,
 ) -> PyResult<PendingTokens> {
     let token_type = TokenType::from_name(token_type)
@@ -284,17 +287,17 @@ pub fn prepare_tokens(
 #[pyfunction]
 #[pyo3(signature = (entry, public_key, *, now, expires_at))]
 pub fn prepare_delegation(
-    #[pyo3(from_py_with = given::entry)] entry: &Bound<'_, KeyringEntry>,
-    #[pyo3(from_py_with = given::public_key)] public_key: &Bound<'_, PublicKey>,
+    #[pyo3(from_py_with = keyring::entry)] entry: &Bound<'_, KeyringEntry>,
+    #[pyo3(from_py_with = public_key::public_key)] public_key: &Bound<'_, PublicKey>,
     now: &Bound<'_, PyAny>,
     expires_at: &Bound<'_, PyAny>,
 ) -> PyResult<PendingTokens> {
     let (entry, now) = (&entry.get().0, Now::read(now)?.seconds);
     let expires_at = seconds(expires_at, "expires_at")?;
     if let Some(other) = entry.valid_until.filter(|&until| until != expires_at) {
-        return Err(input(format!("entry: got valid_until {other}, wanted none or expires_at, {expires_at}")));
+        return Err(input(format!("entry: got valid_until {other}, expected None or expires_at, {expires_at}")));
     }
-    let issuer = entry.issuer.as_deref().ok_or_else(|| input("entry: got no issuer, wanted its name"))?;
+    let issuer = entry.issuer.as_deref().ok_or_else(|| input("entry: got no issuer, expected its name"))?;
     let types = entry.token_types.without(TokenType::Delegation);
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| refused(format!("no randomness for the delegation's id: {error}")))?;
@@ -319,9 +322,9 @@ pub fn prepare_delegation(
 #[pyfunction]
 #[pyo3(signature = (revocations, public_key, *, issuer, now))]
 pub fn prepare_revocations(
-    #[pyo3(from_py_with = given::revocations)] revocations: &Bound<'_, Revocations>,
-    #[pyo3(from_py_with = given::public_key)] public_key: &Bound<'_, PublicKey>,
-    #[pyo3(from_py_with = given::issuer)] issuer: &str,
+    #[pyo3(from_py_with = revocations::revocations)] revocations: &Bound<'_, Revocations>,
+    #[pyo3(from_py_with = public_key::public_key)] public_key: &Bound<'_, PublicKey>,
+    #[pyo3(from_py_with = arguments::issuer)] issuer: &str,
     now: &Bound<'_, PyAny>,
 ) -> PyResult<PendingTokens> {
     let snapshot = &revocations.get().0;

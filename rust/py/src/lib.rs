@@ -1,32 +1,27 @@
-//! Crosses the boundary between Arrow or Python and the core, and nothing else: one verb a file.
+//! Crosses the boundary between Arrow or Python and the core, and nothing else: one verb per file.
 //!
-//! `arrow` is the only module that names Arrow, `errors` the only one that names exceptions.
+//! Verbs stand on `keys`, keys on `columns`, columns on `arguments`, and all on `errors`. Only `columns` names Arrow, only
+//! `errors` creates exceptions.
 
 use pyo3::prelude::*;
 
 mod arguments;
-mod arrow;
 mod bulk;
+mod columns;
 mod derive;
-mod enums;
 mod errors;
-mod given;
 mod identity;
 mod issuing;
-mod jwk;
-mod keyring;
+mod keys;
 mod machine;
 mod names;
-mod public_key;
 mod readings;
-mod revocations;
 mod route;
-mod secrets;
 mod sessions;
 mod signatures;
-mod time;
 mod token;
 mod tokens;
+mod verify_options;
 
 #[pymodule(gil_used = false)]
 mod _rust {
@@ -34,7 +29,7 @@ mod _rust {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::arrow::{Column, NamedResults, SessionResults, SignatureResults, TokenResults};
+    use super::columns::output::{Column, NamedResults, SessionResults, SignatureResults, TokenResults};
     #[pymodule_export]
     use super::derive::{derive_key, derive_keys};
     #[pymodule_export]
@@ -42,23 +37,25 @@ mod _rust {
     #[pymodule_export]
     use super::issuing::{PendingTokens, prepare_delegation, prepare_revocations, prepare_tokens};
     #[pymodule_export]
-    use super::keyring::{Keyring, KeyringEntry};
+    use super::keys::derived_keys::DerivedKeys;
+    #[pymodule_export]
+    use super::keys::keyring::{Keyring, KeyringEntry};
+    #[pymodule_export]
+    use super::keys::master_key::MasterKey;
+    #[pymodule_export]
+    use super::keys::public_key::PublicKey;
+    #[pymodule_export]
+    use super::keys::revocations::{Revocations, accepted_revocations};
     #[pymodule_export]
     use super::machine::cpu_features;
     #[pymodule_export]
     use super::names::near_name;
     #[pymodule_export]
-    use super::public_key::PublicKey;
-    #[pymodule_export]
     use super::readings::{
         KeySource, ReadingColumns, ReadingDevices, ReadingKeys, open_readings, protect_readings, reading_names,
     };
     #[pymodule_export]
-    use super::revocations::{Revocations, accepted_revocations};
-    #[pymodule_export]
     use super::route::{CommandRequests, Policy, PolicyTable, RouteColumns, process_route};
-    #[pymodule_export]
-    use super::secrets::{DerivedKeys, MasterKey};
     #[pymodule_export]
     use super::sessions::{check_sessions, check_windows};
     #[pymodule_export]

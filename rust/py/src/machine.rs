@@ -2,11 +2,10 @@
 
 use crate::errors::{input, second_interpreter};
 use itron_core::crypto::kernels;
+use itron_core::parallel::placement;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::OnceLock;
-
-const VARIABLE: &str = "ITRON_CORE_KERNELS";
 
 /// Refuses an interpreter of this process other than the first one.
 pub fn check_interpreter(py: Python<'_>) -> PyResult<()> {
@@ -16,14 +15,22 @@ pub fn check_interpreter(py: Python<'_>) -> PyResult<()> {
     if *FIRST.get_or_init(|| this) == this { Ok(()) } else { Err(second_interpreter()) }
 }
 
-/// Refuses a value of the environment variable that means nothing.
+/// Reads the environment variables of the extension, and refuses a value that means nothing.
 pub fn check_environment() -> PyResult<()> {
-    match std::env::var_os(VARIABLE) {
-        Some(value) if value != "auto" && value != "portable" => {
-            Err(input(format!("{VARIABLE}: got {}, wanted auto or portable", value.to_string_lossy())))
-        }
-        _ => Ok(()),
+    // The kernels read theirs when they are first used.
+    choice("ITRON_CORE_KERNELS", ["auto", "portable"])?;
+    if choice("ITRON_CORE_PLACEMENT", ["auto", "off"])? == 1 {
+        placement::turn_off();
     }
+    Ok(())
+}
+
+/// Which of two values a variable has; the first one if it is not set.
+fn choice(variable: &str, values: [&str; 2]) -> PyResult<usize> {
+    let Some(got) = std::env::var_os(variable) else { return Ok(0) };
+    let [usual, other] = values;
+    let unknown = || input(format!("{variable}: got {}, expected {usual} or {other}", got.to_string_lossy()));
+    values.iter().position(|value| got == *value).ok_or_else(unknown)
 }
 
 /// "detected": names of what the processor offers; "kernels": operation to the kernel in use.

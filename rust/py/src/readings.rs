@@ -1,24 +1,23 @@
 //! `open_readings`, `protect_readings`: protected readings in bulk, and where their keys come from.
 
-use crate::arguments::{key_version_given, threads};
-use crate::arrow::{
-    AnyColumn, BinaryColumn, Column, IntColumn, Kind, NamedResults, Out, OutTable, Valid, result_class, same_length,
-};
+use crate::arguments::{self, key_version_given, object_reader, threads, time};
 use crate::bulk;
-use crate::derive::utility;
+use crate::columns::error::same_length;
+use crate::columns::input::{AnyColumn, BinaryColumn, IntColumn, Kind};
+use crate::columns::output::{Column, NamedResults, Out, OutTable, Valid, result_class};
 use crate::errors::{input, memory, secret_stays, stopped};
-use crate::given;
-use crate::secrets::{DerivedKeys, MasterKey};
+use crate::keys::derived_keys::{DerivedKeys, utility};
+use crate::keys::master_key::{self, MasterKey};
 use itron_core::crypto::kdf::Kdf;
 use itron_core::format::device::parse as parse_audience;
+use itron_core::parallel::scratch::{Place, Scratch};
+use itron_core::parallel::stop::Stop;
 use itron_core::reading::code::{Protection, ReadingCode};
 use itron_core::reading::cose::{MAX_PAYLOAD, Plain, protect};
 use itron_core::reading::device::{DeviceId, append_name, parse_name};
 use itron_core::reading::hexadecimal;
 use itron_core::reading::keys::{self, CHECK_VALUE, KeyColumn, Keys, KeysOfRow, LONGEST_KEY};
 use itron_core::reading::{Call, Profile, ReadingColumns as Columns, Rows, open_many};
-use itron_core::scratch::{Place, Scratch};
-use itron_core::work::Stop;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyTuple};
@@ -208,10 +207,10 @@ impl KeySource {
     #[new]
     #[pyo3(signature = (master, *, utility, key_version=1, kdf="kbkdf-hmac-sha256"))]
     fn new(
-        #[pyo3(from_py_with = given::master)] master: &Bound<'_, MasterKey>,
+        #[pyo3(from_py_with = master_key::master)] master: &Bound<'_, MasterKey>,
         utility: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = key_version_given)] key_version: u64,
-        #[pyo3(from_py_with = given::kdf)] kdf: &str,
+        #[pyo3(from_py_with = arguments::kdf)] kdf: &str,
     ) -> PyResult<Self> {
         let utility = self::utility(utility)?;
         let kdf = Kdf::from_name(kdf).ok_or_else(|| {
@@ -301,12 +300,12 @@ impl Floors {
         let mut floors = HashMap::new();
         for item in mapping.items()? {
             let (device, floor): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
-            let name = given::text(&device, "counter_floors")?;
+            let name = arguments::text(&device, "counter_floors")?;
             let named = parse_name(name.as_bytes());
             let named =
                 named.ok_or_else(|| input(format!("counter_floors: got {name:?}, expected a device's name")))?;
             let wrong = || input(format!("counter_floors: got {floor} for {name:?}, expected an int of 64 bits"));
-            floors.insert(named, crate::time::int(&floor).ok_or_else(wrong)?);
+            floors.insert(named, time::int(&floor).ok_or_else(wrong)?);
         }
         Ok(Self::Devices(floors))
     }
@@ -362,7 +361,7 @@ fn profile_of(name: &str) -> PyResult<Profile> {
 
 fn assurance_of(given: Option<&Bound<'_, PyAny>>, profile: Profile) -> PyResult<u16> {
     let Some(given) = given else { return Ok(profile.default_assurance()) };
-    let bits = crate::time::int(given).and_then(|bits| u16::try_from(bits).ok());
+    let bits = time::int(given).and_then(|bits| u16::try_from(bits).ok());
     let wrong = || input(format!("minimum_assurance: got {given}, expected None or 0..{MOST_ASSURANCE} bits"));
     bits.filter(|&bits| bits <= MOST_ASSURANCE).ok_or_else(wrong)
 }
@@ -375,12 +374,12 @@ pub fn open_readings(
     py: Python<'_>,
     telegrams: &Bound<'_, PyAny>,
     keys: Option<&Bound<'_, PyAny>>,
-    #[pyo3(from_py_with = given::profile)] profile: &str,
+    #[pyo3(from_py_with = arguments::profile)] profile: &str,
     authentication_keys: Option<&Bound<'_, PyAny>>,
     system_titles: Option<&Bound<'_, PyAny>>,
     counter_floors: Option<&Bound<'_, PyAny>>,
     minimum_assurance: Option<&Bound<'_, PyAny>>,
-    #[pyo3(from_py_with = given::allow_plain)] allow_plain: bool,
+    #[pyo3(from_py_with = arguments::allow_plain)] allow_plain: bool,
     threads: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<ReadingColumns> {
     let profile = profile_of(profile)?;
@@ -435,7 +434,7 @@ pub struct Devices {
     profile: Profile,
     minimum_assurance: u16,
     ids: Vec<DeviceId>,
-    known: itron_core::columns::Bits,
+    known: itron_core::parallel::columns::Bits,
 }
 
 impl Devices {
@@ -479,7 +478,7 @@ impl Tally {
 }
 
 /// Readings name their numbers themselves.
-fn reading_words(_column: &str) -> Option<crate::arrow::results::Vocabulary> {
+fn reading_words(_column: &str) -> Option<crate::columns::output::results::Vocabulary> {
     None
 }
 
@@ -489,7 +488,7 @@ result_class!(
         /// The same columns, for a subclass.
         #[new]
         #[pyo3(signature = (columns, *_rest))]
-        fn of(#[pyo3(from_py_with = given::readings)] columns: &Bound<'_, Self>, _rest: &Bound<'_, PyTuple>) -> Self {
+        fn of(#[pyo3(from_py_with = readings)] columns: &Bound<'_, Self>, _rest: &Bound<'_, PyTuple>) -> Self {
             Self::new(columns.get().table.clone(), Arc::clone(&columns.get().devices))
         }
 
@@ -563,7 +562,7 @@ result_class!(
         }
 
         /// One row: code, assurance, protection, device, counter, bytes of its payload, and the assurance that was asked.
-        fn _row<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = given::row)] row: isize) -> PyResult<Bound<'py, PyTuple>> {
+        fn _row<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = arguments::row)] row: isize) -> PyResult<Bound<'py, PyTuple>> {
             let rows = self.table.rows();
             let place = if row < 0 { row.checked_add_unsigned(rows) } else { Some(row) };
             let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rows);
@@ -594,6 +593,8 @@ result_class!(
         }
     }
 );
+
+object_reader!(readings: ReadingColumns);
 
 const OK: Option<i64> = Some(ReadingCode::Ok as i64);
 
@@ -676,7 +677,7 @@ pub fn protect_readings(
     devices: &Bound<'_, PyAny>,
     counters: &Bound<'_, PyAny>,
     check_values: Option<&Bound<'_, PyAny>>,
-    #[pyo3(from_py_with = given::algorithm)] algorithm: &str,
+    #[pyo3(from_py_with = arguments::algorithm)] algorithm: &str,
 ) -> PyResult<Column> {
     let key_length = match algorithm {
         "A128GCM" => 16,

@@ -1,11 +1,13 @@
 //! `check_sessions`, `check_windows`: whole columns of times against one `now`.
 
+use crate::arguments::time::Now;
 use crate::arguments::{skew, skew_given};
-use crate::arrow::{AnyColumn, Column, IntColumn, Out, OutTable, SessionResults, TimeColumn, same_length};
+use crate::columns::error::same_length;
+use crate::columns::input::{AnyColumn, IntColumn, TimeColumn};
+use crate::columns::output::{Column, Out, OutTable, SessionResults};
 use crate::errors::stopped;
-use crate::time::Now;
-use itron_core::token::window::{Bounds, Session, session};
-use itron_core::work::Stop;
+use itron_core::parallel::stop::Stop;
+use itron_core::time::{Bounds, Session, session};
 use pyo3::prelude::*;
 
 /// The state of each session at `now`. Columns: state int8, remaining int32 (whole seconds, rounded up; 0 unless open).
@@ -68,7 +70,7 @@ pub fn check_windows(
     let rows = same_length(&[("not_before", before.len()), ("not_after", after.len())])?;
     let bounds = Bounds::new(now, skew, before.unit(), after.unit());
     let answer = || -> Result<Out, Stop> {
-        let mut bits = itron_core::columns::zeros(rows.div_ceil(8))?;
+        let mut bits = itron_core::parallel::columns::zeros(rows.div_ceil(8))?;
         if let (Some(before), Some(after)) = (before.as_i64_slice(), after.as_i64_slice()) {
             bounds.contains_all(before, after, &mut bits);
             return Ok(Out::bits(bits, rows));

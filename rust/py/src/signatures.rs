@@ -1,15 +1,17 @@
 //! `verify_signatures`: the bare primitive in bulk.
 
 use crate::arguments::threads;
-use crate::arrow::{AnyColumn, BinaryColumn, IntColumn, Out, OutTable, SignatureResults, same_length};
 use crate::bulk;
+use crate::columns::error::same_length;
+use crate::columns::input::{AnyColumn, BinaryColumn, IntColumn};
+use crate::columns::output::{Out, OutTable, SignatureResults};
 use crate::errors::input;
-use crate::public_key::PublicKey;
+use crate::keys::public_key::PublicKey;
 use itron_core::code::Code;
 use itron_core::crypto::public_key::PublicKey as Key;
 use itron_core::crypto::signatures;
-use itron_core::scratch::Scratch;
-use itron_core::work::Stop;
+use itron_core::parallel::scratch::Scratch;
+use itron_core::parallel::stop::Stop;
 use pyo3::prelude::*;
 
 /// Verifies each signature over its message. Column: code int16 (0, 1 no message or signature, 300, 301, 302).
@@ -76,16 +78,18 @@ fn keys(given: &Bound<'_, PyAny>, key_index: Option<&Bound<'_, PyAny>>, rows: us
         Ok(one) => vec![one.get().0.clone()],
         Err(_) => {
             let wanted =
-                |_| input(format!("public_key: got {}, wanted PublicKey or a sequence of them", given.get_type()));
+                |_| input(format!("public_key: got {}, expected PublicKey or a sequence of them", given.get_type()));
             let key = |item: PyResult<Bound<'_, PyAny>>| {
                 let item = item?;
                 let key = item.cast::<PublicKey>().map(|key| key.get().0.clone());
-                key.map_err(|_| input(format!("public_key: got a sequence with {}, wanted PublicKey", item.get_type())))
+                key.map_err(|_| {
+                    input(format!("public_key: got a sequence with {}, expected PublicKey", item.get_type()))
+                })
             };
             given.try_iter().map_err(wanted)?.map(key).collect::<PyResult<Vec<_>>>()?
         }
     };
-    let wanted = || input("public_key: got a sequence without key_index, wanted the index of each row's key");
+    let wanted = || input("key_index: got None, expected the index of each row's key, as public_key is a sequence");
     let column = IntColumn::new(py, &AnyColumn::new(key_index.ok_or_else(wanted)?, "key_index")?)?;
     same_length(&[("messages", rows), ("key_index", column.len())])?;
     let count = many.len();
@@ -93,7 +97,7 @@ fn keys(given: &Bound<'_, PyAny>, key_index: Option<&Bound<'_, PyAny>>, rows: us
         let index =
             column.get(row).and_then(|index| u32::try_from(index).ok()).filter(|&index| (index as usize) < count);
         let got = || column.get(row).map_or("null".to_owned(), |index| index.to_string());
-        index.ok_or_else(|| input(format!("key_index: got {} in row {row}, wanted 0..{count} (exclusive)", got())))
+        index.ok_or_else(|| input(format!("key_index: got {} in row {row}, expected 0..{count} (exclusive)", got())))
     });
     Ok(Keys::Many(many, index.collect::<PyResult<_>>()?))
 }

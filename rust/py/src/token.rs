@@ -1,10 +1,12 @@
 //! `Token`: one token that was verified, and the call that makes it.
 
-use crate::arguments::{VerifyOptions, action_number, max_lifetime_or_none, skew_given, token_given};
+use crate::arguments::enums::action_number;
+use crate::arguments::time::datetime;
+use crate::arguments::{self, max_lifetime_or_none, skew_given, time, token_given, type_name};
 use crate::errors::{input, no_pickle, token_refused};
-use crate::given;
-use crate::keyring::Keyring;
-use crate::time::datetime;
+use crate::keys::keyring::{self, Keyring};
+use crate::keys::kid;
+use crate::verify_options::VerifyOptions;
 use itron_core::code::Code;
 use itron_core::format::claims::{Claims, ReadingKey};
 use itron_core::format::scope::ALL_ACTIONS;
@@ -156,12 +158,12 @@ impl Token {
 
     /// What was verified here is verified again where it goes: a token is handed on as its bytes.
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Err(no_pickle(slf.as_any()))
+        Err(no_pickle(&type_name(slf.as_any())))
     }
 
     fn __repr__(&self) -> String {
         let of = self.audience.as_deref().unwrap_or("any device");
-        format!("Token({} for {of}, kid={})", self.token_type.name(), crate::public_key::hex(&self.kid))
+        format!("Token({} for {of}, kid={})", self.token_type.name(), kid::hex(&self.kid))
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
@@ -188,20 +190,20 @@ impl Token {
 #[allow(clippy::too_many_arguments, reason = "the call of the public interface")]
 pub fn verify_token(
     token: &Bound<'_, PyAny>,
-    #[pyo3(from_py_with = given::keyring)] keyring: &Bound<'_, Keyring>,
+    #[pyo3(from_py_with = keyring::keyring)] keyring: &Bound<'_, Keyring>,
     now: &Bound<'_, PyAny>,
-    #[pyo3(from_py_with = given::token_type)] token_type: &str,
-    #[pyo3(from_py_with = given::audience)] audience: Option<&str>,
+    #[pyo3(from_py_with = arguments::token_type)] token_type: &str,
+    #[pyo3(from_py_with = arguments::audience)] audience: Option<&str>,
     action: Option<&Bound<'_, PyAny>>,
     epoch: Option<&Bound<'_, PyAny>>,
     revocations: Option<&Bound<'_, PyAny>>,
     #[pyo3(from_py_with = skew_given)] skew: i64,
     #[pyo3(from_py_with = max_lifetime_or_none)] max_lifetime: Option<i64>,
-    #[pyo3(from_py_with = given::legacy_algorithms)] legacy_algorithms: bool,
+    #[pyo3(from_py_with = arguments::legacy_algorithms)] legacy_algorithms: bool,
 ) -> PyResult<Token> {
     let options = VerifyOptions::read(now, token_type, revocations, skew, max_lifetime, legacy_algorithms)?;
     let epoch =
-        epoch.map(|epoch| crate::time::int(epoch).ok_or_else(|| input(format!("epoch: got {epoch}, wanted an int"))));
+        epoch.map(|epoch| time::int(epoch).ok_or_else(|| input(format!("epoch: got {epoch}, expected an int"))));
     let token = token_given(token, "token", options.call().token_type)?;
     let question = Question {
         token: token.as_deref().map_err(|&code| code),

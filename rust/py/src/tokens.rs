@@ -1,17 +1,20 @@
 //! `verify_tokens`: a whole column of tokens in one call.
 
-use crate::arguments::{VerifyOptions, action_number, max_lifetime_or_none, skew_given, threads};
-use crate::arrow::{AnyColumn, IntColumn, Out, OutTable, StringColumn, TokenColumn, TokenResults, Valid, same_length};
+use crate::arguments::enums::action_number;
+use crate::arguments::{self, max_lifetime_or_none, skew_given, threads, time};
 use crate::bulk;
+use crate::columns::error::same_length;
+use crate::columns::input::{AnyColumn, IntColumn, StringColumn, TokenColumn};
+use crate::columns::output::{Out, OutTable, TokenResults, Valid};
 use crate::errors::input;
-use crate::given;
-use crate::keyring::Keyring;
+use crate::keys::keyring::{self, Keyring};
+use crate::verify_options::VerifyOptions;
 use itron_core::format::claims::ReadingKey;
 use itron_core::format::device;
-use itron_core::scratch::Scratch;
+use itron_core::parallel::scratch::Scratch;
+use itron_core::parallel::stop::Stop;
 use itron_core::token::details::{Details, Noted};
 use itron_core::token::verify::{Fetched, TokenColumns, verify_noting};
-use itron_core::work::Stop;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 
@@ -29,16 +32,16 @@ enum Asked<V, C> {
 pub fn verify_tokens(
     py: Python<'_>,
     tokens: &Bound<'_, PyAny>,
-    #[pyo3(from_py_with = given::keyring)] keyring: &Bound<'_, Keyring>,
+    #[pyo3(from_py_with = keyring::keyring)] keyring: &Bound<'_, Keyring>,
     now: &Bound<'_, PyAny>,
-    #[pyo3(from_py_with = given::token_type)] token_type: &str,
+    #[pyo3(from_py_with = arguments::token_type)] token_type: &str,
     audience: Option<&Bound<'_, PyAny>>,
     action: Option<&Bound<'_, PyAny>>,
     epoch: Option<&Bound<'_, PyAny>>,
     revocations: Option<&Bound<'_, PyAny>>,
     #[pyo3(from_py_with = skew_given)] skew: i64,
     #[pyo3(from_py_with = max_lifetime_or_none)] max_lifetime: Option<i64>,
-    #[pyo3(from_py_with = given::legacy_algorithms)] legacy_algorithms: bool,
+    #[pyo3(from_py_with = arguments::legacy_algorithms)] legacy_algorithms: bool,
     claims: Option<&Bound<'_, PyAny>>,
     threads: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<TokenResults> {
@@ -50,15 +53,15 @@ pub fn verify_tokens(
     let rows = tokens.len();
     let audience = match audience {
         None => Asked::Nothing,
-        Some(one) if one.is_instance_of::<PyString>() => Asked::One(given::text(one, "audience")?.to_owned()),
+        Some(one) if one.is_instance_of::<PyString>() => Asked::One(arguments::text(one, "audience")?.to_owned()),
         Some(each) => Asked::Each(StringColumn::new(py, &AnyColumn::new(each, "audience")?)?),
     };
     let epoch = match epoch {
         None => Asked::Nothing,
-        Some(given) => match crate::time::int(given) {
+        Some(given) => match time::int(given) {
             Some(one) => Asked::One(one),
             None if given.is_instance_of::<PyInt>() => {
-                return Err(input(format!("epoch: got {given}, wanted an int of 64 bits or a column of them")));
+                return Err(input(format!("epoch: got {given}, expected an int of 64 bits or a column of them")));
             }
             None => Asked::Each(IntColumn::new(py, &AnyColumn::new(given, "epoch")?)?),
         },
@@ -100,7 +103,7 @@ pub fn verify_tokens(
 /// The argument `claims`: "all" for the columns of every claim.
 fn all_claims(given: &Bound<'_, PyAny>) -> PyResult<bool> {
     let is_all = given.cast::<PyString>().is_ok_and(|given| given.to_str().is_ok_and(|text| text == "all"));
-    if is_all { Ok(true) } else { Err(given::wrong(given, "claims", "None or \"all\"")) }
+    if is_all { Ok(true) } else { Err(arguments::wrong(given, "claims", "None or \"all\"")) }
 }
 
 fn table(rows: usize, columns: TokenColumns, noted: &Noted, all: bool) -> Result<OutTable, Stop> {

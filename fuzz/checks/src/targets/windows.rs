@@ -2,7 +2,7 @@
 
 use crate::portable;
 use crate::source::{Source, lengthened};
-use itron_core::token::window::{Bounds, Unit};
+use itron_core::time::{Bounds, Unit};
 use itron_core_kernels::windows;
 
 const UNITS: [Unit; 4] = [Unit::Second, Unit::Milli, Unit::Micro, Unit::Nano];

@@ -13,7 +13,8 @@
 //! Only the master key and what is derived are secret. The device id is at one place whatever the device, so the rest of the
 //! input is built, and hashed, once.
 
-use crate::work::{Split, Stop, Workers, in_chunks};
+use crate::parallel::chunks::{Split, Workers, in_chunks};
+use crate::parallel::stop::Stop;
 use itron_core_kernels::stack::wiped;
 use itron_core_kernels::{cmac, hmac};
 use std::fmt;
@@ -168,7 +169,7 @@ pub struct Derivation<'a> {
     pub length: usize,
 }
 
-/// Why nothing was derived: what came, and what was wanted. No byte of a key.
+/// Why nothing was derived: what came, and what was expected. No byte of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KdfError {
     /// The master key has not the length that the function takes.
@@ -211,13 +212,13 @@ impl fmt::Display for KdfError {
         match *self {
             Self::MasterLength { kdf, got } => {
                 let least = if kdf.master_lengths().1.is_some() { "" } else { "at least " };
-                let (wanted, name) = (kdf.master_lengths().0, kdf.name());
-                write!(formatter, "master key: got {got} bytes, wanted {least}{wanted} for {name}")
+                let (bytes, name) = (kdf.master_lengths().0, kdf.name());
+                write!(formatter, "master key: got {got} bytes, expected {least}{bytes} for {name}")
             }
-            Self::UtilityLength { got } => write!(formatter, "utility: got {got} bytes, wanted 1..16"),
-            Self::ExtraLength { got } => write!(formatter, "extra: got {got} bytes, wanted 0..32"),
-            Self::Length { got } => write!(formatter, "length: got {got}, wanted 16 or 32"),
-            Self::OutputLength { got, wanted } => write!(formatter, "output: got {got} bytes, wanted {wanted}"),
+            Self::UtilityLength { got } => write!(formatter, "utility: got {got} bytes, expected 1..16"),
+            Self::ExtraLength { got } => write!(formatter, "extra: got {got} bytes, expected 0..32"),
+            Self::Length { got } => write!(formatter, "length: got {got}, expected 16 or 32"),
+            Self::OutputLength { got, wanted } => write!(formatter, "output: got {got} bytes, expected {wanted}"),
             Self::Stopped(why) => why.fmt(formatter),
             Self::Internal => formatter.write_str("internal: some keys were not derived"),
         }

@@ -6,8 +6,9 @@ use super::public_key::PublicKey;
 use super::tables::{Table, share_of_lanes};
 use super::{ed25519, p256};
 use crate::code::{Check, Code};
-use crate::scratch::Scratch;
-use crate::work::{self, Stop, Workers};
+use crate::parallel::chunks::{self, Workers};
+use crate::parallel::scratch::Scratch;
+use crate::parallel::stop::Stop;
 use ::ml_dsa::{MlDsa44, MlDsa65};
 use itron_core_kernels::{self as kernels, Message, memory};
 use std::iter::repeat_n;
@@ -108,7 +109,7 @@ pub fn verify_many<'k, 'w, F>(
 ) -> Result<Vec<i16>, Stop> {
     let mut codes = memory::zeroed(rows).ok_or(Stop::OutOfMemory)?;
     codes.fill(Code::Internal as i16);
-    work::in_chunks(codes.as_mut_slice(), workers, &|scratch, start, mut codes: &mut [i16]| {
+    chunks::in_chunks(codes.as_mut_slice(), workers, &|scratch, start, mut codes: &mut [i16]| {
         let mut next = start;
         // As many rows at a time as their bytes fit the cache: mostly the whole chunk.
         while !codes.is_empty() {

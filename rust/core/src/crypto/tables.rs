@@ -4,7 +4,7 @@
 //! key first pays what a table costs, in rows verified without, and then gets it: never more than twice the best.
 
 use super::ml_dsa::Prepared;
-use crate::process::PerProcess;
+use crate::parallel::per_process::PerProcess;
 use ::ml_dsa::{MlDsa44, MlDsa65};
 use itron_core_kernels::{ed25519, features, p256};
 use std::collections::HashMap;

@@ -15,10 +15,11 @@ pub mod keys;
 mod pieces;
 mod wmbus;
 
-use crate::columns::{Bits, columns};
 use crate::crypto::kdf::{KdfError, Label};
-use crate::scratch::{Place, Scratch};
-use crate::work::{Split, Stop, Workers, in_chunks};
+use crate::parallel::chunks::{Split, Workers, in_chunks};
+use crate::parallel::columns::{Bits, columns};
+use crate::parallel::scratch::{Place, Scratch};
+use crate::parallel::stop::Stop;
 use code::{Check, Protection, ReadingCode};
 use device::DeviceId;
 use itron_core_kernels::stack::wiped;

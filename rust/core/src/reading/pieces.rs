@@ -1,7 +1,8 @@
 //! Bytes of variable length that many threads write: a buffer per chunk, joined at the end.
 
-use crate::columns::{Column, zeros};
-use crate::work::{Split, Stop, Workers, in_chunks};
+use crate::parallel::chunks::{Split, Workers, in_chunks};
+use crate::parallel::columns::{Column, zeros};
+use crate::parallel::stop::Stop;
 
 /// Rows that one buffer stands for at least: where columns may be cut.
 const ROWS: usize = 64;

@@ -5,14 +5,15 @@
 mod decide;
 
 use crate::code::{Check, Code};
-use crate::columns::{BitSlice, Bits, columns};
 use crate::format::device;
 use crate::format::token_type::TokenType;
-use crate::scratch::{Place, Scratch};
+use crate::parallel::chunks::{self, Workers};
+use crate::parallel::columns::{BitSlice, Bits, columns};
+use crate::parallel::scratch::{Place, Scratch};
+use crate::parallel::stop::Stop;
+use crate::time::{Nanos, Session, SessionState, Unit, session, session_end};
 use crate::token::keyring::Keyring;
 use crate::token::verify::{Call, Fetched, expected_rows, verify_range};
-use crate::token::window::{Nanos, Session, SessionState, Unit, session, session_end};
-use crate::work::{self, Stop, Workers};
 
 pub use decide::{Decision, Policy, TableError};
 use decide::{Hand, Material, Situation};
@@ -156,7 +157,7 @@ pub fn process<'w>(
     workers: impl Into<Workers<'w>>,
 ) -> Result<RouteColumns, Stop> {
     let mut columns = RouteColumns::new(route.rows())?;
-    work::in_chunks(columns.slices(), workers, &|scratch, start, slices: RouteSlices<'_>| {
+    chunks::in_chunks(columns.slices(), workers, &|scratch, start, slices: RouteSlices<'_>| {
         process_chunk(route, keyring, call, start, slices, scratch)
     })?;
     Ok(columns)

@@ -7,8 +7,9 @@ use crate::crypto::signatures;
 use crate::format::claims::Claims;
 use crate::format::cose::{self, Envelope, Header, MAX_PROTECTED, MIN_TOKEN};
 use crate::format::token_type::TokenType;
-use crate::scratch::Scratch;
-use crate::work::{Stop, Workers};
+use crate::parallel::chunks::Workers;
+use crate::parallel::scratch::Scratch;
+use crate::parallel::stop::Stop;
 
 /// A token that waits for its signature.
 #[derive(Clone, Debug)]

@@ -1,13 +1,9 @@
 //! Keyrings: the keys that tokens may be signed with, each with its ceilings.
 
-use super::verify::{Call, Verdict, verify_one};
-use crate::code::Code;
-use crate::crypto::algorithm::Algorithm;
 use crate::crypto::public_key::PublicKey;
 use crate::crypto::signatures;
-use crate::crypto::weak_key::WeakKey;
-use crate::format::claims::{Claims, Confirmation, CoseKey};
-use crate::format::scope::Actions;
+use crate::format::claims::Claims;
+use crate::format::scope::{ALL_ACTIONS, Actions};
 use crate::format::token_type::{TokenType, TypeSet};
 
 /// The most keys that one keyring holds.
@@ -50,23 +46,17 @@ pub enum KeyringError {
     TooMany(usize),
     /// Two keys with one kid.
     DuplicateKid([u8; 8]),
-    /// The delegation in this place was refused.
-    Refused(usize, Code),
-    /// The delegation in this place carries a key that cannot be used.
-    Weak(usize, WeakKey),
 }
 
 impl std::fmt::Display for KeyringError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::TooMany(got) => write!(f, "got {got} keys, wanted at most {MAX_KEYS}"),
+            Self::TooMany(got) => write!(f, "got {got} keys, expected at most {MAX_KEYS}"),
             Self::DuplicateKid(kid) => {
-                f.write_str("got two keys with the kid ")?;
+                f.write_str("got two keys with kid ")?;
                 kid.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-                f.write_str(", wanted each kid once")
+                f.write_str(", expected each kid once")
             }
-            Self::Refused(at, code) => write!(f, "delegation {at} is refused: {} {}", *code as i16, code.name()),
-            Self::Weak(at, weak) => write!(f, "delegation {at} carries a key of no use: {weak}"),
         }
     }
 }
@@ -78,9 +68,6 @@ pub struct Keyring {
     /// Each kid with the index of its entry, sorted.
     by_kid: Vec<(u64, u32)>,
 }
-
-/// A delegation without a key of ours, which its claims rule out.
-const NO_KEY: WeakKey = WeakKey::Length { got: 0, expected: "the key of a delegation" };
 
 impl Keyring {
     /// A keyring of these entries, in this order.
@@ -121,52 +108,6 @@ impl Keyring {
     pub fn table_bytes(&self) -> usize {
         self.entries.iter().map(|entry| signatures::table_bytes(&entry.key)).sum()
     }
-
-    /// This keyring and the keys that `tokens` delegate to, behind the entries there are.
-    ///
-    /// # Errors
-    /// A delegation is refused at `now`, or its key cannot be used.
-    pub fn with_delegations<'t>(
-        &self,
-        tokens: impl IntoIterator<Item = &'t [u8]>,
-        now: u64,
-    ) -> Result<Self, KeyringError> {
-        let call = Call::new(TokenType::Delegation, now);
-        let mut entries = self.entries.clone();
-        for (at, token) in tokens.into_iter().enumerate() {
-            let verdict = verify_one(self, &call, token);
-            let (Code::Ok, Some(claims)) = (verdict.code, verdict.claims) else {
-                return Err(KeyringError::Refused(at, verdict.code));
-            };
-            entries.push(self.delegated(&verdict, &claims).map_err(|weak| KeyringError::Weak(at, weak))?);
-        }
-        Self::new(entries)
-    }
-
-    fn delegated(&self, verdict: &Verdict<Claims<'_>>, claims: &Claims<'_>) -> Result<Entry, WeakKey> {
-        let key = match claims.confirmation {
-            Some(Confirmation::Key(CoseKey::Okp(x))) => PublicKey::from_raw(Algorithm::Ed25519, &x)?,
-            Some(Confirmation::Key(CoseKey::Ec2(x, y))) => PublicKey::from_raw(Algorithm::Esp256, &[x, y].concat())?,
-            Some(Confirmation::Key(CoseKey::Akp(alg, public))) => {
-                let algorithm = Algorithm::from_cose(alg).ok_or(NO_KEY)?;
-                PublicKey::from_raw(algorithm, public)?
-            }
-            Some(Confirmation::Kid(_)) | None => return Err(NO_KEY),
-        };
-        let parent = verdict.key.map(|index| &self.entries[index as usize]);
-        let inherited = || parent.map_or("", |parent| &parent.audience_prefix);
-        Ok(Entry {
-            key,
-            issuer: claims.issuer.map(str::to_owned),
-            // A delegated key signs no delegation: the chain is root, issuing key, token.
-            token_types: claims.types.unwrap_or(TypeSet::NONE).without(TokenType::Delegation),
-            actions: claims.actions(),
-            audience_prefix: claims.audience.unwrap_or_else(inherited).to_owned(),
-            valid_from: Some(claims.begins_at()),
-            valid_until: Some(claims.expires_at),
-            delegation: verdict.kid.zip(claims.cti).map(|(parent, cti)| Delegation { parent, cti }),
-        })
-    }
 }
 
 impl Entry {
@@ -177,7 +118,7 @@ impl Entry {
             key,
             issuer: None,
             token_types: TypeSet::FOR_DEVICES,
-            actions: crate::format::scope::ALL_ACTIONS,
+            actions: ALL_ACTIONS,
             audience_prefix: String::new(),
             valid_from: None,
             valid_until: None,

@@ -1,8 +1,10 @@
-//! Layer 3, meaning: keyrings, revocations, windows, the order of checks, and issuing as its mirror.
+//! Layer 3, meaning: keyrings and revocations are data; the order of checks stands above them, and above it delegations and
+//! snapshots, which are tokens themselves. Issuing is the mirror of verifying.
 
+pub mod delegation;
 pub mod details;
 pub mod issue;
 pub mod keyring;
-pub mod revocation;
+pub mod revocations;
+pub mod snapshot;
 pub mod verify;
-pub mod window;

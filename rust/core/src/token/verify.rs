@@ -6,17 +6,18 @@
 
 use super::details::Note;
 use super::keyring::{Entry, Keyring};
-use super::revocation::Revocations;
+use super::revocations::Revocations;
 use crate::code::{Check, Code};
-use crate::columns::{Bits, columns};
 use crate::crypto::algorithm::Algorithm;
 use crate::crypto::signatures;
 use crate::format::claims::Claims;
 use crate::format::cose::{Envelope, Header, MIN_TOKEN};
 use crate::format::scope::OPEN_SESSION;
 use crate::format::token_type::TokenType;
-use crate::scratch::{Place, Scratch};
-use crate::work::{self, Stop, Workers};
+use crate::parallel::chunks::{self, Workers};
+use crate::parallel::columns::{Bits, columns};
+use crate::parallel::scratch::{Place, Scratch};
+use crate::parallel::stop::Stop;
 use std::ops::Range;
 
 /// Clock skew accepted when a call does not say, in seconds.
@@ -206,7 +207,7 @@ fn judge(claims: &Claims<'_>, entry: &Entry, call: &Call<'_>, question: &Questio
         return Err(Code::IssuerWindow);
     }
     check_time(claims, call)?;
-    Revocations::check(call.revocations, entry, claims, call, question.epoch)?;
+    Revocations::check(call.revocations, entry, claims, call.token_type, call.now, question.epoch)?;
     if question.audience.is_some_and(|audience| !is_for(claims, entry, call.token_type, audience)) {
         return Err(Code::AudienceMismatch);
     }
@@ -437,7 +438,7 @@ pub fn verify_noting<'w, N: Note>(
 ) -> Result<TokenColumns, Stop> {
     let mut columns = TokenColumns::new(rows)?;
     let expected = expected_rows(keyring, rows);
-    work::in_chunks(columns.slices(), workers, &|scratch, start, mut slices: TokenSlices<'_>| {
+    chunks::in_chunks(columns.slices(), workers, &|scratch, start, mut slices: TokenSlices<'_>| {
         let range = start..start + slices.code.len();
         let fetched = range.clone().map(|row| fetch(row, scratch)).collect::<Result<Vec<_>, _>>()?;
         let question = |row: usize| fetched[row - start].question(scratch);

@@ -1,17 +1,17 @@
 //! The columns of a route, read where they lie.
 
-use crate::arrow::{
-    AnyColumn, BoolColumn, InputError, IntColumn, LONGEST_MAPPED, StringColumn, Table, TextOrInt, TimeColumn,
-    TokenColumn, room,
+use crate::arguments::enums::{self, ACTION, DEVICE_CLASS, Enumeration, MODE, SECURITY_LEVEL};
+use crate::columns::error::InputError;
+use crate::columns::input::{
+    AnyColumn, BoolColumn, IntColumn, LONGEST_MAPPED, StringColumn, Table, TextOrInt, TimeColumn, TokenColumn, room,
 };
-use crate::enums::{self, ACTION, DEVICE_CLASS, Enumeration, MODE, SECURITY_LEVEL};
 use crate::errors::input;
 use itron_core::code::{Check, Code};
 use itron_core::format::{device, token_type::TokenType};
 use itron_core::names;
+use itron_core::parallel::scratch::{Place, Scratch};
+use itron_core::parallel::stop::Stop;
 use itron_core::route::{self, Choice, MATERIALS, Row};
-use itron_core::scratch::{Place, Scratch};
-use itron_core::work::Stop;
 use pyo3::prelude::*;
 
 /// The columns that a route may have.

@@ -7,18 +7,18 @@ mod results;
 pub use policy::{Policy, PolicyTable};
 pub use results::{CommandRequests, RouteColumns};
 
-use crate::arguments::{revocations, threads};
-use crate::arrow::TimeColumn;
+use crate::arguments::time::Now;
+use crate::arguments::{threads, time};
 use crate::bulk;
+use crate::columns::input::TimeColumn;
 use crate::errors::input;
-use crate::given;
-use crate::keyring::Keyring;
-use crate::time::Now;
+use crate::keys::keyring::{self, Keyring};
+use crate::keys::revocations::revocations_or_none;
 use columns::Columns;
 use itron_core::format::token_type::TokenType;
 use itron_core::route::{self, RouteCall};
+use itron_core::time::Unit;
 use itron_core::token::verify::Call;
-use itron_core::token::window::Unit;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -29,18 +29,18 @@ use std::sync::Arc;
 pub fn process_route(
     py: Python<'_>,
     route: &Bound<'_, PyAny>,
-    #[pyo3(from_py_with = given::keyring)] keyring: &Bound<'_, Keyring>,
+    #[pyo3(from_py_with = keyring::keyring)] keyring: &Bound<'_, Keyring>,
     now: &Bound<'_, PyAny>,
     permissions: &Bound<'_, PyAny>,
-    #[pyo3(from_py_with = given::policy)] policy: &Bound<'_, Policy>,
+    #[pyo3(from_py_with = policy::policy)] policy: &Bound<'_, Policy>,
     revocations: Option<&Bound<'_, PyAny>>,
     threads: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<RouteColumns> {
     let now = Now::read(now)?;
     let threads = self::threads(threads)?;
-    let snapshot = self::revocations(revocations)?;
-    let wanted = || input(format!("permissions: got {permissions}, wanted a bit set of Permission"));
-    let permissions = crate::time::int(permissions).filter(|&bits| bits >= 0).ok_or_else(wanted)?;
+    let snapshot = self::revocations_or_none(revocations)?;
+    let wanted = || input(format!("permissions: got {permissions}, expected a bit set of Permission"));
+    let permissions = time::int(permissions).filter(|&bits| bits >= 0).ok_or_else(wanted)?;
     let columns = Columns::read(route, permissions)?;
     let (keys, policy) = (&keyring.get().keys, &policy.get().policy);
     let call = RouteCall {

@@ -1,7 +1,8 @@
 //! The table of needs, as Python's policy says it and as it is shown again.
 
-use crate::arrow::{Out, OutTable, result_class};
-use crate::enums::{ACTION, DEVICE_CLASS, MODE, SECURITY_LEVEL};
+use crate::arguments::enums::{ACTION, DEVICE_CLASS, MODE, SECURITY_LEVEL};
+use crate::arguments::object_reader;
+use crate::columns::output::{Out, OutTable, result_class};
 use crate::errors::{input, stopped};
 use itron_core::route;
 use pyo3::prelude::*;
@@ -75,3 +76,5 @@ result_class!(
     /// The whole policy: `device_class`, mode, `security_level`, action (names); needs, reason, opener, counted.
     PolicyTable
 );
+
+object_reader!(policy: Policy);

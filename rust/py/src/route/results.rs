@@ -1,14 +1,14 @@
 //! The decisions of a route: their columns, what to ask for, and a row by itself.
 
 use super::columns::Columns;
-use crate::arrow::{Out, OutTable, result_class};
-use crate::enums::{ACTION, SECURITY_LEVEL};
+use crate::arguments::enums::{ACTION, SECURITY_LEVEL};
+use crate::arguments::{self, object_reader};
+use crate::columns::output::{Out, OutTable, result_class};
 use crate::errors::stopped;
-use crate::given;
-use itron_core::columns::Bits;
 use itron_core::format::device;
+use itron_core::parallel::columns::Bits;
+use itron_core::parallel::stop::Stop;
 use itron_core::route::{self, Choice, MATERIALS};
-use itron_core::work::Stop;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyTuple};
 use std::collections::BTreeMap;
@@ -92,7 +92,7 @@ result_class!(
         /// The same columns, for a subclass.
         #[new]
         #[pyo3(signature = (columns, *_rest))]
-        fn of(#[pyo3(from_py_with = given::columns)] columns: &Bound<'_, Self>, _rest: &Bound<'_, PyTuple>) -> Self {
+        fn of(#[pyo3(from_py_with = columns)] columns: &Bound<'_, Self>, _rest: &Bound<'_, PyTuple>) -> Self {
             Self::new(columns.get().table.clone(), Arc::clone(&columns.get().route))
         }
 
@@ -143,10 +143,10 @@ result_class!(
         }
 
         /// One row and its answer, by the fields of `itron_core.explain.Row`.
-        fn _row<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = given::row)] row: isize) -> PyResult<Bound<'py, PyDict>> {
-            let place = crate::arrow::results::place(&self.table, row)?;
+        fn _row<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = arguments::row)] row: isize) -> PyResult<Bound<'py, PyDict>> {
+            let place = crate::columns::output::results::place(&self.table, row)?;
             let answered = &*self.route;
-            let parts = crate::arrow::results::cells(py, &self.table, place)?;
+            let parts = crate::columns::output::results::cells(py, &self.table, place)?;
             parts.set_item("device", answered.device(place))?;
             let readable = parts.get_item("unreadable")?.is_some_and(|fault| fault.is_none());
             let situation = answered.situation(place).filter(|_| readable);
@@ -175,3 +175,5 @@ fn count(numbers: impl Iterator<Item = i64>) -> BTreeMap<i64, usize> {
         counts
     })
 }
+
+object_reader!(columns: RouteColumns);

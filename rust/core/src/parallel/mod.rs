@@ -1,0 +1,8 @@
+//! Rows worked on by many threads: chunks of them, the columns that chunks fill, and the threads themselves.
+
+pub mod chunks;
+pub mod columns;
+pub(crate) mod per_process;
+pub mod placement;
+pub mod scratch;
+pub mod stop;

@@ -1,0 +1,13 @@
+//! Out: [`Out`] is a column, [`OutTable`] a table; [`Column`] and the classes of `result_class!` hand them to Python and, as Arrow
+//! capsules, to any engine.
+
+mod column;
+mod export;
+pub mod results;
+mod table;
+
+pub use column::{ByteRows, Column};
+pub use export::Exported;
+pub(crate) use results::result_class;
+pub use results::{NamedResults, SessionResults, SignatureResults, TokenResults};
+pub use table::{Out, OutTable, Valid};
