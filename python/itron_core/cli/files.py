@@ -158,17 +158,6 @@ def _source(path: str) -> Iterator[IO[bytes]]:
             yield file
 
 
-<<<<<<< HEAD
-=======
-def _is_seekable(source: IO[bytes]) -> bool:
-    """Return whether a source is a regular file; a named pipe cannot be read twice."""
-    try:
-        return stat.S_ISREG(Path(f"/dev/fd/{source.fileno()}").stat().st_mode)
-    except (OSError, ValueError):
-        return False
-
-
->>>>>>> main
 def _arrow_file(path: str, source: IO[bytes]) -> Any:
     """Return a seekable pyarrow file: memory-mapped if it is a regular file, else held in memory."""
     import pyarrow as pa
