@@ -522,12 +522,12 @@ def test_a_column_that_first_appears_after_65_536_rows_of_a_file_is_written_in_e
 def test_a_misspelt_column_is_refused_wherever_it_first_appears(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"device": "ert:1"}\n' * 65_600 + '{"device": "ert:2", "epochs": 7}\n')
-    with pytest.raises(UnreadableError, match='is "epoch" meant'):
+    with pytest.raises(UnreadableError, match='did you mean "epoch"'):
         read(path, kinds=ROUTE_COLUMNS)
     pipe_in, pipe_out = os.pipe()
     writer = threading.Thread(target=_poured, args=(path.read_bytes(), pipe_out))
     writer.start()
-    with pytest.raises(UnreadableError, match='is "epoch" meant'):
+    with pytest.raises(UnreadableError, match='did you mean "epoch"'):
         read(f"/dev/fd/{pipe_in}", FileFormat.JSONL, kinds=ROUTE_COLUMNS)
     os.close(pipe_in)
     writer.join()
