@@ -1,13 +1,16 @@
 """What transcripts cannot show: faults inside, missing extras, the terminal, the clock."""
 
+import inspect
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
 from datetime import datetime
 
 import pytest
+import typer
 
 from itron_core.cli import app as command_line
 from itron_core.cli import inputs
@@ -173,3 +176,50 @@ def test_an_unreadable_input_is_named_and_is_not_an_internal_error(homes, argume
     assert says in " ".join(run.stderr.split())
     assert "internal error" not in run.stderr
     assert not (homes / "other").exists()
+
+
+def commands_of(group, path=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands_of(typer.main.get_command(command_line.app)))
+# The demonstration prints tables for the eye; its rows are in the files that it writes.
+SHOWS_ONLY = {("demo",)}
+
+
+def test_every_command_that_prints_a_table_prints_json_as_well():
+    tables = {
+        path
+        for path, command in COMMANDS.items()
+        if re.search(r"\bshow(?:_\w+)?\(", inspect.getsource(inspect.unwrap(command.callback)))
+    }
+    assert len(tables) > 15
+    without = {path for path in tables if not any("--json" in one.opts for one in COMMANDS[path].params)}
+    assert without == SHOWS_ONLY
+
+
+def test_what_takes_away_can_be_tried_first():
+    takes_away = {"revoke", "revoke-tool", "revoke-bearers", "retire", "remove-tool", "prune"}
+    found = {path: command for path, command in COMMANDS.items() if path[-1] in takes_away}
+    assert len(found) == len(takes_away) + 1, "both the server and the field tool prune"
+    assert not [path for path, command in found.items() if not any("--dry-run" in one.opts for one in command.params)]
+
+
+def test_what_is_added_can_be_listed():
+    listed = {
+        ("manager", "role"): ("manager", "roles"),
+        ("manager", "user"): ("manager", "users"),
+        ("manager", "request"): ("manager", "requests"),
+        ("manager", "issue"): ("manager", "material"),
+        ("manager", "revoke"): ("manager", "revoked"),
+        ("manager", "rotate"): ("manager", "keys"),
+        ("server", "bearer"): ("server", "bearers"),
+        ("server", "remove-tool"): ("server", "tools"),
+        ("field", "request"): ("field", "current"),
+    }
+    for pair in listed.items():
+        assert set(pair) <= COMMANDS.keys(), pair

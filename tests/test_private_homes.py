@@ -1,5 +1,6 @@
 """Folders of parties: who may read them, and what is refused where keys are weaker than those that were there."""
 
+import json
 import os
 import shutil
 import sys
@@ -150,3 +151,44 @@ def test_a_damaged_comparison_is_named_and_not_the_log(run, damage):
     assert answer.exit_code == 3
     assert "kept" in answer.output
     assert "not what was written" not in answer.output
+
+
+@pytest.mark.parametrize(
+    "changes,says",
+    [
+        ({"Utility": "X"}, 'unknown member "Utility"; did you mean "utility"?'),
+        ({"utilty": "X"}, 'did you mean "utility"?'),
+        ({"stor": "elsewhere.db"}, 'did you mean "store"?'),
+        ({"keys": {"isuer": "pkcs11:token=x"}}, 'did you mean "issuer"?'),
+        ({"keys": ["pkcs11:token=x"]}, "expected an object of pkcs11: URIs"),
+        ({"keys": {"issuer": 5}}, '"keys.issuer": got 5, expected text'),
+        ({"store": 5}, '"store": got 5, expected text'),
+        ({"utility": None}, '"utility": got None, expected text'),
+    ],
+)
+def test_a_setting_that_would_be_ignored_or_misread_is_refused(run, changes, says):
+    init(run)
+    path = Path("ism/settings.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    answer = run("manager", "users", "ism")
+    assert (answer.exit_code, says in answer.output, "settings.json" in answer.output) == (3, True, True), answer.output
+
+
+@pytest.mark.parametrize(
+    "text,code",
+    [("", 3), ("{", 3), ("\udcff", 3), ("[]", 2), ("7", 2), ('{"party": "field"}', 3), ('{"party": []}', 2)],
+)
+def test_damaged_settings_are_named_and_are_no_internal_error(run, text, code):
+    run("manager", "init", "ism", "--utility", "UTIL0001", "--now", NOW)
+    run("field", "init", "tab", "--tool", "t1", "--keyring", "ism/root.jwks")
+    Path("tab/settings.json").write_bytes(text.encode(errors="surrogateescape"))
+    for command in (["field", "current", "tab"], ["backup", "tab", "tab.tar"]):
+        answer = run(*command)
+        assert (answer.exit_code, "tab" in answer.output) == (code, True), answer.output
+
+
+def test_a_setting_far_from_ours_is_ignored(run):
+    init(run)
+    path = Path("ism/settings.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"remark": "kept by olga"}))
+    assert run("manager", "users", "ism").exit_code == 0

@@ -3,8 +3,11 @@
 import ipaddress
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -121,6 +124,20 @@ def test_a_certificate_and_its_key_are_checked_before_anything_is_served(folder)
         assert (refused.returncode, refused.stdout) == (3, ""), options
         assert "not a certificate and its key" in refused.stderr
     assert not (folder / "tools").exists(), "nothing was made"
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02"], ids=["silent", "half a hello"])
+def test_a_connection_that_never_finishes_its_handshake_ends_after_head_seconds(folder, serve, said):
+    write_certificate(folder)
+    _, url = serve("--certificate", "tls.crt", "--private-key", "tls.key", "--head-seconds", "2")
+    port = int(url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
+        silent.sendall(said)
+        started = time.monotonic()
+        with suppress(ConnectionError):
+            while silent.recv(4_096):
+                pass
+        assert 1 < time.monotonic() - started < 20
 
 
 def test_bearers_of_a_lost_tool_are_refused_by_a_command(folder, serve):

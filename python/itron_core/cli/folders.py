@@ -16,6 +16,7 @@ from itron_core.cli.failures import UnreadableError, UsageError
 from itron_core.cli.inputs import text_of
 from itron_core.cli.key_files import new_master_key, new_signer, read_sealed_master_key, signer_in
 from itron_core.cli.pkcs11 import master_key_at, signer_at
+from itron_core.cli.settings import SETTINGS, keep_settings, read_settings
 from itron_core.cli.store_option import named_store
 from itron_core.device import Device
 from itron_core.enums import TOKEN_TYPES
@@ -60,7 +61,6 @@ __all__ = [
     "use_root",
 ]
 
-SETTINGS = "settings.json"
 NEXT_ROOT = "next-root"
 LONGEST_UTILITY = 16
 
@@ -108,7 +108,7 @@ def rotate_key(home: Path, now: int, overlap: int, uri: str | None = None) -> Si
     if uri is not None:
         held = signer_at(uri)
         manager(home).rotate(held, now=now, overlap=overlap)
-        _keep_settings(home, settings | {"keys": settings.get("keys", {}) | {"issuer": uri}})
+        keep_settings(home, settings | {"keys": settings.get("keys", {}) | {"issuer": uri}})
         return held
     waiting = home / "issuer.pem.new"
     waiting.unlink(missing_ok=True)
@@ -117,7 +117,7 @@ def rotate_key(home: Path, now: int, overlap: int, uri: str | None = None) -> Si
     waiting.replace(home / "issuer.pem")
     if "issuer" in settings.get("keys", {}):
         keys = {name: at for name, at in settings["keys"].items() if name != "issuer"}
-        _keep_settings(home, settings | {"keys": keys})
+        keep_settings(home, settings | {"keys": keys})
     return signer
 
 
@@ -131,7 +131,7 @@ def new_root(home: Path, uri: str | None = None) -> Signer:
         new = new_signer(home / f"{NEXT_ROOT}.pem")
     else:
         new = signer_at(uri)
-        _keep_settings(home, settings | {"keys": settings.get("keys", {}) | {NEXT_ROOT: uri}})
+        keep_settings(home, settings | {"keys": settings.get("keys", {}) | {NEXT_ROOT: uri}})
     _keep_roots(home, _signer(home, "root"), new)
     return new
 
@@ -145,12 +145,12 @@ def use_root(home: Path, now: int) -> Signer:
     manager(home).change_root(new, now=now)
     keys = dict(settings.get("keys", {}))
     if NEXT_ROOT in keys:
-        _keep_settings(home, settings | {"keys": keys | {"root": keys[NEXT_ROOT]}})
+        keep_settings(home, settings | {"keys": keys | {"root": keys[NEXT_ROOT]}})
         keys["root"] = keys.pop(NEXT_ROOT)
     else:
         (home / f"{NEXT_ROOT}.pem").replace(home / "root.pem")
         keys.pop("root", None)
-    _keep_settings(
+    keep_settings(
         home, {name: one for name, one in settings.items() if name != "keys"} | ({"keys": keys} if keys else {})
     )
     _keep_roots(home, new)
@@ -317,16 +317,12 @@ def _made(home: Path, settings: dict[str, Any]) -> Iterator[Path]:
         new.chmod(0o700)  # whatever the umask
         if (store := named_store()) is not None:
             settings = settings | {"store": store if "://" in store else str(Path(store).absolute())}
-        _keep_settings(new, settings)
+        keep_settings(new, settings)
         _store(new, create=True).close()
         yield new
         new.replace(home)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-
-
-def _keep_settings(home: Path, settings: dict[str, Any]) -> None:
-    write_private(home / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n", replace=True)
 
 
 def _store(home: Path, *, own: bool = True, create: bool = False) -> Store:
@@ -337,38 +333,34 @@ def _store(home: Path, *, own: bool = True, create: bool = False) -> Store:
 def store_of(home: Path, *, own: bool = True) -> str:
     """Return the place of a party's store: as given on the command line, else as given to init, else in the folder."""
     named = named_store() if own else None
-    return str(named or json.loads((home / SETTINGS).read_text()).get("store") or home / STORE)
+    return str(named or (read_settings(home) or {}).get("store") or home / STORE)
 
 
 def keep_store_here(home: Path) -> None:
     """Make the store in its folder a party's store from now on."""
-    settings = json.loads((home / SETTINGS).read_text())
-    _keep_settings(home, {name: value for name, value in settings.items() if name != "store"})
+    settings = read_settings(home) or {}
+    keep_settings(home, {name: value for name, value in settings.items() if name != "store"})
 
 
 def party_of(home: Path) -> str:
     """Return the party of a folder: manager, server or field."""
-    try:
-        return str(json.loads((home / SETTINGS).read_text())["party"])
-    except (OSError, ValueError, KeyError, TypeError):
+    settings = read_settings(home)
+    if settings is None:
         raise UsageError(
             f"{home} is not the folder of a party", "name the folder of a manager, a server or a field tool"
-        ) from None
+        )
+    return str(settings["party"])
 
 
 def _settings(home: Path, party: str) -> dict[str, Any]:
-    try:
-        settings = json.loads((home / SETTINGS).read_text())
-        kind = settings["party"]
-    except (OSError, ValueError, KeyError, TypeError):
-        kind, settings = None, {}
-    if kind != party:
+    settings = read_settings(home)
+    if settings is None or settings["party"] != party:
         raise UsageError(f"{home} is not the folder of a {party}", f"create one: itron-core {party} init {home}")
-    return dict(settings)
+    return settings
 
 
 def _signer(home: Path, name: str) -> Signer:
-    uri = json.loads((home / SETTINGS).read_text()).get("keys", {}).get(name)
+    uri = (read_settings(home) or {}).get("keys", {}).get(name)
     return signer_in(home / f"{name}.pem") if uri is None else signer_at(uri)
 
 
@@ -377,8 +369,7 @@ def _keyring(home: Path) -> Keyring:
 
 
 def _origin(home: Path) -> str:
-    party = json.loads((home / SETTINGS).read_text())["party"]
-    return f"itron-core.example/{party}"
+    return f"itron-core.example/{party_of(home)}"
 
 
 def log(home: Path) -> AuditLog:
