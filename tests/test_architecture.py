@@ -90,7 +90,7 @@ def test_rust_modules_name_only_lower_layers(crate):
     assert upward(arrows(source), layers) == []
 
 
-@pytest.mark.parametrize("crate", rust_layers())
+@pytest.mark.parametrize("crate", ["kernels", "core", "py"])
 def test_rust_modules_do_not_name_each_other_in_circles(crate):
     assert circle(arrows(ROOT / "rust" / crate / "src")) == []
 

@@ -1,6 +1,6 @@
 //! Points of edwards25519, one at a time (RFC 8032, section 5.1.4: a = -1, d not a square, so every formula is complete).
 
-use super::table::Entry;
+use super::entry::Entry;
 use crate::field25519::portable::{D, ONE, SQRT_MINUS_ONE, Tight, ZERO};
 
 /// (X : Y : Z : T) with x = X/Z, y = Y/Z and T = XY/Z.

@@ -2,9 +2,9 @@
 
 use super::point::{Extended, IDENTITY};
 use super::scalar;
-use super::table::{self, Table};
+use super::table::Table;
 use super::window::{Digit, MAX_ROWS, Words};
-use super::{OneOffRow, Row};
+use super::{OneOffRow, Row, base};
 use crate::Message;
 use crate::field25519::portable::{ONE, Tight, invert_all};
 use crate::sha512;
@@ -44,7 +44,7 @@ fn combination(row: &Row<'_>) -> Option<Extended> {
 
 /// [s]B + [h]P for the point P of the table.
 pub(crate) fn combine(table: &Table, s: &Words, h: &Words) -> Extended {
-    let (base, key) = (Digits::of(table::base(), s), Digits::of(table, h));
+    let (base, key) = (Digits::of(base(), s), Digits::of(table, h));
     key.add_to(base.add_to(IDENTITY))
 }
 

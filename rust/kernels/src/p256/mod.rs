@@ -6,7 +6,7 @@
 #![allow(clippy::inline_always, reason = "field operations are a few dozen instructions, called from everywhere")]
 
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+mod avx512ifma;
 mod digits;
 mod equation;
 mod field;
@@ -23,6 +23,8 @@ pub use table::{Table, WINDOWS};
 use crate::{Message, features};
 use equation::{Divide, Scalars, Signed};
 use point::Affine;
+use std::sync::OnceLock;
+use table::{Entry, GENERATOR_WINDOW};
 
 /// Rows prepared together.
 const CHUNK: usize = 1024;
@@ -128,12 +130,12 @@ fn verify_one_off_portable(rows: &[OneOffRow<'_>], verdicts: &mut [bool]) {
 
 #[cfg(target_arch = "x86_64")]
 fn verify_avx512(rows: &[Row<'_>], verdicts: &mut [bool]) {
-    verify_with(rows, verdicts, avx512::divide, avx512::verify);
+    verify_with(rows, verdicts, avx512ifma::divide, avx512ifma::verify);
 }
 
 #[cfg(target_arch = "x86_64")]
 fn verify_one_off_avx512(rows: &[OneOffRow<'_>], verdicts: &mut [bool]) {
-    verify_one_off_with(rows, verdicts, avx512::divide, avx512::verify_one_off);
+    verify_one_off_with(rows, verdicts, avx512ifma::divide, avx512ifma::verify_one_off);
 }
 
 /// Verdicts for rows whose tables all have one window; slices of one length.
@@ -178,6 +180,39 @@ fn by_window(tables: &[&Table], scalars: &[Scalars], verdicts: &mut [bool], kern
             verdicts[row] = verdict;
         }
     }
+}
+
+impl Table {
+    /// The table of the point x || y (big-endian), or `None` when that is no point of the curve.
+    ///
+    /// # Panics
+    /// When `window` is not in [`WINDOWS`].
+    #[must_use]
+    pub fn new(public_key: &[u8; 64], window: u32) -> Option<Self> {
+        assert!(WINDOWS.contains(&window), "a window of {window} bits");
+        let point = Affine::from_bytes(public_key)?;
+        Some(Self::of_entries(*public_key, window, multiples(&point, window)))
+    }
+}
+
+/// The table of G, built when it is first needed.
+pub(crate) fn generator() -> &'static Table {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut public_key = [0; 64];
+        public_key[..32].copy_from_slice(&limbs::to_be_bytes(&point::GENERATOR.x.to_integer()));
+        public_key[32..].copy_from_slice(&limbs::to_be_bytes(&point::GENERATOR.y.to_integer()));
+        Table::of_entries(public_key, GENERATOR_WINDOW, multiples(&point::GENERATOR, GENERATOR_WINDOW))
+    })
+}
+
+/// The entries of a point's table, by the kernels in use.
+fn multiples(point: &Affine, window: u32) -> Box<[Entry]> {
+    #[cfg(target_arch = "x86_64")]
+    if features::chosen().avx512ifma {
+        return avx512ifma::multiples(point, window);
+    }
+    table::portable_multiples(point, window)
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use super::digits::{self, NEGATIVE, Odd};
 use super::equation::Scalars;
+use super::generator;
 use super::point::{self, Affine, Jacobian};
 use super::portable::has_x;
-use super::table;
 
 /// Bits a digit of u2.
 const WINDOW: u32 = 5;
@@ -22,7 +22,7 @@ pub(crate) fn verify(keys: &[Option<Affine>], scalars: &[Scalars], verdicts: &mu
 pub(crate) fn verify_one(key: Option<Affine>, scalars: &Scalars) -> bool {
     let Some(key) = key.filter(|_| scalars.well_formed) else { return false };
     let mut sum = variable_base(&key, scalars);
-    let generator = table::generator();
+    let generator = generator();
     let odd = Odd::new(&scalars.u1);
     for i in 0..digits::count(generator.window()) {
         sum = sum.add_affine(&generator.multiple(i, odd.code(i, generator.window())));

@@ -6,10 +6,11 @@
 use super::digits::{self, Odd};
 use super::equation::{Scalars, second_x};
 use super::field::Fe;
+use super::generator;
 use super::limbs::Limbs;
 use super::point::{Affine, Jacobian};
 use super::sums::{self, Slot};
-use super::table::{self, GENERATOR_WINDOW, Table};
+use super::table::{GENERATOR_WINDOW, Table};
 
 /// Slots worked on together: their 200 bytes each stay in the second-level cache.
 const SLOTS: usize = 1024;
@@ -39,7 +40,7 @@ pub(crate) fn verify(tables: &[&Table], scalars: &[Scalars], verdicts: &mut [boo
 
 /// One row in Jacobian coordinates, right for any scalars: the path for few rows, and for the degenerate ones.
 pub(crate) fn verify_one(table: &Table, scalars: &Scalars) -> bool {
-    let terms = [(table::generator(), &scalars.u1), (table, &scalars.u2)];
+    let terms = [(generator(), &scalars.u1), (table, &scalars.u2)];
     let mut sum = Jacobian::INFINITY;
     for (table, scalar) in terms {
         let odd = Odd::new(scalar);
@@ -129,7 +130,7 @@ impl<'a> Terms<'a> {
 
     /// Slot `j * rows + row` starts with term j of the row.
     fn start(&self, slots: &mut [Slot], width: usize) {
-        let generator = table::generator();
+        let generator = generator();
         for (term, slots) in (0..width).zip(slots.chunks_mut(self.tables.len())) {
             for (row, slot) in slots.iter_mut().enumerate() {
                 slot.start(&self.point(generator, term, row));
@@ -139,7 +140,7 @@ impl<'a> Terms<'a> {
 
     /// Slot `j * rows + row` is to add term `first + j` of the row.
     fn prepare(&self, slots: &mut [Slot], first: usize) {
-        let generator = table::generator();
+        let generator = generator();
         for (term, slots) in (first..).zip(slots.chunks_mut(self.tables.len())) {
             for (row, slot) in slots.iter_mut().enumerate() {
                 self.fetch(generator, term, row + AHEAD);

@@ -5,7 +5,6 @@ use super::field::Fe;
 use super::point::{self, Affine, Jacobian};
 use super::sums::{self, Slot};
 use crate::huge_pages;
-use std::sync::OnceLock;
 
 /// The windows a table can have, in bits.
 pub const WINDOWS: std::ops::RangeInclusive<u32> = 4..=16;
@@ -51,15 +50,9 @@ impl std::fmt::Debug for Table {
 }
 
 impl Table {
-    /// The table of the point x || y (big-endian), or `None` when that is no point of the curve.
-    ///
-    /// # Panics
-    /// When `window` is not in [`WINDOWS`].
-    #[must_use]
-    pub fn new(public_key: &[u8; 64], window: u32) -> Option<Self> {
-        assert!(WINDOWS.contains(&window), "a window of {window} bits");
-        let point = Affine::from_bytes(public_key)?;
-        Some(Self { public_key: *public_key, window, entries: multiples(&point, window) })
+    /// The table of a key, of entries that one of the kernels built.
+    pub(super) fn of_entries(public_key: [u8; 64], window: u32, entries: Box<[Entry]>) -> Self {
+        Self { public_key, window, entries }
     }
 
     /// x || y, as given.
@@ -113,27 +106,6 @@ impl Table {
         let entry = &self.digit(i)[(code & !digits::NEGATIVE) as usize];
         entry.point().negate_if(code & digits::NEGATIVE != 0)
     }
-}
-
-/// The table of G, built when it is first needed.
-pub(crate) fn generator() -> &'static Table {
-    static TABLE: OnceLock<Table> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        let mut public_key = [0; 64];
-        public_key[..32].copy_from_slice(&super::limbs::to_be_bytes(&point::GENERATOR.x.to_integer()));
-        public_key[32..].copy_from_slice(&super::limbs::to_be_bytes(&point::GENERATOR.y.to_integer()));
-        let entries = multiples(&point::GENERATOR, GENERATOR_WINDOW);
-        Table { public_key, window: GENERATOR_WINDOW, entries }
-    })
-}
-
-/// By the kernels in use.
-fn multiples(point: &Affine, window: u32) -> Box<[Entry]> {
-    #[cfg(target_arch = "x86_64")]
-    if crate::features::chosen().avx512ifma {
-        return super::avx512::multiples(point, window);
-    }
-    portable_multiples(point, window)
 }
 
 /// Builds the windows by doubling their length: the multiples 2^k..2^(k + 1) of a window are those before them plus

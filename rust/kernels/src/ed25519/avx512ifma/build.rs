@@ -3,8 +3,9 @@
 //! Each row is cut into eight runs, one a lane; every lane steps through its run by adding the row's point. What is stored
 //! first is projective, and made affine when all of it is there, by one inversion.
 
+use super::super::entry::Entry;
 use super::super::point::Extended;
-use super::super::table::{Entry, empty_entries};
+use super::super::table::empty_entries;
 use super::super::window::Window;
 use super::batch::invert_lanes;
 use super::point::{Addends, Addresses, Points};

@@ -1,6 +1,6 @@
 //! Rows that each have a key of their own: decompressed, multiplied with doublings, and [S]B added from its table.
 
-use super::super::table::Entry;
+use super::super::entry::Entry;
 use super::super::window::Window;
 use super::batch::{SIGN, to_limbs};
 use super::plan::{Multiples, Plan};

@@ -1,6 +1,8 @@
 //! Which entries eight rows sum, step by step.
 
-use super::super::table::{Entry, Table, base};
+use super::super::base;
+use super::super::entry::Entry;
+use super::super::table::Table;
 use super::super::window::{MAX_ROWS, Window, Words};
 use super::point::{Addends, Addresses, NEGATED, Points};
 use super::rows::Scalars;

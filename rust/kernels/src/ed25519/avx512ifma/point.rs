@@ -1,6 +1,6 @@
 //! Points of edwards25519, eight at a time.
 
-use super::super::table::Entry;
+use super::super::entry::Entry;
 use crate::field25519::P;
 use crate::field25519::avx512ifma::{Element, Lanes, load};
 use crate::transpose::transpose;

@@ -1,8 +1,8 @@
 //! One row spread over the eight lanes: for rows too few to fill them.
 
-use super::super::table::{Table, base};
+use super::super::table::Table;
 use super::super::window::{MAX_ROWS, Words};
-use super::super::{Row, portable, scalar};
+use super::super::{Row, base, portable, scalar};
 use super::plan::{address, identity};
 use super::point::{Addends, Addresses, NEGATED, Points};
 use crate::field25519::avx512ifma::Element;

@@ -60,7 +60,7 @@ fn divides() -> Vec<(&'static str, Divide)> {
     let mut divides: Vec<(&'static str, Divide)> = vec![("portable", equation::divide)];
     #[cfg(target_arch = "x86_64")]
     if crate::features::detected().avx512ifma {
-        divides.push(("avx512ifma", super::avx512::divide));
+        divides.push(("avx512ifma", super::avx512ifma::divide));
     }
     divides
 }
@@ -70,7 +70,7 @@ fn kernels() -> Vec<(&'static str, Kernel)> {
     let mut kernels: Vec<(&'static str, Kernel)> = vec![("portable", portable::verify), ("one by one", one_by_one)];
     #[cfg(target_arch = "x86_64")]
     if crate::features::detected().avx512ifma {
-        kernels.push(("avx512ifma", super::avx512::verify));
+        kernels.push(("avx512ifma", super::avx512ifma::verify));
     }
     kernels
 }
@@ -80,7 +80,7 @@ fn one_off_kernels() -> Vec<(&'static str, OneOffKernel)> {
     let mut kernels: Vec<(&'static str, OneOffKernel)> = vec![("portable", super::one_off::verify)];
     #[cfg(target_arch = "x86_64")]
     if crate::features::detected().avx512ifma {
-        kernels.push(("avx512ifma", super::avx512::verify_one_off));
+        kernels.push(("avx512ifma", super::avx512ifma::verify_one_off));
     }
     kernels
 }

@@ -13,7 +13,8 @@ fn lanes_build_the_portable_tables_bit_for_bit() {
     for window in WINDOWS {
         let key = public_key(&signing_key(window as usize));
         let point = Affine::from_bytes(&key).expect("a point");
-        let (portable, lanes) = (portable_multiples(&point, window), super::super::avx512::multiples(&point, window));
+        let (portable, lanes) =
+            (portable_multiples(&point, window), super::super::avx512ifma::multiples(&point, window));
         assert_eq!(portable.len(), lanes.len());
         let differs = portable.iter().zip(&lanes).position(|(a, b)| (a.x, a.y) != (b.x, b.y));
         assert_eq!(differs, None, "window {window}");

@@ -3,10 +3,10 @@
 
 use super::each::{self, Groups};
 use super::field;
-use super::jacobian::Jacobian;
 use super::lanes::{self, Vectors};
+use super::plan::{self, Plan};
+use super::point::Jacobian;
 use super::sums::{self, Slot};
-use super::terms::{self, Terms};
 use super::{matching_lanes, sum};
 use crate::p256::digits::{self, NEGATIVE};
 use crate::p256::equation::Scalars;
@@ -29,7 +29,7 @@ type Point = [Vectors; 2];
 pub(super) fn verify_together(keys: &[Option<Affine>], scalars: &[Scalars], verdicts: &mut [bool]) {
     let groups = keys.len().div_ceil(8);
     let multiples = odd_multiples(keys, groups);
-    let (generator_sums, degenerate) = sum(&Terms::of_generator(scalars));
+    let (generator_sums, degenerate) = sum(&Plan::of_generator(scalars));
     let rows = Rows { keys, scalars, multiples: &multiples, generator_sums: &generator_sums, degenerate: &degenerate };
     let pairs = groups / 2 * 2;
     for first in (0..pairs).step_by(2) {
@@ -101,7 +101,7 @@ fn on_table_curve<const K: usize>(point: &Jacobian<K>) -> Jacobian<K> {
 fn times<'a, const K: usize>(u2: &Groups<K>, multiples: impl Fn(usize) -> &'a [Point]) -> Jacobian<K> {
     let mut codes = [[[0; 8]; DIGITS]; K];
     for k in 0..K {
-        terms::encode(&u2[k], WINDOW, &mut codes[k], 1);
+        plan::encode(&u2[k], WINDOW, &mut codes[k], 1);
     }
     let pick_all = |digit: usize| {
         let (mut x, mut y) = (*u2, *u2);

@@ -5,7 +5,8 @@ use super::scalar;
 use super::sums::Addends;
 use crate::p256::digits::{self, NEGATIVE};
 use crate::p256::equation::Scalars;
-use crate::p256::table::{self, Entry, GENERATOR_WINDOW, Table};
+use crate::p256::generator;
+use crate::p256::table::{Entry, GENERATOR_WINDOW, Table};
 use std::arch::x86_64::*;
 
 /// Digits of G in every row.
@@ -13,7 +14,7 @@ const GENERATOR_DIGITS: usize = digits::count(GENERATOR_WINDOW);
 
 /// The terms of all rows: one entry for each digit of u1 (of G) and then of u2 (of Q). Rows come in groups
 /// of eight; the last group is filled up with the last row.
-pub(super) struct Terms<'a> {
+pub(super) struct Plan<'a> {
     tables: &'a [&'a Table],
     generator: &'static Table,
     /// Of term t and group g at `t * groups + g`.
@@ -23,7 +24,7 @@ pub(super) struct Terms<'a> {
     pub(super) count: usize,
 }
 
-impl<'a> Terms<'a> {
+impl<'a> Plan<'a> {
     /// Of rows whose tables all have one window.
     #[target_feature(enable = "avx512f,avx512ifma,avx512vl")]
     pub(super) fn new(tables: &'a [&'a Table], scalars: &[Scalars]) -> Self {
@@ -50,7 +51,7 @@ impl<'a> Terms<'a> {
             let u1 = lanes::gather(scalars.len(), group, |row| scalars[row].u1);
             encode(&u1, GENERATOR_WINDOW, &mut codes[group..], groups);
         }
-        Self { tables: &[], generator: table::generator(), codes, groups, count: GENERATOR_DIGITS }
+        Self { tables: &[], generator: generator(), codes, groups, count: GENERATOR_DIGITS }
     }
 
     /// The entries of item `term * groups + group`: those of a term for the rows of a group.

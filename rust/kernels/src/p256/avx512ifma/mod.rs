@@ -4,14 +4,14 @@
 
 mod build;
 mod each;
-mod few;
 mod field;
-mod jacobian;
 mod lanes;
 mod one_off;
+mod plan;
+mod point;
 mod scalar;
+mod spread;
 mod sums;
-mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +22,9 @@ use super::portable;
 use super::table::Table;
 pub(crate) use build::multiples;
 use lanes::Vectors;
+use plan::Plan;
 use std::arch::x86_64::__mmask8;
 use sums::Slot;
-use terms::Terms;
 
 /// Slots of eight worked on together: their 1,600 bytes each stay in the second-level cache.
 const SLOTS: usize = 256;
@@ -65,7 +65,7 @@ pub(crate) fn verify(tables: &[&Table], scalars: &[Scalars], verdicts: &mut [boo
         if tables.len() <= FEW {
             for ((table, scalars), verdict) in tables.iter().zip(scalars).zip(verdicts) {
                 // SAFETY: the processor has the features.
-                *verdict = unsafe { few::verify_one(table, scalars) };
+                *verdict = unsafe { spread::verify_one(table, scalars) };
             }
         } else {
             // SAFETY: the processor has the features.
@@ -97,7 +97,7 @@ fn assert_features() {
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 fn verify_together(tables: &[&Table], scalars: &[Scalars], verdicts: &mut [bool]) {
-    let terms = Terms::new(tables, scalars);
+    let terms = Plan::new(tables, scalars);
     let (sums, degenerate) = sum(&terms);
     for (group, sum) in sums.iter().enumerate() {
         let rows = 8 * group..tables.len().min(8 * group + 8);
@@ -115,7 +115,7 @@ fn verify_together(tables: &[&Table], scalars: &[Scalars], verdicts: &mut [bool]
 /// The sum of each row's terms, and which of them mean nothing.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn sum(terms: &Terms<'_>) -> (Vec<Slot>, Vec<__mmask8>) {
+fn sum(terms: &Plan<'_>) -> (Vec<Slot>, Vec<__mmask8>) {
     let groups = terms.groups;
     let mut width = (SLOTS / groups).clamp(1, terms.count / 2);
     let mut slots = Vec::with_capacity(width * groups);

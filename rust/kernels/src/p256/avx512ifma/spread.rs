@@ -1,14 +1,15 @@
 //! One row in eight lanes: every eighth of its terms is summed in a lane of its own, and then the lanes are summed.
 
 use super::field;
-use super::jacobian::Jacobian;
 use super::lanes;
+use super::point::Jacobian;
 use super::sums::Addends;
 use super::{TO_X, portable};
 use crate::p256::digits::{self, NEGATIVE, Odd};
 use crate::p256::equation::{Scalars, second_x};
+use crate::p256::generator;
 use crate::p256::limbs::Limbs;
-use crate::p256::table::{self, Entry, Table, WINDOWS};
+use crate::p256::table::{Entry, Table, WINDOWS};
 use std::arch::x86_64::__mmask8;
 
 /// The most terms a row can have: both scalars in digits of the smallest window.
@@ -34,7 +35,7 @@ pub(super) fn verify_one(table: &Table, scalars: &Scalars) -> bool {
 fn sum_terms(table: &Table, scalars: &Scalars) -> Jacobian<1> {
     let mut entries = [std::ptr::null(); MAX_TERMS];
     let mut negative = [false; MAX_TERMS];
-    let of_generator = terms(table::generator(), &scalars.u1);
+    let of_generator = terms(generator(), &scalars.u1);
     let mut count = 0;
     for (entry, is_negative) in of_generator.chain(terms(table, &scalars.u2)) {
         (entries[count], negative[count]) = (std::ptr::from_ref(entry), is_negative);

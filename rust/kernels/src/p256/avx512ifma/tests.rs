@@ -1,8 +1,8 @@
 //! Lane arithmetic against the portable field, at the limits of its bounds and in every lane.
 
 use super::field;
-use super::jacobian::Jacobian;
 use super::lanes::{self, Limbs52, MASK, Vectors};
+use super::point::Jacobian;
 use super::scalar;
 use crate::p256::field::Fe;
 use crate::p256::limbs::{self, Limbs};
