@@ -171,7 +171,7 @@ def test_a_restored_manager_gives_no_sequence_number_twice(homes, keep_log, issu
         assert before.setdefault((row.kid, row.cti), row.token) == row.token
 
 
-def test_what_is_issued_after_a_restore_reaches_the_server(homes):
+def test_material_issued_after_a_restore_reaches_the_server(homes):
     give("ert:1")
     homes("manager", "deliver", "ism", "tools")
     homes("backup", "ism", "one.tar")
@@ -186,7 +186,7 @@ def test_what_is_issued_after_a_restore_reaches_the_server(homes):
     assert held == {"ert:1", "ert:2", "ert:3"}
 
 
-def test_the_log_tells_a_restored_manager_what_happened_since(homes):
+def test_a_restored_manager_learns_later_changes_from_the_log(homes):
     homes("manager", "user", "ism", "otto", "--role", "officer", "--unit", "gas")
     homes("backup", "ism", "one.tar")
     give("ert:1")
@@ -205,7 +205,7 @@ def test_the_log_tells_a_restored_manager_what_happened_since(homes):
     assert kinds() == [*before, "restored"]
 
 
-def test_what_was_open_is_withdrawn_and_said(homes):
+def test_open_requests_are_withdrawn_and_reported(homes):
     manager = folders.manager(Path("ism"))
     asked = manager.request("olga", ["ert:1"], token_type="secure_command", actions=Action.CONNECT_SERVICE, now=NOW)
     assert asked.state == "approved"
@@ -225,7 +225,7 @@ def test_what_was_open_is_withdrawn_and_said(homes):
     manager._store.close()
 
 
-def test_a_store_that_was_put_back_by_hand_stops_until_restore_is_told(homes):
+def test_a_store_put_back_by_hand_stops_until_restore_is_run(homes):
     give("ert:1")
     for name in ["store.db", "store.db-wal"]:
         if Path("ism", name).exists():
@@ -243,7 +243,7 @@ def test_a_store_that_was_put_back_by_hand_stops_until_restore_is_told(homes):
     assert len({(row.kid, row.cti) for row in material()}) == 2
 
 
-def test_a_store_that_is_gone_is_no_new_store(homes):
+def test_a_missing_store_is_not_created_anew(homes):
     for name in ["store.db", "store.db-wal", "store.db-shm"]:
         Path("tab", name).unlink(missing_ok=True)
     with pytest.raises(StoreError, match=r"does not exist.*restore a backup"):

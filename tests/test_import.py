@@ -173,7 +173,7 @@ def test_a_meaningless_placement_raises_at_import(wrong):
     assert f"InputError: ITRON_CORE_PLACEMENT: got {wrong}, expected auto or off" in done.stderr
 
 
-def test_cpu_features_say_what_is_in_use():
+def test_cpu_features_list_the_kernels_in_use():
     features = itron_core.cpu_features()
     assert isinstance(features["detected"], list)
     assert all(isinstance(name, str) for name in features["detected"])

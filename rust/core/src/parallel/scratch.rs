@@ -5,7 +5,7 @@ use super::stop::Stop;
 /// Room for the bytes of a chunk's rows. It is kept from chunk to chunk, so it stays in the cache.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// As long as the fullest chunk so far; what lies behind `used` is stale.
+    /// As long as the fullest chunk so far; what lies after `used` is stale.
     bytes: Vec<u8>,
     used: usize,
 }
