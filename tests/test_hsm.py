@@ -30,6 +30,7 @@ from itron_core import (
     SignerError,
     derive_keys,
     issue_tokens,
+    protect_readings,
     verify_signatures,
     verify_tokens,
 )
@@ -37,6 +38,7 @@ from itron_core.hsm import Pkcs11MasterKey, Pkcs11Signer, login, master_key
 from itron_core.hsm import signer as signer_module
 from itron_core.hsm.master_key import LABELS, fixed_input
 from itron_core.hsm.signer import point_of
+from reference.build_readings import Wmbus, dlms
 
 pkcs11 = pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed")
 
@@ -917,3 +919,44 @@ def test_the_command_line_signs_and_derives_with_keys_in_the_hsm(at, tmp_path, m
     assert PIN not in (tmp_path / "ism" / "settings.json").read_text()
     refused = run("issue", "request.csv", "--key", f"pkcs11:token=x;object=y?pin-value={PIN}", "-o", "-")
     assert (refused.returncode, PIN in refused.stderr) == (2, False)
+
+
+@pytest.mark.parametrize("profile", ["cose", "wmbus", "dlms"])
+def test_readings_are_opened_with_a_master_key_in_the_hsm(at, tmp_path, monkeypatch, profile):
+    """The keys are derived in the token for the devices that the telegrams name; both lengths of keys are met."""
+    Pkcs11MasterKey.import_bytes(MASTER, **at, label="master").close()
+    (tmp_path / "pin").write_text(f"{PIN}\n")
+    monkeypatch.setenv("ITRON_CORE_PKCS11_MODULE", str(at["library"]))
+    payload, ids = b"\x2f\x2f" + bytes(14), [b"\x2d\x2c\x99\x87\x34\x76\x1b\x16", b"KFM\x10\0\0\0\7"]
+    if profile == "cose":
+        ids = ["ert:100000001", "eui64:00078100aabbccdd"]
+
+    def derived(place, label, length):
+        keys = derive_keys(
+            MasterKey.from_bytes(MASTER), ids, utility=UTILITY, label=label, key_version=3, length=length
+        )
+        return keys.key(place), bytes(keys.check_values())[4 * place :][:4]
+
+    telegrams = []
+    for place, length in [(0, 16), (1, 16 if profile == "wmbus" else 32)]:
+        (key, check), (second, _) = derived(place, "read-enc", length), derived(place, "read-auth", length)
+        if profile == "wmbus":
+            telegrams.append(Wmbus(address=ids[place]).mode_5(key, payload))
+        elif profile == "dlms":
+            telegrams.append(dlms(key, second, payload, title=ids[place], control=0x32 if length > 16 else 0x30))
+        else:
+            options = {"devices": [ids[place]], "counters": [1], "check_values": [check]}
+            made = protect_readings([payload], [key], algorithm=f"A{8 * length}GCM", **options)
+            telegrams += made.to_pylist()
+    (tmp_path / "telegrams.hex").write_text("".join(f"{one.hex()}\n" for one in telegrams))
+    uri = f"pkcs11:token={at['token']};object=master?pin-source=file:pin"
+    call = ["readings", "open", "telegrams.hex", "--profile", profile, "--utility", UTILITY, "--key-version"]
+
+    def run(version):
+        command = [sys.executable, "-m", "itron_core", *call, version, "--master", uri, "-o", "opened.csv"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = run("3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "opened.csv").read_text().count(payload.hex()) == 2
+    assert run("4").returncode == 1

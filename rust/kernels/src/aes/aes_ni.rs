@@ -1,28 +1,16 @@
 //! By the AES instructions, eight rows at a time.
 
 use super::ghash::{self, Input};
+use super::lanes::{LANES, Lanes, load};
 use super::{BLOCK, Block, Cbc, Cmac, Ctr, Gcm, Key, counter_block, padded};
 use std::arch::x86_64::*;
 use std::mem::transmute;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-/// Rows side by side: as many as the processor computes rounds of while it waits for one.
-pub(super) const LANES: usize = 8;
-
-/// One block of each row.
-pub(super) type Lanes = [__m128i; LANES];
-
 /// Round keys: 11 of AES-128, 15 of AES-256.
 const SHORT: usize = 11;
 const LONG: usize = 15;
-
-#[inline]
-#[target_feature(enable = "avx,aes")]
-pub(super) fn load(block: &Block) -> __m128i {
-    // SAFETY: any 16 bytes are a vector.
-    unsafe { transmute::<Block, __m128i>(*block) }
-}
 
 #[inline]
 #[target_feature(enable = "avx,aes")]

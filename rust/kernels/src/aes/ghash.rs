@@ -1,7 +1,7 @@
 //! GHASH (NIST SP 800-38D section 6.4) of eight rows at once, by PCLMULQDQ: a row's next product waits for the one before it,
 //! those of other rows do not.
 
-use super::aes_ni::{LANES, Lanes, load};
+use super::lanes::{LANES, Lanes, load};
 use super::{BLOCK, lengths, padded};
 use std::arch::x86_64::*;
 

@@ -7,6 +7,8 @@
 mod aes_ni;
 #[cfg(target_arch = "x86_64")]
 mod ghash;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod portable;
 
 use crate::stack;
