@@ -205,6 +205,22 @@ def test_a_restored_manager_learns_later_changes_from_the_log(homes):
     assert kinds() == [*before, "restored"]
 
 
+def test_a_restored_server_lets_in_nobody_who_was_shut_out_since(homes):
+    homes("manager", "deliver", "ism", "tools")
+    homes("backup", "tools", "tools.tar")
+    homes("server", "bearer", "tools", "t1.bearer", "--user", "olga", "--role", "field_tool", "--tool", "t1")
+    homes("server", "revoke-bearers", "tools", "--id", "lost", "--tool", "t2", now=NOW + 60)
+    homes("server", "remove-tool", "tools", "t1", now=NOW + 60)
+    lose("tools")
+    homes("restore", "tools", "tools.tar", now=NOW + 120)
+    homes("manager", "deliver", "ism", "tools", now=NOW + 120)
+    assert "tool_removed" in homes("field", "sync", "tab", "tools", "--user", "olga", now=NOW + 180, code=1)
+    server = folders.server(Path("tools"))
+    assert server.bearer_revoked("lost", "t9", NOW + 120)
+    assert server.bearer_revoked("other", "t2", NOW + 60)
+    assert not server.bearer_revoked("other", "t2", NOW + 61)
+
+
 def test_open_requests_are_withdrawn_and_reported(homes):
     manager = folders.manager(Path("ism"))
     asked = manager.request("olga", ["ert:1"], token_type="secure_command", actions=Action.CONNECT_SERVICE, now=NOW)
