@@ -22,7 +22,7 @@ from itron_core.manager import restoring
 from itron_core.manager.schema import STEPS as MANAGER_STEPS
 from itron_core.stores import open_store
 from itron_core.stores.backup import STORE, read_backup, write_backup
-from itron_core.stores.incarnation import clear_restored, mark_restored
+from itron_core.stores.incarnation import mark_restored
 from itron_core.stores.private_files import make_folder
 from itron_core.tools_server import restoring as server_restoring
 from itron_core.tools_server.schema import STEPS as SERVER_STEPS
@@ -114,8 +114,9 @@ def _go_on(home: Path, party: str, now: int) -> None:
             else:
                 if party == "server":
                     server_restoring.go_on(t, entries)
+                # The mark stays: by it a server believes reports of grants that it lost, and a field tool counts all uses
+                # as spent until its next sync.
                 found, noted = None, [audit_entry("restored", now, from_log=len(entries))]
-                clear_restored(t)
             journal.write(t, noted)
     finally:
         store.close()
