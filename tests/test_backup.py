@@ -19,6 +19,7 @@ from itron_core.cli import folders
 from itron_core.enums import Action
 from itron_core.stores import open_store
 from itron_core.stores.backup import read_backup, write_backup
+from itron_core.stores.incarnation import restored
 
 NOW = 1_795_000_000
 
@@ -203,6 +204,42 @@ def test_a_restored_manager_learns_later_changes_from_the_log(homes):
     assert restored._keys.has_revoked()
     restored._store.close()
     assert kinds() == [*before, "restored"]
+
+
+def test_a_restored_server_lets_in_nobody_who_was_shut_out_since(homes):
+    homes("manager", "deliver", "ism", "tools")
+    homes("backup", "tools", "tools.tar")
+    homes("server", "bearer", "tools", "t1.bearer", "--user", "olga", "--role", "field_tool", "--tool", "t1")
+    homes("server", "revoke-bearers", "tools", "--id", "lost", "--tool", "t2", now=NOW + 60)
+    homes("server", "remove-tool", "tools", "t1", now=NOW + 60)
+    lose("tools")
+    homes("restore", "tools", "tools.tar", now=NOW + 120)
+    homes("manager", "deliver", "ism", "tools", now=NOW + 120)
+    assert "tool_removed" in homes("field", "sync", "tab", "tools", "--user", "olga", now=NOW + 180, code=1)
+    server = folders.server(Path("tools"))
+    assert server.bearer_revoked("lost", "t9", NOW + 120)
+    assert server.bearer_revoked("other", "t2", NOW + 60)
+    assert not server.bearer_revoked("other", "t2", NOW + 61)
+
+
+def test_server_and_field_tool_go_on_as_restored_until_what_was_lost_is_known(homes):
+    homes("manager", "deliver", "ism", "tools")
+    for home in ("ism", "tools", "tab"):
+        homes("backup", home, f"{home}.tar")
+        lose(home, keep_log=home != "tab")
+        homes("restore", home, f"{home}.tar")
+
+    def is_restored(home):
+        store = open_store(Path(home, "store.db"), create=False)
+        with store.read() as t:
+            found = restored(t)
+        store.close()
+        return found
+
+    assert [is_restored(home) for home in ("ism", "tools", "tab")] == [False, True, True]
+    homes("manager", "deliver", "ism", "tools")
+    homes("field", "sync", "tab", "tools", "--user", "olga")
+    assert not is_restored("tab"), "a whole sync tells a field tool what was used"
 
 
 def test_open_requests_are_withdrawn_and_reported(homes):

@@ -26,7 +26,7 @@ from itron_core.exchange.material import MaterialState
 from itron_core.exchange.records import DeviceRecord
 from itron_core.manager.security_manager import SecurityManager
 from itron_core.stores import open_store
-from itron_core.stores.incarnation import clear_restored, mark_restored
+from itron_core.stores.incarnation import mark_restored
 from itron_core.tools_server import ToolsServer
 
 DEFAULT = {"sqlite": 40, "postgres": 10}
@@ -123,8 +123,6 @@ class Parties:
             return
         with self.stores[party].write() as t:  # as `itron-core restore` does
             mark_restored(t)
-            if party == "tool":
-                clear_restored(t)
 
     def sync(self):
         """Deliver first, as docs/restore.md says; then the tool syncs whatever was put back."""
