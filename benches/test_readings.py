@@ -30,7 +30,8 @@ def rows(request):
 
 
 def addresses() -> list[bytes]:
-    return [b"\x2d\x2c" + number.to_bytes(4, "little") + b"\x1b\x07" for number in range(DISTINCT)]
+    # Ids are decimal digits, which the parsers ask for.
+    return [b"\x2d\x2c" + bytes.fromhex(f"{number:08}")[::-1] + b"\x1b\x07" for number in range(DISTINCT)]
 
 
 def keys_of(devices: list[bytes], label: str = "read-enc") -> list[bytes]:

@@ -200,7 +200,7 @@ NO_BYTES = [
 
 
 @pytest.mark.parametrize("wrong", NO_BYTES, ids=shown)
-def test_what_is_no_column_of_bytes_is_refused(wrong):
+def test_an_invalid_column_of_bytes_is_refused(wrong):
     with pytest.raises(ic.InputError, match=r"messages: .*expected"):
         codes(wrong, [b""])
 
@@ -214,7 +214,7 @@ def test_a_refusal_names_the_row():
         ic.verify_tokens([None, None], KEYRING, now=NOW, audience=["a", b"b"])
 
 
-def test_what_was_handed_in_may_change_afterwards():
+def test_inputs_may_change_after_the_call():
     messages = [bytearray(b"%d" % index) for index in range(300)]
     signatures = [SIGNER.sign(bytes(message)) for message in messages]
     results = ic.verify_signatures(SIGNER.public_key, messages, signatures)
@@ -274,7 +274,7 @@ NO_INTEGERS = [
 
 
 @pytest.mark.parametrize("wrong", NO_INTEGERS, ids=shown)
-def test_what_is_no_column_of_integers_is_refused(wrong):
+def test_an_invalid_column_of_integers_is_refused(wrong):
     with pytest.raises(ic.InputError, match=r"seconds: .*expected"):
         ic.check_sessions([NOW], wrong, now=NOW)
 
@@ -297,7 +297,7 @@ def test_whole_numbers_as_floats_are_integers_and_nan_is_null():
 
 
 @pytest.mark.parametrize("wrong", [1.5, float("inf"), 2.0**63, -1e300])
-def test_a_float_that_is_no_whole_number_of_64_bits_raises_with_row_and_value(wrong):
+def test_a_float_that_is_not_a_64_bit_whole_number_raises_with_row_and_value(wrong):
     for column in (np.array([1.0, wrong]), pa.array([1.0, wrong])):
         with pytest.raises(ic.InputError, match=r"^seconds: got .* in row 1, expected a whole number") as raised:
             ic.check_sessions([NOW, NOW], column, now=NOW)
@@ -327,7 +327,7 @@ def without_a_zone(unit):
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_times_without_a_zone_raise_and_say_what_to_do(unit):
+def test_times_without_a_zone_raise_with_a_hint(unit):
     for column in without_a_zone(unit):
         for call in (
             lambda column=column: ic.check_sessions(column, [60], now=NOW),
@@ -398,7 +398,7 @@ NO_TIMES = [
 
 
 @pytest.mark.parametrize("wrong", NO_TIMES, ids=shown)
-def test_what_is_no_column_of_times_is_refused(wrong):
+def test_an_invalid_column_of_times_is_refused(wrong):
     with pytest.raises(ic.InputError, match=r"opened_at: .*expected"):
         ic.check_sessions(wrong, [1] * len(wrong), now=NOW)
 
@@ -499,7 +499,7 @@ def test_a_null_row_of_a_struct_is_null_in_every_column():
     ],
     ids=shown,
 )
-def test_what_is_no_route_is_refused(wrong, says):
+def test_an_invalid_route_is_refused(wrong, says):
     with pytest.raises(ic.InputError, match=says):
         routed(wrong)
 
@@ -626,7 +626,7 @@ def test_capsules_are_used_once():
         codes(Again(), Again())
 
 
-def test_what_a_producer_raises_is_the_cause():
+def test_a_producer_s_exception_is_the_cause():
     def batches():
         yield pa.record_batch({"device": ["ert:100000001"]})
         raise RuntimeError("disk on fire")
@@ -742,7 +742,7 @@ def test_integers_without_nulls_are_buffers():
         memoryview(ic.check_windows([1], [2], now=1_795_000_000))
 
 
-def test_exports_outlive_what_they_came_from():
+def test_exports_outlive_their_source():
     answer = results(50)
     cells = answer.to_pydict()
     batch = pa.record_batch(answer)
@@ -754,7 +754,7 @@ def test_exports_outlive_what_they_came_from():
     assert array.tolist() == [5, 6, 7]
 
 
-def test_capsules_that_nobody_takes_are_released():
+def test_unused_capsules_are_released():
     answer = results(9)
     for _ in range(200):
         answer.__arrow_c_schema__()
@@ -763,7 +763,7 @@ def test_capsules_that_nobody_takes_are_released():
         answer["kid"].__arrow_c_array__()
 
 
-def test_what_people_see():
+def test_the_repr_of_results():
     answer = results(12)
     html = answer._repr_html_()
     assert html.count("<tr>") == 11

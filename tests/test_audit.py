@@ -33,7 +33,7 @@ def log(tmp_path):
     return AuditLog(tmp_path / "log", SIGNER, origin=ORIGIN)
 
 
-def test_any_size_is_what_another_auditor_reads(tmp_path):
+def test_logs_of_any_size_match_an_independent_auditor(tmp_path):
     log = AuditLog(tmp_path, SIGNER, origin=ORIGIN)
     leaves = leaves_of(70_000)
     for size in [0, 1, 2, 255, 256, 257, 511, 512, 513, 600, 65_537, 70_000]:
@@ -97,7 +97,7 @@ def test_any_split_of_the_same_entries_is_the_same_log(tmp_path_factory, batches
 # --- Appending again, elsewhere, after a crash ---
 
 
-def test_what_is_there_is_taken_as_said(log):
+def test_append_at_accepts_equal_entries_and_refuses_different_ones(log):
     leaves = leaves_of(700)
     assert log.append(leaves[:400], at=0) == range(400)
     assert log.append(leaves[300:700], at=300) == range(300, 700)
@@ -326,7 +326,7 @@ def test_a_folder_that_cannot_be_used_says_so(log, tmp_path):
 
 
 @pytest.mark.parametrize("put", [os.mkdir, os.mkfifo, lambda path: path.symlink_to(path.name)])
-def test_what_is_no_file_is_named_and_nobody_waits_for_it(log, tmp_path, put):
+def test_a_path_that_is_not_a_file_is_named_without_waiting(log, tmp_path, put):
     log.append([b"a"])
     path = tmp_path / "log" / "tile/entries/000.p/1"
     path.unlink()

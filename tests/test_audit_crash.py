@@ -71,7 +71,7 @@ class Disk:
 
 
 @pytest.mark.parametrize("batches", [[1, 1, 254, 1, 5], [600, 1, 700], [70_000]])
-def test_what_a_checkpoint_covers_is_synced_before_it_and_the_checkpoint_before_append_returns(
+def test_entries_are_synced_before_their_checkpoint_and_the_checkpoint_before_append_returns(
     tmp_path, monkeypatch, batches
 ):
     disk = Disk(monkeypatch)

@@ -72,7 +72,7 @@ def test_the_example_of_a_checkpoint_is_read_as_far_as_its_signature():
         read_checkpoint(CHECKPOINT_NOTE.encode(), KEY, origin="example.com/behind-the-sofa")
 
 
-def test_others_read_what_is_written():
+def test_other_programs_read_the_written_files():
     assert open_note(NOTE, verifier_of(ORIGIN, KEY)) == f"{ORIGIN}\n5\n{base64.b64encode(bytes(32)).decode()}\n"
     assert read_checkpoint(NOTE, KEY, origin=ORIGIN) == (ORIGIN, 5, bytes(32))
 
@@ -206,7 +206,7 @@ def test_texts_that_are_no_checkpoint(text):
         lambda note: b"x" * 300_000 + note,
     ],
 )
-def test_notes_that_are_none(change):
+def test_invalid_notes_are_refused(change):
     with pytest.raises(AuditError) as caught:
         read_checkpoint(change(NOTE), KEY, origin=ORIGIN)
     assert caught.value.path == "checkpoint"
@@ -237,7 +237,7 @@ def test_verifier_keys_come_back():
     assert verifier_of(ORIGIN, LocalSigner(seed).public_key) == by_hand
 
 
-def test_a_plus_sign_in_the_base64_of_a_key_is_no_separator():
+def test_a_plus_sign_in_the_base64_of_a_key_is_not_a_separator():
     # The key of Go's checksum database, as every copy of the go command has it.
     golang = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
     name, key = read_verifier(golang)
@@ -320,7 +320,7 @@ def test_entries_of_columns_are_those_of_their_rows(facts, rows, names):
 @pytest.mark.parametrize(
     "columns", [{}, {"a": [1], "b": [1, 2]}, {"at": [1]}, {"kind": ["x"]}, {"c": [1]}, {"a": [True]}, {"a": [None]}]
 )
-def test_columns_of_entries_that_are_none(columns):
+def test_invalid_columns_of_entries_raise(columns):
     with pytest.raises(InputError):
         audit_entries("issued", 5, columns, c=1)
 

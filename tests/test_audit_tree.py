@@ -172,7 +172,7 @@ def test_steps_that_are_no_hashes_prove_nothing():
     assert not verify_consistency(1, left + right[:1], 2, root, [right[1:]])
 
 
-def test_what_no_tree_has_is_refused():
+def test_positions_outside_the_tree_are_refused():
     for index, size in [(-1, 5), (5, 5), (0, 0)]:
         with pytest.raises(InputError):
             tree.inclusion_proof(index, size, subtree)

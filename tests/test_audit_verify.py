@@ -146,7 +146,7 @@ def test_the_first_bad_entry_is_named(copy, bad):
 
 
 @pytest.mark.parametrize("missing", ["tile/entries/001", "tile/entries/002.p/18"])
-def test_a_bad_entry_comes_before_a_file_that_is_missing_behind_it(copy, missing):
+def test_a_bad_entry_is_reported_before_a_later_missing_file(copy, missing):
     (copy / missing).unlink()
     error = refused(copy)
     assert (error.index, error.path) == (256 * int(missing[13:16]), missing)
@@ -323,7 +323,7 @@ def test_every_byte_of_every_file_counts_also_of_sizes_that_have_passed(tmp_path
     assert verify(tmp_path / "log", KEY, origin=ORIGIN).size == 8
 
 
-def test_what_a_crash_left_is_no_fault_and_goes(tmp_path):
+def test_files_left_by_a_crash_are_harmless_and_removed(tmp_path):
     log = AuditLog(tmp_path / "log", SIGNER, origin=ORIGIN)
     log.append(ENTRIES[:5])
     for level in ("entries", "0"):

@@ -19,6 +19,7 @@ from itron_core.cli import folders
 from itron_core.enums import Action
 from itron_core.stores import open_store
 from itron_core.stores.backup import read_backup, write_backup
+from itron_core.stores.incarnation import restored
 
 NOW = 1_795_000_000
 
@@ -171,7 +172,7 @@ def test_a_restored_manager_gives_no_sequence_number_twice(homes, keep_log, issu
         assert before.setdefault((row.kid, row.cti), row.token) == row.token
 
 
-def test_what_is_issued_after_a_restore_reaches_the_server(homes):
+def test_material_issued_after_a_restore_reaches_the_server(homes):
     give("ert:1")
     homes("manager", "deliver", "ism", "tools")
     homes("backup", "ism", "one.tar")
@@ -186,7 +187,7 @@ def test_what_is_issued_after_a_restore_reaches_the_server(homes):
     assert held == {"ert:1", "ert:2", "ert:3"}
 
 
-def test_the_log_tells_a_restored_manager_what_happened_since(homes):
+def test_a_restored_manager_learns_later_changes_from_the_log(homes):
     homes("manager", "user", "ism", "otto", "--role", "officer", "--unit", "gas")
     homes("backup", "ism", "one.tar")
     give("ert:1")
@@ -205,7 +206,43 @@ def test_the_log_tells_a_restored_manager_what_happened_since(homes):
     assert kinds() == [*before, "restored"]
 
 
-def test_what_was_open_is_withdrawn_and_said(homes):
+def test_a_restored_server_lets_in_nobody_who_was_shut_out_since(homes):
+    homes("manager", "deliver", "ism", "tools")
+    homes("backup", "tools", "tools.tar")
+    homes("server", "bearer", "tools", "t1.bearer", "--user", "olga", "--role", "field_tool", "--tool", "t1")
+    homes("server", "revoke-bearers", "tools", "--id", "lost", "--tool", "t2", now=NOW + 60)
+    homes("server", "remove-tool", "tools", "t1", now=NOW + 60)
+    lose("tools")
+    homes("restore", "tools", "tools.tar", now=NOW + 120)
+    homes("manager", "deliver", "ism", "tools", now=NOW + 120)
+    assert "tool_removed" in homes("field", "sync", "tab", "tools", "--user", "olga", now=NOW + 180, code=1)
+    server = folders.server(Path("tools"))
+    assert server.bearer_revoked("lost", "t9", NOW + 120)
+    assert server.bearer_revoked("other", "t2", NOW + 60)
+    assert not server.bearer_revoked("other", "t2", NOW + 61)
+
+
+def test_server_and_field_tool_go_on_as_restored_until_what_was_lost_is_known(homes):
+    homes("manager", "deliver", "ism", "tools")
+    for home in ("ism", "tools", "tab"):
+        homes("backup", home, f"{home}.tar")
+        lose(home, keep_log=home != "tab")
+        homes("restore", home, f"{home}.tar")
+
+    def is_restored(home):
+        store = open_store(Path(home, "store.db"), create=False)
+        with store.read() as t:
+            found = restored(t)
+        store.close()
+        return found
+
+    assert [is_restored(home) for home in ("ism", "tools", "tab")] == [False, True, True]
+    homes("manager", "deliver", "ism", "tools")
+    homes("field", "sync", "tab", "tools", "--user", "olga")
+    assert not is_restored("tab"), "a whole sync tells a field tool what was used"
+
+
+def test_open_requests_are_withdrawn_and_reported(homes):
     manager = folders.manager(Path("ism"))
     asked = manager.request("olga", ["ert:1"], token_type="secure_command", actions=Action.CONNECT_SERVICE, now=NOW)
     assert asked.state == "approved"
@@ -225,7 +262,7 @@ def test_what_was_open_is_withdrawn_and_said(homes):
     manager._store.close()
 
 
-def test_a_store_that_was_put_back_by_hand_stops_until_restore_is_told(homes):
+def test_a_store_put_back_by_hand_stops_until_restore_is_run(homes):
     give("ert:1")
     for name in ["store.db", "store.db-wal"]:
         if Path("ism", name).exists():
@@ -243,7 +280,7 @@ def test_a_store_that_was_put_back_by_hand_stops_until_restore_is_told(homes):
     assert len({(row.kid, row.cti) for row in material()}) == 2
 
 
-def test_a_store_that_is_gone_is_no_new_store(homes):
+def test_a_missing_store_is_not_created_anew(homes):
     for name in ["store.db", "store.db-wal", "store.db-shm"]:
         Path("tab", name).unlink(missing_ok=True)
     with pytest.raises(StoreError, match=r"does not exist.*restore a backup"):

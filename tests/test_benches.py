@@ -63,7 +63,7 @@ def test_a_row_measured_twice_shows_both_measurements():
         (61.0, ["one: 60.00x, recorded 90.00x; again 61.00x, recorded 90.00x"], "- fell: one: 60.00x"),
     ],
 )
-def test_the_verdict_says_what_both_measurements_found(ratio, complaints, says):
+def test_the_verdict_combines_both_measurements(ratio, complaints, says):
     recorded = {"one": 90.0}
     first = report.fallen(report.rows_of(MEASURED), recorded, 0.25)
     again = report.rows_of({"benchmarks": [bench("one", ratio)]})

@@ -20,7 +20,7 @@ from itron_core.testing import make_tokens
 PROGRAM = [sys.executable, "-c", "from itron_core.cli import main; main()"]
 
 
-def test_a_fault_inside_is_said_and_exits_with_4(monkeypatch, capsys):
+def test_an_internal_error_is_reported_and_exits_with_4(monkeypatch, capsys):
     def fault(**_):
         raise RuntimeError("the sky fell")
 
@@ -41,7 +41,7 @@ def test_a_missing_extra_is_a_hint_and_no_traceback(module, arguments, extra):
     assert "Traceback" not in run.stderr
 
 
-def test_the_command_line_asks_the_clock_when_now_is_not_given():
+def test_the_command_line_uses_the_clock_without_now():
     assert abs(inputs.moment(None) - time.time()) < 5
     assert inputs.moment("1795000000") == 1_795_000_000
     assert inputs.moment("2026-11-18T09:06:40+00:00") == 1_794_992_800
@@ -67,7 +67,7 @@ WEDNESDAY = 1_795_000_000  # 2026-11-18 12:06:40 in Berlin, a Wednesday
         ("1795000060", None, "2026-11-18T11:07:40+00:00"),
     ],
 )
-def test_a_planned_moment_is_said_as_people_say_it(words, zone, expected):
+def test_at_accepts_times_in_everyday_notation(words, zone, expected):
     planned = inputs.planned_moment(words, WEDNESDAY, inputs.zone_of(zone))
     assert planned == datetime.fromisoformat(expected).timestamp()
 
@@ -134,7 +134,7 @@ def test_progress_is_shown_on_a_terminal_only(tokens_file):
     assert printed == silent.stdout
 
 
-def test_a_reader_that_has_seen_enough_is_no_fault(tokens_file):
+def test_a_closed_pipe_is_not_an_error(tokens_file):
     line = " ".join([f"'{PROGRAM[0]}' -c '{PROGRAM[2]}'", *VERIFY, "| head -n 1"])
     run = subprocess.run(["sh", "-c", line], cwd=tokens_file, capture_output=True, text=True, check=True)
     assert run.stdout.count("\n") == 1
@@ -170,7 +170,7 @@ def homes(tmp_path):
         (["manager", "devices", "ism", "short.csv"], 3, 'no column "device_class"; its columns: device, unit'),
     ],
 )
-def test_what_cannot_be_read_is_named_and_is_no_fault_inside(homes, arguments, code, says):
+def test_an_unreadable_input_is_named_and_is_not_an_internal_error(homes, arguments, code, says):
     run = subprocess.run([*PROGRAM, *arguments], cwd=homes, capture_output=True, text=True, check=False)
     assert run.returncode == code, run.stderr
     assert says in " ".join(run.stderr.split())

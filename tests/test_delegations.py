@@ -92,7 +92,7 @@ def test_the_keyring_that_was_there_stays_as_it_was():
     assert before.with_delegations([], now=NOW) == before
 
 
-def test_a_delegation_can_be_asked_for_as_a_token():
+def test_a_delegation_can_be_verified_as_a_token():
     """`verify_tokens` verifies it, and asked for an audience it covers the devices that begin with its prefix."""
     one = signed(delegation(CHILD, aud="ert:1"))
     keyring = ring(ISSUER)
@@ -124,7 +124,7 @@ def test_a_child_s_scope_is_a_ceiling():
     assert code_of(token(signer=CHILD, actions=(0, 1)), keyring) == Code.CEILING_EXCEEDED
 
 
-def test_a_child_s_audience_is_a_prefix_and_its_parent_s_where_it_names_none():
+def test_a_child_s_audience_is_a_prefix_and_defaults_to_its_parent_s():
     keyring = with_child(aud="ert:1")
     assert code_of(token(signer=CHILD), keyring) == 0
     assert code_of(token(signer=CHILD, device="ert:2"), keyring) == Code.CEILING_EXCEEDED
@@ -352,7 +352,7 @@ def test_two_delegations_of_one_key_have_different_ids():
     assert len(ids) == 2
 
 
-def test_what_is_no_collection_of_tokens_raises():
+def test_an_invalid_collection_of_tokens_raises():
     for wrong in ("text", 7, None, [7], [None]):
         with pytest.raises(TypeError):
             ring(ISSUER).with_delegations(wrong, now=NOW)

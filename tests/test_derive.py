@@ -372,7 +372,7 @@ def test_an_aes_kdf_takes_a_master_of_its_size_alone(kdf, size):
     ],
     ids=str,
 )
-def test_what_cannot_be_derived_raises(wrong):
+def test_an_invalid_derivation_raises(wrong):
     ask = {"utility": UTILITY} | wrong
     for call in (
         lambda: derive_key(master_of(KDFS[0]), DEVICE, **ask),

@@ -77,7 +77,7 @@ def test_an_authorization_of_no_lawful_length_opens_nothing(exi, code):
     assert outcome(send(device, Action.OPEN_SESSION, authorization(exi=exi))) == (REFUSED, code)
 
 
-def test_closing_ends_a_session_and_wants_one():
+def test_closing_ends_a_session_and_needs_one():
     device = meter()
     assert send(device, Action.CLOSE_SESSION).reason == Reason.SESSION_REQUIRED
     do(device, Action.OPEN_SESSION, command(Action.OPEN_SESSION))
@@ -106,7 +106,7 @@ def test_a_repeat_of_the_opener_neither_opens_again_nor_prolongs():
     assert send(device, Action.PROGRAM_ENDPOINT, uptime=61).reason == Reason.SESSION_EXPIRED
 
 
-def test_the_scope_of_an_authorization_is_what_its_session_allows():
+def test_a_session_allows_exactly_the_scope_of_its_authorization():
     device = network_meter()
     do(device, Action.OPEN_SESSION, authorization(Action.READ_ENDPOINT))
     do(device, Action.READ_ENDPOINT)
@@ -166,7 +166,7 @@ def test_a_second_signature_of_one_command_is_the_same_command():
     assert outcome(send(device, Action.DISCONNECT_SERVICE, twin)) == (REPLAYED, 800)
 
 
-def test_a_repeat_with_a_broken_signature_is_no_repeat():
+def test_a_repeat_with_an_invalid_signature_is_refused():
     device = meter()
     one = command(Action.DISCONNECT_SERVICE)
     do(device, Action.DISCONNECT_SERVICE, one)
@@ -208,7 +208,7 @@ def test_a_refused_command_is_not_used_up():
     do(device, Action.DISCONNECT_SERVICE, one)
 
 
-def test_what_is_not_needed_is_not_used_up():
+def test_unneeded_material_is_not_used():
     device = meter()
     one = command(Action.DISCONNECT_SERVICE)
     do(device, Action.READ_ENDPOINT, one)
@@ -266,7 +266,7 @@ def test_whatever_the_order_nothing_is_done_twice(sequences, rng):
 # --- Time without a clock ---
 
 
-def test_what_was_seen_to_be_past_stays_past():
+def test_a_time_once_seen_to_be_past_stays_past():
     device = meter()
     old = command(Action.DISCONNECT_SERVICE, issued_at=NOW)
     do(device, Action.CONNECT_SERVICE, command(Action.CONNECT_SERVICE, 8, issued_at=NOW + DAY + 120))
@@ -283,7 +283,7 @@ def test_a_reading_key_shows_the_time_as_well():
     assert send(device, Action.CONNECT_SERVICE, command(Action.CONNECT_SERVICE)).reason == Code.EXPIRED
 
 
-def test_only_what_was_genuine_and_done_shows_the_time():
+def test_only_genuine_used_tokens_raise_the_watermark():
     device = meter()
     later = {"issued_at": NOW + 30 * DAY}
     for one in (
@@ -312,7 +312,7 @@ def test_a_repeat_is_answered_after_its_token_expired():
     assert send(device, Action.DISCONNECT_SERVICE, one, now=NOW + 20 * DAY) == Answer(REPLAYED, 800, first.data)
 
 
-def test_a_device_with_a_clock_asks_it():
+def test_a_device_with_a_clock_uses_it():
     device = meter()
     one = command(Action.CONNECT_SERVICE)
     assert send(device, Action.CONNECT_SERVICE, one, now=NOW - 121).reason == Code.IAT_IN_FUTURE
@@ -356,7 +356,7 @@ def test_the_level_that_the_command_names_is_set(level):
     assert device.state.level is SecurityLevel[level.upper()]
 
 
-def test_a_level_that_nobody_names_is_not_set():
+def test_an_unnamed_level_is_not_set():
     device = meter()
     one = command(Action.SET_SECURITY_LEVEL, command=b"set_security_level")
     assert send(device, Action.SET_SECURITY_LEVEL, one).reason == Reason.ROW_UNREADABLE
@@ -371,7 +371,7 @@ def test_a_level_that_nobody_names_is_not_set():
 @pytest.mark.parametrize(
     "change", [(Action.EXCHANGE_KEYS, None), (Action.SET_SECURITY_LEVEL, SecurityLevel.FULL)], ids=["keys", "level"]
 )
-def test_what_was_unlocked_under_another_key_or_level_is_unlocked_no_more(change):
+def test_a_session_does_not_survive_another_key_or_level(change):
     action, level = change
     device = meter()
     do(device, Action.OPEN_SESSION, command(Action.OPEN_SESSION))
@@ -396,7 +396,7 @@ def test_a_switch_of_mode_loses_interval_data_and_the_session_and_raises_the_epo
     do(device, Action.READ_ENDPOINT)
 
 
-def test_a_switch_wants_an_authorization_for_it():
+def test_a_change_of_mode_needs_an_authorization_for_it():
     device = meter(DeviceClass.MULTI_MODE)
     for one, reason in (
         (None, Reason.AUTHORIZATION_MISSING),
@@ -602,7 +602,7 @@ def test_a_device_without_a_name_raises(name):
         Device(name, DeviceClass.BASIC, keyring=KEYRING)
 
 
-def test_a_menu_holds_what_it_offers():
+def test_a_menu_of_other_than_actions_raises():
     device = meter(level=SecurityLevel.READY_TO_SECURE, menu=[Action.READ_ENDPOINT])
     do(device, Action.READ_ENDPOINT)
     assert outcome(send(device, Action.CHECK_ENDPOINT)) == (REFUSED, Reason.NOT_ON_MENU)
@@ -625,7 +625,7 @@ def lived_in():
     return device
 
 
-def test_a_state_comes_back_as_it_was_and_goes_on():
+def test_a_state_is_restored_unchanged_and_continues():
     device = lived_in()
     data = device.to_bytes()
     again = Device.from_bytes(data, keyring=KEYRING)
@@ -678,7 +678,7 @@ def test_a_state_cut_short_or_drawn_out_raises():
         *(b'{"state":' + b"9" * 5_000 + b"}", b'{"state":NaN}', b'{"state":1e999}', None, "text"),
     ],
 )
-def test_what_is_no_state_raises(data):
+def test_an_invalid_state_raises(data):
     with pytest.raises(InputError):
         Device.from_bytes(data, keyring=KEYRING)
 

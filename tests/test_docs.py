@@ -23,7 +23,7 @@ def example_token() -> bytes:
     return bytes.fromhex("".join(line.partition("#")[0] for line in block("token").splitlines()))
 
 
-def test_the_example_token_verifies_and_says_what_the_page_says():
+def test_the_example_token_verifies_with_the_page_s_claims():
     token = example_token()
     assert (len(token), hashlib.sha256(token).hexdigest()) == (179, re.search(r"SHA-256 is ([0-9a-f]{64})", FORMAT)[1])
     key = PublicKey.from_raw("Ed25519", bytes.fromhex(re.search(r"^public +([0-9a-f]{64})$", FORMAT, re.MULTILINE)[1]))

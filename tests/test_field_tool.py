@@ -173,7 +173,7 @@ def contents(tool):
 # --- Sync, Request Commands, Current Commands ---
 
 
-def test_what_is_wanted_arrives_and_is_said(make_world, store_url):
+def test_requested_material_arrives_and_is_listed(make_world, store_url):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT), issued(DEVICES, OPEN, sequence=2, expires_in=HOUR))
     tool = world.tool(url=store_url)
@@ -195,7 +195,7 @@ def test_what_is_wanted_arrives_and_is_said(make_world, store_url):
     assert tool.sync(world.server, "ann", now=NOW) == (0, 0, (), 0, 0, 2)
 
 
-def test_an_identical_open_wish_is_not_queued_twice(make_world):
+def test_an_identical_open_request_is_not_queued_twice(make_world):
     world = make_world()
     tool = ready(world, DISCONNECT)
     assert tool.request_commands(DEVICES, token_type="secure_command", actions=[DISCONNECT], now=NOW) == 0
@@ -203,7 +203,7 @@ def test_an_identical_open_wish_is_not_queued_twice(make_world):
     assert tool.request_commands([D], token_type="authorization", actions=[CONNECT], now=NOW) == 1
 
 
-def test_a_wish_that_the_user_was_not_permitted_is_said_and_may_be_asked_again(make_world):
+def test_a_request_without_permission_is_reported_and_can_be_repeated(make_world):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT))
     world.server.set_users([("ann", "gas", Permission.READ_ENDPOINTS)], now=NOW)
@@ -215,7 +215,7 @@ def test_a_wish_that_the_user_was_not_permitted_is_said_and_may_be_asked_again(m
     assert states(tool) == [MaterialState.HELD]
 
 
-def test_missing_of_a_preflight_becomes_wishes(make_world):
+def test_missing_material_of_a_preflight_becomes_requests(make_world):
     world = make_world(level=SecurityLevel.FULL)
     tool = world.tool()
     plan = [(D, DISCONNECT), (D, PROGRAM), (D, READ), (D, Action.READ_INTERVAL_DATA)]
@@ -320,7 +320,7 @@ def test_closing_ends_the_session(make_world):
     assert tool.work(D, Action.CLOSE_SESSION, world.link(), now=NOW).reason == Reason.SESSION_REQUIRED
 
 
-def test_a_device_that_lost_its_session_is_asked_once_more_only(make_world):
+def test_a_device_that_lost_its_session_is_tried_only_once_more(make_world):
     world = make_world()
     world.grant(issued(DEVICES, OPEN), issued(DEVICES, OPEN, sequence=2))
     tool = ready(world, OPEN)
@@ -356,7 +356,7 @@ def test_no_answer_is_neither_used_nor_unused_and_counted_once(make_world):
 
 
 @pytest.mark.parametrize("answer", [None, 7, ("DONE", 0, {}), b"", {"outcome": 0}])
-def test_what_is_no_answer_is_none(make_world, answer):
+def test_an_invalid_answer_counts_as_no_answer(make_world, answer):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT))
     tool = ready(world, DISCONNECT)
@@ -397,7 +397,7 @@ def test_a_session_is_never_longer_than_its_token_allows(make_world, seconds):
     assert tool.preflight(plan, now=NOW + HOUR)["decision"].to_pylist() == [Decision.REFUSED]
 
 
-def test_what_the_device_refuses_unused_is_held_again(make_world):
+def test_material_refused_unused_is_held_again(make_world):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT))
     tool = ready(world, DISCONNECT)
@@ -409,7 +409,7 @@ def test_what_the_device_refuses_unused_is_held_again(make_world):
         assert tool.current_commands(now=NOW, devices=[D])[0].uses_left == 2
 
 
-def test_what_the_device_will_never_take_is_refused_and_the_next_is_chosen(make_world):
+def test_material_refused_for_ever_is_replaced_by_the_next_piece(make_world):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT), issued(DEVICES, DISCONNECT, sequence=2, epoch=1))
     tool = ready(world, DISCONNECT)
@@ -508,7 +508,7 @@ def test_two_tools_hold_one_command_and_the_device_decides(make_world):
     assert first.sync(world.server, "ann", now=NOW).replays == 1
 
 
-def test_a_session_that_another_tool_opened_is_not_believed_for_long(make_world):
+def test_a_session_opened_by_another_tool_is_not_assumed_for_long(make_world):
     world = make_world()
     world.grant(issued(DEVICES, OPEN))
     first, second = world.tool("t1"), world.tool("t2")
@@ -548,7 +548,7 @@ def revocations(version, expires_in=HOUR, signer=ROOT, **what):
     return issue_revocations(made, signer, issuer="root", now=NOW)
 
 
-def test_what_is_revoked_is_said_and_not_spent(make_world):
+def test_revoked_material_is_listed_and_not_used(make_world):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT), issued(DEVICES, DISCONNECT, sequence=2))
     tool = ready(world, DISCONNECT)
@@ -601,7 +601,7 @@ def test_a_delegation_renewed_early_does_not_end_with_the_first(make_world):
     assert tool.preflight([(D, DISCONNECT)], now=NOW + 10 * HOUR)["reason"].to_pylist() == [Code.KEY_UNKNOWN]
 
 
-def test_a_user_who_is_not_let_in_any_more_may_do_nothing(make_world):
+def test_a_user_who_may_no_longer_sign_in_may_do_nothing(make_world):
     world = make_world()
     tool = ready(world, DISCONNECT)
     world.server.set_users([("bob", "gas", ALL)], now=NOW)
@@ -863,7 +863,7 @@ def test_a_conflict_is_reported_as_one(make_world):
 # --- What is forgotten ---
 
 
-def test_what_ended_is_forgotten_when_nothing_needs_it(make_world, store_url):
+def test_expired_material_is_deleted_when_nothing_needs_it(make_world, store_url):
     world = make_world()
     world.grant(
         issued(DEVICES, DISCONNECT, expires_in=HOUR), issued(DEVICES, DISCONNECT, sequence=9, expires_in=9 * HOUR)
@@ -896,7 +896,7 @@ def test_what_ended_is_forgotten_when_nothing_needs_it(make_world, store_url):
     assert len(contents(tool)["outcome"]) == 1
 
 
-def test_what_is_not_reported_is_never_forgotten(make_world):
+def test_unreported_outcomes_are_never_deleted(make_world):
     world = make_world()
     world.grant(issued(DEVICES, OPEN, expires_in=HOUR))
     tool = ready(world, OPEN)
@@ -930,7 +930,7 @@ def test_an_answer_that_comes_after_all_was_forgotten_is_reported(make_world):
     assert [one.state for _, _, one, _ in world.server.outcomes(0, 10).rows] == [MaterialState.SENT, MaterialState.USED]
 
 
-def test_a_tool_whose_clock_is_behind_reports_what_the_server_pruned(make_world):
+def test_a_tool_with_a_slow_clock_reports_pruned_material(make_world):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT, expires_in=HOUR))
     tool = ready(world, DISCONNECT)
@@ -940,7 +940,7 @@ def test_a_tool_whose_clock_is_behind_reports_what_the_server_pruned(make_world)
     assert tool.sync(world.server, "ann", now=NOW + 60)[:3] == (1, 0, ())
 
 
-def test_what_was_used_and_has_not_ended_is_never_forgotten(make_world):
+def test_used_unexpired_material_is_never_deleted(make_world):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT, expires_in=9 * HOUR))
     tool = ready(world, DISCONNECT)
@@ -953,7 +953,7 @@ def test_what_was_used_and_has_not_ended_is_never_forgotten(make_world):
         tool.prune(before=later + 1, now=later)
 
 
-def test_a_wish_whose_material_is_forgotten_is_open_again(make_world):
+def test_a_request_whose_material_was_deleted_is_open_again(make_world):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT, expires_in=HOUR))
     tool = ready(world, DISCONNECT)
@@ -1053,7 +1053,7 @@ def test_an_old_copy_of_a_store_gives_no_number_twice(make_world, between):
     assert old.sync(world.server, "ann", now=NOW).outcomes == 0
 
 
-def test_an_old_copy_without_work_goes_on_behind_what_the_server_has(make_world):
+def test_an_outdated_copy_without_work_continues_after_the_server_s_numbers(make_world):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT))
     tool = ready(world, DISCONNECT)
@@ -1067,7 +1067,7 @@ def test_an_old_copy_without_work_goes_on_behind_what_the_server_has(make_world)
     assert old.report(world.server, now=NOW) == {2: 0}
 
 
-def test_an_answer_that_comes_after_its_number_was_changed_is_told_by_its_own(make_world):
+def test_an_answer_after_its_number_changed_is_reported_separately(make_world):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT))
     tool = ready(world, DISCONNECT)
@@ -1091,7 +1091,7 @@ def test_an_answer_that_comes_after_its_number_was_changed_is_told_by_its_own(ma
 
 
 @pytest.mark.parametrize("wished", [1, 4])
-def test_wishes_of_an_old_copy_are_not_taken_for_others(make_world, wished):
+def test_requests_of_an_outdated_copy_are_not_confused_with_others(make_world, wished):
     world = make_world()
     world.grant(issued(DEVICES, CONNECT), issued(DEVICES, OPEN, sequence=2))
     tool = ready(world, DISCONNECT)
@@ -1139,7 +1139,7 @@ class Full:
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
-def test_what_cannot_be_written_down_is_not_sent_and_no_answer_is_lost(make_world, at):
+def test_an_unrecorded_message_is_not_sent_and_no_answer_is_lost(make_world, at):
     world = make_world()
     world.grant(issued(DEVICES, OPEN))
     tool = ready(world, OPEN)
@@ -1180,7 +1180,7 @@ def test_a_full_disk_during_a_sync_loses_nothing(make_world, at):
     assert tool.current_commands(now=NOW, devices=[D])[0].uses_left == 2
 
 
-def test_a_store_that_was_tampered_with_is_not_believed(make_world):
+def test_a_manipulated_store_is_refused(make_world):
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT))
     world.server.set_revocations(revocations(1), now=NOW)

@@ -97,7 +97,7 @@ def test_a_sync_with_a_clock_ahead_is_healed_by_the_next(make_world):  # noqa: F
     assert tool.preflight([(D, DISCONNECT)], now=NOW + 300)["decision"].to_pylist() == [Decision.ALLOWED]
 
 
-def test_a_server_with_a_right_clock_is_believed_before_the_clock_of_the_tool(make_world):  # noqa: F811
+def test_a_right_server_clock_overrides_the_tool_s_clock(make_world):  # noqa: F811
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT))
     world.server.set_revocations(revocations(1), now=NOW)
@@ -158,7 +158,7 @@ def test_a_lie_about_counts_is_healed_by_the_honest_server(make_world, counts): 
 
 
 @pytest.mark.parametrize("how", ["restored", "put back by hand"])
-def test_what_a_server_lost_is_offered_again(make_world, how):  # noqa: F811
+def test_data_that_a_server_lost_is_sent_again(make_world, how):  # noqa: F811
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT), issued(DEVICES, OPEN, sequence=2))
     tool = ready(world, DISCONNECT)
@@ -189,7 +189,7 @@ def test_what_a_server_lost_is_offered_again(make_world, how):  # noqa: F811
     store.close()
 
 
-def test_a_use_of_what_a_server_was_granting_when_it_was_put_back_is_no_conflict(make_world):  # noqa: F811
+def test_using_a_grant_that_a_restored_server_lost_is_not_a_conflict(make_world):  # noqa: F811
     """The grant is lost with the backup; what the manager delivers again is enough to decide the use."""
     world = make_world()
     tool = world.tool()
@@ -215,7 +215,7 @@ def test_a_use_of_what_a_server_was_granting_when_it_was_put_back_is_no_conflict
     store.close()
 
 
-def test_a_server_that_never_met_the_tool_is_told_all(make_world):  # noqa: F811
+def test_a_server_that_never_met_the_tool_gets_everything(make_world):  # noqa: F811
     world = make_world()
     empty = copied(world, "server")
     world.grant(issued(DEVICES, DISCONNECT))
@@ -233,7 +233,7 @@ def test_a_server_that_never_met_the_tool_is_told_all(make_world):  # noqa: F811
     store.close()
 
 
-def test_a_tool_that_was_put_back_twice_syncs_on(make_world):  # noqa: F811
+def test_a_tool_restored_twice_can_still_sync(make_world):  # noqa: F811
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT))
     tool = ready(world, DISCONNECT)
@@ -275,7 +275,7 @@ def test_the_next_user_sees_and_uses_nothing_of_the_one_before(make_world):  # n
     assert tool.status(now=NOW).withheld == 0
 
 
-def test_requests_that_no_sync_has_offered_are_those_of_who_signs_in(make_world):  # noqa: F811
+def test_unsent_requests_belong_to_the_next_user_who_signs_in(make_world):  # noqa: F811
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT))
     tool = ready(world, OPEN)
@@ -300,7 +300,7 @@ def test_an_authorization_is_used_only_with_the_permissions_of_its_whole_scope(m
     assert MaterialState.HELD not in states(tool)
 
 
-def test_what_was_forgotten_does_not_come_back_when_all_is_fetched_again(make_world):  # noqa: F811
+def test_pruned_material_does_not_return_when_everything_is_fetched_again(make_world):  # noqa: F811
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT, expires_in=HOUR), issued(DEVICES, DISCONNECT, sequence=2))
     tool = ready(world, DISCONNECT)
@@ -349,7 +349,7 @@ def test_a_newer_snapshot_that_has_ended_is_held_all_the_same(make_world):  # no
     assert tool.status(now=later).revocations_until == NOW + HOUR
 
 
-def test_a_version_that_was_run_up_heals_when_its_key_is_trusted_no_more(make_world):  # noqa: F811
+def test_an_excessive_version_loses_effect_when_its_key_is_no_longer_trusted(make_world):  # noqa: F811
     world = make_world()
     world.grant(issued(DEVICES, DISCONNECT))
     thief = LocalSigner.generate()
@@ -463,7 +463,7 @@ def test_a_meter_that_does_not_trust_the_key_says_which(taught):
     assert result.reason == Code.KEY_UNKNOWN
 
 
-def test_what_is_revoked_reaches_the_meter(taught):
+def test_revocations_reach_the_meter(taught):
     world, tool = taught
     held = issued(DEVICES, DISCONNECT, sequence=7, signer=world.issuing)[0]
     world.server.set_revocations(revocations(1, tokens=[(held.kid, held.cti)]), now=NOW)
@@ -474,7 +474,7 @@ def test_what_is_revoked_reaches_the_meter(taught):
 
 
 @pytest.mark.parametrize("clock", [None, NOW + 60])
-def test_what_is_older_or_not_genuine_is_refused_and_changes_nothing(taught, clock):
+def test_older_or_invalid_trust_is_refused_and_changes_nothing(taught, clock):
     world, _ = taught
     device = world.devices[D]
     newer = issue_delegation(

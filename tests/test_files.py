@@ -69,7 +69,7 @@ def refused(tmp_path, text, kinds=ROUTE_COLUMNS, **options) -> str:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_is_written_is_read(tmp_path, suffix):
+def test_written_files_can_be_read(tmp_path, suffix):
     path = tmp_path / f"rows{suffix}"
     with rows_to(str(path), None) as write:
         write(BATCH)
@@ -139,7 +139,7 @@ def test_whole_numbers_are_read_whole(tmp_path, texts, values):
 
 
 @pytest.mark.parametrize("text", ["1.5", "1.000", "1e3", "x", "0x10", str(2**63), "nan", "٣", " "])
-def test_what_is_not_a_whole_number_is_refused_with_row_column_and_value(tmp_path, text):
+def test_a_value_that_is_not_a_whole_number_is_refused_with_row_and_column(tmp_path, text):
     message = refused(tmp_path, f"epoch;device\n1;ert:1\n{text};ert:2\n")
     assert f'rows.csv: row 2 (after the header), column "epoch": got {text!r}, expected a whole number' in message
 
@@ -182,7 +182,7 @@ def test_bytes_as_text_are_read_in_every_encoding_of_a_column(tmp_path, arrow):
     assert read(path, kinds=REQUEST_COLUMNS)["check_value"].to_pylist() == [b"\0\1\xff", None, b"\0\1\xff"]
 
 
-def test_text_that_is_no_bytes_is_refused_with_its_row(tmp_path):
+def test_text_that_is_not_bytes_is_refused_with_its_row(tmp_path):
     message = refused(tmp_path, "command,n\n00,1\nthe gate,1\n", REQUEST_COLUMNS)
     assert "row 2 (after the header), column \"command\": got 'the gate', expected hexadecimal" in message
 
@@ -262,7 +262,7 @@ def test_device_ids_that_came_as_numbers_are_ids(tmp_path, column):
 
 
 @pytest.mark.parametrize("text", ["1,00E+08", "1.00E+08", "1e8", "ert:1E+08"])
-def test_an_id_that_a_spreadsheet_shortened_is_refused_with_what_to_do(tmp_path, text):
+def test_an_id_that_a_spreadsheet_shortened_is_refused_with_a_hint(tmp_path, text):
     message = refused(tmp_path, f'device;n\n"{text}";1\n')
     assert f"got {text!r}" in message
     assert "format the column as text" in message
@@ -317,7 +317,7 @@ def test_a_row_of_other_cells_is_refused_with_its_number(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "\ufeff"])
-def test_an_empty_file_is_said_to_be_empty(tmp_path, text):
+def test_an_empty_file_is_refused_as_empty(tmp_path, text):
     assert "is empty" in refused(tmp_path, text)
 
 
@@ -366,7 +366,7 @@ def test_json_of_ours_is_typed_by_name(tmp_path):
         ("[" * 100_000 + "\n", "row 1 is not JSON"),
     ],
 )
-def test_json_that_is_no_row_is_refused_with_its_row(tmp_path, text, says):
+def test_json_that_is_not_a_row_is_refused_with_its_row(tmp_path, text, says):
     with pytest.raises(UnreadableError) as caught:
         json_lines(tmp_path, text)
     assert says in str(caught.value)
@@ -420,7 +420,7 @@ def test_bytes_are_written_as_base64url_in_a_token_column_and_as_hex_elsewhere(t
     assert written(tmp_path / "rows.csv", batch).read_text() == '"token","kid"\n"-_8","fbff"\n'
 
 
-def test_a_name_that_the_input_has_stays_the_inputs_and_the_answers_name_is_said(capsys):
+def test_a_name_used_by_the_input_stays_and_the_answer_s_new_name_is_reported(capsys):
     batch = pa.record_batch({"code": ["mine"], "answer_code": ["also mine"], "token": ["t"]})
     both = Beside()(batch, pa.record_batch({"code": [0], "kid": ["k"]}))
     assert both.to_pydict() == {"code": ["mine"], "answer_code": ["also mine"], "answer_answer_code": [0], "kid": ["k"]}
@@ -467,7 +467,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_said(tmp_path):
+def test_a_full_disk_is_reported(tmp_path):
     with pytest.raises(UnwritableError, match="/dev/full cannot be written as csv: No space left"):
         written("/dev/full", BATCH, FileFormat.CSV)
 
@@ -497,7 +497,7 @@ def _refused_late(tmp_path, first, later) -> str:
     return ""
 
 
-def test_every_kind_of_column_has_words_for_what_it_expects():
+def test_every_kind_of_column_describes_its_expected_values():
     kinds = [
         *ROUTE_COLUMNS.values(),
         *REQUEST_COLUMNS.values(),

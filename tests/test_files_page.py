@@ -55,6 +55,6 @@ def test_the_page_lists_every_name_and_number(name):
 
 
 @pytest.mark.parametrize("title", TABLES)
-def test_the_page_lists_every_column_and_what_it_holds(title):
+def test_the_page_lists_every_column_and_its_values(title):
     rows = re.findall(r"^\| (\w+) \| ([\w, ]+) \| [^|]+ \|$", section(title), re.MULTILINE)[1:]
     assert rows == [(name, holds(name, kind)) for name, kind in TABLES[title].items()]

@@ -30,6 +30,7 @@ from itron_core import (
     SignerError,
     derive_keys,
     issue_tokens,
+    protect_readings,
     verify_signatures,
     verify_tokens,
 )
@@ -37,6 +38,7 @@ from itron_core.hsm import Pkcs11MasterKey, Pkcs11Signer, login, master_key
 from itron_core.hsm import signer as signer_module
 from itron_core.hsm.master_key import LABELS, fixed_input
 from itron_core.hsm.signer import point_of
+from reference.build_readings import Wmbus, dlms
 
 pkcs11 = pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed")
 
@@ -327,7 +329,7 @@ def context_free(kdf, ids, **ask):
 
 @pytest.mark.parametrize("kdf", KDFS)
 @pytest.mark.parametrize("length", [16, 32])
-def test_the_token_derives_what_derive_keys_derives(at, kdf, length):
+def test_the_hsm_derives_the_same_keys_as_derive_keys(at, kdf, length):
     with Pkcs11MasterKey.import_bytes(KDFS[kdf], **at, label="master", kdf=kdf) as master:
         for label in LABELS:
             for extra in (None, b"", bytes(32)):
@@ -402,7 +404,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
-def test_what_derive_keys_refuses_is_refused(master, wrong):
+def test_the_hsm_refuses_the_same_arguments_as_derive_keys(master, wrong):
     ask = {"device_ids": DEVICES, "utility": UTILITY} | wrong
     with pytest.raises(InputError):
         master.derive_keys(**ask)
@@ -428,7 +430,7 @@ def test_a_master_key_of_a_wrong_length_is_refused(at, kdf, length):
 # What is not there, or not as it should be
 
 
-def test_a_library_that_is_missing_or_none(at, tmp_path):
+def test_a_missing_or_invalid_library_raises(at, tmp_path):
     (tmp_path / "text.so").write_text("no library")
     for library in ("/nowhere/lib.so", str(tmp_path / "text.so"), "no-such-library.so", "", "a\0b.so", "/"):
         with pytest.raises(SignerError, match="cannot be loaded"):
@@ -449,11 +451,11 @@ def test_two_tokens_of_one_label(at):
 
 def test_a_key_that_is_missing_or_has_no_name(at):
     for kind, word in ((Pkcs11Signer, "private"), (Pkcs11MasterKey, "secret")):
-        with pytest.raises(SignerError, match=f'"none" of token .*: no {word} keys of that name'):
+        with pytest.raises(SignerError, match=f'"none" of token .*: found no {word} keys of that name'):
             kind(**at, label="none")
-        with pytest.raises(InputError, match="without a name"):
+        with pytest.raises(InputError, match="label, key_id: got neither"):
             kind(**at)
-        with pytest.raises(InputError, match="without a name"):
+        with pytest.raises(InputError, match="label, key_id: got neither"):
             kind.generate(**at, label="")
 
 
@@ -497,7 +499,7 @@ def test_two_keys_of_one_label(at):
 def test_a_label_is_given_once(signer, master, at):
     for make in (Pkcs11Signer.generate, Pkcs11MasterKey.generate):
         for label in ("issuing", "master"):
-            with pytest.raises(SignerError, match="there already"):
+            with pytest.raises(SignerError, match="an object of that label exists"):
                 make(**at, label=label)
 
 
@@ -507,13 +509,13 @@ def test_keys_of_other_kinds(at):
     stays = {pkcs11.Attribute.EXTRACTABLE: False, pkcs11.Attribute.SENSITIVE: True}
     session.generate_keypair(pkcs11.KeyType.RSA, 2048, label="RSA", store=True, private_template=stays)
     session.generate_key(pkcs11.KeyType.AES, 192, label="AES", store=True, template=stays)
-    with pytest.raises(SignerError, match="another curve"):
+    with pytest.raises(SignerError, match="an unsupported curve"):
         Pkcs11Signer(**at, label="P-384")
     with pytest.raises(SignerError, match="a key for RSA"):
         Pkcs11Signer(**at, label="RSA")
     with pytest.raises(SignerError, match="a key of 24 bytes for AES"):
         Pkcs11MasterKey(**at, label="AES")
-    with pytest.raises(InputError, match="algorithm 'RSA'"):
+    with pytest.raises(InputError, match="algorithm: got 'RSA'"):
         Pkcs11Signer.generate(**at, label="new", algorithm="RSA")
 
 
@@ -580,7 +582,7 @@ def test_a_wrong_pin_is_refused_and_not_shown(at):
     "pin", [b"\xff" + WRONG_PIN.encode(), "\ud800" + WRONG_PIN, 12_345_678, None, lambda: 87_654_321]
 )
 def test_a_pin_that_is_none_reaches_no_token(at, pin):
-    with pytest.raises(InputError, match="a PIN") as caught:
+    with pytest.raises(InputError, match="pin: ") as caught:
         Pkcs11Signer(**at | {"pin": pin}, label="issuing")
     assert not tries(at)
     assert not any(secret in shown(caught.value) for secret in (WRONG_PIN, "12345678", "12_345_678", "87654321"))
@@ -613,7 +615,7 @@ def test_a_pin_that_was_refused_is_never_tried_again(at, library):
         (0x30, SignerError, "cannot log in .*error 0x30"),
     ],
 )
-def test_what_other_tokens_say_of_a_pin(at, monkeypatch, number, raised, words):
+def test_pin_errors_of_other_tokens_are_recognised(at, monkeypatch, number, raised, words):
     """SoftHSM locks no PIN and lets none expire: these are the numbers of PKCS#11 that others return."""
     real = login._function
 
@@ -680,12 +682,12 @@ def test_handles_of_before_are_never_another_key_s(at, library, algorithm):
         assert [bytes(one.check_values(DEVICES, utility=UTILITY)) for one in masters[::step]] == wanted[::step]
 
 
-def test_a_session_closed_behind_its_back_is_opened_again(signer):
+def test_a_session_closed_by_others_is_reopened(signer):
     signer._key._session.close()
     assert signer.sign_many([b"a", b"b"]).shape == (2, 64)
 
 
-def test_a_neighbour_s_logout_is_no_loss(signer, at):
+def test_a_logout_of_another_signer_is_harmless(signer, at):
     """Closing one key logs the process out of the token; another logs in again."""
     with Pkcs11MasterKey.generate(**at, label="neighbour"):
         pass
@@ -749,9 +751,9 @@ def test_a_key_that_was_replaced_is_not_used(signer, master, at):
     session.close()
     Pkcs11Signer.generate(**at, label="issuing", key_id=signer._key.place.key_id)
     Pkcs11MasterKey.generate(**at, label="master")
-    with pytest.raises(SignerError, match="another key than before"):
+    with pytest.raises(SignerError, match="was replaced by another key"):
         signer.sign(b"message")
-    with pytest.raises(SignerError, match="another key than before"):
+    with pytest.raises(SignerError, match="was replaced by another key"):
         master.check_values(DEVICES, utility=UTILITY)
 
 
@@ -917,3 +919,44 @@ def test_the_command_line_signs_and_derives_with_keys_in_the_hsm(at, tmp_path, m
     assert PIN not in (tmp_path / "ism" / "settings.json").read_text()
     refused = run("issue", "request.csv", "--key", f"pkcs11:token=x;object=y?pin-value={PIN}", "-o", "-")
     assert (refused.returncode, PIN in refused.stderr) == (2, False)
+
+
+@pytest.mark.parametrize("profile", ["cose", "wmbus", "dlms"])
+def test_readings_are_opened_with_a_master_key_in_the_hsm(at, tmp_path, monkeypatch, profile):
+    """The keys are derived in the token for the devices that the telegrams name; both lengths of keys are met."""
+    Pkcs11MasterKey.import_bytes(MASTER, **at, label="master").close()
+    (tmp_path / "pin").write_text(f"{PIN}\n")
+    monkeypatch.setenv("ITRON_CORE_PKCS11_MODULE", str(at["library"]))
+    payload, ids = b"\x2f\x2f" + bytes(14), [b"\x2d\x2c\x99\x87\x34\x76\x1b\x16", b"KFM\x10\0\0\0\7"]
+    if profile == "cose":
+        ids = ["ert:100000001", "eui64:00078100aabbccdd"]
+
+    def derived(place, label, length):
+        keys = derive_keys(
+            MasterKey.from_bytes(MASTER), ids, utility=UTILITY, label=label, key_version=3, length=length
+        )
+        return keys.key(place), bytes(keys.check_values())[4 * place :][:4]
+
+    telegrams = []
+    for place, length in [(0, 16), (1, 16 if profile == "wmbus" else 32)]:
+        (key, check), (second, _) = derived(place, "read-enc", length), derived(place, "read-auth", length)
+        if profile == "wmbus":
+            telegrams.append(Wmbus(address=ids[place]).mode_5(key, payload))
+        elif profile == "dlms":
+            telegrams.append(dlms(key, second, payload, title=ids[place], control=0x32 if length > 16 else 0x30))
+        else:
+            options = {"devices": [ids[place]], "counters": [1], "check_values": [check]}
+            made = protect_readings([payload], [key], algorithm=f"A{8 * length}GCM", **options)
+            telegrams += made.to_pylist()
+    (tmp_path / "telegrams.hex").write_text("".join(f"{one.hex()}\n" for one in telegrams))
+    uri = f"pkcs11:token={at['token']};object=master?pin-source=file:pin"
+    call = ["readings", "open", "telegrams.hex", "--profile", profile, "--utility", UTILITY, "--key-version"]
+
+    def run(version):
+        command = [sys.executable, "-m", "itron_core", *call, version, "--master", uri, "-o", "opened.csv"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = run("3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "opened.csv").read_text().count(payload.hex()) == 2
+    assert run("4").returncode == 1

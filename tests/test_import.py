@@ -173,11 +173,11 @@ def test_a_meaningless_placement_raises_at_import(wrong):
     assert f"InputError: ITRON_CORE_PLACEMENT: got {wrong}, expected auto or off" in done.stderr
 
 
-def test_cpu_features_say_what_is_in_use():
+def test_cpu_features_list_the_kernels_in_use():
     features = itron_core.cpu_features()
     assert isinstance(features["detected"], list)
     assert all(isinstance(name, str) for name in features["detected"])
-    assert {"ed25519", "esp256", "derivation"} <= set(features["kernels"])
+    assert {"ed25519", "esp256", "derivation", "readings"} <= set(features["kernels"])
     for kernel in features["kernels"].values():
         assert kernel == "portable" or kernel in features["detected"]
 

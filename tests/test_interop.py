@@ -81,7 +81,7 @@ def ours(one, token_type, **options):
 
 @pytest.mark.parametrize("token_type", TYPES)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_what_python_cwt_signs_under_the_profile_is_good_here(algorithm, token_type):
+def test_tokens_signed_by_python_cwt_under_the_profile_verify_here(algorithm, token_type):
     """Its bytes are the very bytes of the plain writer, where the signature is deterministic; all five types."""
     signer = SIGNERS[algorithm]
     payload = cbor2.dumps(good_claims(token_type), canonical=True)
@@ -132,7 +132,7 @@ def issued_here(token_type, signer):
 
 @pytest.mark.parametrize("token_type", TYPES)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_python_cwt_verifies_what_is_issued_here(algorithm, token_type):
+def test_python_cwt_verifies_our_tokens(algorithm, token_type):
     """All five types: header, claims and signature; a flipped bit is refused by it."""
     local = LocalSigner(SIGNERS[algorithm].private)
     one = issued_here(token_type, local)
@@ -150,7 +150,7 @@ def test_python_cwt_verifies_what_is_issued_here(algorithm, token_type):
 
 @pytest.mark.parametrize("token_type", TYPES)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_cbor2_and_pyca_alone_verify_what_is_issued_here(algorithm, token_type):
+def test_cbor2_and_pyca_alone_verify_our_tokens(algorithm, token_type):
     """By RFC 9052 section 4.4, without a COSE library: the Sig_structure over the received protected bytes."""
     one = issued_here(token_type, LocalSigner(SIGNERS[algorithm].private))
     tagged = cbor2.loads(one)
@@ -285,7 +285,7 @@ def test_where_the_profile_is_stricter(name):
     assert code_of(make()) == code
 
 
-def test_python_cwt_takes_some_of_what_the_profile_refuses():
+def test_python_cwt_accepts_some_tokens_that_the_profile_refuses():
     """So the list above is one of real differences, not of tokens that nobody takes."""
     keys = {ISSUER.kid: cwt_key(ISSUER)}
     taken = {name for name, (make, _) in STRICTER.items() if theirs(make(), keys)}

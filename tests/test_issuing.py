@@ -49,7 +49,7 @@ def ring(*signers: LocalSigner) -> Keyring:
     )
 
 
-def test_issued_tokens_verify_and_say_what_was_asked(signer):
+def test_issued_tokens_verify_and_hold_the_requested_claims(signer):
     column = issue_tokens(REQUEST, signer, now=NOW)
     results = pa.record_batch(verify_tokens(column, ring(signer), now=NOW, audience=REQUEST["device"]))
     assert results["code"].to_pylist() == [0, 0]
@@ -105,7 +105,7 @@ def test_a_reading_key_names_kdf_version_and_check_value(signer):
         ("subject", ["a", "x" * 65], "claim_range"),
     ],
 )
-def test_what_the_reader_would_refuse_raises_and_names_the_row(column, values, said):
+def test_issuing_what_a_verifier_would_refuse_raises_and_names_the_row(column, values, said):
     with pytest.raises(ItronCoreError, match=r"row 1") as raised:
         issue_tokens(REQUEST | {column: values}, make_signer(), now=NOW)
     assert said in str(raised.value)

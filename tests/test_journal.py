@@ -40,7 +40,7 @@ def test_entries_are_found_from_every_place(store):
     assert other.entries(0, 10) == ENTRIES[:2]
 
 
-def test_what_is_undone_leaves_no_entry(store):
+def test_a_rolled_back_transaction_leaves_no_entry(store):
     journal = Journal(store, "one")
 
     def fail():
@@ -85,14 +85,14 @@ def set_back(store, length):
         t.run("DELETE FROM journal_block WHERE position >= ?", (length,))
 
 
-def test_a_transaction_publishes_what_was_written_in_it(store, log_of):
+def test_a_transaction_publishes_its_entries(store, log_of):
     journal = Journal(store, "one", log_of())
     add(journal, *ENTRIES[:2])
     add(journal)
     assert log_of().entries(0, 2) == ENTRIES[:2]
 
 
-def test_a_store_that_was_put_back_is_found_at_opening_and_before_each_entry(store, log_of):
+def test_an_outdated_store_is_detected_at_opening_and_before_each_entry(store, log_of):
     journal = Journal(store, "one", log_of())
     for entry in ENTRIES[:4]:
         add(journal, entry)
@@ -106,7 +106,7 @@ def test_a_store_that_was_put_back_is_found_at_opening_and_before_each_entry(sto
 
 
 @pytest.mark.parametrize("more", [2, 3, 8])
-def test_a_store_that_was_put_back_and_grew_without_its_log_is_found(store, log_of, more):
+def test_an_outdated_store_that_grew_without_its_log_is_detected(store, log_of, more):
     journal = Journal(store, "one", log_of())
     for entry in ENTRIES[:4]:
         add(journal, entry)
@@ -120,7 +120,7 @@ def test_a_store_that_was_put_back_and_grew_without_its_log_is_found(store, log_
     assert log_of().size == 4
 
 
-def test_a_restored_store_takes_up_what_only_its_log_knows(store, log_of):
+def test_a_restored_store_adopts_entries_that_only_its_log_has(store, log_of):
     journal = Journal(store, "one", log_of())
     for entry in ENTRIES[:6]:
         add(journal, entry)
@@ -131,7 +131,7 @@ def test_a_restored_store_takes_up_what_only_its_log_knows(store, log_of):
     assert log_of().entries(0, 7) == ENTRIES[:7]
 
 
-def test_the_log_of_another_store_is_not_taken_up(store, log_of):
+def test_the_log_of_another_store_is_refused(store, log_of):
     journal = Journal(store, "one", log_of())
     for entry in ENTRIES[:4]:
         add(journal, entry)
@@ -146,7 +146,7 @@ def test_the_log_of_another_store_is_not_taken_up(store, log_of):
         take()
 
 
-def test_a_process_that_opens_a_log_whose_checkpoint_was_put_back_signs_nothing(log_of, tmp_path):
+def test_a_process_that_opens_a_log_with_an_outdated_checkpoint_signs_nothing(log_of, tmp_path):
     log_of().append(ENTRIES[:3])
     place = tmp_path / "log" / "checkpoint"
     old = place.read_bytes()

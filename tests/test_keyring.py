@@ -164,7 +164,7 @@ def test_an_ed25519_key_with_a_torsion_component_is_refused(order):
     ],
     ids=lambda raw: raw.hex()[:4] + raw.hex()[-4:],
 )
-def test_an_ed25519_key_that_is_no_canonical_point_is_refused(raw):
+def test_a_non_canonical_ed25519_key_is_refused(raw):
     with pytest.raises(KeyRefused):
         PublicKey.from_raw("Ed25519", raw)
 
@@ -638,7 +638,7 @@ def test_a_private_part_is_refused_and_not_shown(algorithm):
     ],
     ids=repr,
 )
-def test_what_is_no_jwk_set_raises(text):
+def test_an_invalid_jwk_set_raises(text):
     with pytest.raises(ItronCoreError):
         Keyring.from_jwks(text)
 

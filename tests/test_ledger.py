@@ -45,7 +45,7 @@ def test_one_batch_meets_itself_in_order(ledger):
     assert verdicts == [(Code.OK, b"a"), (Code.REPLAY_IDENTICAL, b"a"), (Code.REPLAY_CONFLICT, b"a")]
 
 
-def test_an_empty_batch_is_no_batch(ledger):
+def test_an_empty_batch_is_skipped(ledger):
     assert ledger.decide([]) == []
 
 

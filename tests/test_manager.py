@@ -129,7 +129,7 @@ def test_sequence_numbers_rise_for_each_device(manager):
     assert [row.sequence for row in issued(manager)] == [1, 2, 3]
 
 
-def test_only_officers_ask_and_only_for_what_their_role_covers(manager):
+def test_only_officers_make_requests_and_only_within_their_role(manager):
     for name in ["ann", "nobody"]:
         with pytest.raises(RequestRefused, match="not_an_officer"):
             disconnect(manager, officer=name)
@@ -169,7 +169,7 @@ def test_a_request_repeated_under_its_key_is_one(manager):
     assert [ask(officer="otto").id, ask(key="job 8").id, ask(key=None).id, ask(key=None).id] == [2, 3, 4, 5]
 
 
-def test_a_key_opens_nothing_to_who_is_no_officer_any_more(manager):
+def test_an_idempotency_key_gives_nothing_to_a_former_officer(manager):
     asked = {"token_type": "secure_command", "actions": Action.OPEN_SESSION, "now": NOW, "key": "job"}
     manager.request("olga", DEVICES, **asked)
     manager.set_user("olga", "worker", "gas", now=NOW)
@@ -178,13 +178,13 @@ def test_a_key_opens_nothing_to_who_is_no_officer_any_more(manager):
 
 
 @pytest.mark.parametrize("key", ["", "x" * 201, "a\nb", b"job", 7])
-def test_what_is_no_key(manager, key):
+def test_an_invalid_idempotency_key_raises(manager, key):
     with pytest.raises(InputError, match="key"):
         manager.request("olga", DEVICES, token_type="secure_command", actions=Action.OPEN_SESSION, now=NOW, key=key)
     assert manager.requests() == []
 
 
-def test_what_is_issued_for_longest_is_believed_by_who_holds_and_uses_it(manager):
+def test_the_longest_issued_lifetime_is_accepted_by_every_party(manager):
     manager.request("olga", DEVICES, token_type="secure_command", actions=Action.OPEN_SESSION, now=NOW)
     manager.issue(now=NOW)
     rows = issued(manager)
@@ -193,7 +193,7 @@ def test_what_is_issued_for_longest_is_believed_by_who_holds_and_uses_it(manager
     verify_token(rows[0].token, manager.keyring(now=NOW), now=NOW, token_type="secure_command")  # by the default
 
 
-def test_what_a_device_would_refuse_as_too_long_is_not_held():
+def test_material_too_long_lived_for_a_device_is_not_stored():
     column = {"device": [DEVICES[0]], "actions": [1 << Action.OPEN_SESSION], "sequence": [1], "epoch": [0]}
     expires_at = NOW + LONGEST_LIFETIME + 1
     more = {"command": [b"open_session"], "expires_at": [expires_at], "session_seconds": [3_600]}
@@ -229,8 +229,9 @@ def test_rows_that_can_have_nothing_are_values(manager):
     assert disconnect(manager, ["ert:2"]).rows == 1
 
 
-def test_calls_that_cannot_be_made(manager):
-    for wrong in [
+@pytest.mark.parametrize(
+    "wrong",
+    [
         {"token_type": "delegation"},
         {"actions": 0},
         {"actions": 3},
@@ -250,35 +251,46 @@ def test_calls_that_cannot_be_made(manager):
         {"token_type": "authorization", "session_seconds": 0},
         {"token_type": "authorization", "argument": "x"},
         {"token_type": "reading_key", "actions": 1, "session_seconds": 60},
-    ]:
-        with pytest.raises(InputError):
-            manager.request(
-                "olga",
-                **(
-                    {"devices": DEVICES, "token_type": "secure_command", "actions": Action.CONNECT_SERVICE, "now": NOW}
-                    | wrong
-                ),
-            )
+    ],
+    ids=repr,
+)
+def test_an_invalid_request_raises_and_stores_nothing(manager, wrong):
+    good = {"devices": DEVICES, "token_type": "secure_command", "actions": Action.CONNECT_SERVICE, "now": NOW}
+    with pytest.raises(InputError):
+        manager.request("olga", **(good | wrong))
     assert manager.requests() == []
-    for wrong in [
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
         {"device": "meter"},
         {"device_class": 3},
         {"mode": 9},
         {"security_level": -1},
         {"epoch": -1},
         {"epoch": 2**32},
-    ]:
-        with pytest.raises(InputError):
-            manager.set_devices([record("ert:1"), record("ert:2")._replace(**wrong)], now=NOW)
-    assert len(manager.devices()) == len(DEVICES)
-    for wrong in [(-1, 1), (0, 0)]:
-        with pytest.raises(InputError):
-            manager.materials(*wrong)
+    ],
+    ids=repr,
+)
+def test_an_invalid_device_raises_and_no_device_is_stored(manager, wrong):
     with pytest.raises(InputError):
+        manager.set_devices([record("ert:1"), record("ert:2")._replace(**wrong)], now=NOW)
+    assert len(manager.devices()) == len(DEVICES)
+
+
+@pytest.mark.parametrize("after,limit", [(-1, 1), (0, 0)])
+def test_a_page_of_materials_needs_a_cursor_from_0_and_a_row(manager, after, limit):
+    with pytest.raises(InputError):
+        manager.materials(after, limit)
+
+
+def test_unknown_permissions_of_a_role_raise(manager):
+    with pytest.raises(InputError, match="permissions: got 32"):
         manager.set_role("all", 32, now=NOW)
 
 
-def test_bulk_of_critical_commands_wants_two_people(manager):
+def test_critical_commands_in_bulk_need_two_officers(manager):
     asked = disconnect(manager, DEVICES)
     assert asked.state == "waiting"
     assert manager.issue(now=NOW).issued == 0
@@ -310,7 +322,7 @@ def test_an_authorization_that_allows_service_is_critical(manager):
     assert manager.issue(now=NOW).issued == 0
 
 
-def test_what_one_has_withdrawn_is_not_counted(manager):
+def test_withdrawn_requests_do_not_count_against_the_limit(manager):
     asked = disconnect(manager, DEVICES[:10])
     manager.reject(asked.id, "olga", now=NOW)
     assert disconnect(manager, DEVICES[:10]).state == "approved"
@@ -321,7 +333,7 @@ def test_what_one_has_withdrawn_is_not_counted(manager):
         manager.reject(2, "otto", now=NOW)
 
 
-def test_refusals_of_what_is_critical_are_audited(manager):
+def test_refusals_of_critical_requests_are_audited(manager):
     def reasons():
         entries = [json.loads(entry) for entry in manager._journal.entries(0, 1_000)]
         return [entry["reason"] for entry in entries if entry["kind"] == "critical_refused"]
@@ -356,7 +368,7 @@ def test_a_capped_request_keeps_nothing_else_back(store):
 
 
 @pytest.mark.parametrize("person", ["olga", "otto"])
-def test_who_may_no_longer_ask_or_approve_has_nothing_issued(manager, person):
+def test_requests_of_people_who_lost_their_rights_are_not_issued(manager, person):
     asked = disconnect(manager, DEVICES)
     manager.approve(asked.id, "otto", now=NOW)
     manager.set_role("reader", Permission.READ_ENDPOINTS, officer=True, now=NOW)
@@ -395,7 +407,7 @@ def test_a_device_that_moved_meanwhile_gets_nothing(manager):
     assert manager.issue(now=NOW) == ([], 0, [])
 
 
-def test_a_store_holds_one_lot_a_number(manager, store):
+def test_a_number_belongs_to_one_batch(manager, store):
     disconnect(manager)
     disconnect(manager)
     manager.issue(now=NOW)
@@ -476,7 +488,7 @@ def small_batches(monkeypatch):
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_a_request_of_many_lots_is_issued_in_its_order(manager, store):
+def test_a_request_of_many_batches_is_issued_in_order(manager, store):
     asked = levels(manager)
     assert asked.rows == 50
     refused = [DEVICES[0], *DEVICES[21:28], DEVICES[49]]  # in the first, a middle and the last batch, and a whole batch
@@ -509,7 +521,7 @@ def test_materials_are_paged_at_every_place(manager):
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("calls", range(9))
-def test_a_signer_that_fails_between_lots_loses_nothing(store, calls):
+def test_a_signer_that_fails_between_batches_loses_nothing(store, calls):
     manager = peopled(SecurityManager(store, Failing(calls)))
     levels(manager)
     if calls < 8:
@@ -600,12 +612,12 @@ def test_another_root_delegates_the_keys_that_are_in_force(store):
     assert again.issuing_keys()[0].valid_until == NOW + 110
 
 
-def test_without_a_root_there_is_no_other(manager):
+def test_without_a_root_key_the_root_cannot_change(manager):
     with pytest.raises(InputError, match="root"):
         manager.change_root(LocalSigner.generate(), now=NOW)
 
 
-def test_a_retired_device_gets_nothing_and_what_it_was_issued_is_revoked(store):
+def test_a_retired_device_gets_nothing_and_its_material_is_revoked(store):
     manager = peopled(SecurityManager(store, SIGNER))
     disconnect(manager, DEVICES[:2])
     manager.issue(now=NOW)
@@ -632,7 +644,7 @@ def test_a_retired_device_gets_nothing_and_what_it_was_issued_is_revoked(store):
     ].to_pylist() == [0]
 
 
-def test_a_device_that_nobody_knows_is_not_retired(manager):
+def test_an_unknown_device_is_not_retired(manager):
     with pytest.raises(RequestRefused, match="device_unknown"):
         manager.retire([DEVICES[0], "ert:9"], now=NOW)
     with pytest.raises(RequestRefused, match="device_unknown"):
@@ -641,7 +653,7 @@ def test_a_device_that_nobody_knows_is_not_retired(manager):
     assert manager.revoked() == ([], {}, [])
 
 
-def test_what_was_issued_before_a_renewal_stays_good(store):
+def test_material_issued_before_a_renewal_stays_valid(store):
     manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
     manager.rotate(SIGNER, now=NOW, lifetime=DAY)
     disconnect(manager)
@@ -659,7 +671,7 @@ def test_what_was_issued_before_a_renewal_stays_good(store):
     assert entry.valid_from == NOW + 20 * DAY
 
 
-def test_what_was_allotted_before_a_rotation_is_good_after_it(store):
+def test_material_allotted_before_a_rotation_is_valid_after_it(store):
     manager = peopled(SecurityManager(store, Failing(0), root=ROOT))
     manager.rotate(manager._signer, now=NOW)
     disconnect(manager)
@@ -695,12 +707,12 @@ def test_watermarks_only_rise(manager):
     assert len(Revocations.from_token(manager.snapshot(now=NOW), ring, now=NOW).devices) == 1
 
 
-def test_without_a_root_there_is_no_rotation(manager):
+def test_without_a_root_key_rotation_raises(manager):
     with pytest.raises(InputError, match="root"):
         manager.rotate(SIGNER, now=NOW)
 
 
-def test_what_is_revoked_stays_so_in_rising_snapshots(manager):
+def test_revocations_stay_in_rising_snapshots(manager):
     disconnect(manager, DEVICES[:3])
     manager.issue(now=NOW)
     rows = issued(manager)
@@ -888,7 +900,7 @@ def test_a_code_that_no_report_is_answered_is_not_taken(manager, code):
     assert level_of(manager) == SecurityLevel.COMMAND
 
 
-def test_what_the_server_found_in_conflict_teaches_nothing(manager):
+def test_conflicting_outcomes_update_no_device(manager):
     (row,) = secured(manager, "full")
     manager.collect(Reported(use(row, told()), code=Code.REPLAY_CONFLICT), now=NOW)
     assert level_of(manager) == SecurityLevel.COMMAND
@@ -938,7 +950,7 @@ def test_a_level_that_is_about_to_come_is_one_it_can_have(manager):
     assert disconnect(manager).rows == 0
 
 
-def test_a_device_takes_what_the_manager_issues_and_tells_it_back(manager):
+def test_a_device_accepts_issued_material_and_its_report_returns(manager):
     manager.set_devices([record(DEVICES[0], security_level=SecurityLevel.READY_TO_SECURE)], now=NOW)
     ring = manager.keyring(now=NOW)
     device = Device(DEVICES[0], DeviceClass.ENHANCED, keyring=ring)
@@ -964,7 +976,7 @@ def test_a_server_that_is_ahead_of_us_is_not_fed(store, server):
     assert other.deliver(server, now=NOW, source="ism-2") == 1
 
 
-def test_what_the_server_will_not_take_is_told(store, server):
+def test_material_refused_by_the_server_is_audited(store, server):
     """A key whose overlap has passed: nobody believes its tokens any more."""
     manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
     manager.rotate(SIGNER, now=NOW)
@@ -1116,7 +1128,7 @@ def test_nothing_is_issued_beyond_its_delegation(store):
     assert "shortened" in kinds(manager)
 
 
-def test_after_its_delegation_nothing_is_issued_and_the_date_is_said(store):
+def test_after_its_delegation_nothing_is_issued_and_the_end_is_named(store):
     manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
     manager.rotate(SIGNER, now=NOW, lifetime=DAY)
     disconnect(manager)
@@ -1214,7 +1226,7 @@ def test_a_request_for_actions_of_two_permissions_warns_and_is_made(manager):
     assert not manager.request("olga", DEVICES[:1], actions=Action.READ_ENDPOINT, **ask).warnings
 
 
-def test_what_a_lost_tool_holds_is_listed_and_revoked_with_one_call(store, tmp_path):
+def test_material_of_a_lost_tool_is_listed_and_revoked_by_one_call(store, tmp_path):
     manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
     manager.rotate(SIGNER, now=NOW)
     roots = Keyring([KeyringEntry(ROOT.public_key, issuer="ism", token_types=TOKEN_TYPES)])

@@ -38,7 +38,7 @@ def run():
 
 
 @pytest.mark.parametrize("kernels", ["auto", "portable"])
-@pytest.mark.parametrize("what,said", [("derive", "derived\n"), ("compare", "compared\n")])
+@pytest.mark.parametrize("what,said", [("derive", "derived\n"), ("compare", "compared\n"), ("read", "read\n")])
 def test_nothing_depends_on_a_secret(run, what, said, kernels):
     done = run(what, kernels)
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")

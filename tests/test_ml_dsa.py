@@ -172,7 +172,7 @@ def test_each_code_that_a_row_can_have(signer):
 
 
 @ISSUERS
-def test_ceilings_and_validity_are_asked_of_the_key(signer):
+def test_ceilings_and_validity_of_the_key_are_checked(signer):
     good = token(signer=signer)
     for ceilings, code in [
         ({"token_types": {"reading_key"}}, 232),
@@ -424,7 +424,7 @@ def test_hedged_and_repeated_signatures_are_one_token_for_replay(signer):
 
 
 @NAMES
-def test_signatures_of_nist_under_a_context_are_nobody_s(algorithm):
+def test_nist_signatures_under_a_context_are_invalid(algorithm):
     """Deterministic signatures under a context: genuine there, and 302 here, where the context is empty.
 
     The crate's own tests take deterministic signatures with an empty context.

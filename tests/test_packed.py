@@ -9,11 +9,11 @@ from itron_core.stores.byte_strings import packed, unpacked
 
 
 @given(st.lists(st.binary(max_size=300), max_size=50))
-def test_what_goes_in_comes_out(parts):
+def test_packed_byte_strings_unpack_unchanged(parts):
     assert unpacked(packed(parts)) == parts
 
 
-def test_a_block_is_as_it_is_told():
+def test_a_block_has_the_described_form():
     assert packed([b"ab", b"", b"c"]) == bytes.fromhex("00000003 00000002 00000000 00000001") + b"abc"
 
 

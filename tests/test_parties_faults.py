@@ -83,7 +83,7 @@ def test_a_full_disk_loses_nothing_and_allows_nothing(world, party, spare):
 
 
 @pytest.mark.parametrize("party", PARTIES)
-def test_a_locked_file_is_said_and_the_same_call_goes_on_later(world, party, monkeypatch):
+def test_a_locked_file_is_reported_and_the_call_works_later(world, party, monkeypatch):
     prepare(world, party)
     monkeypatch.setattr(store, "SECONDS_TO_WAIT_FOR_A_LOCK", 0.05)
     world.open(party)
@@ -101,7 +101,7 @@ def test_a_locked_file_is_said_and_the_same_call_goes_on_later(world, party, mon
 
 
 @pytest.mark.parametrize("party", PARTIES)
-def test_a_corrupted_file_is_said_and_nothing_is_done(world, party):
+def test_a_corrupted_file_is_reported_and_nothing_is_done(world, party):
     prepare(world, party)
     world.parts[party][1].close()
     path = world.folder / f"{party}.db"
@@ -121,7 +121,7 @@ def reopened_and_operated(world, party):
     operate(world, party)
 
 
-def test_an_answer_that_could_not_be_written_down_is_told_again(world):
+def test_an_unrecorded_answer_is_reported_again(world):
     """The file is locked while the answer comes: what was done stays sent, and its repeat tells."""
     connection = world.parts["t1"][1]._connection
 

@@ -98,7 +98,7 @@ def test_no_error_and_no_representation_shows_a_secret(world):
     assert not found_in(" ".join(said).encode())
 
 
-def test_the_search_finds_what_is_there():
+def test_the_search_finds_secrets_that_are_there():
     for secret in secrets():
         for spelled in spellings(secret):
             assert secret in found_in(b"before" + spelled + b"behind")

@@ -169,7 +169,7 @@ def opened_and_counted_by_hand(device_class, mode, level, action):
     return opener, counted
 
 
-def test_what_opens_a_session_and_what_counts_is_the_page():
+def test_session_openers_and_counted_uses_match_the_page():
     for *situation, _, _, opener, counted in golden():
         wanted = opened_and_counted_by_hand(*situation)
         assert tuple(set(filter(None, names.split("|"))) for names in (opener, counted)) == wanted, situation
@@ -208,7 +208,7 @@ def test_every_answer_is_whole(options):
 
 
 @pytest.mark.parametrize("options", ALL_OPTIONS, ids=repr)
-def test_what_does_not_matter_changes_nothing(options):
+def test_ignored_inputs_change_nothing(options):
     for level, action in itertools.product(SecurityLevel, Action):
         assert (
             len({needs(DeviceClass.BASIC, mode, any_, action, options) for mode in Mode for any_ in SecurityLevel}) == 1
@@ -314,7 +314,7 @@ def test_permissions_are_the_page():
     ],
     ids=str,
 )
-def test_what_is_no_member_raises(arguments):
+def test_an_unknown_member_raises(arguments):
     for function in (needs, never_reason):
         with pytest.raises(InputError, match="expected one of"):
             function(*arguments)

@@ -446,7 +446,7 @@ def test_the_numbers_of_rust_are_those_of_python():
     assert all(code.explain() for code in ReadingCode)
 
 
-def test_another_key_is_told_from_a_corrupt_reading_by_its_check_value():
+def test_the_check_value_distinguishes_a_wrong_key_from_a_corrupt_reading():
     master = MasterKey.from_bytes(bytes(range(32)))
     devices = ["ert:100000001", "eui64:00078100aabbccdd"]
     keys, other = (derive_keys(master, devices, utility="UTIL0001", key_version=version) for version in (1, 2))
@@ -849,7 +849,7 @@ def test_a_counter_is_never_used_twice_under_one_key():
 # Others' libraries
 
 
-def test_pycose_opens_what_is_made_here():
+def test_pycose_opens_our_readings():
     messages = pytest.importorskip("pycose.messages", reason="pycose is not installed")
     keys_of = pytest.importorskip("pycose.keys")
     for key, algorithm in ((KEY, "A128GCM"), (LONG_KEY, "A256GCM")):
@@ -862,7 +862,7 @@ def test_pycose_opens_what_is_made_here():
         assert message.decrypt() == b"payload"
 
 
-def test_what_pycose_makes_opens_here():
+def test_readings_by_pycose_open_here():
     messages = pytest.importorskip("pycose.messages", reason="pycose is not installed")
     headers, algorithms, keys_of = (pytest.importorskip(f"pycose.{name}") for name in ("headers", "algorithms", "keys"))
     for key, algorithm in ((KEY, algorithms.A128GCM), (LONG_KEY, algorithms.A256GCM)):
@@ -873,7 +873,7 @@ def test_what_pycose_makes_opens_here():
         assert opened == Answer(0, 128, 96, "ert:100000001", 6, b"from pycose")
 
 
-def test_a_block_that_decrypts_to_the_check_by_chance_is_what_16_bits_are_worth():
+def test_a_chance_match_of_the_16_bit_check_opens_a_block():
     """One wrong key in 65,536 passes: the figure of the page, counted over keys that are all wrong."""
     telegram = Wmbus().whole(Wmbus().header(5, 0x10) + cbc_encrypt(KEY, bytes(16), bytes(16)))
     chance = random.Random(1)

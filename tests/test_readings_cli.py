@@ -116,7 +116,7 @@ def test_dlms_takes_authentication_keys_titles_and_floors(folder):
     run(folder, "open", "-", "--profile", "dlms", "--keys", "both.csv", stdin=general)
 
 
-def test_a_master_key_opens_what_was_made_under_its_derived_keys(folder):
+def test_a_master_key_opens_readings_made_under_its_derived_keys(folder):
     master = MasterKey.from_bytes(KEY + SECOND)
     (folder / "master.hex").write_text((KEY + SECOND).hex())
     devices = ["ert:100000001", "eui64:00078100aabbccdd"]
@@ -167,7 +167,7 @@ def test_one_row_is_explained_with_its_payload(folder):
         (["open", "-", "--profile", "mbus"], 2, "mbus"),
     ],
 )
-def test_a_wrong_call_says_what_to_do_and_repeats_no_key(folder, arguments, code, message):
+def test_a_wrong_call_gives_a_hint_and_shows_no_key(folder, arguments, code, message):
     (folder / "twice.csv").write_text(f"device,key\n{DEVICE},{KEY.hex()}\n{DEVICE},{SECOND.hex()}\n")
     (folder / "columns.csv").write_text(f"meter,key\n{DEVICE},{KEY.hex()}\n")
     assert message in run(folder, *arguments, stdin=TELEGRAM, code=code).stderr

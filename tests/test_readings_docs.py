@@ -14,7 +14,7 @@ def section(title):
     return PAGE[PAGE.index(f"## {title}") :].split("\n## ")[0]
 
 
-def test_the_first_telegram_prints_what_the_page_says():
+def test_the_first_telegram_prints_the_page_s_output():
     program, shown = re.search(r"```python\n(.*?)```\n\n```output\n(.*?)```", PAGE, re.DOTALL).groups()
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -29,7 +29,7 @@ def test_the_page_lists_every_code_by_number_and_name():
     assert listed == {(int(code), code.name.lower()) for code in ReadingCode}
 
 
-def test_the_page_says_what_each_protection_proves():
+def test_the_page_lists_what_each_protection_proves():
     rows = [row.split("|") for row in section("What each protection proves").splitlines() if row.startswith("| ")][1:]
     numbers = [int(number) for row in rows for number in row[2].split(",")]
     names = [name.split(" ")[0] for row in rows for name in re.findall(r"\w+(?: \([^)]*\))?", row[1])]

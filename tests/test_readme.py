@@ -12,7 +12,7 @@ pytestmark = pytest.mark.kernels
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
-def test_the_tour_prints_what_the_readme_says():
+def test_the_tour_prints_the_readme_s_output():
     code, expected = re.search(r"```python\n(.*?)```\s*```text\n(.*?)```", README, re.DOTALL).groups()
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

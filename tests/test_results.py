@@ -161,7 +161,7 @@ def test_a_device_id_is_eight_bytes():
         device_id("7")
 
 
-def test_the_content_of_a_token_is_what_stands_before_its_signature():
+def test_the_content_of_a_token_ends_before_its_signature():
     """A second signature over the same content is the same content; whatever its length, it is left out."""
     one = token()
     assert token_content(one) == one[:-64]
@@ -189,7 +189,7 @@ def test_the_device_of_a_token_is_a_column():
         assert verify_tokens([one], KEYRING, now=NOW, token_type="delegation")["device"].to_pylist() == [prefix]
 
 
-def test_all_claims_are_columns_when_asked_for():
+def test_all_claims_are_columns_on_request():
     command = token("secure_command", sub="ann")
     reading_key = token("reading_key")
     usual = verify_tokens([command], KEYRING, now=NOW, token_type="secure_command")
@@ -251,14 +251,14 @@ def test_all_claims_are_columns_when_asked_for():
     ],
     ids=str,
 )
-def test_what_is_missing_is_requested(row, wanted):
+def test_missing_material_is_requested(row, wanted):
     requests = decided(**row).requests()
     assert [*zip(requests["token_type"], requests["action"], strict=True)] == wanted
     assert requests["device"].to_pylist() == ["ert:1"] * len(wanted)
     assert pa.record_batch(requests).schema.field("row").type == pa.int64()
 
 
-def test_what_is_requested_is_what_then_allows():
+def test_the_requested_material_then_allows_the_row():
     """Issued as asked, the material opens or allows the row."""
     for action in ("connect_service", "geomode"):
         missing = decided(action=action)
@@ -372,7 +372,7 @@ def test_results_are_indexed_by_column():
     ],
     ids=str,
 )
-def test_a_sentence_says_what_to_do(row, says):
+def test_a_sentence_names_the_remedy(row, says):
     assert says in decided(**row).explain(0)
 
 

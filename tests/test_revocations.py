@@ -118,7 +118,7 @@ def test_both_forms_of_an_ecdsa_signature_are_one_token_to_revocation():
     assert [code_of(each, revocations=revoked) for each in (one, twin)] == [604, 604]
 
 
-def test_watermarks_are_not_asked_of_a_delegation():
+def test_watermarks_do_not_apply_to_a_delegation():
     made = delegation(STRANGER, aud=DEVICE)
     revoked = Revocations(devices={DEVICE: (2**63, 2**63, 2**63)}, **FRESH)
     assert code_of(sign(ISSUER, "delegation", made), token_type="delegation", revocations=revoked) == 0
@@ -182,14 +182,14 @@ def test_a_snapshot_may_be_larger_than_a_token():
     assert code_of(token(device="ert:29999", sequence=29_999), revocations=read) == 0
 
 
-def test_a_snapshot_is_no_token_of_a_row():
+def test_a_snapshot_is_refused_as_a_row_s_token():
     one = sign(ISSUER, "revocation", snapshot())
     assert code_of(one) == Code.TYP_MISMATCH
     with pytest.raises(InputError, match="from_token"):
         code_of(one, token_type="revocation")
 
 
-def test_a_token_is_no_snapshot():
+def test_a_token_is_refused_as_a_snapshot():
     with pytest.raises(TokenRefused) as refused:
         Revocations.from_token(token(), KEYRING, now=NOW)
     assert refused.value.code is Code.TYP_MISMATCH
@@ -222,7 +222,7 @@ def test_newer_than_is_a_version(wrong):
         Revocations.from_token(snapshot(), KEYRING, now=NOW, newer_than=wrong)
 
 
-def test_a_snapshot_is_judged_as_every_token():
+def test_a_snapshot_is_verified_like_every_token():
     assert refusal(snapshot()) == 0
     assert refusal(snapshot(), signer=STRANGER) == Code.KEY_UNKNOWN
     assert refusal(snapshot(issued_at=NOW + 121)) == Code.IAT_IN_FUTURE
@@ -364,7 +364,7 @@ def test_a_plain_key_signs_neither_snapshots_nor_delegations():
         plain.with_delegations([sign(ISSUER, "delegation", delegation(STRANGER))], now=NOW)
 
 
-def test_what_was_accepted_is_read_without_its_signer():
+def test_an_accepted_snapshot_is_read_without_its_signer():
     """As the snapshot in force it still refuses a signer after it expired, when no keyring would verify it."""
     one = sign(ISSUER, "revocation", snapshot(version=7, issuers=[ISSUER.kid], lifetime=60))
     in_force = accepted_revocations(one)
@@ -441,7 +441,7 @@ def test_a_snapshot_is_pickled_and_compared():
     ],
     ids=str,
 )
-def test_what_is_no_revocation_raises(wrong):
+def test_an_invalid_revocation_raises(wrong):
     with pytest.raises((ItronCoreError, TypeError)):
         Revocations(**FRESH | wrong)
 

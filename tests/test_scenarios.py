@@ -143,7 +143,7 @@ def test_scenario_09_a_session_is_half_open(algorithm):
 
 
 @pytest.mark.parametrize("signer", [ISSUER, SECOND_ISSUER], ids=["Ed25519", "ESP256"])
-def test_scenario_10_one_bit_flipped_anywhere_and_nothing_is_believed(signer):
+def test_scenario_10_one_bit_flipped_anywhere_and_nothing_is_trusted(signer):
     """The token is expired and for another device, and still no flip gives a code that rests on its claims."""
     one = fresh("authorization", signer=signer, device=OTHER, issued_at=T - 3 * DAY)
     assert code_of(one, now=T, audience=ERT) == 502
@@ -223,7 +223,7 @@ def test_scenario_13_one_master_many_keys():
     assert len(set(keys)) == len(ways)
 
 
-def test_scenario_14_what_holds_a_secret_shows_no_byte(caplog):
+def test_scenario_14_objects_with_secrets_show_no_byte(caplog):
     secret = bytes(range(0x41, 0x61))
     master = MasterKey.from_bytes(secret)
     keys = derive_keys(master, [ERT, OTHER], utility="UTIL0001")
@@ -262,7 +262,7 @@ def test_scenario_15_empty_malformed_and_twice():
     assert results["decision"] == [0, 2, 2, 0, 2]
 
 
-def test_scenario_16_data_that_are_asked_for_need_a_session():
+def test_scenario_16_requested_data_in_bulk_need_a_session():
     heard, asked = {"action": "read_endpoint"}, {"action": "read_interval_data"}
     session = {"session_opened_at": T - 1, "session_seconds": 60}
     opener = Need.OPEN_SESSION | Need.SECURE_COMMAND
@@ -297,7 +297,7 @@ def test_material_that_is_not_needed_is_verified_all_the_same():
         assert (decided["decision"], decided["reason"], decided["reading_key_code"]) == (0, 0, code)
 
 
-def test_what_opens_in_one_mode_opens_nothing_in_the_other():
+def test_an_opener_of_one_mode_opens_nothing_in_the_other():
     opens = {"secure_command": command(Action.OPEN_SESSION)}
     authorization = {"authorization": fresh("authorization", actions=(8,))}
     network = {"device_class": "multi_mode", "mode": "network", "action": "program_endpoint"}

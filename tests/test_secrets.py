@@ -79,7 +79,7 @@ def assert_shows_nothing(text):
             assert form not in text
 
 
-def test_the_search_finds_what_is_there():
+def test_the_search_finds_secrets_that_are_there():
     """Otherwise nothing below would fail."""
     for shown in (SECRET.hex(), repr(SECRET), str(list(SECRET)), SECRETS[-1].hex(), repr(SECRETS[2])):
         with pytest.raises(AssertionError):
@@ -253,7 +253,7 @@ def test_a_broken_pem_of_a_private_key_is_not_quoted():
         assert base64.b64encode(SECRET)[:16].decode() not in str(refused.value)
 
 
-def test_what_was_asked_for_by_name_is_the_caller_s_own():
+def test_keys_exported_by_name_belong_to_the_caller():
     """A buffer of the keys is read-only, stays when the object goes, and is another one each time."""
     keys = derive_keys(HOLDERS["master"], DEVICES, **ASK)
     first, second = keys.to_buffer(), keys.to_buffer()
@@ -290,7 +290,7 @@ def test_results_of_readings_hold_no_key():
                 assert_shows_nothing(text)
 
 
-def test_gc_finds_no_bytes_behind_a_holder():
+def test_gc_finds_no_bytes_in_a_holder():
     """What Python's own collector can reach from an object is no buffer."""
     for held in HOLDERS.values():
         for referent in gc.get_referents(held):

@@ -156,7 +156,7 @@ def test_bearers_of_a_lost_tool_are_refused_by_a_command(folder, serve):
     assert run(folder, "server", "revoke-bearers", "tools").returncode == 2
 
 
-def test_a_port_that_is_taken_is_said(folder, serve):
+def test_a_used_port_is_reported(folder, serve):
     _, url = serve()
     port = url.rpartition(":")[2]
     refused = run(folder, "serve", "tools", "--port", port)

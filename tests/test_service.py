@@ -336,7 +336,7 @@ TOOL_CALLS = [
 
 
 @pytest.mark.parametrize("method,path,role", TOOL_CALLS)
-def test_each_route_wants_a_bearer_of_its_role(world, method, path, role):
+def test_each_route_requires_a_bearer_of_its_role(world, method, path, role):
     body = b"{}" if method != "GET" else None
     status, headers, _ = answer = world.call(method, path, body, token=None, Content_Type=wire.JSON)
     assert status == 401
@@ -434,7 +434,7 @@ BAD_BEARERS = {
 
 
 @pytest.mark.parametrize("kind", BAD_BEARERS)
-def test_bad_bearers_let_nobody_in(world, kind):
+def test_bad_bearers_are_refused(world, kind):
     token = BAD_BEARERS[kind]()
     answer = world.call("GET", "/v1/snapshot", token=token)
     assert (answer[0], problem_of(answer)) == (401, "bearer_refused")
@@ -474,7 +474,7 @@ def test_no_bearer_is_made_of_nonsense(changed):
         bearer(**changed)
 
 
-def test_nobody_acts_as_the_user_who_signed_in_before(world):
+def test_no_user_can_act_on_the_previous_users_sign_in(world):
     """A tool is shared; permissions are those of who is signed in."""
     ann, low = world.remote(), world.remote(subject="low")
     with pytest.raises(RequestRefused) as refused:
@@ -643,7 +643,7 @@ def test_numbers_out_of_their_bounds_are_refused(world, number):
     assert (answer[0], problem_of(answer)) == (400, "bad_request")
 
 
-def test_wishes_and_outcomes_that_are_none_are_refused(world):
+def test_invalid_command_requests_and_outcomes_are_refused(world):
     tool = world.remote()
     tool.snapshot("t1", "ann", now=NOW)
     for want in (
@@ -770,7 +770,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(world):
     assert time.monotonic() - started < 10
 
 
-def test_a_client_that_leaves_hurts_nobody(world):
+def test_a_client_that_disconnects_affects_no_other(world):
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", world.running.port)) as connection:
             connection.sendall(head(f"Content-Type: {wire.JSON}", "Content-Length: 100") + b"{")
@@ -826,7 +826,7 @@ def test_a_fault_inside_says_nothing_of_itself(error, status, reason):
     running.stop()
 
 
-def test_a_locked_store_is_503_and_goes_on_later(tmp_path, monkeypatch):
+def test_a_locked_store_is_503_and_works_later(tmp_path, monkeypatch):
     monkeypatch.setattr("itron_core.stores.sqlite.SECONDS_TO_WAIT_FOR_A_LOCK", 0.2)
     path = tmp_path / "server.db"
     store = open_store(path)
@@ -865,7 +865,7 @@ def test_callers_at_once_are_all_answered(world):
     assert found == {number: number % 10 + 1 for number in range(24)}
 
 
-def test_slow_bodies_of_one_bearer_hold_up_nobody_else(tmp_path):
+def test_slow_bodies_of_one_bearer_delay_no_other(tmp_path):
     store = open_store(tmp_path / "server.db")
     server = ToolsServer(store, keyring())
     server.set_users([("ann", "gas", ALL), ("bob", "gas", ALL)], now=NOW)
@@ -984,7 +984,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_server_that_lies_is_not_believed(lie):
+def test_a_false_answer_of_a_server_is_refused(lie):
     token = bearer()
     with (
         Liar(LIES[lie]) as liar,
@@ -997,13 +997,13 @@ def test_a_server_that_lies_is_not_believed(lie):
     assert len(str(refused.value)) < 800
 
 
-def test_a_true_answer_of_the_same_kind_is_believed():
+def test_a_true_answer_of_the_same_kind_is_accepted():
     with Liar(http_answer(many(10))) as liar, connect(liar.url, bearer()) as remote:
         assert len(remote.material("t1", 0, 10, now=NOW).rows) == 10
 
 
 @pytest.mark.parametrize("kind", sorted(HOSTILE_JSON.keys() - {"a number"}))
-def test_a_server_s_hostile_json_is_not_believed(kind):
+def test_hostile_json_of_a_server_is_refused(kind):
     with (
         Liar(http_answer(HOSTILE_JSON[kind].replace(b'"device"', b'"code"'))) as liar,
         connect(liar.url, bearer()) as remote,
@@ -1041,7 +1041,7 @@ def test_a_server_that_is_not_there():
 
 
 @pytest.mark.parametrize("codes", [[0], [0, 0, 0], [0, -1], [0, None], [0, "0"]])
-def test_codes_that_are_not_one_a_row(codes):
+def test_a_wrong_number_of_codes_is_refused(codes):
     body = json.dumps({"rows": [{"code": code} for code in codes]}).encode()
     with (
         Liar(http_answer(body)) as liar,
@@ -1129,7 +1129,7 @@ def test_openapi_tells_all(world):
     assert len(set(ids)) == len(ids)
 
 
-def test_what_openapi_says_of_a_body_is_what_comes(world):
+def test_bodies_match_their_openapi_schemas(world):
     """Names and types of an answer in JSON, against its own schema, which comes from the model."""
     document = json.loads(world.call("GET", "/openapi.json", token=None)[2])
     world.tools_server.receive("ism", page(material()), now=NOW)
@@ -1179,7 +1179,7 @@ def test_a_user_without_a_unit_is_refused(world):
         world.remote(roles=["manager"]).set_users([("ann", "", 1)], now=NOW)
 
 
-def test_what_a_tool_holds_is_told_to_a_manager_only(world):
+def test_only_a_manager_can_list_material_held_by_a_tool(world):
     local, manager, tool = world.tools_server, world.manager(), world.remote()
     manager.receive("ism", page(material()), now=NOW)
     tool.snapshot("t1", "ann", now=NOW)
@@ -1194,7 +1194,7 @@ def test_what_a_tool_holds_is_told_to_a_manager_only(world):
 # --- Bearers that were revoked, and what monitors ask ---
 
 
-def test_a_revoked_bearer_lets_nobody_in(world):
+def test_a_revoked_bearer_is_refused(world):
     lost, kept = bearer(token_id="lost"), bearer(token_id="kept")
     with connect(world.url, lost) as first, connect(world.url, kept) as second:
         first.snapshot("t1", "ann", now=NOW)
@@ -1212,7 +1212,7 @@ def test_a_revoked_bearer_lets_nobody_in(world):
         found_again.snapshot("t1", "ann", now=NOW)
 
 
-def test_a_bearer_of_another_service_lets_nobody_in(world):
+def test_a_bearer_of_another_service_is_refused(world):
     with connect(world.url, bearer(audience="itron-core-other")) as client, pytest.raises(ExchangeError, match="401"):
         client.snapshot("t1", "ann", now=NOW)
 

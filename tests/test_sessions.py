@@ -79,7 +79,7 @@ def test_a_session_is_half_open(now, answer):
     assert answers(check_sessions([T], [3_600], now=dt.datetime.fromtimestamp(now, dt.UTC))) == [answer]
 
 
-def test_states_are_asked_in_the_page_s_order():
+def test_states_are_checked_in_the_page_s_order():
     """None, not started, closed, expired, open."""
     rows = [
         ((None, 60, T), NONE),
@@ -287,7 +287,7 @@ NAIVE = dt.datetime.fromtimestamp(T, dt.UTC).replace(tzinfo=None)
 
 
 @pytest.mark.parametrize("now", [-1, 1.0, float(T), True, None, "2027-06-01", NAIVE, NAIVE.date()])
-def test_a_now_that_is_no_moment_raises(now):
+def test_an_invalid_now_raises(now):
     for call in (
         lambda: check_sessions([T], [60], now=now),
         lambda: check_windows([T], [T], now=now),

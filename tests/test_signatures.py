@@ -54,7 +54,7 @@ def sign_input():
     ]
 
 
-def test_all_vectors_of_ed25519_s_authors_verify_one_key_a_row(sign_input):
+def test_all_vectors_of_ed25519_s_authors_verify_with_one_key_per_row(sign_input):
     keys, messages, signatures = (list(column) for column in zip(*sign_input, strict=True))
     assert len(keys) == 1024
     assert codes(keys, messages, signatures, key_index=list(range(1024))) == [0] * 1024
@@ -333,7 +333,7 @@ def test_r_and_s_of_ecdsa_lie_in_1_to_n_minus_1():
     assert codes(public(SECOND_ISSUER), [b"m"] * len(wanted), signatures) == wanted
 
 
-def test_a_der_signature_is_no_signature_here():
+def test_a_der_signature_is_refused():
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
     good = SECOND_ISSUER.sign(b"m")

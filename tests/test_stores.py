@@ -75,7 +75,7 @@ def test_a_transaction_within_another_is_refused(store):
         pass
 
 
-def test_what_does_not_fit_a_column_is_refused(store):
+def test_values_that_do_not_fit_a_column_are_refused(store):
     with pytest.raises(StoreError), store.write() as t:
         t.run("INSERT INTO thing VALUES ('word', 'a', NULL)")
     assert count(store) == 0
@@ -139,7 +139,7 @@ def test_a_forked_child_has_a_connection_of_its_own(store):
     assert count(store) == 2
 
 
-def test_urls_that_are_none():
+def test_invalid_urls_raise():
     for url in ["", ":memory:", "mysql:///there", "sqlite://a.db", b"a.db", "postgresql://"]:
         with pytest.raises(InputError):
             open_store(url)
@@ -174,7 +174,7 @@ def test_a_locked_file_says_so(tmp_path, monkeypatch):
     holder.close()
 
 
-def test_a_file_that_is_no_database_says_so(tmp_path):
+def test_a_file_that_is_not_a_database_raises(tmp_path):
     (tmp_path / "a.db").write_bytes(b"this is no database, however long it may be" * 50)
     with pytest.raises(StoreError, match="not a database"):
         open_store(tmp_path / "a.db")
@@ -194,7 +194,7 @@ def test_a_corrupted_page_is_an_error_and_no_answer(tmp_path):
         t.rows("SELECT sum(length(data)) FROM thing")
 
 
-def test_a_full_disk_keeps_what_was_there(tmp_path):
+def test_a_full_disk_keeps_the_old_file(tmp_path):
     store = open_store(tmp_path / "a.db")
     store.migrate("things", [TABLE])
     with store.write() as t:
@@ -222,7 +222,7 @@ def test_a_password_is_in_no_message():
     assert "hidden-word" not in str(caught.value)
 
 
-def test_a_lost_connection_is_an_error_and_the_next_call_goes_on(postgres_url):
+def test_a_lost_connection_raises_and_the_next_call_works(postgres_url):
     store = open_store(postgres_url)
     store.migrate("things", [TABLE])
     with pytest.raises(StoreError), store.write() as t:
@@ -238,13 +238,13 @@ def test_one_spelling_of_sql_for_both():
     )
 
 
-def test_postgres_is_imported_only_where_it_is_asked_for():
+def test_postgres_is_imported_only_for_its_urls():
     code = "import sys, itron_core.stores; sys.exit('psycopg' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("row", [(2**63, "a", b""), (1, "\ud800", b"")])
-def test_what_no_column_holds_is_a_wrong_call_and_undoes_all(store, row):
+def test_values_that_no_column_holds_raise_and_undo_everything(store, row):
     def put():
         with store.write() as t:
             t.run("INSERT INTO thing VALUES (7, 'a', NULL)")
@@ -341,7 +341,7 @@ def test_a_file_that_was_removed_or_replaced_takes_nothing_any_more(tmp_path, su
     assert place.exists() == put_back, "an empty store was made in its place"
 
 
-def test_what_was_committed_into_a_file_that_went_meanwhile_is_not_acknowledged(tmp_path):
+def test_a_commit_into_a_removed_file_is_not_acknowledged(tmp_path):
     store = open_store(tmp_path / "a.db")
     store.migrate("things", [TABLE])
 
@@ -354,7 +354,7 @@ def test_what_was_committed_into_a_file_that_went_meanwhile_is_not_acknowledged(
         put()
 
 
-def test_an_empty_or_missing_file_is_no_store_where_one_must_be(tmp_path):
+def test_an_empty_or_missing_file_raises_where_a_store_must_exist(tmp_path):
     with pytest.raises(StoreError, match="does not exist"):
         open_store(tmp_path / "a.db", create=False)
     (tmp_path / "a.db").touch()
@@ -402,7 +402,7 @@ def test_writers_wait_for_each_other_whatever_the_default_isolation_is(defaults_
     store.close()
 
 
-def test_a_pooler_that_changes_connections_is_no_difference(pooled_url):
+def test_a_pooler_that_changes_connections_makes_no_difference(pooled_url):
     store, others, backends = open_store(pooled_url), [open_store(pooled_url) for _ in range(3)], set()
     store.migrate("things", [TABLE])
     with store.read(), others[0].read(), others[1].read(), others[2].read():

@@ -42,7 +42,7 @@ def test_the_same_seed_makes_the_same_bytes():
     assert first.tokens == second.tokens
 
 
-def test_every_row_is_wrong_as_it_is_said_to_be(route, results):
+def test_every_row_has_its_recorded_fault(route, results):
     decided = pa.record_batch(results)
     codes = {column: decided[f"{column}_code"].to_pylist() for column in TOKEN_COLUMNS}
     seen = Counter()
@@ -55,7 +55,7 @@ def test_every_row_is_wrong_as_it_is_said_to_be(route, results):
     assert set(seen) == set(CODES)
 
 
-def test_what_is_good_can_be_allowed_and_what_is_wrong_is_not(route, results):
+def test_good_rows_can_be_allowed_and_faulty_rows_cannot(route, results):
     decisions = pa.record_batch(results)["decision"].to_pylist()
     by_kind = {kind: Counter() for kind in Kind}
     for kind, column, decision in zip(route.kinds, route.main_columns, decisions, strict=True):
@@ -84,7 +84,7 @@ def test_lists_and_arrow_give_the_same_answer(route, results):
 
 @pytest.mark.parametrize("algorithm", ["Ed25519", "ESP256"])
 @pytest.mark.parametrize("issuers", [1, 3])
-def test_tokens_are_refused_exactly_where_it_is_said(algorithm, issuers):
+def test_exactly_the_recorded_tokens_are_refused(algorithm, issuers):
     made = make_tokens(2_000, now=NOW, algorithm=algorithm, issuers=issuers)
     codes = pa.record_batch(verify_tokens(made.tokens, made.keyring, now=NOW, audience=made.devices))["code"]
     assert [row for row, code in enumerate(codes.to_pylist()) if code] == made.refused

@@ -87,7 +87,7 @@ def test_the_worked_example_verifies():
     assert read.not_before == read.issued_at
 
 
-def test_the_worked_example_is_what_is_issued_but_for_the_bit_without_an_action():
+def test_issuing_reproduces_the_worked_example_except_the_bit_without_an_action():
     """The same request gives the same protected header and the same claims, with bits 31 in the place of 63."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -158,7 +158,7 @@ def bit_flips(data):
     return [(whole ^ 1 << bit).to_bytes(len(data), "big") for bit in range(len(data) * 8)]
 
 
-def test_every_single_bit_flip_is_refused_before_anything_is_believed(hundred):
+def test_every_single_bit_flip_is_refused_before_any_claim_is_trusted(hundred):
     """Each bit of each token, one at a time: 1xx, 2xx or 3xx, never a code that rests on the claims."""
     for token_type, damaged in by_type(hundred, bit_flips):
         codes = codes_of(damaged, now=NOW, token_type=token_type)
@@ -430,7 +430,7 @@ def test_actions_are_bits_of_their_numbers():
 # Options.
 
 
-def test_an_audience_is_one_for_all_or_one_a_row():
+def test_an_audience_is_one_for_all_or_one_per_row():
     tokens = [token(), token(device="ert:2"), token(device="ert:2")]
     assert codes_of(tokens, audience=DEVICE) == [0, 700, 700]
     assert codes_of(tokens, audience=[DEVICE, "ert:2", None]) == [0, 0, 0]
@@ -439,7 +439,7 @@ def test_an_audience_is_one_for_all_or_one_a_row():
     assert codes_of(tokens, audience=[DEVICE + "0", DEVICE, "no device"]) == [700] * 3
 
 
-def test_an_epoch_is_one_for_all_or_one_a_row():
+def test_an_epoch_is_one_for_all_or_one_per_row():
     """603 when the token's is lower than the device's; null is not asked."""
     tokens = [token(epoch=4)] * 5
     assert codes_of(tokens, epoch=4) == [0] * 5
@@ -448,7 +448,7 @@ def test_an_epoch_is_one_for_all_or_one_a_row():
 
 
 @pytest.mark.parametrize("action", Action)
-def test_an_authorization_covers_what_its_scope_says_and_open_session(action):
+def test_an_authorization_covers_its_scope_and_open_session(action):
     covered = token(actions=(action,))
     others = token(actions=tuple(other for other in Action if other not in {action, Action.OPEN_SESSION}))
     assert code_of(covered, action=action) == 0
@@ -463,7 +463,7 @@ def test_open_session_by_type_is_an_authorization_s_alone():
 
 @pytest.mark.parametrize("asked", TYPES)
 @pytest.mark.parametrize("given", TYPES)
-def test_a_token_is_of_the_type_asked_for(given, asked):
+def test_a_token_of_another_type_is_refused(given, asked):
     made = delegation(STRANGER) if given == "delegation" else claims(given)
     one = sign(ISSUER, given, made)
     assert code_of(one, token_type=asked) == (0 if given == asked else Code.TYP_MISMATCH)
@@ -558,37 +558,39 @@ def test_the_first_check_that_fails_is_the_answer():
     without_issuer = Revocations(devices=revoked.devices, tokens=revoked.tokens, **fresh)
     without_device = Revocations(tokens=revoked.tokens, **fresh)
     ask = {"audience": "ert:5", "action": Action.READ_ON_DEMAND, "epoch": 9, "revocations": revoked}
+    found = []
     old = NOW - 11 * DAY
     bad = {"device": "ert:22", "actions": (0, 3), "issued_at": old}
-    assert code_of(token(**bad, exi=59), keyring, **ask) == 404
-    assert code_of(token(**bad, exp=NOW - 1), keyring, **ask) == 405
-    assert code_of(token(**bad, exp=old), keyring, **ask) == 406
-    assert code_of(token(**bad, cti=token_id(1, 1)), keyring, **ask) == 407
-    assert code_of(token(**bad), keyring, **ask) == 410
+    found.append((404, code_of(token(**bad, exi=59), keyring, **ask)))
+    found.append((405, code_of(token(**bad, exp=NOW - 1), keyring, **ask)))
+    found.append((406, code_of(token(**bad, exp=old), keyring, **ask)))
+    found.append((407, code_of(token(**bad, cti=token_id(1, 1)), keyring, **ask)))
+    found.append((410, code_of(token(**bad), keyring, **ask)))
     bad |= {"actions": (0, 1)}
-    assert code_of(token(**bad), keyring, **ask) == 410
+    found.append((410, code_of(token(**bad), keyring, **ask)))
     bad |= {"device": DEVICE}
-    assert code_of(token(**bad), keyring, **ask) == 411
-    assert code_of(token(**bad | {"issued_at": NOW + 200}, nbf=NOW + 300), keyring, **ask) == 500
+    found.append((411, code_of(token(**bad), keyring, **ask)))
+    found.append((500, code_of(token(**bad | {"issued_at": NOW + 200}, nbf=NOW + 300), keyring, **ask)))
     bad |= {"issued_at": NOW - 2 * DAY}
-    assert code_of(token(**bad, nbf=NOW + 300, exp=NOW + 301), keyring, **ask) == 501
-    assert code_of(token(**bad), keyring, **ask) == 502
+    found.append((501, code_of(token(**bad, nbf=NOW + 300, exp=NOW + 301), keyring, **ask)))
+    found.append((502, code_of(token(**bad), keyring, **ask)))
     bad |= {"issued_at": NOW}
-    assert code_of(token(**bad), keyring, **ask) == 600
+    found.append((600, code_of(token(**bad), keyring, **ask)))
     ask |= {"revocations": Revocations(issuers=[ISSUER.kid], devices=revoked.devices, tokens=revoked.tokens, **fresh)}
-    assert code_of(token(**bad), keyring, **ask) == 601
+    found.append((601, code_of(token(**bad), keyring, **ask)))
     ask |= {"revocations": without_issuer}
-    assert code_of(token(**bad), keyring, **ask) == 602
+    found.append((602, code_of(token(**bad), keyring, **ask)))
     ask |= {"revocations": without_device}
-    assert code_of(token(**bad), keyring, **ask) == 603
+    found.append((603, code_of(token(**bad), keyring, **ask)))
     ask |= {"epoch": 4}
-    assert code_of(token(**bad), keyring, **ask) == 604
+    found.append((604, code_of(token(**bad), keyring, **ask)))
     bad |= {"sequence": 8}
-    assert code_of(token(**bad), keyring, **ask) == 700
+    found.append((700, code_of(token(**bad), keyring, **ask)))
     ask |= {"audience": DEVICE}
-    assert code_of(token(**bad), keyring, **ask) == 701
+    found.append((701, code_of(token(**bad), keyring, **ask)))
     ask |= {"action": Action.READ_ENDPOINT}
-    assert code_of(token(**bad), keyring, **ask) == 0
+    found.append((0, code_of(token(**bad), keyring, **ask)))
+    assert [got for _, got in found] == [expected for expected, _ in found]
 
 
 def test_the_header_is_judged_before_the_key_and_the_key_before_the_signature():
@@ -645,7 +647,7 @@ def test_a_stream_s_batches_are_answered_one_by_one_and_in_order():
     assert [len(result) for result in results] == [0, 1, 70]
 
 
-def test_a_stream_asks_for_a_batch_only_when_its_result_is_wanted():
+def test_a_stream_reads_a_batch_only_when_its_result_is_requested():
     asked = []
 
     def batches():
@@ -690,7 +692,7 @@ def test_one_token_is_any_buffer(make):
     assert verify_token(make(token()), KEYRING, now=NOW).sequence == 7
 
 
-def test_an_empty_keyring_knows_nobody():
+def test_an_empty_keyring_trusts_no_key():
     assert code_of(token(), ring()) == Code.KEY_UNKNOWN
 
 

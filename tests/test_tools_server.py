@@ -138,7 +138,7 @@ def test_material_that_waits_is_granted_on_request(server):
     assert held(server, tool) == rows[:3]
 
 
-def test_material_that_comes_later_is_granted_to_open_wishes(server):
+def test_later_material_is_granted_to_open_command_requests(server):
     tool = signed_in(server)
     server.request(tool, wants(DEVICES[:3]), now=NOW)
     rows = material()
@@ -155,7 +155,7 @@ def test_two_tools_may_hold_material_for_one_device(server):
 
 
 @pytest.mark.parametrize("limit", [1, 3, 10, 100])
-def test_pages_are_the_same_however_they_are_cut_and_asked_again(server, limit):
+def test_pages_are_the_same_for_every_limit_and_repeat(server, limit):
     rows = material()
     server.receive("ism", page(rows), now=NOW)
     tool = signed_in(server)
@@ -171,7 +171,7 @@ def test_pages_are_the_same_however_they_are_cut_and_asked_again(server, limit):
     assert found == rows
 
 
-def test_everything_may_be_said_twice(server):
+def test_every_call_can_be_repeated(server):
     rows = material()
     tool = signed_in(server)
     for _ in range(2):
@@ -208,7 +208,7 @@ def test_a_use_is_decided_once_and_its_repeat_by_another_tool_is_a_replay(server
     ],
     ids=["content", "device", "sequence", "key"],
 )
-def test_a_use_of_what_was_not_granted_is_an_alarm_and_uses_nothing(server, change):
+def test_using_ungranted_material_is_an_alarm_and_uses_nothing(server, change):
     rows = material()
     server.receive("ism", page(rows), now=NOW)
     tool = signed_in(server)
@@ -219,7 +219,7 @@ def test_a_use_of_what_was_not_granted_is_an_alarm_and_uses_nothing(server, chan
     assert server.report(tool, [outcome(rows[0], 2)], now=NOW) == [Code.OK]
 
 
-def test_what_was_sent_without_an_answer_uses_nothing(server):
+def test_material_sent_without_an_answer_is_not_used(server):
     rows = material()
     server.receive("ism", page(rows), now=NOW)
     tool = signed_in(server)
@@ -228,7 +228,7 @@ def test_what_was_sent_without_an_answer_uses_nothing(server):
     assert held(server, tool) == rows[:1]
 
 
-def test_permission_and_unit_bound_what_is_granted(server):
+def test_grants_need_permission_and_unit(server):
     server.receive("ism", page(material()), now=NOW)
     low = signed_in(server, "low-tool", "low")
     assert server.request(low, wants(), now=NOW) == 10
@@ -240,7 +240,7 @@ def test_permission_and_unit_bound_what_is_granted(server):
     assert server.devices(eve, DEVICES, now=NOW) == []
 
 
-def test_an_authorization_wants_its_own_permission(server):
+def test_an_authorization_needs_its_own_permission(server):
     server.set_users([("ann", "gas", ALL & ~Permission.SIGNED_AUTHORIZATION)], now=NOW)
     server.receive("ism", page(material(token_type="authorization", action=Action.READ_ENDPOINT)), now=NOW)
     tool = signed_in(server)
@@ -248,7 +248,7 @@ def test_an_authorization_wants_its_own_permission(server):
     assert held(server, tool) == []
 
 
-def test_a_user_who_is_taken_away_is_refused(server):
+def test_a_removed_user_is_refused(server):
     tool = signed_in(server)
     server.set_users([("bob", "gas", ALL)], now=NOW)
     with pytest.raises(RequestRefused, match="user_unknown"):
@@ -315,7 +315,7 @@ def test_cursors_and_numbers_out_of_order_are_refused(server):
     assert server.request(tool, wants(), now=NOW) == 10
 
 
-def test_what_does_not_verify_is_not_held_and_stops_nothing(server):
+def test_invalid_material_is_not_stored_and_stops_nothing(server):
     rows = material()
     foreign = material(signer=LocalSigner.generate())[0]
     bad = [
@@ -459,7 +459,7 @@ def stock(server):
         return counts
 
 
-def test_what_ended_is_pruned_but_for_what_was_granted(server):
+def test_expired_material_is_pruned_except_granted_records(server):
     rows = material(expires_in=HOUR) + material(sequence=2, expires_in=9 * HOUR)
     server.receive("ism", page(rows), now=NOW)
     for tool, user in [("t1", "ann"), ("t2", "bob")]:
@@ -482,7 +482,7 @@ def test_what_ended_is_pruned_but_for_what_was_granted(server):
     assert (first.more, rest.more, rest.next) == (True, False, 4)
 
 
-def test_a_use_of_what_was_pruned_is_decided_as_ever(server):
+def test_uses_of_pruned_material_are_decided_as_before(server):
     rows = material(expires_in=HOUR)
     server.receive("ism", page(rows), now=NOW)
     for tool, user in [("t1", "ann"), ("t2", "bob")]:
@@ -602,7 +602,7 @@ def test_the_next_user_of_a_tool_fetches_nothing_granted_to_the_one_before(serve
     assert sorted(held(server, "t1")) == sorted(rows[:8])
 
 
-def test_a_permission_taken_away_ends_requests_and_grants_and_what_is_issued_after(server):
+def test_removing_a_permission_ends_requests_grants_and_later_material(server):
     rows = material()
     server.receive("ism", page(rows[:5]), now=NOW)
     tool = signed_in(server)
@@ -664,7 +664,7 @@ def test_a_repeat_of_two_numbers_reads_two_outcomes_of_all(server, monkeypatch):
     assert len(read) == 2
 
 
-def test_pages_end_at_bytes_and_go_on_after_them(server):
+def test_pages_are_limited_in_bytes_and_continue_after(server):
     tool = signed_in(server)
     count = 2 * PAGE_BYTES // (60_000 + ROW_BYTES) + 1
     reports = [outcome(material()[0], number, answer=bytes(60_000)) for number in range(1, count + 1)]
@@ -728,7 +728,7 @@ def snapshot_of(signer, version, *, issuers=(), now=NOW, lifetime=60):
     return issue_revocations(found, signer, issuer="root", now=now)
 
 
-def test_while_no_snapshot_is_in_force_all_goes_on_but_material(server):
+def test_without_a_snapshot_in_force_everything_works_except_material(server):
     rows = material()
     server.receive("ism", page(rows), now=NOW)
     server.set_revocations(snapshot_of(ROOT, 1), now=NOW)
@@ -743,7 +743,7 @@ def test_while_no_snapshot_is_in_force_all_goes_on_but_material(server):
 
 
 @pytest.mark.parametrize("trusted_no_more", ["its delegation is gone", "it is revoked"])
-def test_a_version_that_was_run_up_heals_when_its_key_is_trusted_no_more(server, trusted_no_more):
+def test_an_excessive_version_loses_effect_when_its_key_is_no_longer_trusted(server, trusted_no_more):
     stolen = LocalSigner.generate()
     entry = KeyringEntry(stolen.public_key, issuer="root", token_types=["revocation"])
     server.set_delegations([issue_delegation(entry, ROOT, now=NOW, expires_at=NOW + HOUR)], now=NOW)

@@ -38,7 +38,7 @@ def page_of(printed):
     )
 
 
-def test_the_tour_prints_what_the_page_shows():
+def test_the_tour_prints_the_page_s_output():
     run = subprocess.run(
         ["sh", ROOT / "scripts" / "tour.sh", Path(sys.executable).parent],
         capture_output=True,

@@ -16,6 +16,7 @@ from shell_sessions import WRITE, fits, run
 pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).parent / "transcripts"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def parts_of(text: str) -> tuple[str, dict[str, str]]:
@@ -37,8 +38,16 @@ def commands_of(session: str) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_there_are_transcripts():
-    assert len(list(FOLDER.glob("*.txt"))) > 5
+# Commands with tests of their own: test_backup.py, test_readings_cli.py and test_readings_docs.py.
+TESTED_ELSEWHERE = {"backup", "restore", "readings"}
+
+
+def test_every_command_is_shown_by_a_transcript_or_a_page_that_a_test_runs():
+    pages = [*FOLDER.glob("*.txt"), DOCS / "tour.md", DOCS / "runbooks.md"]
+    shown = "\n".join(path.read_text() for path in pages)
+    listed = set(re.findall(r"^  (\w+)  ", (FOLDER / "mistakes.txt").read_text(), re.MULTILINE))
+    assert listed > TESTED_ELSEWHERE
+    assert {name for name in listed - TESTED_ELSEWHERE if f"itron-core {name}" not in shown} == set()
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)

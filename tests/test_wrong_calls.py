@@ -378,7 +378,7 @@ def test_a_column_twice_raises():
         process_route(pa.Table.from_arrays(arrays, names), KEYRING, now=NOW, permissions=31)
 
 
-def test_explain_asks_for_a_row_that_there_is():
+def test_explain_needs_an_existing_row():
     results = process_route(ROUTE, KEYRING, now=NOW, permissions=31)
     assert results.explain(-1) == results.explain(1)
     for row in (2, -3, 10**6):
@@ -465,7 +465,7 @@ def test_a_signer_that_answers_wrongly_gets_no_token_out(answer):
             call()
 
 
-def test_what_a_signer_raises_comes_through():
+def test_exceptions_of_a_signer_pass_through():
     with pytest.raises(OSError, match="the HSM"):
         issue_tokens(REQUEST, Broken(no_answer), now=NOW)
 
@@ -554,7 +554,7 @@ def test_an_unreadable_row_is_counted_under_level_unknown():
     assert results.summary()["security_level"] == {"full": 1, "unknown": 1}
 
 
-def test_what_is_refused_where_one_is_wanted_raises_and_cannot_be_ignored():
+def test_a_refused_token_in_a_single_call_raises_and_cannot_be_ignored():
     with pytest.raises(TokenRefused):
         verify_token(token(issued_at=NOW - 9 * DAY), KEYRING, now=NOW)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import IntEnum
 from typing import TypeVar
 
 from itron_core.errors import InputError
 
-__all__ = ["EARLIEST", "LATEST", "instance", "moment", "text", "whole"]
+__all__ = ["EARLIEST", "LATEST", "instance", "member", "moment", "text", "whole"]
 
 # 2020-01-01 and 2100-01-01: the earliest and the latest time of the format (docs/format.md, section Limits).
 EARLIEST = 1_577_836_800
@@ -17,6 +18,7 @@ LONGEST_TEXT = 1_000
 
 
 T = TypeVar("T")
+E = TypeVar("E", bound=IntEnum)
 
 
 def whole(name: str, value: object, least: int = 0, most: int = 2**63 - 1) -> int:
@@ -64,3 +66,12 @@ def instance(name: str, value: object, kind: type[T]) -> T:
     if isinstance(value, kind):
         return value
     raise InputError(f"{name}: got {type(value).__name__}, expected {kind.__name__}")
+
+
+def member(name: str, value: object, kind: type[E]) -> E:
+    """Return the member of an enumeration, from itself or its number. Raises InputError for anything else."""
+    if isinstance(value, kind):
+        return value
+    if type(value) is int and value in kind._value2member_map_:
+        return kind(value)
+    raise InputError(f"{name}: got {value!r:.100}, expected one of {', '.join(kind.__members__)}")

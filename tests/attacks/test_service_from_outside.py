@@ -159,7 +159,7 @@ def closed(connection):
     return True
 
 
-def test_connections_are_limited_in_all_and_by_address_and_503_is_said(tmp_path):
+def test_connections_are_limited_in_all_and_per_address_with_503(tmp_path):
     for limits in (ConnectionLimits(connections=4), ConnectionLimits(by_address=4)):
         folder = tmp_path / str(limits.connections)
         folder.mkdir()

@@ -152,7 +152,7 @@ def test_the_worked_example_is_made_and_read():
     assert (read["sequence"], read["epoch"], read["session_seconds"]) == (7, 4, 3600)
 
 
-def test_any_flipped_bit_of_the_example_leaves_nothing_to_believe():
+def test_any_flipped_bit_of_the_example_leaves_no_trusted_claim():
     keyring = Keyring([Entry(ED25519, PUBLIC)])
     for bit in range(len(TOKEN) * 8):
         flipped = bytearray(TOKEN)
@@ -304,7 +304,7 @@ def test_the_lowest_number_wins_in_the_protected_header(fields, code):
     assert verify(token, KEYRING, T, "authorization")[0] == code
 
 
-def test_a_header_that_is_no_map_has_a_wrong_type():
+def test_a_header_that_is_not_a_map_has_a_wrong_type():
     for protected in (write([1]), write(0), write("x")):
         assert verify(Parts(protected, write(authorization()), ONE).token(), KEYRING, T, "authorization")[0] == 202
 
@@ -588,7 +588,7 @@ def test_windows_are_half_open():
     assert code_of(authorization(exp=ISSUED + 61), max_lifetime=60) == 405
 
 
-def test_revocation_is_asked_in_its_order():
+def test_revocation_is_checked_in_its_order():
     def code(now=T, epoch=None, token_type="authorization", claims=None, **revoked):
         revocations = Revocations(1, T + 1, **revoked)
         return code_of(claims or authorization(), token_type, now=now, epoch=epoch, revocations=revocations)
@@ -620,7 +620,7 @@ def test_audience_comes_before_scope():
     assert code_of(delegation(child), "delegation", audience="ert:8", action=24) == 701
 
 
-def test_what_is_told_of_a_refused_token():
+def test_the_columns_of_a_refused_token():
     token = sign(ONE, "authorization", authorization(exi=59))
     assert verify(token, KEYRING, T, "authorization") == (404, 0, None)
     code, index, claims = verify(sign(TWO, "authorization", authorization()), KEYRING, T + 30 * DAY, "authorization")
@@ -809,7 +809,7 @@ def test_scenario_9_a_session_is_half_open(after, decision, reason, until):
     assert (decided["decision"], decided["reason"], decided["session_until"]) == (decision, reason, until)
 
 
-def test_scenario_10_one_flipped_bit_and_nothing_is_believed():
+def test_scenario_10_one_flipped_bit_and_nothing_is_trusted():
     token = sign(TWO, "authorization", authorization(aud="ert:8", cti=token_id(8, 1), exp=T - DAY, iat=T - 2 * DAY))
     for bit in range(0, len(token) * 8, 7):
         flipped = bytearray(token)
@@ -838,7 +838,7 @@ def test_scenario_15_a_malformed_row_has_its_own_refusal():
     assert outcome(action="Read-Endpoint", device_class="ENHANCED", security_level=1) == (ALLOWED, 0)
 
 
-def test_scenario_16_data_asked_for_need_a_session():
+def test_scenario_16_requested_data_need_a_session():
     assert outcome(action="read_endpoint") == (ALLOWED, 0)
     asked = {"action": "read_interval_data"}
     session = {"session_opened_at": T, "session_seconds": 60}
@@ -856,7 +856,7 @@ def test_scenario_16_data_asked_for_need_a_session():
 # What the scenarios leave out.
 
 
-def test_an_unknown_mode_is_asked_of_the_device():
+def test_an_unknown_mode_is_undetermined_until_the_device_is_asked():
     row = {"device_class": "multi_mode", "action": "program_endpoint"}
     assert outcome(**row) == (UNDETERMINED, 1003)
     assert decide(**row)["missing"] == 8 | 16 | 32
@@ -887,7 +887,7 @@ def test_a_switch_of_mode_needs_two_things():
     )
 
 
-def test_an_empty_token_is_none():
+def test_an_empty_token_counts_as_missing():
     for empty in (None, b""):
         decided = decide(action="disconnect_service", secure_command=empty, secure_command_used=True)
         assert (decided["reason"], decided["secure_command_code"]) == (1020, None)

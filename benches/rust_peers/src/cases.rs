@@ -1,6 +1,7 @@
 //! Authorizations of one issuer, as a route has them: some 180 bytes, a device each, one in a thousand forged.
 
-use itron_core::crypto::public_key::{Algorithm, PublicKey};
+use itron_core::crypto::algorithm::Algorithm;
+use itron_core::crypto::public_key::PublicKey;
 use itron_core::format::claims::Claims;
 use itron_core::format::device::audience;
 use itron_core::format::scope::Scope;

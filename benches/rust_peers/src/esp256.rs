@@ -4,7 +4,7 @@ use crate::cases::{Case, Cases};
 use crate::contest::{Contest, Contestant};
 use crate::ed25519::from_tokens;
 use crate::with_c;
-use itron_core::crypto::public_key::Algorithm;
+use itron_core::crypto::algorithm::Algorithm;
 use itron_core_kernels::p256::{OneOffRow, Row, Table, verify, verify_one_off};
 use p256::ecdsa::signature::{Signer, Verifier};
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};

@@ -3,7 +3,7 @@
 use crate::cases::Cases;
 use crate::contest::Contestant;
 #[cfg(any(feature = "aws-lc", feature = "ring"))]
-use itron_core::crypto::public_key::Algorithm;
+use itron_core::crypto::algorithm::Algorithm;
 
 /// Those that were built in, for the algorithm of the rows.
 pub fn contestants(cases: &'static Cases) -> Vec<Contestant> {
@@ -22,6 +22,7 @@ fn aws_lc(cases: &'static Cases) -> Contestant {
     let key = match cases.public_key.algorithm() {
         Algorithm::Ed25519 => ParsedPublicKey::new(&ED25519, cases.public_key.raw()),
         Algorithm::Esp256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, cases.public_key.raw()),
+        Algorithm::MlDsa44 | Algorithm::MlDsa65 => unreachable!("the cases are of the two curves"),
     };
     let key = key.expect("an honest key");
     Contestant::one_by_one("aws-lc-rs", cases, move |message, signature| key.verify_sig(message, signature).is_ok())
@@ -33,6 +34,7 @@ fn ring(cases: &'static Cases) -> Contestant {
     let algorithm: &dyn VerificationAlgorithm = match cases.public_key.algorithm() {
         Algorithm::Ed25519 => &ED25519,
         Algorithm::Esp256 => &ECDSA_P256_SHA256_FIXED,
+        Algorithm::MlDsa44 | Algorithm::MlDsa65 => unreachable!("the cases are of the two curves"),
     };
     let key = UnparsedPublicKey::new(algorithm, cases.public_key.raw());
     Contestant::one_by_one("ring", cases, move |message, signature| key.verify(message, signature).is_ok())

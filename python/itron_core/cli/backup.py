@@ -22,13 +22,17 @@ from itron_core.manager import restoring
 from itron_core.manager.schema import STEPS as MANAGER_STEPS
 from itron_core.stores import open_store
 from itron_core.stores.backup import STORE, read_backup, write_backup
-from itron_core.stores.incarnation import clear_restored, mark_restored
+from itron_core.stores.incarnation import mark_restored
 from itron_core.stores.private_files import make_folder
+from itron_core.tools_server import restoring as server_restoring
+from itron_core.tools_server.schema import STEPS as SERVER_STEPS
 
 __all__ = ["backup", "restore"]
 
 # The name of each party's journal.
 PARTIES = {"manager": "manager", "server": "server", "field": "tool"}
+# The tables of those that take up what their log knows.
+STEPS = {"manager": MANAGER_STEPS, "server": SERVER_STEPS}
 BACKUP = typer.Argument(metavar="FILE", help="The backup, one file.")
 LOG = "log"
 
@@ -99,8 +103,8 @@ def _go_on(home: Path, party: str, now: int) -> None:
     """Mark the store as restored, adopt the log's later entries, and prepare the party to continue."""
     store, name = open_store(folders.store_of(home), create=False), PARTIES[party]
     try:
-        if party == "manager":
-            store.migrate("manager", MANAGER_STEPS)
+        if party in STEPS:
+            store.migrate(party, STEPS[party])
         journal = Journal(store, name)  # without the log, which has more entries
         with store.write() as t:
             mark_restored(t)
@@ -108,8 +112,11 @@ def _go_on(home: Path, party: str, now: int) -> None:
             if party == "manager":
                 found, noted = restoring.go_on(t, entries, now=now)
             else:
+                if party == "server":
+                    server_restoring.go_on(t, entries)
+                # The mark stays: by it a server believes reports of grants that it lost, and a field tool counts all uses
+                # as spent until its next sync.
                 found, noted = None, [audit_entry("restored", now, from_log=len(entries))]
-                clear_restored(t)
             journal.write(t, noted)
     finally:
         store.close()

@@ -173,7 +173,7 @@ def manager_retire(
     dry_run: Annotated[bool, DRY_RUN] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Take devices out of use.
+    """Retire devices.
 
     Nothing more is issued for them, and their material is revoked; the next delivery carries the revocations.
     """
@@ -246,7 +246,7 @@ def manager_requests(
     ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """List the requests, the oldest first."""
+    """List the requests, oldest first."""
     rows: list[list[str | int]] = [
         [
             asked.id,
@@ -366,7 +366,7 @@ def manager_revoke_tool(
     as_json: Annotated[bool, JSON] = False,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Revoke what a field tool may still use.
+    """Revoke all material of a lost field tool.
 
     Lists and revokes the material, and delivers the revocations.
 

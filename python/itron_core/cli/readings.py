@@ -17,9 +17,11 @@ from itron_core.cli.columns import INTEGERS, TEXT
 from itron_core.cli.derive import Kdf
 from itron_core.cli.failures import UnreadableError, UsageError
 from itron_core.cli.files import BATCH_ROWS, FORMATS, STANDARD_STREAM, read_rows, rows_to, text_lines
+from itron_core.cli.hsm_readings import HsmKeys
 from itron_core.cli.key_files import read_sealed_master_key
 from itron_core.cli.options import JSON, OUTPUT_FILE, OUTPUT_FORMAT, THREADS, FileFormat, group
 from itron_core.cli.output import exit_code, say, show, show_counts, show_json, with_progress
+from itron_core.cli.pkcs11 import is_uri, master_key_at
 from itron_core.enums import ReadingCode
 from itron_core.readings import KeySource, ReadingKeys, ReadingResults, open_readings
 
@@ -67,10 +69,12 @@ SOURCE = typer.Argument(
 FORMAT = typer.Option("--format", help="The file's format, if its suffix does not show it. Default: hex.")
 PROFILE = typer.Option("--profile", help="What the telegrams are.")
 KEYS = typer.Option("--keys", metavar="FILE", help="A CSV or JSON Lines file: device, key, authentication_key.")
-MASTER = typer.Option("--master", metavar="FILE", help="Derive the keys from this master key (with --utility).")
+MASTER = typer.Option(
+    "--master", metavar="KEY", help="Derive the keys from this master key, a file or a pkcs11: URI (with --utility)."
+)
 UTILITY = typer.Option(help="The utility's id, 1 to 16 ASCII characters.")
 KEY_VERSION = typer.Option(min=0, help="The version of the derived keys.")
-KDF = typer.Option(help="The derivation function.")
+KDF = typer.Option(help="The derivation function. Default: kbkdf-hmac-sha256, or the HSM key's own.")
 COLUMN = typer.Option(help="The name of the column of telegrams.")
 ASSURANCE = typer.Option(
     "--minimum-assurance", min=0, max=128, help="Bits that a check must have. Default: 16 for wmbus, else 64."
@@ -84,10 +88,10 @@ def open_(
     profile: Annotated[Profile, PROFILE],
     keys: Annotated[Path | None, KEYS] = None,
     *,
-    master: Annotated[Path | None, MASTER] = None,
+    master: Annotated[str | None, MASTER] = None,
     utility: Annotated[str | None, UTILITY] = None,
     key_version: Annotated[int, KEY_VERSION] = 1,
-    kdf: Annotated[Kdf, KDF] = Kdf.KBKDF_HMAC_SHA256,
+    kdf: Annotated[Kdf | None, KDF] = None,
     column: Annotated[str, COLUMN] = "telegram",
     minimum_assurance: Annotated[int | None, ASSURANCE] = None,
     allow_plain: Annotated[bool, PLAIN] = False,
@@ -124,10 +128,10 @@ def summary(
     profile: Annotated[Profile, PROFILE],
     keys: Annotated[Path | None, KEYS] = None,
     *,
-    master: Annotated[Path | None, MASTER] = None,
+    master: Annotated[str | None, MASTER] = None,
     utility: Annotated[str | None, UTILITY] = None,
     key_version: Annotated[int, KEY_VERSION] = 1,
-    kdf: Annotated[Kdf, KDF] = Kdf.KBKDF_HMAC_SHA256,
+    kdf: Annotated[Kdf | None, KDF] = None,
     column: Annotated[str, COLUMN] = "telegram",
     minimum_assurance: Annotated[int | None, ASSURANCE] = None,
     allow_plain: Annotated[bool, PLAIN] = False,
@@ -167,10 +171,10 @@ def explain(
     profile: Annotated[Profile, PROFILE],
     keys: Annotated[Path | None, KEYS] = None,
     *,
-    master: Annotated[Path | None, MASTER] = None,
+    master: Annotated[str | None, MASTER] = None,
     utility: Annotated[str | None, UTILITY] = None,
     key_version: Annotated[int, KEY_VERSION] = 1,
-    kdf: Annotated[Kdf, KDF] = Kdf.KBKDF_HMAC_SHA256,
+    kdf: Annotated[Kdf | None, KDF] = None,
     column: Annotated[str, COLUMN] = "telegram",
     minimum_assurance: Annotated[int | None, ASSURANCE] = None,
     allow_plain: Annotated[bool, PLAIN] = False,
@@ -209,7 +213,7 @@ def _counts(results: ReadingResults) -> dict[str, Counter[str]]:
 def _opened(
     batch: Any,
     *,
-    held: ReadingKeys | KeySource | None,
+    held: ReadingKeys | KeySource | HsmKeys | None,
     column: str,
     profile: Profile,
     least: int | None,
@@ -223,15 +227,12 @@ def _opened(
         names = [name for name in names if name not in {"authentication_key", "system_title"}]
     given = {COLUMNS[name][0]: _null_if_empty(batch[name]) for name in names}
     keys = given.pop("keys", held)
-    return open_readings(
-        batch[column],
-        keys,
-        profile=profile.value,
-        minimum_assurance=least,
-        allow_plain=plain,
-        threads=threads,
-        **given,
-    )
+    options: dict[str, Any] = {"minimum_assurance": least, "allow_plain": plain, "threads": threads} | given
+
+    def opened(keys: object) -> ReadingResults:
+        return open_readings(batch[column], keys, profile=profile.value, **options)
+
+    return keys.open(opened) if isinstance(keys, HsmKeys) else opened(keys)
 
 
 def _null_if_empty(column: Any) -> Any:
@@ -248,8 +249,8 @@ def _null_if_empty(column: Any) -> Any:
 
 
 def _keys(
-    keys: Path | None, master: Path | None, utility: str | None, key_version: int, kdf: Kdf
-) -> ReadingKeys | KeySource | None:
+    keys: Path | None, master: str | None, utility: str | None, key_version: int, kdf: Kdf | None
+) -> ReadingKeys | KeySource | HsmKeys | None:
     if keys is not None and master is not None:
         raise UsageError("--keys and --master: got both, expected one of them")
     if master is None:
@@ -258,7 +259,13 @@ def _keys(
         return None if keys is None else _keys_in(keys)
     if utility is None:
         raise UsageError("--utility is missing", "keys are derived for a utility: --utility UTIL0001")
-    return KeySource(read_sealed_master_key(master), utility=utility, key_version=key_version, kdf=kdf.value)
+    if is_uri(master):
+        in_hsm = master_key_at(master)
+        if kdf is not None and in_hsm.kdf != kdf.value:
+            raise UsageError(f"--kdf: got {kdf.value}, expected {in_hsm.kdf}, by which the key in the HSM derives")
+        return HsmKeys(in_hsm, utility=utility, key_version=key_version)
+    name = (kdf or Kdf.KBKDF_HMAC_SHA256).value
+    return KeySource(read_sealed_master_key(Path(master)), utility=utility, key_version=key_version, kdf=name)
 
 
 def _keys_in(path: Path) -> ReadingKeys:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from itron_core._arguments import EARLIEST, moment
+from itron_core._arguments import EARLIEST, member, moment
 from itron_core._rust import verify_token, verify_tokens
 from itron_core.device.effects import done
 from itron_core.device.learning import learned, revocations_of, trusted_keys
@@ -30,7 +30,6 @@ from itron_core.device.state import (
     DeviceState,
     Use,
     checked,
-    member,
     menu_of,
     read,
     written,
@@ -98,9 +97,9 @@ class Device:
             check_value = self._reading_key.check_value
         state = DeviceState(
             device,
-            member(DeviceClass, device_class),
-            member(Mode, mode),
-            member(SecurityLevel, level),
+            member("device_class", device_class, DeviceClass),
+            member("mode", mode, Mode),
+            member("level", level, SecurityLevel),
             tuple(Action) if menu is None else menu_of(menu),
             options,
             epoch,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from itron_core._arguments import EARLIEST
+from itron_core._arguments import EARLIEST, member
 from itron_core.enums import Action, DeviceClass, Mode, SecurityLevel
 from itron_core.errors import InputError
 from itron_core.exchange.identity import device_id
@@ -26,7 +26,6 @@ __all__ = [
     "Session",
     "Use",
     "checked",
-    "member",
     "menu_of",
     "read",
     "written",
@@ -100,22 +99,10 @@ class DeviceState(NamedTuple):
     reading_counter: int = 0
 
 
-_E = TypeVar("_E", DeviceClass, Mode, SecurityLevel, Action)
-
-
-def member(enumeration: type[_E], value: object) -> _E:
-    """Return a member of an enumeration from a member or its number. Raises InputError for anything else."""
-    if isinstance(value, enumeration):
-        return value
-    if type(value) is int and value in enumeration._value2member_map_:
-        return enumeration(value)
-    raise InputError(f"{enumeration.__name__}: got {value!r:.80}, expected one of {', '.join(enumeration.__members__)}")
-
-
 def menu_of(menu: Iterable[object]) -> tuple[Action, ...]:
     """Return a menu in order. Raises InputError for an unknown action."""
     try:
-        return tuple(sorted({member(Action, action) for action in menu}))
+        return tuple(sorted({member("menu", action, Action) for action in menu}))
     except TypeError as error:
         raise InputError(f"menu: got {menu!r:.80}, expected Actions") from error
 
@@ -176,9 +163,9 @@ def _corrupted(why: str) -> NoReturn:
 def _state_of(plain: dict[str, Any]) -> DeviceState:
     made = DeviceState(**plain)
     state = made._replace(
-        device_class=member(DeviceClass, made.device_class),
-        mode=member(Mode, made.mode),
-        level=member(SecurityLevel, made.level),
+        device_class=member("device_class", made.device_class, DeviceClass),
+        mode=member("mode", made.mode, Mode),
+        level=member("level", made.level, SecurityLevel),
         menu=menu_of(made.menu),
         options=PolicyOptions(**plain["options"]),
         session=None if made.session is None else Session(*made.session),
@@ -211,7 +198,7 @@ def _use_of(row: Sequence[Any]) -> Use:
         _corrupted("invalid use")
     if use.token_type not in TOKEN_TYPES:
         _corrupted("use of an unknown token type")
-    return use._replace(action=member(Action, use.action), data=_pairs(use.data))
+    return use._replace(action=member("action", use.action, Action), data=_pairs(use.data))
 
 
 def _pairs(rows: Iterable[Any]) -> tuple[tuple[str, int | str], ...]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from itron_core._arguments import instance, text, whole
+from itron_core._arguments import instance, member, text, whole
 from itron_core.enums import Code, DeviceClass, Mode, Permission, SecurityLevel
-from itron_core.errors import InputError
 from itron_core.exchange.identity import EPOCHS, device_id
 
 __all__ = [
@@ -99,12 +98,12 @@ def record_row(record: DeviceRecord) -> tuple[str, str, int, int, int, int, int,
     device_id(device)
     text(f"unit of {device}", record.unit)
     verified: object = record.level_verified
-    try:
-        numbers = DeviceClass(record.device_class), Mode(record.mode), SecurityLevel(record.security_level)
-    except ValueError as error:
-        raise InputError(f"device {device}: {error}") from error
+    numbers = (
+        int(member(f"device_class of {device}", record.device_class, DeviceClass)),
+        int(member(f"mode of {device}", record.mode, Mode)),
+        int(member(f"security_level of {device}", record.security_level, SecurityLevel)),
+    )
     flag = whole(f"level_verified of {device}", int(verified) if isinstance(verified, bool) else verified, 0, 1)
     epoch = whole(f"epoch of {device}", record.epoch, 0, EPOCHS - 1)
     installation = whole(f"installation of {device}", record.installation)
-    device_class, mode, level = map(int, numbers)
-    return device, record.unit, device_class, mode, level, flag, epoch, installation
+    return device, record.unit, *numbers, flag, epoch, installation

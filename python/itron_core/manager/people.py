@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from itron_core._arguments import text, whole
+from itron_core._arguments import member, text, whole
 from itron_core.enums import Permission, SecurityLevel
 from itron_core.errors import InputError, RequestRefused
 from itron_core.exchange.identity import device_id
@@ -197,7 +197,4 @@ def _pending_levels(
     if given is None:
         return []
     by_device: Mapping[str, Any] = given if isinstance(given, Mapping) else dict.fromkeys(names, given)
-    try:
-        return [(int(SecurityLevel(level)), device) for device, level in by_device.items()]
-    except ValueError as error:
-        raise InputError(f"pending_level: {error}") from error
+    return [(int(member("pending_level", level, SecurityLevel)), device) for device, level in by_device.items()]

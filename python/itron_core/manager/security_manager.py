@@ -459,11 +459,11 @@ class SecurityManager:
 
     def delegations(self, *, now: int) -> list[bytes]:
         """Return the delegations in force, the oldest key first."""
-        return self._keys.delegations(now=now)
+        return self._keys.delegations(now=moment("now", now))
 
     def keyring(self, *, now: int) -> Keyring:
         """Return the keyring for verifying: the root with its delegations, or the issuing key alone."""
-        return self._keys.keyring(self._signer, now=now)
+        return self._keys.keyring(self._signer, now=moment("now", now))
 
     def revoke(
         self,

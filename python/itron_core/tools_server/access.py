@@ -17,6 +17,7 @@ __all__ = [
     "check_present",
     "is_refused",
     "keep_bearer",
+    "keep_removed",
     "refuse",
     "remove_tool",
     "removed_tools",
@@ -90,6 +91,11 @@ def remove_tool(t: Transaction, tool: str, now: int) -> None:
         raise RequestRefused(
             "tool_unknown", f"unknown tool {tool!r}: it has neither signed in here nor a recorded bearer token"
         )
+    keep_removed(t, tool, now)
+
+
+def keep_removed(t: Transaction, tool: str, now: int) -> None:
+    """Record that a field tool was removed, known or not."""
     t.run("INSERT INTO server_removed_tool (tool, removed_at) VALUES (?, ?) ON CONFLICT (tool) DO NOTHING", (tool, now))
 
 

@@ -63,6 +63,7 @@ class ToolsServer:
 
     def received(self, source: str) -> int:
         """Return the cursor up to which a source's material was received."""
+        text("source", source)
         with self._store.read() as t:
             return receiving.received(t, source)
 
@@ -73,6 +74,7 @@ class ToolsServer:
         serials do not rise to its end.
         """
         now = moment("now", now)
+        text("source", source)
         receiving.check_page(page)
         with self._changes() as t:
             ring = receiving.ring_of(t, self._keyring, now)
@@ -256,6 +258,8 @@ class ToolsServer:
     def snapshot(self, tool: str, user: str, *, now: int, unit: str | None = None) -> SignIn:
         """Sign a user in. A tool belongs to the unit of its first user; with `unit`, the user must belong to it."""
         now = moment("now", now)
+        text("tool", tool)
+        text("user", user)
         with self._changes() as t:
             known = t.rows("SELECT unit, permissions FROM server_user WHERE name = ?", (user,))
             if not known:

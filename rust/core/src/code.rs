@@ -39,7 +39,7 @@ codes! {
     CborNotDeterministic = 103 "cbor_not_deterministic",
     /// A map names one key twice.
     CborDuplicateKey = 104 "cbor_duplicate_key",
-    /// Bytes are left over behind a document.
+    /// Bytes are left over after a document.
     CborTrailing = 105 "cbor_trailing",
     /// Nested deeper than four.
     CborDepth = 106 "cbor_depth",
@@ -55,7 +55,7 @@ codes! {
     HeaderUnknown = 200 "header_unknown",
     /// alg, kid or typ is absent.
     HeaderMissing = 201 "header_missing",
-    /// The protected header is no map, or a label has a wrong type or size.
+    /// The protected header is not a map, or a label has a wrong type or size.
     HeaderType = 202 "header_type",
     /// `crit` is present.
     CritUnsupported = 203 "crit_unsupported",
@@ -77,7 +77,7 @@ codes! {
     SignatureEncoding = 301 "signature_encoding",
     /// The signature is not this key's over these bytes.
     SignatureInvalid = 302 "signature_invalid",
-    /// The payload is no map of integer keys with at most 16 entries.
+    /// The payload is not a map of integer keys with at most 16 entries.
     ClaimsMalformed = 400 "claims_malformed",
     /// A required claim is absent.
     ClaimMissing = 401 "claim_missing",

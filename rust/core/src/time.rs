@@ -45,7 +45,7 @@ pub enum SessionState {
     Expired = 2,
     /// It was closed.
     Closed = 3,
-    /// There is none.
+    /// There is no session.
     None = 4,
 }
 
@@ -62,7 +62,7 @@ pub struct Session {
 
 /// The state of a session at `now`, and its remaining whole seconds, rounded up, 0 unless open.
 ///
-/// Asked in the order none, not started, closed, expired, open.
+/// Checked in the order none, not started, closed, expired, open.
 #[must_use]
 pub fn session(row: Session, opened_unit: Unit, closed_unit: Unit, now: Nanos) -> (SessionState, i32) {
     let (Some(opened_at), Some(seconds)) = (row.opened_at, row.seconds) else { return (SessionState::None, 0) };
@@ -88,7 +88,7 @@ pub fn session_end(opened_at: i64, unit: Unit, seconds: i64) -> Micros {
     micros.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
-/// `not_before - skew <= now < not_after + skew`, turned into one comparison of whole ticks a side.
+/// `not_before - skew <= now < not_after + skew`, turned into one comparison of whole ticks per side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// The largest `not_before` that has begun; `None` when none has.

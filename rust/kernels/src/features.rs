@@ -9,6 +9,10 @@ pub struct Features {
     pub avx512ifma: bool,
     /// SHA-NI with SSE4.1 and SSSE3.
     pub sha_ni: bool,
+    /// AES-NI with AVX.
+    pub aes_ni: bool,
+    /// PCLMULQDQ with AVX.
+    pub pclmulqdq: bool,
 }
 
 static CHOSEN: OnceLock<Features> = OnceLock::new();
@@ -27,6 +31,8 @@ pub fn detected() -> Features {
             sha_ni: is_x86_feature_detected!("sha")
                 && is_x86_feature_detected!("sse4.1")
                 && is_x86_feature_detected!("ssse3"),
+            aes_ni: is_x86_feature_detected!("aes") && is_x86_feature_detected!("avx"),
+            pclmulqdq: is_x86_feature_detected!("pclmulqdq") && is_x86_feature_detected!("avx"),
         }
     }
     #[cfg(not(target_arch = "x86_64"))]

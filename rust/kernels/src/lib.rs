@@ -1,8 +1,9 @@
 //! Arithmetic on many lanes at once. This crate knows numbers only: no keys, no formats, no policy.
 //!
-//! Each kernel exists twice: portable, and for AVX-512 IFMA with eight lanes (SHA-256 by SHA-NI). The twins
+//! Each kernel exists twice: portable, and for AVX-512 IFMA with eight lanes (SHA-256 by SHA-NI, AES by AES-NI, GHASH by PCLMULQDQ). The twins
 //! agree bit for bit, and [`features`] says which one runs. It is the only crate with `unsafe`.
 
+pub mod aes;
 pub mod cmac;
 pub mod ed25519;
 pub mod features;

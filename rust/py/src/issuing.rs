@@ -300,7 +300,7 @@ pub fn prepare_delegation(
     let issuer = entry.issuer.as_deref().ok_or_else(|| input("entry: got no issuer, expected its name"))?;
     let types = entry.token_types.without(TokenType::Delegation);
     let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(|error| refused(format!("no randomness for the delegation's id: {error}")))?;
+    getrandom::fill(&mut id).map_err(|error| refused(format!("the system gives no random bytes: {error}")))?;
     let raw = entry.key.raw();
     let claims = Claims {
         issuer: Some(issuer),

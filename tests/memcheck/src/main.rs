@@ -4,6 +4,7 @@
 //! purpose, to show that it would be seen.
 
 use itron_core::crypto::kdf::{Derivation, Kdf, Label, MasterKey, check_values, derive_many};
+use itron_core_kernels::aes::{Cbc, Cmac, Ctr, Key, cbc_decrypt, cmac, cmac_of_two, ctr_apply};
 use std::hint::black_box;
 
 const RUNNING_ON_VALGRIND: usize = 0x1001;
@@ -16,8 +17,9 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("derive") => derive(),
         Some("compare") => compare(),
+        Some("read") => read(),
         Some("leak") => leak(),
-        other => panic!("{other:?}; wanted derive, compare or leak"),
+        other => panic!("{other:?}; expected derive, compare, read or leak"),
     }
 }
 
@@ -55,6 +57,34 @@ fn compare() {
     let equal = MasterKey::from_bytes(&secret(&one)) == MasterKey::from_bytes(&secret(&two));
     assert_eq!(public(vec![u8::from(equal)]), [1]);
     println!("compared");
+}
+
+/// What opens readings, up to the verdict of a check, which is public and a branch: rows of other lengths, keys of both.
+fn read() {
+    assert_eq!(opened(&secret(&[0x5a; 32])), opened(&[0x5a; 32]));
+    println!("read");
+}
+
+fn opened(key: &[u8]) -> Vec<u8> {
+    let short: &[u8; 16] = key.first_chunk().expect("16 of 32 bytes");
+    let mut messages: Vec<_> = (0..37).map(|row| vec![row as u8; 16 * (row % 7)]).collect();
+    let rows = messages.iter_mut();
+    cbc_decrypt(&mut rows.map(|data| Cbc { key: short, iv: [3; 16], data }).collect::<Vec<_>>());
+    let mut streamed: Vec<_> = (0..37).map(|row| vec![row as u8; 5 * row]).collect();
+    let keys = [Key::Aes128(short), Key::new(key).expect("32 bytes")];
+    let rows = streamed.iter_mut().enumerate();
+    ctr_apply(&mut rows.map(|(row, data)| Ctr { key: keys[row % 2], counter: [5; 16], data }).collect::<Vec<_>>());
+    let (mut macs, mut pairs) = (vec![[0; 16]; 37], vec![[[1; 16], [2; 16]]; 37]);
+    let texts: Vec<_> = (0..37).map(|row| vec![row as u8; 3 * row]).collect();
+    cmac(&texts.iter().map(|message| Cmac { key: short, message }).collect::<Vec<_>>(), &mut macs);
+    cmac_of_two(&[short; 37], &mut pairs);
+    let all = [
+        messages.concat(),
+        streamed.concat(),
+        macs.as_flattened().to_vec(),
+        pairs.as_flattened().as_flattened().to_vec(),
+    ];
+    public(all.concat())
 }
 
 fn leak() {

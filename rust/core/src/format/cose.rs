@@ -99,7 +99,7 @@ fn document<'a>(reader: &mut Reader<'a>, start: usize, head: Head, limit: u64) -
 /// A protected header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// COSE algorithm number; any that does not fit is no algorithm of ours.
+    /// COSE algorithm number; any that does not fit is unknown.
     pub alg: Option<i64>,
     /// Key id.
     pub kid: [u8; 8],

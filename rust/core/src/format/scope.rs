@@ -107,7 +107,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// What is wrong with a document that is no scope.
+/// What is wrong with a document that is not a scope.
 #[cold]
 fn fault(document: &[u8]) -> Check<Code> {
     let mut reader = Reader::new(document);

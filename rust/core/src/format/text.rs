@@ -31,7 +31,7 @@ enum Form {
     Unreadable,
 }
 
-/// A digit's value, and which alphabet alone has it; both marks on what is no digit.
+/// A digit's value, and which alphabet alone has it; both marks on what is not a digit.
 const STANDARD: u8 = 0x40;
 const URL: u8 = 0x80;
 const NEITHER: u8 = 0xff;

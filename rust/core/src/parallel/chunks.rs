@@ -33,13 +33,13 @@ impl<T: Send> Split for &mut [T] {
     }
 }
 
-/// How many threads there are cores for.
+/// How many threads the cores of this machine can run at once.
 #[must_use]
 pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Who works on a call: at most so many threads, the calling one among them.
+/// The threads that work on a call: at most so many, the calling one among them.
 #[derive(Clone, Copy)]
 pub struct Workers<'a> {
     threads: usize,
@@ -74,17 +74,17 @@ impl fmt::Debug for Workers<'_> {
     }
 }
 
-/// What a call takes beside its columns: chunks of each thread, and tables of keys.
+/// Memory that a call takes besides its columns: chunks of each thread, and tables of keys.
 const WORKING_MEMORY: usize = 16 << 20;
 const WORKING_MEMORY_OF_A_THREAD: usize = 1 << 20;
 
-/// What a thread takes beside: its stack, and what the system's allocator sets aside for the first ones.
+/// Memory that a thread takes besides: its stack, and what the system's allocator sets aside for the first ones.
 const ROOM_OF_A_THREAD: usize = WORKING_MEMORY_OF_A_THREAD + (2 << 20);
 const ROOM_OF_AN_ARENA: usize = 64 << 20;
 const MOST_ARENAS: usize = 64;
 
 /// Calls `work` with room for the bytes of a chunk's rows, the first row's number and the output of the chunk. A chunk whose work
-/// panics keeps what its output began as.
+/// panics keeps its initial output.
 ///
 /// The calling thread works too.
 ///
@@ -152,7 +152,7 @@ pub(crate) fn in_chunks<'w, S: Split>(
     stop.map_or(Ok(()), Err)
 }
 
-/// The rows that nobody has taken yet.
+/// The rows that no thread has taken yet.
 struct Queue<S> {
     rest: Option<S>,
     start: usize,
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_many_sizes_leave_one_pool_behind() {
+    fn calls_of_many_sizes_share_one_pool() {
         let sizes: Vec<_> =
             (1..=9).map(|threads| pool(threads).map(|pool| pool.threads.current_num_threads())).collect();
         assert_eq!(sizes.last(), Some(&Some(9)));

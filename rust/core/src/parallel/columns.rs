@@ -55,7 +55,7 @@ pub fn zeros<T: memory::Plain>(count: usize) -> Result<Vec<T>, Stop> {
     memory::zeroed(count).ok_or(Stop::OutOfMemory)
 }
 
-/// One bit a row, the least significant bit of a byte first: which rows hold a value, or a flag.
+/// One bit per row, the least significant bit of a byte first: which rows hold a value, or a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bits {
     bytes: Vec<u8>,
@@ -63,7 +63,7 @@ pub struct Bits {
 }
 
 impl Bits {
-    /// The bits, a byte for eight rows; those behind the last row are 0.
+    /// The bits, a byte for eight rows; those after the last row are 0.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes

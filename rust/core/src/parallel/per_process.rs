@@ -1,8 +1,8 @@
-//! State of one process: a child that was forked while threads ran begins with its own, never with a lock held by nobody.
+//! State of one process: a child that was forked while threads ran begins with its own, never with a lock that no thread holds any more.
 
 use std::sync::OnceLock;
 
-/// A list that only grows: one value a process.
+/// A list that only grows: one value per process.
 pub(crate) struct PerProcess<T: 'static> {
     first: OnceLock<Box<Node<T>>>,
 }

@@ -5,7 +5,7 @@ use super::stop::Stop;
 /// Room for the bytes of a chunk's rows. It is kept from chunk to chunk, so it stays in the cache.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// As long as the fullest chunk so far; what lies behind `used` is stale.
+    /// As long as the fullest chunk so far; what lies after `used` is stale.
     bytes: Vec<u8>,
     used: usize,
 }
@@ -102,6 +102,23 @@ impl Scratch {
         &mut self.bytes[..self.used][place.start..place.start + place.len]
     }
 
+    /// The bytes of several rows, each behind the one before it, to be changed.
+    ///
+    /// # Panics
+    /// As [`Scratch::get`], and if a row begins before the one before it ends.
+    pub fn each_mut<'a>(
+        &'a mut self,
+        places: impl IntoIterator<Item = Place> + 'a,
+    ) -> impl Iterator<Item = &'a mut [u8]> + 'a {
+        let (mut rest, mut begin) = (&mut self.bytes[..self.used], 0);
+        places.into_iter().map(move |place| {
+            let gap = place.start.checked_sub(begin).expect("a row behind the one before it");
+            let (row, behind) = std::mem::take(&mut rest)[gap..].split_at_mut(place.len);
+            (rest, begin) = (behind, place.start + place.len);
+            row
+        })
+    }
+
     #[cold]
     fn grow(&mut self, end: usize) -> Result<(), Stop> {
         let wanted = end.next_multiple_of(1 << 12).max(2 * self.bytes.len());
@@ -142,6 +159,24 @@ mod tests {
         let place = scratch.push(b"token").unwrap();
         scratch.clear();
         let _ = scratch.get(place);
+    }
+
+    #[test]
+    fn rows_are_changed_side_by_side() {
+        let mut scratch = Scratch::default();
+        let places = [&b"one"[..], b"", b"three", b"four"].map(|bytes| scratch.push(bytes).unwrap());
+        for row in scratch.each_mut([places[0], places[1], places[3].first(2)]) {
+            row.make_ascii_uppercase();
+        }
+        assert_eq!(places.map(|place| scratch.get(place)), [&b"ONE"[..], b"", b"three", b"FOur"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a row behind")]
+    fn a_row_before_the_last_one_is_not_changed() {
+        let mut scratch = Scratch::default();
+        let places = [b"one", b"two"].map(|bytes| scratch.push(bytes).unwrap());
+        scratch.each_mut([places[1], places[0]]).for_each(drop);
     }
 
     #[test]

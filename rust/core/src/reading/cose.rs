@@ -6,11 +6,13 @@
 //! IV = device id (8, big-endian) || counter (4, big-endian);  AAD = ["Encrypt0", protected, h'']
 //! ```
 
-use super::cipher::{Tag, gcm_open, gcm_seal};
+use super::cipher::gcm_seal;
 use super::code::{Check, Protection, ReadingCode};
 use super::cursor::Cursor;
 use super::device::DeviceId;
-use super::{Facts, Outcome, Span};
+use super::{Facts, Job, Outcome, Span, room_for};
+use crate::parallel::stop::Stop;
+use itron_core_kernels::aes::{Gcm, Key, gcm_open};
 use std::ops::Range;
 use subtle::ConstantTimeEq;
 
@@ -51,19 +53,34 @@ impl Sealed {
     pub(super) fn assurance(&self) -> u16 {
         TAG_BITS
     }
+}
 
-    /// Checks the tag and decrypts in place; the payload's place.
-    #[inline]
-    pub(super) fn open(&self, key: &[u8], check_value: Option<[u8; 4]>, reading: &mut [u8]) -> Check<Range<usize>> {
-        if check_value.is_some_and(|value| !bool::from(value.ct_eq(&self.kid))) {
-            return Err(ReadingCode::KeyMismatch);
+/// Checks the tag and decrypts in place, and tells each row's answer: the payload's place.
+pub(super) fn open(
+    mut jobs: Vec<Job<'_, Sealed>>,
+    answer: &mut impl FnMut(usize, Check<Range<usize>>),
+) -> Result<(), Stop> {
+    let mut headers = room_for(jobs.len())?;
+    headers.extend(jobs.iter().map(|job| associated(&job.telegram[job.sealed.protected.range()])));
+    let (mut tagged, mut rows) = (room_for(jobs.len())?, room_for(jobs.len())?);
+    for (job, aad) in jobs.iter_mut().zip(&headers) {
+        let Sealed { kid, nonce, body, .. } = *job.sealed;
+        let of_another = job.keys.check_value.is_some_and(|value| !bool::from(value.ct_eq(&kid)));
+        let (data, rest) = job.telegram[body.start as usize..].split_at_mut(body.range().len());
+        match (job.keys.key.and_then(Key::new), rest.first_chunk::<TAG>()) {
+            _ if of_another => answer(job.at, Err(ReadingCode::KeyMismatch)),
+            (None, _) => answer(job.at, Err(ReadingCode::KeyLength)),
+            (_, None) => answer(job.at, Err(ReadingCode::TelegramMalformed)),
+            (Some(key), Some(tag)) => {
+                tagged.push(Gcm { key, nonce, aad, data, tag });
+                rows.push((job.at, body));
+            }
         }
-        let (header, rest) = reading.split_at_mut(self.body.start as usize);
-        let (body, rest) = rest.split_at_mut(self.body.range().len());
-        let aad = associated(&header[self.protected.range()]);
-        let tag = Tag::Sixteen(rest.first_chunk::<TAG>().ok_or(ReadingCode::TelegramMalformed)?);
-        if gcm_open(key, &self.nonce, &aad, body, tag) { Ok(self.body.range()) } else { Err(ReadingCode::TagInvalid) }
     }
+    for ((at, body), genuine) in rows.into_iter().zip(gcm_open(&mut tagged)) {
+        answer(at, if genuine { Ok(body.range()) } else { Err(ReadingCode::TagInvalid) });
+    }
+    Ok(())
 }
 
 /// `Enc_structure`: `["Encrypt0", protected, h'']`.

@@ -6,12 +6,13 @@
 //! nonce    = system title (8) || IC;  AAD = SC || AK, and the message behind them where it is only authenticated
 //! ```
 
-use super::cipher::{Tag, ctr_apply, gcm_open};
 use super::code::{Check, Protection, ReadingCode};
 use super::cursor::Cursor;
-use super::{Facts, Outcome, Span};
+use super::secrets::Secrets;
+use super::{Facts, Job, Outcome, Span, room_for};
+use crate::parallel::stop::Stop;
+use itron_core_kernels::aes::{Ctr, Gcm, Key, ctr_apply, gcm_open};
 use std::ops::Range;
-use zeroize::Zeroizing;
 
 /// Bytes of a system title.
 const TITLE: usize = 8;
@@ -50,36 +51,89 @@ impl Sealed {
         if self.is_authenticated() { TAG_BITS } else { 0 }
     }
 
-    /// Checks the tag where there is one and a key for it, and decrypts in place; the payload's place.
-    #[inline]
-    pub(super) fn open(&self, key: &[u8], authentication_key: Option<&[u8]>, apdu: &mut [u8]) -> Check<Range<usize>> {
-        let title = self.title.ok_or(ReadingCode::TitleMissing)?;
-        let mut nonce = [0; 12];
-        nonce[..TITLE].copy_from_slice(&title);
-        nonce[TITLE..].copy_from_slice(&self.counter);
-        let body = &mut apdu[self.body.range()];
-        let Some(authentication_key) = authentication_key.filter(|_| self.is_authenticated()) else {
-            if self.control & ENCRYPTED != 0 {
-                // GCM without its tag: the counter block behind that of the tag.
-                let mut block = [0; 16];
-                block[..12].copy_from_slice(&nonce);
-                block[15] = 2;
-                ctr_apply(key, &block, body).ok_or(ReadingCode::KeyLength)?;
-            }
-            return Ok(self.body.range());
-        };
-        let (_, rest) = apdu.split_at_mut(self.body.start as usize);
-        let (body, rest) = rest.split_at_mut(self.body.range().len());
-        let tag = Tag::Twelve(rest.first_chunk::<TAG>().ok_or(ReadingCode::TelegramMalformed)?);
-        let header = Zeroizing::new([&[self.control], authentication_key].concat());
-        let genuine = if self.control & ENCRYPTED != 0 {
-            gcm_open(key, &nonce, &header, body, tag)
-        } else {
-            let covered = Zeroizing::new([&header[..], body].concat());
-            gcm_open(key, &nonce, &covered, &mut [], tag)
-        };
-        if genuine { Ok(self.body.range()) } else { Err(ReadingCode::TagInvalid) }
+    fn is_encrypted(&self) -> bool {
+        self.control & ENCRYPTED != 0
     }
+
+    /// `None` without a title.
+    fn nonce(&self) -> Option<[u8; 12]> {
+        let mut nonce = [0; 12];
+        nonce[..TITLE].copy_from_slice(&self.title?);
+        nonce[TITLE..].copy_from_slice(&self.counter);
+        Some(nonce)
+    }
+}
+
+/// Checks the tag where there is one and a key for it, decrypts in place, and tells each row's answer: the payload's place.
+pub(super) fn open(
+    mut jobs: Vec<Job<'_, Sealed>>,
+    answer: &mut impl FnMut(usize, Check<Range<usize>>),
+) -> Result<(), Stop> {
+    let (headers, places) = headers(&jobs)?;
+    let (mut tagged, mut rows, mut streams) = (room_for(jobs.len())?, room_for(jobs.len())?, Vec::new());
+    for (job, place) in jobs.iter_mut().zip(places) {
+        let sealed = job.sealed;
+        let (key, nonce) = match (job.keys.key.and_then(Key::new), sealed.nonce()) {
+            (Some(key), Some(nonce)) => (key, nonce),
+            (None, _) => {
+                answer(job.at, Err(ReadingCode::KeyLength));
+                continue;
+            }
+            (_, None) => {
+                answer(job.at, Err(ReadingCode::TitleMissing));
+                continue;
+            }
+        };
+        let (_, rest) = job.telegram.split_at_mut(sealed.body.start as usize);
+        let (body, rest) = rest.split_at_mut(sealed.body.range().len());
+        let Some(place) = place else {
+            answer(job.at, Ok(sealed.body.range()));
+            if sealed.is_encrypted() {
+                // GCM without its tag: the counter block behind that of the tag.
+                let mut counter = [0; 16];
+                counter[..12].copy_from_slice(&nonce);
+                counter[15] = 2;
+                streams.try_reserve(1)?;
+                streams.push(Ctr { key, counter, data: body });
+            }
+            continue;
+        };
+        let Some(tag) = rest.first_chunk::<TAG>() else {
+            answer(job.at, Err(ReadingCode::TelegramMalformed));
+            continue;
+        };
+        let data = if sealed.is_encrypted() { body } else { &mut [] };
+        tagged.push(Gcm { key, nonce, aad: &headers[place], data, tag });
+        rows.push((job.at, sealed.body));
+    }
+    ctr_apply(&mut streams);
+    for ((at, body), genuine) in rows.into_iter().zip(gcm_open(&mut tagged)) {
+        answer(at, if genuine { Ok(body.range()) } else { Err(ReadingCode::TagInvalid) });
+    }
+    Ok(())
+}
+
+/// The additional data of the rows whose tag is checked, one after another, and each row's place in it.
+type Headers = (Secrets, Vec<Option<Range<usize>>>);
+
+fn headers(jobs: &[Job<'_, Sealed>]) -> Result<Headers, Stop> {
+    let message = |sealed: &Sealed| if sealed.is_encrypted() { 0..0 } else { sealed.body.range() };
+    let length =
+        |job: &Job<'_, Sealed>| 1 + job.keys.authentication_key.map_or(0, <[u8]>::len) + message(job.sealed).len();
+    let (mut bytes, mut places) = (Secrets::zeros(jobs.iter().map(length).sum())?, room_for(jobs.len())?);
+    let mut end = 0;
+    for job in jobs {
+        let key = job.keys.authentication_key.filter(|_| job.sealed.is_authenticated());
+        places.push(key.map(|key| {
+            let start = end;
+            for piece in [&[job.sealed.control], key, &job.telegram[message(job.sealed)]] {
+                bytes[end..end + piece.len()].copy_from_slice(piece);
+                end += piece.len();
+            }
+            start..end
+        }));
+    }
+    Ok((bytes, places))
 }
 
 /// The tags of APDUs that carry no ciphering at all.

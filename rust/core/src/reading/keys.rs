@@ -2,6 +2,7 @@
 
 use super::Profile;
 use super::device::{DeviceId, as_named};
+use super::secrets::Secrets;
 use crate::crypto::kdf::{self, Derivation, Kdf, KdfError, Label, MasterKey};
 use std::collections::{HashMap, TryReserveError};
 use std::sync::Arc;
@@ -178,8 +179,8 @@ impl KeySource {
     }
 
     /// The keys of devices, of that many bytes each, side by side.
-    pub(super) fn keys(&self, label: Label, length: usize, ids: &[DeviceId]) -> Result<Zeroizing<Vec<u8>>, KdfError> {
-        let mut keys = Zeroizing::new(vec![0; ids.len() * length]);
+    pub(super) fn keys(&self, label: Label, length: usize, ids: &[DeviceId]) -> Result<Secrets, KdfError> {
+        let mut keys = Secrets::zeros(ids.len() * length).map_err(KdfError::Stopped)?;
         kdf::derive_many(&self.master, &self.derivation(label, length), ids, &mut keys)?;
         Ok(keys)
     }

@@ -13,6 +13,7 @@ mod dlms;
 pub mod hexadecimal;
 pub mod keys;
 mod pieces;
+mod secrets;
 mod wmbus;
 
 use crate::crypto::kdf::{KdfError, Label};
@@ -23,10 +24,11 @@ use crate::parallel::stop::Stop;
 use code::{Check, Protection, ReadingCode};
 use device::DeviceId;
 use itron_core_kernels::stack::wiped;
-use keys::{KeySource, Keys, KeysOfRow};
+use keys::{KeySource, Keys, KeysOfRow, LONGEST_KEY};
 use pieces::Pieces;
+use secrets::Secrets;
 use std::ops::Range;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 /// What telegrams are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -220,17 +222,6 @@ impl Outcome {
     fn lacks_title(&self) -> bool {
         matches!(self, Self::Dlms(sealed) if sealed.title.is_none())
     }
-
-    /// Step 10: checks and decrypts in place; the payload's place.
-    fn open(&self, keys: &KeysOfRow<'_>, telegram: &mut [u8]) -> Check<Range<usize>> {
-        let key = keys.key.ok_or(ReadingCode::NoKey)?;
-        match self {
-            Self::Plain(_) => Err(ReadingCode::NotProtected),
-            Self::Wmbus(sealed) => sealed.open(key.try_into().map_err(|_| ReadingCode::KeyLength)?, telegram),
-            Self::Dlms(sealed) => sealed.open(key, keys.authentication_key, telegram),
-            Self::Cose(sealed) => sealed.open(key, keys.check_value, telegram),
-        }
-    }
 }
 
 /// A telegram as far as it is read before any key is used.
@@ -253,77 +244,14 @@ pub fn open_many<'w, R: Rows>(
 ) -> Result<ReadingColumns, Stop> {
     let mut columns = ReadingColumns::new(rows.rows())?;
     in_chunks(columns.slices(), workers, &|scratch, start, mut slices| {
-        // Keys of rows and keys from them lie on the stack, where each row writes over the one before.
+        // What the rows' keys and keys from them leave on the stack.
         wiped(|| open_chunk(rows, call, start, &mut slices, scratch))
     })?;
     Ok(columns)
 }
 
-/// The answer of one row.
-struct Answer {
-    facts: Facts,
-    code: ReadingCode,
-    assurance: u16,
-    payload_length: usize,
-    name_length: usize,
-}
-
-/// The answers of a chunk, until all of them are there: a chunk that panics before leaves refusals.
-struct Answers {
-    rows: Vec<Answer>,
-    payloads: Vec<u8>,
-    names: Vec<u8>,
-}
-
-impl Answers {
-    fn new(rows: usize) -> Result<Self, Stop> {
-        Ok(Self { rows: room_for(rows)?, payloads: room_for(rows * PAYLOAD)?, names: room_for(rows * NAME)? })
-    }
-
-    /// Steps 5 to 11 of one row.
-    #[inline]
-    fn add<R: Rows>(
-        &mut self,
-        rows: &R,
-        call: &Call<'_>,
-        row: usize,
-        read: &Read,
-        keys: &KeysOfRow<'_>,
-        telegram: &mut [u8],
-    ) -> Result<(), Stop> {
-        let facts = read.facts;
-        let opened = read.outcome.and_then(|outcome| {
-            let opened = open(&outcome, call, keys, telegram)?;
-            let floor = facts.device.and_then(|device| rows.floor(row, device));
-            let is_above = facts.counter.zip(floor).is_none_or(|(counter, floor)| i64::from(counter) > floor);
-            if is_above { Ok(opened) } else { Err(ReadingCode::CounterNotAbove) }
-        });
-        let (code, assurance, payload) = match opened {
-            Ok((payload, assurance)) => (ReadingCode::Ok, assurance, &telegram[payload]),
-            Err(code) => {
-                telegram.zeroize();
-                (code, 0, &[][..])
-            }
-        };
-        self.payloads.try_reserve(payload.len())?;
-        self.payloads.extend_from_slice(payload);
-        let name = self.names.len();
-        if let Some(device) = facts.device {
-            device::append_name(call.profile, &device, &mut self.names);
-        }
-        let (payload_length, name_length) = (payload.len(), self.names.len() - name);
-        self.rows.push(Answer { facts, code, assurance, payload_length, name_length });
-        Ok(())
-    }
-
-    fn put(self, slices: &mut ReadingSlices<'_>) {
-        for (at, answer) in self.rows.iter().enumerate() {
-            slices.answer(at, answer);
-        }
-        slices.payloads.put(self.payloads);
-        slices.names.put(self.names);
-    }
-}
+/// What a row comes to: the payload's place in the telegram, and the bits of the check that passed.
+type Opened = Check<(Range<usize>, u16)>;
 
 fn open_chunk<R: Rows>(
     rows: &R,
@@ -333,63 +261,127 @@ fn open_chunk<R: Rows>(
     scratch: &mut Scratch,
 ) -> Result<(), Stop> {
     let range = start..start + slices.rows();
-    let mut answers = Answers::new(range.len())?;
+    let mut read = room_for(range.len())?;
+    for row in range.clone() {
+        read.push(read_row(rows, call.profile, row, scratch)?);
+    }
+    let mut keys = room_for(range.len())?;
+    let (mut rooms, derived);
     match call.keys {
         Keys::Column(column) => {
-            for row in range {
-                scratch.clear();
-                let read = read_row(rows, call.profile, row, scratch)?;
-                let mut rooms = Default::default();
-                let keys = KeysOfRow::of(column, row, &mut rooms);
-                answers.add(rows, call, row, &read, &keys, scratch.get_mut(read.place))?;
-            }
+            rooms = Secrets::zeros(range.len() * ROOMS)?;
+            let rooms = rooms.as_chunks_mut().0.as_chunks_mut().0.iter_mut();
+            keys.extend(range.clone().zip(rooms).map(|(row, rooms)| KeysOfRow::of(column, row, rooms)));
         }
-        Keys::Table(table) => {
-            for row in range {
-                scratch.clear();
-                let read = read_row(rows, call.profile, row, scratch)?;
-                let keys = read.facts.device.map(|device| table.get(call.profile, device)).unwrap_or_default();
-                answers.add(rows, call, row, &read, &keys, scratch.get_mut(read.place))?;
-            }
-        }
+        Keys::Table(table) => keys.extend(
+            read.iter().map(|read| read.facts.device.map(|device| table.get(call.profile, device)).unwrap_or_default()),
+        ),
         Keys::Source(source) => {
-            let mut read = room_for(range.len())?;
-            for row in range.clone() {
-                read.push(read_row(rows, call.profile, row, scratch)?);
-            }
             // What cannot be derived is an internal error, and its rows stay as they began.
-            let Ok(derived) = Derived::of(source, call.profile, &read) else { return Ok(()) };
-            for ((at, row), read) in range.enumerate().zip(&read) {
-                answers.add(rows, call, row, read, &derived.keys(at), scratch.get_mut(read.place))?;
-            }
+            let Ok(all) = Derived::of(source, call.profile, &read) else { return Ok(()) };
+            derived = all;
+            keys.extend((0..range.len()).map(|at| derived.keys(at)));
         }
     }
-    answers.put(slices);
-    Ok(())
+    let mut opened = open(call, &read, &keys, scratch)?;
+    for ((row, read), opened) in range.zip(&read).zip(&mut opened) {
+        let floor = read.facts.device.filter(|_| opened.is_ok()).and_then(|device| rows.floor(row, device));
+        let counters = read.facts.counter.zip(floor);
+        if counters.is_some_and(|(counter, floor)| i64::from(counter) <= floor) {
+            *opened = Err(ReadingCode::CounterNotAbove);
+        }
+    }
+    slices.put(call.profile, &read, &opened, scratch)
+}
+
+/// Steps 5 to 10 of each row.
+fn open(call: &Call<'_>, read: &[Read], keys: &[KeysOfRow<'_>], scratch: &mut Scratch) -> Result<Vec<Opened>, Stop> {
+    let mut opened: Vec<Opened> = room_for(read.len())?;
+    // One list has rows: a call has one profile.
+    let (mut wmbus, mut dlms, mut cose) = (Vec::new(), Vec::new(), Vec::new());
+    match call.profile {
+        Profile::Wmbus => wmbus = room_for(read.len())?,
+        Profile::Dlms => dlms = room_for(read.len())?,
+        Profile::Cose => cose = room_for(read.len())?,
+    }
+    let telegrams = scratch.each_mut(read.iter().map(|read| read.place));
+    for (at, ((read, &keys), telegram)) in read.iter().zip(keys).zip(telegrams).enumerate() {
+        opened.push(read.outcome.as_ref().map_err(|code| *code).and_then(|outcome| {
+            let assurance = allow(outcome, call, &keys)?;
+            match outcome {
+                Outcome::Plain(data) => return Ok((data.range(), assurance)),
+                Outcome::Wmbus(sealed) => wmbus.push(Job { at, sealed, keys, telegram }),
+                Outcome::Dlms(sealed) => dlms.push(Job { at, sealed, keys, telegram }),
+                Outcome::Cose(sealed) => cose.push(Job { at, sealed, keys, telegram }),
+            }
+            Ok((0..0, assurance))
+        }));
+    }
+    let mut answer = |at: usize, payload: Check<Range<usize>>| {
+        if let Some(opened) = opened.get_mut(at) {
+            *opened = opened.as_ref().map_err(|code| *code).and_then(|(_, assurance)| Ok((payload?, *assurance)));
+        }
+    };
+    wmbus::open(wmbus, &mut answer)?;
+    dlms::open(dlms, &mut answer)?;
+    cose::open(cose, &mut answer)?;
+    Ok(opened)
+}
+
+/// A row that passed steps 1 to 9.
+struct Job<'a, S> {
+    /// Which row of the chunk it is.
+    at: usize,
+    sealed: &'a S,
+    keys: KeysOfRow<'a>,
+    telegram: &'a mut [u8],
 }
 
 impl ReadingSlices<'_> {
-    fn answer(&mut self, at: usize, answer: &Answer) {
-        let facts = &answer.facts;
-        self.code[at] = answer.code as i16;
-        self.assurance[at] = answer.assurance as i16;
-        self.payload_length[at] = answer.payload_length as u32;
-        self.name_length[at] = answer.name_length as u32;
-        if answer.code == ReadingCode::Ok {
-            self.opened.set(at);
+    /// The answers of a chunk. Its bytes come first: a chunk that panics before its codes are written leaves refusals.
+    fn put(&mut self, profile: Profile, read: &[Read], opened: &[Opened], scratch: &mut Scratch) -> Result<(), Stop> {
+        let (mut payloads, mut names) = (room_for(read.len() * PAYLOAD)?, room_for(read.len() * NAME)?);
+        for (at, (read, opened)) in read.iter().zip(opened).enumerate() {
+            match opened {
+                Ok((payload, _)) => {
+                    let payload = &scratch.get(read.place)[payload.clone()];
+                    payloads.try_reserve(payload.len())?;
+                    payloads.extend_from_slice(payload);
+                    self.payload_length[at] = payload.len() as u32;
+                }
+                Err(_) => scratch.get_mut(read.place).zeroize(),
+            }
+            if let Some(device) = &read.facts.device {
+                let before = names.len();
+                device::append_name(profile, device, &mut names);
+                self.name_length[at] = (names.len() - before) as u32;
+            }
         }
-        if let Some(protection) = facts.protection {
-            self.protection[at] = protection as i16;
-            self.protection_known.set(at);
+        self.payloads.put(payloads);
+        self.names.put(names);
+        for (at, (Read { facts, .. }, opened)) in read.iter().zip(opened).enumerate() {
+            match opened {
+                Ok((_, assurance)) => {
+                    self.code[at] = ReadingCode::Ok as i16;
+                    self.assurance[at] = *assurance as i16;
+                    self.opened.set(at);
+                }
+                Err(code) => self.code[at] = *code as i16,
+            }
+            if let Some(protection) = facts.protection {
+                self.protection[at] = protection as i16;
+                self.protection_known.set(at);
+            }
+            if let Some(counter) = facts.counter {
+                self.counter[at] = counter.into();
+                self.counter_known.set(at);
+            }
+            if let Some(device) = facts.device {
+                self.device[at] = device;
+                self.device_known.set(at);
+            }
         }
-        if let Some(counter) = facts.counter {
-            self.counter[at] = counter.into();
-            self.counter_known.set(at);
-        }
-        if let Some(device) = facts.device {
-            self.device[at] = device;
-            self.device_known.set(at);
-        }
+        Ok(())
     }
 }
 
@@ -439,14 +431,11 @@ fn plain_bytes<R: Rows>(
     }
 }
 
-/// Steps 5 to 10: the payload's place, and the bits of the check that passed.
+/// Steps 5 to 9: the bits that the row's check has.
 #[inline]
-fn open(outcome: &Outcome, call: &Call<'_>, keys: &KeysOfRow<'_>, telegram: &mut [u8]) -> Check<(Range<usize>, u16)> {
+fn allow(outcome: &Outcome, call: &Call<'_>, keys: &KeysOfRow<'_>) -> Check<u16> {
     let Some(key_length) = outcome.key_length() else {
-        return match outcome {
-            Outcome::Plain(data) if call.allow_plain && keys.key.is_none() => Ok((data.range(), 0)),
-            _ => Err(ReadingCode::NotProtected),
-        };
+        return if call.allow_plain && keys.key.is_none() { Ok(0) } else { Err(ReadingCode::NotProtected) };
     };
     if outcome.lacks_title() {
         return Err(ReadingCode::TitleMissing);
@@ -464,10 +453,7 @@ fn open(outcome: &Outcome, call: &Call<'_>, keys: &KeysOfRow<'_>, telegram: &mut
             Some(_) => {}
         }
     }
-    if assurance < call.minimum_assurance {
-        return Err(ReadingCode::TooWeak);
-    }
-    outcome.open(keys, telegram).map(|payload| (payload, assurance))
+    if assurance < call.minimum_assurance { Err(ReadingCode::TooWeak) } else { Ok(assurance) }
 }
 
 /// What was derived for the rows of a chunk, where the keys come from one master.
@@ -476,8 +462,8 @@ struct Derived {
     /// Which of the keys of which length is the row's.
     places: Vec<Option<(usize, usize)>>,
     /// Of 16 bytes, of 32 bytes.
-    keys: [Zeroizing<Vec<u8>>; 2],
-    authentication_keys: [Zeroizing<Vec<u8>>; 2],
+    keys: [Secrets; 2],
+    authentication_keys: [Secrets; 2],
     check_values: [Vec<[u8; keys::CHECK_VALUE]>; 2],
 }
 
@@ -525,6 +511,8 @@ impl Derived {
     }
 }
 
+/// Bytes for both keys of a row.
+const ROOMS: usize = 2 * LONGEST_KEY;
 /// Bytes of most devices' names, and of most payloads.
 const NAME: usize = 24;
 const PAYLOAD: usize = 64;

@@ -1,4 +1,4 @@
-//! What tokens say beyond the columns of fixed width: texts and bytes of any length, gathered chunk by chunk.
+//! The claims of tokens beyond the columns of fixed width: texts and bytes of any length, gathered chunk by chunk.
 
 use crate::format::claims::{Claims, ReadingKey};
 use std::sync::{Mutex, PoisonError};
@@ -104,7 +104,7 @@ pub struct Noted {
 }
 
 impl Noted {
-    /// One value a row; a row of a chunk that was never kept has none.
+    /// One value per row; a row of a chunk that was never kept has none.
     fn each<'a, T>(
         &'a self,
         get: impl Fn(&'a Chunk, usize) -> Option<T> + 'a,

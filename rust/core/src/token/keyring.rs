@@ -111,7 +111,7 @@ impl Keyring {
 }
 
 impl Entry {
-    /// An entry without ceilings, for the tokens of devices: who may sign delegations and snapshots is named in its entry.
+    /// An entry without ceilings, for the tokens of devices: an entry must name delegations and snapshots to sign them.
     #[must_use]
     pub fn plain(key: PublicKey) -> Self {
         Self {
@@ -126,7 +126,7 @@ impl Entry {
         }
     }
 
-    /// Whether a token stays inside this entry's ceilings: 410 when not.
+    /// Whether a token stays inside this entry's ceilings: 410 if not.
     #[must_use]
     pub fn covers(&self, claims: &Claims<'_>, token_type: TokenType) -> bool {
         let audience_fits = match (claims.audience, token_type) {
@@ -144,7 +144,7 @@ impl Entry {
         audience_fits && actions_fit && delegation_fits
     }
 
-    /// Whether the entry may issue at `time`: 411 when not.
+    /// Whether the entry may issue at `time`: 411 if not.
     #[must_use]
     pub fn may_issue_at(&self, time: u64) -> bool {
         self.valid_from.is_none_or(|from| from <= time) && self.valid_until.is_none_or(|until| time < until)

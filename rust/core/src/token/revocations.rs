@@ -1,4 +1,4 @@
-//! Revocations: which issuers, devices and tokens count no longer, as one snapshot with a version and an expiry.
+//! Revocations: which issuers, devices and tokens are no longer valid, as one snapshot with a version and an expiry.
 
 use super::keyring::Entry;
 use crate::code::{Check, Code};
@@ -7,7 +7,7 @@ use crate::format::claims::{Claims, Revoked};
 use crate::format::token_type::TokenType;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The least sequence, iat and epoch of a device's tokens that still count.
+/// The least sequence, iat and epoch of a device's tokens that are still valid.
 pub type Watermarks = [u64; 3];
 
 /// A revocation snapshot.
@@ -21,13 +21,13 @@ pub struct Revocations {
     pub tokens: BTreeSet<([u8; 8], [u8; 16])>,
     /// Rises with each snapshot.
     pub version: u64,
-    /// The second in which the snapshot counts no longer.
+    /// The first second in which the snapshot is no longer valid.
     pub expires_at: u64,
     /// SHA-256 of the token that it was read from; `None` for one that was made of its parts.
     pub digest: Option<[u8; 32]>,
 }
 
-/// Two snapshots are equal when they revoke the same: the digest says only where one came from.
+/// Two snapshots are equal if they revoke the same: the digest only tells their bytes apart.
 impl PartialEq for Revocations {
     fn eq(&self, other: &Self) -> bool {
         let parts = |each: &Self| (each.version, each.expires_at);
@@ -100,7 +100,7 @@ impl Revocations {
     /// snapshot never refuses its own successor.
     ///
     /// # Errors
-    /// The lowest of 600 to 604 that applies: why the token counts no longer.
+    /// The lowest of 600 to 604 that applies: why the token is no longer valid.
     pub fn check(
         snapshot: Option<&Self>,
         entry: &Entry,

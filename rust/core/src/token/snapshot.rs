@@ -52,7 +52,7 @@ pub struct Reading<'a> {
     pub max_lifetime: u64,
     /// The version accepted last, if the caller names it: a lower one is refused.
     pub newer_than: Option<u64>,
-    /// The snapshot in force: it says which signers count no longer, and its version is accepted again only as the same bytes.
+    /// The snapshot in force: it names the revoked signers, and its version is accepted again only as the same bytes.
     pub in_force: Option<&'a Revocations>,
 }
 

@@ -20,7 +20,7 @@ use crate::parallel::scratch::{Place, Scratch};
 use crate::parallel::stop::Stop;
 use std::ops::Range;
 
-/// Clock skew accepted when a call does not say, in seconds.
+/// Clock skew accepted if a call names none, in seconds.
 pub const DEFAULT_SKEW: u64 = 120;
 /// The largest that a call may accept.
 pub const MAX_SKEW: u64 = 600;
@@ -38,7 +38,7 @@ pub struct Call<'a> {
     pub max_lifetime: u64,
     /// Whether -8 and -7 are accepted.
     pub legacy_algorithms: bool,
-    /// The snapshot to ask, if any.
+    /// The snapshot to check against, if any.
     pub revocations: Option<&'a Revocations>,
 }
 
@@ -248,8 +248,8 @@ fn covers(claims: &Claims<'_>, token_type: TokenType, action: u8) -> bool {
 
 /// Verifies the rows of a range, in order, and hands each verdict to `sink`.
 ///
-/// `expected` is how many tokens of one key the call is likely to bring. A row's question is asked more than once: its bytes must
-/// be such that nobody changes them.
+/// `expected` is how many tokens of one key the call is likely to bring. A row's question is read more than once: its bytes must
+/// not change meanwhile.
 pub fn verify_range<'a>(
     keyring: &Keyring,
     call: &Call<'_>,
@@ -409,8 +409,8 @@ impl TokenSlices<'_> {
 
 /// Verifies `rows` rows.
 ///
-/// `fetch` copies the bytes of a row, once: whoever changes them where they came from changes what the row says, but never makes
-/// one token be verified and another be believed.
+/// `fetch` copies the bytes of a row, once: a change at their source changes the row, but the bytes that are verified are always the
+/// bytes that are used.
 ///
 /// # Errors
 /// [`Stop`], and no row is answered.

@@ -1,4 +1,4 @@
-//! Arguments as they were given: one reader an argument, named after it, so that a wrong type says which one, what came
+//! Arguments as they were given: one reader per argument, named after it, so that a wrong type says which one, what came
 //! and what was expected. `PyO3`'s own extraction raises other exceptions, which name the argument in a note only.
 //!
 //! Only what Python and the core know is read here; the reader of a class of ours stands beside that class.
@@ -218,7 +218,7 @@ pub fn bytes_like(given: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<u8>> {
     copied.map_err(|_| input(format!("{name}: got {}, expected bytes", given.get_type())))
 }
 
-/// A name that is no token type's.
+/// An unknown name of a token type.
 pub fn token_type_unknown(name: &str) -> PyErr {
     let names: Vec<_> = TokenType::ALL.iter().map(|each| each.name()).collect();
     input(format!("token type: got {name:?}, expected one of {}", names.join(", ")))

@@ -35,7 +35,7 @@ impl InputError {
 
     /// The exception of the sentence, with what the producer raised as its cause.
     ///
-    /// An interrupt or a lack of memory is no statement about the input: it is handed on as it came.
+    /// An interrupt or a lack of memory says nothing about the input: it is passed on unchanged.
     fn into_exception(self, py: Python<'_>) -> PyErr {
         let Self(message, cause) = self;
         let Some(cause) = cause else { return input(message) };

@@ -8,7 +8,7 @@ use itron_core::time::Unit;
 use super::error::{InputError, Result};
 use super::ffi::ArrowSchema;
 
-/// A format string longer than this is no type (a time zone's name is the longest part that is known).
+/// A format string longer than this is not a type (a time zone's name is the longest part that is known).
 const LONGEST_TEXT: usize = 4096;
 /// More columns than this are no table.
 const MOST_CHILDREN: i64 = 1 << 16;
@@ -360,7 +360,7 @@ unsafe fn text<'a>(pointer: *const c_char, what: &str) -> Result<Option<&'a str>
     if pointer.is_null() {
         return Ok(None);
     }
-    // SAFETY: a C string of the producer's; no byte behind its end is read.
+    // SAFETY: a C string of the producer's; no byte after its end is read.
     let length = (0..LONGEST_TEXT).find(|&at| unsafe { *pointer.add(at) } == 0);
     let length = length.ok_or_else(|| InputError::new(format!("got an Arrow {what} of over {LONGEST_TEXT} bytes")))?;
     // SAFETY: the bytes up to and with the first zero were just read.

@@ -1,7 +1,7 @@
 //! JWK and JWK sets (RFC 7517, RFC 8037, RFC 9864, RFC 9964): public keys in and out, and the members of our own that limit them.
 
 use super::kid;
-use crate::arguments::{enums, time, token_type_unknown};
+use crate::arguments::{enums, time, token_type_unknown, type_name};
 use crate::errors::{key_refused, weak_key};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use itron_core::crypto::algorithm::Algorithm;
@@ -76,10 +76,11 @@ pub fn key(jwk: &Bound<'_, PyMapping>) -> PyResult<Known<Key>> {
         if !jwk.contains(member)? {
             return Ok(None);
         }
-        let wanted = |_| key_refused(format!("JWK: {member} is not text"));
-        jwk.get_item(member)?.extract().map(Some).map_err(wanted)
+        let value = jwk.get_item(member)?;
+        let wrong = |_| key_refused(format!("JWK: {member}: got {}, expected text", type_name(&value)));
+        value.extract().map(Some).map_err(wrong)
     };
-    let kty = text("kty")?.ok_or_else(|| key_refused("JWK: kty is missing"))?;
+    let kty = text("kty")?.ok_or_else(|| key_refused("JWK: kty: got none, expected OKP, EC or AKP"))?;
     let algorithm = match algorithm(&kty, text("crv")?.as_deref(), text("alg")?.as_deref())? {
         Ok(algorithm) => algorithm,
         Err(stranger) => return Ok(Err(stranger)),
@@ -88,18 +89,19 @@ pub fn key(jwk: &Bound<'_, PyMapping>) -> PyResult<Known<Key>> {
         return Ok(Err(format!("use {other:?}")));
     }
     if jwk.contains("key_ops")? {
-        let wanted = |_| key_refused("JWK: key_ops is not a list of text");
-        let operations: Vec<String> = jwk.get_item("key_ops")?.extract().map_err(wanted)?;
+        let value = jwk.get_item("key_ops")?;
+        let wrong = |_| key_refused(format!("JWK: key_ops: got {}, expected a list of text", type_name(&value)));
+        let operations: Vec<String> = value.extract().map_err(wrong)?;
         if !operations.iter().any(|one| one == "verify") {
             return Ok(Err(format!("key_ops {operations:?}")));
         }
     }
     let bytes = |member: &str, expected: &str| -> PyResult<Vec<u8>> {
-        let wrong = || key_refused(format!("JWK: {member} is not base64url of {expected}"));
+        let wrong = || key_refused(format!("JWK: {member}: got another value, expected base64url of {expected}"));
         Base64UrlUnpadded::decode_vec(&text(member)?.ok_or_else(wrong)?).map_err(|_| wrong())
     };
     let coordinate = |member: &str| -> PyResult<Vec<u8>> {
-        let wrong = || key_refused(format!("JWK: {member} is not base64url of 32 bytes"));
+        let wrong = || key_refused(format!("JWK: {member}: got another value, expected base64url of 32 bytes"));
         Some(bytes(member, "32 bytes")?).filter(|bytes| bytes.len() == 32).ok_or_else(wrong)
     };
     let raw = match algorithm {
@@ -118,8 +120,12 @@ fn algorithm(kty: &str, crv: Option<&str>, alg: Option<&str>) -> PyResult<Known<
         ("AKP", _, Some("ML-DSA-44")) => return Ok(Ok(Algorithm::MlDsa44)),
         ("AKP", _, Some("ML-DSA-65")) => return Ok(Ok(Algorithm::MlDsa65)),
         ("AKP", _, Some(alg)) => return Ok(Err(format!("kty \"AKP\" with alg {alg:?}"))),
-        ("AKP", _, None) => return Err(key_refused("JWK: alg is missing beside kty \"AKP\"")),
-        ("OKP" | "EC", None, _) => return Err(key_refused(format!("JWK: crv is missing beside kty {kty:?}"))),
+        ("AKP", _, None) => {
+            return Err(key_refused("JWK: alg: got none with kty \"AKP\", expected ML-DSA-44 or ML-DSA-65"));
+        }
+        ("OKP" | "EC", None, _) => {
+            return Err(key_refused(format!("JWK: crv: got none with kty {kty:?}, expected Ed25519 or P-256")));
+        }
         (_, None, _) => return Ok(Err(format!("kty {kty:?}"))),
         (_, Some(crv), _) => return Ok(Err(format!("kty {kty:?} with crv {crv:?}"))),
     };
@@ -134,17 +140,21 @@ fn algorithm(kty: &str, crv: Option<&str>, alg: Option<&str>) -> PyResult<Known<
 fn check_names(jwk: &Bound<'_, PyMapping>) -> PyResult<()> {
     for name in jwk.keys()?.iter() {
         let Ok(name) = name.extract::<String>() else {
-            return Err(key_refused("JWK: got a member whose name is not text"));
+            return Err(key_refused("JWK: got a member whose name is not text, expected names of members"));
         };
         if PRIVATE.contains(&name.as_str()) {
             return Err(key_refused(format!("JWK: got a private key ({name:?}), expected a public one")));
         }
         if let Some(ours) = names::near(&name, &MEMBERS) {
-            return Err(key_refused(format!("JWK: got the member {name:?}, which is nearly {ours:?}; write it so")));
+            return Err(key_refused(format!("JWK: got the member {name:?}, which is nearly {ours:?}; write {ours:?}")));
         }
         let is_ours = name.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("mtr_"));
         if is_ours && !MEMBERS.contains(&name.as_str()) {
-            return Err(key_refused(format!("JWK: got the unknown member {name:?}")));
+            let own: Vec<_> = MEMBERS.into_iter().filter(|name| name.starts_with("mtr_")).collect();
+            return Err(key_refused(format!(
+                "JWK: got the unknown member {name:?}, expected one of {}",
+                own.join(", ")
+            )));
         }
     }
     Ok(())
@@ -161,7 +171,7 @@ pub fn entry(jwk: &Bound<'_, PyMapping>) -> PyResult<Known<Entry>> {
     for pair in jwk.items()?.iter() {
         let (name, value): (String, Bound<'_, PyAny>) = pair.extract()?;
         let Some(member) = name.strip_prefix("mtr_") else { continue };
-        let wrong = |wanted: &str| key_refused(format!("JWK: {name}: got {value}, expected {wanted}"));
+        let wrong = |expected: &str| key_refused(format!("JWK: {name}: got {value}, expected {expected}"));
         let text = || value.extract::<String>().map_err(|_| wrong("text"));
         let names = || value.extract::<Vec<String>>().map_err(|_| wrong("a list of names"));
         let second = || {
@@ -211,7 +221,7 @@ pub fn of_entry<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, PyDi
     Ok(jwk)
 }
 
-const SET: &str = "JWKS: expected JSON, an object with a list \"keys\" of objects";
+const SET: &str = "JWKS: got another document, expected an object in JSON with a list \"keys\" of objects";
 
 /// The keys of a JWK set in JSON, each as its members, none of which comes twice.
 pub fn set<'py>(text: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyMapping>>> {
@@ -221,7 +231,9 @@ pub fn set<'py>(text: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyMapping>>
     for name in set.keys().iter() {
         let name: String = name.extract()?;
         if let Some(ours) = names::near(&name, &["keys"]) {
-            return Err(key_refused(format!("JWKS: got the member {name:?}, which is nearly {ours:?}; write it so")));
+            return Err(key_refused(format!(
+                "JWKS: got the member {name:?}, which is nearly {ours:?}; write {ours:?}"
+            )));
         }
     }
     let keys = set.get_item("keys")?.and_then(|keys| keys.cast_into::<PyList>().ok());

@@ -182,9 +182,9 @@ fn action_set(actions: &Bound<'_, PyAny>) -> PyResult<u64> {
 #[pyclass(module = "itron_core", frozen)]
 #[derive(Clone)]
 pub struct Keyring {
-    /// What verification asks.
+    /// The keys that verification uses.
     pub keys: Arc<Keys>,
-    /// What a JWK set held besides.
+    /// The other keys of a JWK set, which were skipped.
     skipped: Arc<[String]>,
 }
 
@@ -229,7 +229,9 @@ impl Keyring {
         }
         if entries.is_empty() {
             let others = if skipped.is_empty() { "no key".to_owned() } else { skipped.join("; ") };
-            return Err(key_refused(format!("JWKS: got {others}; expected a key of Ed25519 or P-256")));
+            return Err(key_refused(format!(
+                "JWKS: got {others}, expected a key of Ed25519, P-256, ML-DSA-44 or ML-DSA-65"
+            )));
         }
         Ok(Self { skipped: skipped.into(), ..made_of(entries)? })
     }

@@ -25,7 +25,8 @@ impl MasterKey {
             return Err(input(format!("length: got {length}, expected 16..64 bytes")));
         }
         let mut bytes = Zeroizing::new(vec![0; length]);
-        getrandom::fill(&mut bytes).map_err(|error| key_refused(format!("no randomness: {error}")))?;
+        getrandom::fill(&mut bytes)
+            .map_err(|error| key_refused(format!("the system gives no random bytes: {error}")))?;
         Ok(master_key(&bytes))
     }
 

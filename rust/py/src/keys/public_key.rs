@@ -1,7 +1,7 @@
 //! `PublicKey`: from raw bytes and PEM (RFC 7468, RFC 8410, RFC 5480); JWK is `jwk`'s.
 
 use super::{jwk, kid};
-use crate::arguments::{self, bytes_like, object_reader};
+use crate::arguments::{self, bytes_like, object_reader, type_name};
 use crate::errors::{key_refused, weak_key};
 use base64ct::{Base64, Encoding};
 use itron_core::crypto::algorithm::Algorithm;
@@ -60,7 +60,9 @@ impl PublicKey {
     #[staticmethod]
     #[pyo3(signature = (mapping))]
     fn from_jwk(mapping: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let mapping = mapping.cast::<PyMapping>().map_err(|_| key_refused("JWK: got no mapping"))?;
+        let mapping = mapping
+            .cast::<PyMapping>()
+            .map_err(|_| key_refused(format!("JWK: got {}, expected a mapping", type_name(mapping))))?;
         let stranger = |got| {
             key_refused(format!(
                 "JWK: got {got}, expected a key of Ed25519, P-256, ML-DSA-44 or ML-DSA-65 for signatures"

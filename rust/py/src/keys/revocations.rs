@@ -1,4 +1,4 @@
-//! `Revocations`: a snapshot of what counts no longer, from its parts or from its signed form.
+//! `Revocations`: a snapshot of what is revoked, from its parts or from its signed form.
 
 use super::keyring::{self, Keyring};
 use crate::arguments::time::{Now, seconds};
@@ -14,7 +14,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyMapping, PyTuple, PyType};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Which issuers, devices and tokens count no longer, as one snapshot with a version and an expiry.
+/// The issuers, devices and tokens that are no longer valid, as one snapshot with a version and an expiry.
 #[pyclass(module = "itron_core", frozen)]
 #[derive(Clone)]
 pub struct Revocations(pub Arc<Snapshot>);
@@ -62,7 +62,7 @@ impl Revocations {
         Ok(Self(Arc::new(snapshot)))
     }
 
-    /// Read a signed snapshot under the one in force (`revocations`), which says whose signatures count no longer.
+    /// Read a signed snapshot under the one in force (`revocations`), which names the revoked signers.
     ///
     /// Raises `TokenRefused` with its code, and `ItronCoreError` for a version below `newer_than` or below the one in force,
     /// and for other bytes of the version in force.
@@ -94,7 +94,7 @@ impl Revocations {
         self.0.version
     }
 
-    /// Seconds since 1970, from which on the snapshot counts no longer.
+    /// Seconds since 1970, from which on the snapshot is no longer valid.
     #[getter]
     fn expires_at(&self) -> u64 {
         self.0.expires_at

@@ -31,9 +31,9 @@ pub(in crate::reading) struct Afl {
 
 impl Afl {
     /// The fields that the MAC covers before the transport layer, in its order: MCL, MCR, ML.
-    pub fn covered(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn covered(&self) -> [&[u8]; 3] {
         let counter = self.counter.as_ref().map_or(&[][..], |counter| counter);
-        [self.control.as_slice(), counter, self.length.as_ref().map_or(&[][..], |length| length)].into_iter()
+        [self.control.as_slice(), counter, self.length.as_ref().map_or(&[][..], |length| length)]
     }
 
     /// The place of the MAC, cut to its length.

@@ -11,14 +11,17 @@ mod crc;
 mod frame;
 mod transport;
 
-use super::cipher::{Block, cbc_decrypt, ccm_open, cmac, cmac_of_two, ctr_apply};
+use super::cipher::{Block, ccm_open};
 use super::code::{Check, Protection, ReadingCode};
 use super::cursor::Cursor;
 use super::device::DeviceId;
-use super::{Facts, Outcome};
+use super::secrets::Secrets;
+use super::{Facts, Job, Outcome, room_for};
+use crate::parallel::stop::Stop;
 use afl::Afl;
 use crc::crc16;
 pub(super) use frame::{Form, form};
+use itron_core_kernels::aes::{Cbc, Cmac, Ctr, Key, cbc_decrypt, cmac, cmac_of_two, ctr_apply};
 use std::ops::Range;
 use subtle::ConstantTimeEq;
 
@@ -54,63 +57,172 @@ impl Sealed {
             Self::Mode10 { .. } => CCM_BITS,
         }
     }
+}
 
-    /// Checks and decrypts in place; the payload's place. What was decrypted of a refused frame, the caller wipes.
-    #[inline]
-    pub(super) fn open(&self, key: &Block, frame: &mut [u8]) -> Check<Range<usize>> {
-        let end = frame.len();
-        let encrypted = |start: u8, blocks: u8| usize::from(start)..usize::from(start) + usize::from(blocks) * BLOCK;
-        match *self {
-            Self::EllCtr { ref counter_block, start } => {
-                let data = &mut frame[start.into()..];
-                ctr_apply(key, counter_block, data).ok_or(ReadingCode::KeyLength)?;
-                let (checksum, payload) = data.split_at(2);
-                // No tag: whoever sees the code sees whether it was right.
-                if crc16(payload).to_le_bytes() != checksum {
-                    return Err(ReadingCode::CheckFailed);
-                }
-                Ok(usize::from(start) + 2..end)
-            }
-            Self::Mode5 { access, address, start, blocks } => {
-                let mut iv = [access; BLOCK];
-                iv[..8].copy_from_slice(&address);
-                let data = &mut frame[encrypted(start, blocks)];
-                cbc_decrypt(key, &iv, data);
-                if data[..2] == CHECK_BYTES { Ok(start.into()..end) } else { Err(ReadingCode::CheckFailed) }
-            }
-            Self::Mode7 { counter, id, ref afl, transport, start, blocks } => {
-                let [encryption, authentication] = &kdf(key, counter, id);
-                let mac = cmac(authentication, afl.covered().chain([&frame[transport.into()..]]));
-                let genuine = bool::from(mac[..afl.mac().len()].ct_eq(&frame[afl.mac()]));
-                if genuine {
-                    cbc_decrypt(encryption, &[0; BLOCK], &mut frame[encrypted(start, blocks)]);
-                }
-                if genuine { Ok(start.into()..end) } else { Err(ReadingCode::TagInvalid) }
-            }
-            Self::Mode10 { counter, address, ref header, start } => {
-                let [encryption, _] = &kdf(key, counter, address_id(address));
-                let mut nonce = [0; 13];
-                nonce[..8].copy_from_slice(&address);
-                nonce[9..].copy_from_slice(&counter);
-                nonce[9..].reverse();
-                let (data, tag) = frame[start.into()..].split_last_chunk_mut().ok_or(ReadingCode::TelegramMalformed)?;
-                let genuine = ccm_open(encryption, &nonce, header, data, *tag);
-                if genuine { Ok(start.into()..end - CCM_TAG) } else { Err(ReadingCode::TagInvalid) }
-            }
+/// A row, and its key.
+type Row<'a> = (Job<'a, Sealed>, &'a Block);
+
+/// Checks and decrypts in place, and tells each row's answer: the payload's place. What was decrypted of a refused frame, the
+/// caller wipes.
+pub(super) fn open(
+    jobs: Vec<Job<'_, Sealed>>,
+    answer: &mut impl FnMut(usize, Check<Range<usize>>),
+) -> Result<(), Stop> {
+    let mut of_mode = [const { Vec::new() }; 4];
+    for job in jobs {
+        let Some(key) = job.keys.key.and_then(|key| key.try_into().ok()) else {
+            answer(job.at, Err(ReadingCode::KeyLength));
+            continue;
+        };
+        let which = match job.sealed {
+            Sealed::Mode5 { .. } => 0,
+            Sealed::Mode7 { .. } => 1,
+            Sealed::Mode10 { .. } => 2,
+            Sealed::EllCtr { .. } => 3,
+        };
+        of_mode[which].try_reserve(1)?;
+        of_mode[which].push((job, key));
+    }
+    let [mode_5, mode_7, mode_10, ell_ctr] = of_mode;
+    open_mode_5(mode_5, answer)?;
+    open_mode_7(mode_7, answer)?;
+    open_mode_10(mode_10, answer)?;
+    open_ell_ctr(ell_ctr, answer)
+}
+
+fn encrypted(start: u8, blocks: u8) -> Range<usize> {
+    usize::from(start)..usize::from(start) + usize::from(blocks) * BLOCK
+}
+
+fn open_mode_5(mut rows: Vec<Row<'_>>, answer: &mut impl FnMut(usize, Check<Range<usize>>)) -> Result<(), Stop> {
+    let mut messages = room_for(rows.len())?;
+    for (job, key) in &mut rows {
+        let Sealed::Mode5 { access, address, start, blocks } = *job.sealed else { continue };
+        let mut iv = [access; BLOCK];
+        iv[..8].copy_from_slice(&address);
+        messages.push(Cbc { key, iv, data: &mut job.telegram[encrypted(start, blocks)] });
+    }
+    cbc_decrypt(&mut messages);
+    for (job, _) in rows {
+        let Sealed::Mode5 { start, .. } = *job.sealed else { continue };
+        let payload = usize::from(start)..job.telegram.len();
+        let fits = job.telegram[payload.clone()].starts_with(&CHECK_BYTES);
+        answer(job.at, if fits { Ok(payload) } else { Err(ReadingCode::CheckFailed) });
+    }
+    Ok(())
+}
+
+fn open_mode_7(mut rows: Vec<Row<'_>>, answer: &mut impl FnMut(usize, Check<Range<usize>>)) -> Result<(), Stop> {
+    let keys = kdf(&rows, |sealed| match *sealed {
+        Sealed::Mode7 { counter, id, .. } => (counter, id),
+        _ => Default::default(),
+    })?;
+    let mut messages = room_for(rows.len())?;
+    let mut given = room_for(rows.len())?;
+    for ((job, _), [_, key]) in rows.iter_mut().zip(pairs(&keys)) {
+        let Sealed::Mode7 { ref afl, transport, .. } = *job.sealed else { continue };
+        given.push(MacOf::new(&job.telegram[afl.mac()]));
+        // What it covers of the authentication layer goes where that layer ended: it is longer than its fields.
+        let mut start = usize::from(transport);
+        for piece in afl.covered().into_iter().rev() {
+            start -= piece.len();
+            job.telegram[start..][..piece.len()].copy_from_slice(piece);
         }
+        messages.push(Cmac { key, message: &job.telegram[start..] });
+    }
+    let mut macs = Secrets::zeros(messages.len() * BLOCK)?;
+    let (macs, _) = macs.as_chunks_mut();
+    cmac(&messages, macs);
+    let mut messages = room_for(macs.len())?;
+    for ((((job, _), [key, _]), mac), given) in rows.into_iter().zip(pairs(&keys)).zip(macs).zip(given) {
+        let Sealed::Mode7 { start, blocks, .. } = *job.sealed else { continue };
+        if given.is(mac) {
+            answer(job.at, Ok(usize::from(start)..job.telegram.len()));
+            messages.push(Cbc { key, iv: [0; BLOCK], data: &mut job.telegram[encrypted(start, blocks)] });
+        } else {
+            answer(job.at, Err(ReadingCode::TagInvalid));
+        }
+    }
+    cbc_decrypt(&mut messages);
+    Ok(())
+}
+
+/// The MAC that came with a frame, cut to its length.
+struct MacOf {
+    bytes: Block,
+    length: usize,
+}
+
+impl MacOf {
+    fn new(mac: &[u8]) -> Self {
+        let mut bytes = Block::default();
+        bytes[..mac.len()].copy_from_slice(mac);
+        Self { bytes, length: mac.len() }
+    }
+
+    fn is(&self, mac: &Block) -> bool {
+        self.bytes[..self.length].ct_eq(&mac[..self.length]).into()
     }
 }
 
+fn open_mode_10(rows: Vec<Row<'_>>, answer: &mut impl FnMut(usize, Check<Range<usize>>)) -> Result<(), Stop> {
+    let keys = kdf(&rows, |sealed| match *sealed {
+        Sealed::Mode10 { counter, address, .. } => (counter, address_id(address)),
+        _ => Default::default(),
+    })?;
+    for ((job, _), [key, _]) in rows.into_iter().zip(pairs(&keys)) {
+        let Sealed::Mode10 { counter, address, ref header, start } = *job.sealed else { continue };
+        let (start, end) = (usize::from(start), job.telegram.len());
+        let mut nonce = [0; 13];
+        nonce[..8].copy_from_slice(&address);
+        nonce[9..].copy_from_slice(&counter);
+        nonce[9..].reverse();
+        let split = job.telegram[start..].split_last_chunk_mut();
+        let genuine = split.is_some_and(|(data, tag)| ccm_open(key, &nonce, header, data, *tag));
+        answer(job.at, if genuine { Ok(start..end - CCM_TAG) } else { Err(ReadingCode::TagInvalid) });
+    }
+    Ok(())
+}
+
+fn open_ell_ctr(mut rows: Vec<Row<'_>>, answer: &mut impl FnMut(usize, Check<Range<usize>>)) -> Result<(), Stop> {
+    let mut messages = room_for(rows.len())?;
+    for (job, key) in &mut rows {
+        let Sealed::EllCtr { counter_block, start } = *job.sealed else { continue };
+        let data = &mut job.telegram[start.into()..];
+        messages.push(Ctr { key: Key::Aes128(key), counter: counter_block, data });
+    }
+    ctr_apply(&mut messages);
+    for (job, _) in rows {
+        let Sealed::EllCtr { start, .. } = *job.sealed else { continue };
+        let payload = usize::from(start) + 2..job.telegram.len();
+        // No tag: whoever sees the code sees whether it was right.
+        let fits = job.telegram[start.into()..].starts_with(&crc16(&job.telegram[payload.clone()]).to_le_bytes());
+        answer(job.at, if fits { Ok(payload) } else { Err(ReadingCode::CheckFailed) });
+    }
+    Ok(())
+}
+
 /// KDF-A (OMS annex N; CEN/TR 17167, F.3): the keys for encryption and for the MAC, in the meter's direction.
-fn kdf(key: &Block, counter: [u8; 4], id: [u8; 4]) -> [Block; 2] {
-    let message = |constant: u8| {
-        let mut message = [0x07; BLOCK];
-        message[0] = constant;
-        message[1..5].copy_from_slice(&counter);
-        message[5..9].copy_from_slice(&id);
-        message
-    };
-    cmac_of_two(key, &[message(0), message(1)])
+fn kdf(rows: &[Row<'_>], of: impl Fn(&Sealed) -> ([u8; 4], [u8; 4])) -> Result<Secrets, Stop> {
+    let (mut keys, mut derived) = (room_for(rows.len())?, Secrets::zeros(rows.len() * 2 * BLOCK)?);
+    let messages = derived.as_chunks_mut().0.as_chunks_mut::<2>().0;
+    for ((job, key), messages) in rows.iter().zip(&mut *messages) {
+        let (counter, id) = of(job.sealed);
+        for (constant, message) in (0..).zip(messages) {
+            *message = [0x07; BLOCK];
+            message[0] = constant;
+            message[1..5].copy_from_slice(&counter);
+            message[5..9].copy_from_slice(&id);
+        }
+        keys.push(*key);
+    }
+    cmac_of_two(&keys, messages);
+    Ok(derived)
+}
+
+/// Both keys of each row.
+fn pairs(derived: &Secrets) -> &[[Block; 2]] {
+    derived.as_chunks().0.as_chunks().0
 }
 
 fn address_id(address: DeviceId) -> [u8; 4] {

@@ -140,7 +140,7 @@ enum Layout {
         data: *const u8,
         width: usize,
     },
-    /// Text of this width, with zeros behind it.
+    /// Text of this width, padded with zeros.
     Padded {
         data: *const u8,
         width: usize,
@@ -185,7 +185,7 @@ impl Raw {
         unsafe { std::ptr::copy_nonoverlapping(self.data.wrapping_add(first), to.as_mut_ptr(), to.len()) };
     }
 
-    /// Copies the at most [`SHORT`] bytes, zeros behind them, by moves of fixed sizes. What lies under two of them is read twice, and
+    /// Copies the at most [`SHORT`] bytes, padded with zeros, by moves of fixed sizes. What lies under two of them is read twice, and
     /// the second time counts.
     #[inline]
     fn short(self) -> [u8; SHORT] {
@@ -639,7 +639,7 @@ pub(super) fn chunk_of_text(pairs: Vec<Pair>, items: Keep) -> BinaryChunk {
     BinaryChunk::owned(pairs.len(), Layout::Pairs(pairs), true, Some(items))
 }
 
-/// What a type holds; `None` if that is no bytes.
+/// What a type holds; `None` if it does not hold bytes.
 pub(super) fn kind_of(dtype: &Type) -> Option<Kind> {
     match dtype {
         Type::Null => Some(Kind::Null),
@@ -672,7 +672,7 @@ fn of_buffer(py: Python<'_>, buffer: &Arc<PyUntypedBuffer>) -> std::result::Resu
         return Err(NoCopy::Type(format!("a buffer of two dimensions and format {format:?}")));
     }
     if buffer.readonly() && buffer.is_c_contiguous() {
-        // Others may write to what is behind it: each row is copied when it is fetched.
+        // Others may write to its memory: each row is copied when it is fetched.
         let data = somewhere(buffer.buf_ptr().cast::<u8>().cast_const());
         let keep: Keep = buffer.clone();
         return Ok(BinaryChunk::owned(rows, Layout::Fixed { data, width }, false, Some(keep)));

@@ -121,7 +121,7 @@ fn stream_error(stream: &mut Owned<ArrowArrayStream>, what: &str, status: c_int)
     if says.is_null() {
         return InputError::new(format!("its Arrow stream failed with error {status} when asked for its {what}"));
     }
-    // SAFETY: the interface promises a C string that lives until the next call on the stream; nothing behind its end is read.
+    // SAFETY: the interface promises a C string that lives until the next call on the stream; nothing after its end is read.
     let length = (0..LONGEST_MESSAGE).find(|&at| unsafe { *says.add(at) } == 0).unwrap_or(LONGEST_MESSAGE);
     // SAFETY: those bytes were just read.
     let bytes = unsafe { std::slice::from_raw_parts(says.cast::<u8>(), length) };

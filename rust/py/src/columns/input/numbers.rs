@@ -17,7 +17,7 @@ use crate::arguments::type_name;
 use crate::columns::error::{InputError, Result};
 use crate::columns::schema::{IntType, Type};
 
-/// What stands for a value beyond 63 bits, where such a value is no error: no number that anybody would mean.
+/// What stands for a value beyond 63 bits, where such a value is no error: a number that means nothing else.
 pub const OUTSIDE: i64 = i64::MIN;
 
 /// How integers are read.

@@ -183,7 +183,7 @@ fn python_source(object: &Bound<'_, PyAny>, name: &str) -> Result<Source> {
     Err(InputError::new(format!("{name}: got {kind}, expected an Arrow array or stream, a buffer, or a sequence")))
 }
 
-/// A buffer of numbers or bytes; `None` for what is no buffer, or one of Python objects or text, which are read item by item.
+/// A buffer of numbers or bytes; `None` for an object without a buffer, and for a buffer of Python objects or text, which are read item by item.
 fn buffer_source(object: &Bound<'_, PyAny>, name: &str) -> Result<Option<Source>> {
     let py = object.py();
     let has = |name| object.hasattr(name).unwrap_or(false);
@@ -252,7 +252,7 @@ impl Table {
     /// Takes an Arrow table, batch or stream of batches, a data frame that exports one, or a mapping of names to columns.
     ///
     /// # Errors
-    /// A type that is no table, a name that comes twice, columns of different lengths, and what a producer raises.
+    /// A type that is not a table, a duplicate name, columns of different lengths, and what a producer raises.
     pub fn new(object: &Bound<'_, PyAny>, name: &str) -> Result<Self> {
         if let Some(imported) = capsule::import(object, name)? {
             return Self::from_arrow(imported).map_err(|error| error.about(name));

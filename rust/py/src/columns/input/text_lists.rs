@@ -20,7 +20,7 @@ use crate::columns::schema::Type;
 pub enum TextOrInt {
     /// Names; a column of nulls is one of these.
     Text(StringColumn),
-    /// Numbers; one beyond 63 bits is no member's.
+    /// Numbers; one beyond 63 bits names no member.
     Int(IntColumn),
 }
 
@@ -67,7 +67,7 @@ impl TextListColumn {
     }
 
     /// The texts of row `at`, empty where one is null, and of a longer one its first `most` bytes; `None` where the row is null. What
-    /// is no UTF-8 comes with replacement characters.
+    /// is not UTF-8 comes with replacement characters.
     ///
     /// # Panics
     /// If there is no such row.

@@ -1,4 +1,4 @@
-//! What an array itself shows, checked before a byte behind it is read: lengths, offsets, counts and pointers.
+//! The structure of an array, checked before a byte of its buffers is read: lengths, offsets, counts and pointers.
 //!
 //! The interface carries no size of a buffer. Beyond what is checked here the producer is trusted.
 
@@ -172,13 +172,13 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Values out of memory that somebody may change, each read once. The pointer may be misaligned.
+/// Values from memory that others may change, each read once. The pointer may be misaligned.
 ///
 /// # Errors
 /// There is no memory for them.
 ///
 /// # Safety
-/// `count` values lie behind `data`, or `count` is 0.
+/// `count` values start at `data`, or `count` is 0.
 pub unsafe fn copied<T: Copy>(data: *const T, count: usize) -> Result<Vec<T>> {
     let mut copy = room(count)?;
     if count > 0 {
@@ -381,7 +381,7 @@ impl Integers {
     /// Values where they lie.
     ///
     /// # Safety
-    /// `len` values of that kind lie behind `data`, as long as this is used.
+    /// `len` values of that kind start at `data`, as long as this is used.
     pub unsafe fn lying(kind: IntType, data: *const u8, len: usize) -> Self {
         Self { kind, data, len, copy: None }
     }
@@ -410,7 +410,7 @@ impl Integers {
     pub fn copied(&self) -> Result<Self> {
         let bytes = self.len * self.kind.width();
         let mut buffer = filled(bytes.div_ceil(size_of::<u64>()), 0_u64)?;
-        // SAFETY: there are that many bytes behind both pointers.
+        // SAFETY: both pointers are followed by that many bytes.
         unsafe { std::ptr::copy_nonoverlapping(self.data, buffer.as_mut_ptr().cast(), bytes) };
         Ok(Self::in_buffer(self.kind, buffer, self.len))
     }

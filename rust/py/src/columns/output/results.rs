@@ -1,4 +1,4 @@
-//! Result tables as Python objects: one class a call, all of one shape.
+//! Result tables as Python objects: one class per call, all of one shape.
 
 use std::fmt::Write;
 
@@ -47,7 +47,7 @@ pub fn indexed(table: &OutTable, key: &Bound<'_, PyAny>) -> PyResult<Column> {
 /// The row that an index names, from the end where it is below zero.
 ///
 /// # Errors
-/// `IndexError` for one that there is not.
+/// `IndexError` for a row that does not exist.
 pub fn place(table: &OutTable, row: isize) -> PyResult<usize> {
     let rows = table.rows();
     let place = if row < 0 { row.checked_add_unsigned(rows) } else { Some(row) };
@@ -360,7 +360,7 @@ result_class!(
     SignatureResults
 );
 result_class!(
-    /// What `verify_tokens` answers: a code a row, and the claims where the signature verified.
+    /// What `verify_tokens` answers: one code per row, and the claims of every token whose signature verifies.
     TokenResults
 );
 result_class!(

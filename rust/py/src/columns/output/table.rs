@@ -369,7 +369,7 @@ fn int(py: Python<'_>, value: i64) -> Bound<'_, PyAny> {
 fn moment(py: Python<'_>, micros: i64) -> PyResult<Bound<'_, PyAny>> {
     const MICROS: i64 = 1_000_000;
     const DAY: i64 = 86_400;
-    /// 9999-12-31, behind which `datetime` has no year: a session without an end in sight ends then.
+    /// 9999-12-31, after which `datetime` has no year: a session without an end in sight ends then.
     const LAST_DAY: i64 = 2_932_896;
     let utc = PyTzInfo::utc(py)?;
     let epoch = PyDateTime::new(py, 1970, 1, 1, 0, 0, 0, 0, Some(&utc))?;
