@@ -2,7 +2,7 @@
 
 use crate::code::Code;
 use crate::format::scope::OPEN_SESSION as OPEN_SESSION_ACTION;
-use crate::arguments::time::SessionState;
+use crate::time::SessionState;
 
 /// What may be done with a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

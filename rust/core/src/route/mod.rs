@@ -11,7 +11,7 @@ use crate::parallel::chunks::{self, Workers};
 use crate::parallel::columns::{BitSlice, Bits, columns};
 use crate::parallel::scratch::{Place, Scratch};
 use crate::parallel::stop::Stop;
-use crate::arguments::time::{Nanos, Session, SessionState, Unit, session, session_end};
+use crate::time::{Nanos, Session, SessionState, Unit, session, session_end};
 use crate::token::keyring::Keyring;
 use crate::token::verify::{Call, Fetched, expected_rows, verify_range};
 
