@@ -3,11 +3,11 @@
 # what could not be installed, its tests skip, and say so.
 set -eu
 
-softhsm() { # an HSM in software: tests/test_hsm.py
+softhsm() { # an HSM in software: tests/hsm/test_hsm.py
     command -v softhsm2-util >/dev/null || debian softhsm2
 }
 
-pooler() { # before PostgreSQL: tests/test_stores.py
+pooler() { # before PostgreSQL: tests/stores/test_stores.py
     command -v pgbouncer >/dev/null || debian pgbouncer
 }
 

@@ -107,7 +107,7 @@ def test_the_search_finds_secrets_that_are_there():
 def test_no_http_answer_holds_a_secret(world):
     pytest.importorskip("uvicorn")
     from itron_core.service.app import bearer_token, create_app
-    from test_service import Running
+    from serving import Running
 
     lived(world)
     people = LocalSigner.generate()

@@ -2,11 +2,11 @@
 
 import datetime as dt
 import json
+import os
 import random
 import subprocess
 import sys
 from itertools import product
-from pathlib import Path
 
 import pytest
 
@@ -1053,9 +1053,9 @@ def test_two_processes_release_one_token_a_sequence_number(store_url, pem):
     store = open_store(store_url)
     manager = peopled(SecurityManager(store, signer, limits=UNLIMITED))
     arguments = [sys.executable, "-m", "programs.manager_issuing", store_url, str(pem)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     children = [
-        subprocess.Popen([*arguments, str(size)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
-        for size in LOTS
+        subprocess.Popen([*arguments, str(size)], stdout=subprocess.PIPE, text=True, env=environment) for size in LOTS
     ]
     for child in children:
         for _ in range(5):

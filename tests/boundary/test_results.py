@@ -316,7 +316,7 @@ def test_numbers_are_named_as_the_enumerations_are():
 
 def test_the_names_of_rust_are_those_of_python():
     """Its lists are read as text: most reasons come from no row of a table."""
-    source = (Path(__file__).parents[1] / "rust" / "py" / "src" / "arguments" / "enums.rs").read_text()
+    source = (Path(__file__).parents[2] / "rust" / "py" / "src" / "arguments" / "enums.rs").read_text()
 
     def listed(constant):
         body = re.search(rf"const {constant}: Enumeration =\s*(.*?);\n", source, re.DOTALL)[1]

@@ -14,7 +14,7 @@ from shell_sessions import ENVIRONMENT, WRITE, run
 
 pytestmark = pytest.mark.slow
 
-PAGE = Path(__file__).parent.parent / "docs" / "runbooks.md"
+PAGE = Path(__file__).parents[2] / "docs" / "runbooks.md"
 BEGINNING = "The utility of this page"
 PORT = "127.0.0.1:8470"
 # What differs from one run to the next (an id of a key or a bearer token, a time), and what the page has instead.

@@ -15,7 +15,7 @@ import pytest
 from helpers import ISSUER, KEYRING, NOW, entry, token
 from itron_core import MasterKey, check_sessions, derive_keys, verify_signatures, verify_tokens
 
-PROGRAMS = Path(__file__).parent / "programs"
+PROGRAMS = Path(__file__).parents[1] / "programs"
 
 
 class HeardError(Exception):

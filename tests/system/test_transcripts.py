@@ -15,8 +15,8 @@ from shell_sessions import WRITE, fits, run
 
 pytestmark = pytest.mark.slow
 
-FOLDER = Path(__file__).parent / "transcripts"
-DOCS = Path(__file__).parent.parent / "docs"
+FOLDER = Path(__file__).parents[1] / "transcripts"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def parts_of(text: str) -> tuple[str, dict[str, str]]:

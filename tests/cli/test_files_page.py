@@ -10,7 +10,7 @@ from itron_core import enums
 from itron_core.cli import columns
 from itron_core.cli.columns import Kind
 
-PAGE = Path(__file__).parent.parent / "docs" / "files.md"
+PAGE = Path(__file__).parents[2] / "docs" / "files.md"
 ENUMERATIONS = ["DeviceClass", "Mode", "SecurityLevel", "Action", "Permission", "Decision", "Need", "Reason"]
 TABLES = {
     "Of a route": columns.ROUTE_COLUMNS,

@@ -10,7 +10,7 @@ from itron_core import InputError
 from itron_core.audit import tree, verify_consistency, verify_inclusion
 from reference.merkle import Leaves
 
-PROBES = json.loads((Path(__file__).parent / "golden" / "merkle_probes.json").read_text())
+PROBES = json.loads((Path(__file__).parents[1] / "golden" / "merkle_probes.json").read_text())
 
 # The leaves and roots that implementations of Certificate Transparency test with (RFC 6962's tree is RFC 9162's).
 LEAVES = [

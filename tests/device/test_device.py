@@ -727,7 +727,7 @@ def test_a_device_shows_itself_in_a_line():
 
 
 def test_the_example_of_the_page_is_true():
-    page = (Path(__file__).parent.parent / "docs" / "device.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "device.md").read_text()
     code = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
     names = {"keyring": KEYRING, "secure_command": command(Action.DISCONNECT_SERVICE)}
     exec(code, names)
