@@ -56,7 +56,7 @@ END
 run manager devices ism devices.csv --pending-level full
 printf '$ itron-core manager keyring ism > meter.jwks\n'
 itron-core manager keyring ism > meter.jwks
-run device init meter.json --device ert:100000001 --class multi_mode --keyring meter.jwks
+run device init meter.json --device ert:100000001 --class multi_mode --keyring meter.jwks --master ism/master.key --utility UTIL0001
 
 say 'A tools server and a field tool, which trust the root key'
 printf '$ itron-core serve tools --keyring ism/root.jwks --port 0 &\n'
@@ -85,11 +85,16 @@ work set_security_level
 sync
 deliver
 
-say 'Reading now wants a reading key'
+say 'A reading now requires a reading key, and comes protected under it'
 sync
 work read_endpoint
 fetch reading_key read_endpoint
-work read_endpoint
+work read_endpoint | tee answer
+say 'Whoever has the master key opens the reading; the meter has key version 2 since the exchange'
+sed -n 's/.*"reading": "\([0-9a-f]*\)".*/\1/p' answer | file readings.txt
+run readings open readings.txt --profile cose --master ism/master.key --utility UTIL0001 --key-version 2 --output opened.csv
+printf '$ cat opened.csv\n'
+cat opened.csv
 
 say 'A setting is changed in an open session, which a secure command opens'
 work program_endpoint

@@ -1,5 +1,6 @@
 """Rotation of the issuing key reaches a meter in a file by the field tool, on the command line."""
 
+import json
 import os
 import subprocess
 import sys
@@ -45,3 +46,26 @@ def test_a_rotated_key_and_revocations_reach_a_meter_that_trusts_the_root_alone(
     run("field sync tab tools --user olga", now=later)
     said = run("field work tab disconnect_service --meter meter.json --update-trust", now=later)
     assert said.startswith("Trust: 2 delegations, revocations of version 0.\ndisconnect_service: done")
+
+
+def test_a_meter_in_a_file_names_its_master_key_and_holds_no_secret(tmp_path):
+    def run(line, code=0):
+        done = subprocess.run(
+            [*PROGRAM, *line.split()], capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    run(f"manager init ism --utility UTIL0001 --now {N}")
+    made = "device init meter.json --device ert:5 --class enhanced --level full --keyring ism/root.jwks"
+    assert "expected both or neither" in run(f"{made} --master ism/master.key", code=2)
+    run(f"{made} --master absent.key --utility UTIL0001", code=3)
+    assert not (tmp_path / "meter.json").exists()
+    run(f"{made} --master ism/master.key --utility UTIL0001")
+    kept = (tmp_path / "meter.json").read_text()
+    secret = (tmp_path / "ism" / "master.key").read_bytes()
+    assert secret.strip().decode(errors="replace") not in kept
+    assert json.loads(kept)["reading_key"] == {"master": str(tmp_path / "ism" / "master.key"), "utility": "UTIL0001"}
+    # Without its master key the meter cannot answer, and says so.
+    (tmp_path / "ism" / "master.key").rename(tmp_path / "moved.key")
+    assert "master.key" in run("device show meter.json", code=3)

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from itron_core._rust import Keyring
-from itron_core.cli import folders as homes
+from itron_core.cli.failures import UsageError
 from itron_core.cli.inputs import member, moment, text_of
+from itron_core.cli.meters import KeySource, MeterInFile, make_meter
 from itron_core.cli.options import JSON, NOW, group
 from itron_core.cli.output import say, show
 from itron_core.cli.parties import named_roots
@@ -28,18 +29,27 @@ def device_init(
     *,
     mode: str = "mobile",
     level: str = "ready_to_secure",
+    master: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The manager's master key, from which the meter derives its reading key."),
+    ] = None,
+    utility: Annotated[str | None, typer.Option(help="The utility's name, as the manager has it.")] = None,
     now: Annotated[str | None, NOW] = None,
 ) -> None:
-    """Create a simulated device."""
-    text = text_of(keyring, "the keyring")
-    homes.make_device(
+    """Create a simulated device.
+
+    With --master and --utility, its readings are protected at full security; `itron-core readings open` opens them.
+    """
+    if (master is None) != (utility is None):
+        raise UsageError("--master and --utility: got one of them, expected both or neither", "name both")
+    make_meter(
         path,
         device,
         member(DeviceClass, device_class, "class"),
-        keys=Keyring.from_jwks(text),
-        keys_text=text,
+        keys_text=text_of(keyring, "the keyring"),
         mode=member(Mode, mode, "mode"),
         level=member(SecurityLevel, level, "level"),
+        source=None if master is None or utility is None else KeySource(str(master.absolute()), utility),
         now=moment(now),
     )
     say(f"Created the device {device} in {path}.")
@@ -56,8 +66,9 @@ def device_trust(
     """
     text = text_of(keyring, "the keyring")
     roots = Keyring.from_jwks(text)
-    device = homes.give_roots(path, roots, text)
-    say(f"{device.device} trusts {named_roots(roots)}.")
+    meter = MeterInFile(path, 0)
+    meter.trust(roots, text)
+    say(f"{meter.device.device} trusts {named_roots(roots)}.")
 
 
 @device_app.command("show")
@@ -66,7 +77,7 @@ def device_show(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Show the current state of a simulated device."""
-    state = homes.MeterInFile(path, 0).device.state
+    state = MeterInFile(path, 0).device.state
     learned = revocations_of(state, None)
     rows = [["device", state.device]]
     rows += [[name, getattr(state, name).name.lower()] for name in ("device_class", "mode", "level")]

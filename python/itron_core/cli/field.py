@@ -11,6 +11,7 @@ import typer
 from itron_core.cli import folders as homes
 from itron_core.cli.failures import Exit, UsageError
 from itron_core.cli.inputs import member, moment, past_moment
+from itron_core.cli.meters import MeterInFile
 from itron_core.cli.options import (
     ACTIONS,
     BEARER,
@@ -215,7 +216,7 @@ def field_work(
 ) -> None:
     """Perform an action on a device if the policy allows it."""
     at = moment(now)
-    link = homes.MeterInFile(meter, at, loses_answers=lose_answer)
+    link = MeterInFile(meter, at, loses_answers=lose_answer)
     tool = homes.field_tool(home)
     if update_trust:
         _bring_trust(tool, link, at)
@@ -235,7 +236,7 @@ def field_work(
         raise typer.Exit(Exit.REFUSED)
 
 
-def _bring_trust(tool: FieldTool, link: homes.MeterInFile, at: int) -> None:
+def _bring_trust(tool: FieldTool, link: MeterInFile, at: int) -> None:
     answer = tool.update_trust(link.device.device, link, now=at)
     if answer is None:
         say("Trust: nothing to bring, or no answer came.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import ssl
 import tempfile
@@ -18,7 +17,6 @@ from itron_core.cli.key_files import new_master_key, new_signer, read_sealed_mas
 from itron_core.cli.pkcs11 import master_key_at, signer_at
 from itron_core.cli.settings import SETTINGS, keep_settings, read_settings
 from itron_core.cli.store_option import named_store
-from itron_core.device import Device
 from itron_core.enums import TOKEN_TYPES
 from itron_core.field_tool import FieldTool
 from itron_core.manager.security_manager import SecurityManager
@@ -31,22 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from itron_core._rust import PublicKey
-    from itron_core.device import Answer, Message, TrustUpdate
-    from itron_core.enums import DeviceClass, Mode, SecurityLevel
     from itron_core.service.client import RemoteToolsServer
     from itron_core.signing import Signer
     from itron_core.stores import Store
 
 __all__ = [
     "ManagerKeys",
-    "MeterInFile",
     "audit_origin",
     "bearer_signer",
     "field_tool",
-    "give_roots",
     "keep_store_here",
     "log",
-    "make_device",
     "make_field_home",
     "make_manager_home",
     "make_server_home",
@@ -248,60 +241,6 @@ def audit_origin(home: Path, verifier: str | None = None) -> tuple[Path, PublicK
         raise UsageError(f"{folder} has no file {VERIFIER!r}", "name the log's key: --key NAME+HASH+KEY")
     origin, key = read_verifier(text_of(folder / VERIFIER, "the verifier key") if verifier is None else verifier)
     return folder, key, origin
-
-
-def make_device(
-    path: Path,
-    device: str,
-    device_class: DeviceClass,
-    *,
-    keys: Keyring,
-    keys_text: str,
-    mode: Mode,
-    level: SecurityLevel,
-    now: int,
-) -> Device:
-    """Create a simulated device in a file."""
-    made = Device(device, device_class, keyring=keys, mode=mode, level=level)
-    if path.exists():
-        raise UsageError(f"{path} already exists", "name another file")
-    _keep(path, made, keys_text, now)
-    return made
-
-
-class MeterInFile:
-    """The link to a simulated device in a file: answers each message, and stores the device's new state."""
-
-    def __init__(self, path: Path, now: int, *, loses_answers: bool = False) -> None:
-        """Read the device; with `loses_answers` it receives every message, but no answer comes back."""
-        try:
-            kept = json.loads(path.read_text())
-            self.born, self._keys, state = int(kept["born"]), str(kept["keyring"]), str(kept["state"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UnreadableError(f"{path} is not a simulated device: {error}") from error
-        self.device = Device.from_bytes(state.encode(), keyring=Keyring.from_jwks(self._keys))
-        self._path, self._now, self._loses_answers = path, now, loses_answers
-
-    def __call__(self, message: Message | TrustUpdate, /) -> Answer:
-        """Answer a message."""
-        answer = self.device.answer(message, uptime=max(self._now - self.born, self.device.state.uptime))
-        _keep(self._path, self.device, self._keys, self.born)
-        if self._loses_answers:
-            raise TimeoutError("no answer came")
-        return answer
-
-
-def give_roots(path: Path, roots: Keyring, text: str) -> Device:
-    """Replace the roots that a simulated device trusts; the rest of its state stays."""
-    meter = MeterInFile(path, 0)
-    device = Device.from_bytes(meter.device.to_bytes(), keyring=roots)
-    _keep(path, device, text, meter.born)
-    return device
-
-
-def _keep(path: Path, device: Device, keyring: str, born: int) -> None:
-    kept = {"born": born, "keyring": keyring, "state": device.to_bytes().decode()}
-    write_private(path, json.dumps(kept, indent=1).encode() + b"\n", replace=True)
 
 
 @contextmanager
