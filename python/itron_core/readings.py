@@ -35,7 +35,7 @@ __all__ = [
 # What a telegram with this protection proves once it is opened.
 _PROOF = {
     Protection.NONE: "nothing",
-    Protection.MODE_5: "that two bytes decrypt to 2F2F; changes behind them are not seen",
+    Protection.MODE_5: "that two bytes decrypt to 2F2F; changes after them are not detected",
     Protection.MODE_7: "that a holder of the key made it, and that nothing was changed",
     Protection.MODE_10: "that a holder of the key made it, and that nothing was changed",
     Protection.ELL_CTR: "that a checksum of 16 bits fits; a changed telegram can be made to fit",
