@@ -48,6 +48,7 @@ def test_the_top_level_stays_small():
     assert len(TOP) <= 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
 def test_each_module_imports_alone(module):
     subprocess.run([sys.executable, "-c", f"import itron_core.{module}"], check=True)

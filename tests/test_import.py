@@ -65,6 +65,7 @@ def test_the_package_stays_within_itself():
     assert not own & {"itron_core.cli", "itron_core.testing", "itron_core.cli.files"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     ["dataclasses", "asyncio", "logging", "subprocess", "concurrent.futures", "http", "email", "decimal", "ssl"],
@@ -158,6 +159,7 @@ print(len(seen))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="affinities are changed on Linux only")
 def test_no_affinity_changes_when_placement_is_off():
     """While bulk calls run, a waiting thread is kept off the caller's core, unless the variable says off."""

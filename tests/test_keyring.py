@@ -335,6 +335,7 @@ def test_two_keys_with_one_kid_raise(algorithm):
         Keyring.from_jwks(jwks(jwk(signer), jwk(signer, kid="another label")))
 
 
+@pytest.mark.slow
 def test_a_keyring_has_at_most_4096_keys():
     points, point = [], BASE
     for _ in range(4097):

@@ -193,6 +193,7 @@ def test_a_higher_level_never_needs_less(options):
         assert middle & ~high == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ALL_OPTIONS, ids=repr)
 def test_every_answer_is_whole(options):
     for device_class, mode, level, action, wanted, reason, opener, counted in entries(options):

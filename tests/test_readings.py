@@ -149,6 +149,7 @@ def test_a_telegram_of_each_protection_opens(name, profile, telegram, keys, payl
     assert (opened.code, opened.payload) == (0, payload)
 
 
+@pytest.mark.slow
 @each_protected
 def test_every_flipped_bit_is_answered_by_both_readings_alike(name, profile, telegram, keys, payload):
     """Where a MAC or tag covers the bit, the row is refused; nothing is ever opened to another payload that is called genuine."""
@@ -849,6 +850,7 @@ def test_a_counter_is_never_used_twice_under_one_key():
 # Others' libraries
 
 
+@pytest.mark.slow
 def test_pycose_opens_our_readings():
     messages = pytest.importorskip("pycose.messages", reason="pycose is not installed")
     keys_of = pytest.importorskip("pycose.keys")
@@ -873,6 +875,7 @@ def test_readings_by_pycose_open_here():
         assert opened == Answer(0, 128, 96, "ert:100000001", 6, b"from pycose")
 
 
+@pytest.mark.slow
 def test_a_chance_match_of_the_16_bit_check_opens_a_block():
     """One wrong key in 65,536 passes: the figure of the page, counted over keys that are all wrong."""
     telegram = Wmbus().whole(Wmbus().header(5, 0x10) + cbc_encrypt(KEY, bytes(16), bytes(16)))

@@ -211,6 +211,7 @@ def near(unit, value):
     return value * ticks
 
 
+@pytest.mark.slow
 @given(st.data(), st.integers(0, 40), UNIT, UNIT, st.integers(T - 200, T + 200) | st.integers(*MOMENTS))
 def test_sessions_are_those_of_plain_integers(data, count, opened_unit, closed_unit, now):
     def column(values):

@@ -370,6 +370,7 @@ def in_every_volume(key, good, bad):
         assert answers == [0] * volume + [302]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [1, 2, 3, 15, 16, 31, 32, 2**8, 2**64, 2**128, 2**255, P256_N - 2, P256_N - 1])
 @pytest.mark.parametrize("which", ["u1", "u2"])
 def test_ecdsa_with_a_chosen_scalar(which, target):
@@ -393,6 +394,7 @@ def test_ecdsa_whose_last_addition_is_a_doubling(nonce):
     in_every_volume(p256_key(scalar), good, r.to_bytes(32, "big") + (s ^ 1).to_bytes(32, "big"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("r", [1, 2, p256_r(7), P256_BASE.x % P256_N])
 def test_ecdsa_whose_sum_is_the_point_at_infinity(r):
     """u1 G = -u2 Q for every s, where d = -e/r: there is no x to compare, so it is invalid."""
@@ -402,6 +404,7 @@ def test_ecdsa_whose_sum_is_the_point_at_infinity(r):
         assert codes(key, [b"m"] * volume, signatures, threads=1) == [302] * volume
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scalar", [1, 2, 3, 4, 8, 2**16, 2**255, P256_N - 1, P256_N - 2, (P256_N + 1) // 2])
 def test_ecdsa_with_a_key_that_is_a_multiple_everybody_knows(scalar):
     """Q = G, -G, 2G, G/2...: the tables of both points share their entries."""
@@ -413,6 +416,7 @@ def test_ecdsa_with_a_key_that_is_a_multiple_everybody_knows(scalar):
         in_every_volume(key, good, r.to_bytes(32, "big") + ((s + 1) % P256_N).to_bytes(32, "big"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scalar", [1, 2, 3, 8, 2**64, 2**252, L - 1, L - 2, (L + 1) // 2])
 def test_ed25519_with_a_key_that_is_a_multiple_everybody_knows(scalar):
     """A = B, -B, 2B, B/2..., signed by the equation with small and large nonces."""

@@ -42,6 +42,7 @@ def test_the_same_seed_makes_the_same_bytes():
     assert first.tokens == second.tokens
 
 
+@pytest.mark.slow
 def test_every_row_has_its_recorded_fault(route, results):
     decided = pa.record_batch(results)
     codes = {column: decided[f"{column}_code"].to_pylist() for column in TOKEN_COLUMNS}
@@ -77,11 +78,13 @@ def test_all_classes_modes_levels_and_actions_occur(route):
         assert set(route.route[column]) == {member.name.lower() for member in enumeration}
 
 
+@pytest.mark.slow
 def test_lists_and_arrow_give_the_same_answer(route, results):
     from_lists = process_route(route.route, route.keyring, now=NOW, permissions=route.permissions)
     assert pa.record_batch(from_lists).equals(pa.record_batch(results))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["Ed25519", "ESP256"])
 @pytest.mark.parametrize("issuers", [1, 3])
 def test_exactly_the_recorded_tokens_are_refused(algorithm, issuers):

@@ -158,6 +158,7 @@ def bit_flips(data):
     return [(whole ^ 1 << bit).to_bytes(len(data), "big") for bit in range(len(data) * 8)]
 
 
+@pytest.mark.slow
 def test_every_single_bit_flip_is_refused_before_any_claim_is_trusted(hundred):
     """Each bit of each token, one at a time: 1xx, 2xx or 3xx, never a code that rests on the claims."""
     for token_type, damaged in by_type(hundred, bit_flips):

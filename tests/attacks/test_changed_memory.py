@@ -158,6 +158,7 @@ def test_the_command_that_is_written_in_would_be_allowed():
         nothing_is_allowed_by_another_command([DISCONNECT])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["offsets", "large_offsets", "views", "codes", "validity"])
 def test_offsets_that_move_after_their_check_read_nothing_outside(what):
     """In a process of its own: what is read outside ends the process."""

@@ -132,6 +132,7 @@ def served(tmp_path):
 # --- Connections (row 8) ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [b"", b"GET /v1/health HTTP/1.1\r\nHo"], ids=["silent", "half a header"])
 def test_a_thousand_silent_connections_end_no_service(served, files, said):
     health(served)
@@ -159,6 +160,7 @@ def closed(connection):
     return True
 
 
+@pytest.mark.slow
 def test_connections_are_limited_in_all_and_per_address_with_503(tmp_path):
     for limits in (ConnectionLimits(connections=4), ConnectionLimits(by_address=4)):
         folder = tmp_path / str(limits.connections)
@@ -176,6 +178,7 @@ def test_connections_are_limited_in_all_and_per_address_with_503(tmp_path):
                 connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [False, True], ids=["first request", "later request"])
 def test_headers_that_drip_are_not_waited_for(tmp_path, kept):
     """Each byte comes in good time; the headers as a whole do not."""
@@ -199,6 +202,7 @@ def test_headers_that_drip_are_not_waited_for(tmp_path, kept):
 # --- Answers that nobody reads (row 9a) ---
 
 
+@pytest.mark.slow
 def test_answers_that_are_not_read_end_and_hold_no_place_after(tmp_path):
     connections = ConnectionLimits(answer_seconds=2.0)
     limits = ServiceLimits(at_once=2, answer_seconds=2.0)
@@ -266,6 +270,7 @@ def test_a_body_becomes_no_more_than_a_few_times_its_bytes(bomb):
     assert seconds < 5
 
 
+@pytest.mark.slow
 def test_genuine_reports_of_64_kib_are_reported_and_collected(tmp_path):
     with running(tmp_path, quotas=Quotas(outcome_bytes_per_day=2**40)) as (_, service):
         reports = [report(number, os.urandom(65_536)) for number in range(1, REPORTS + 1)]
@@ -307,6 +312,7 @@ class Dripping:
         self.thread.join(10)
 
 
+@pytest.mark.slow
 def test_headers_that_drip_do_not_defeat_the_timeout_of_the_client():
     server = Dripping()
     started = time.monotonic()

@@ -33,6 +33,7 @@ def log(tmp_path):
     return AuditLog(tmp_path / "log", SIGNER, origin=ORIGIN)
 
 
+@pytest.mark.slow
 def test_logs_of_any_size_match_an_independent_auditor(tmp_path):
     log = AuditLog(tmp_path, SIGNER, origin=ORIGIN)
     leaves = leaves_of(70_000)
@@ -80,6 +81,7 @@ def test_proofs_of_every_size_from_the_present_files(tmp_path):
     assert log.entry(599) == b"entry 599"
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(st.lists(st.binary(max_size=40), max_size=300), max_size=5))
 def test_any_split_of_the_same_entries_is_the_same_log(tmp_path_factory, batches):
@@ -357,6 +359,7 @@ def test_nothing_appended_publishes_nothing(log):
     assert log.checkpoint() == note
 
 
+@pytest.mark.slow
 def test_readers_see_a_whole_log_while_it_grows(log, tmp_path):
     done = threading.Event()
     faults = []

@@ -299,6 +299,7 @@ VALUES = st.one_of(st.text(), st.integers(), st.binary())
 FACTS = st.dictionaries(st.text().filter(lambda name: name not in {"at", "kind", "now"}), VALUES, max_size=4)
 
 
+@pytest.mark.slow
 @given(FACTS, st.lists(st.tuples(VALUES, VALUES), max_size=5), st.lists(st.text(), min_size=2, max_size=2, unique=True))
 def test_entries_of_columns_are_those_of_their_rows(facts, rows, names):
     columns = {name: [row[place] for row in rows] for place, name in enumerate(names)}

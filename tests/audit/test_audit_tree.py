@@ -75,6 +75,7 @@ def test_consistency_probes(probe):
     assert said is (not probe["wantErr"] and probe["file"] != NO_HASHES)
 
 
+@pytest.mark.slow
 def test_roots_at_every_size_however_the_tree_grew():
     leaves = [tree.leaf_hash(entry) for entry in BOOK.entries[:600]]
     one_by_one = tree.RightEdge()
@@ -87,6 +88,7 @@ def test_roots_at_every_size_however_the_tree_grew():
         one_by_one.extend(leaves[size : size + 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [65_535, 65_536, 65_537])
 def test_roots_at_the_border_of_the_third_level(size):
     made = []
@@ -101,6 +103,7 @@ def test_roots_at_the_border_of_the_third_level(size):
         assert value == subtree(8 * row, index)
 
 
+@pytest.mark.slow
 def test_a_tree_is_made_again_from_its_growing_tiles():
     for size in [*range(0, 600, 7), 255, 256, 257, 511, 512, 513, 65_535, 65_536, 65_537]:
         rows = [

@@ -85,6 +85,7 @@ def test_every_change_of_the_checkpoint_is_found(small):
         assert (error.path, error.index) == ("checkpoint", None)
 
 
+@pytest.mark.slow
 def test_every_change_of_the_hashes_is_found_and_no_entry_blamed(small):
     for at, change, error in changed(small, "tile/0/000.p/7"):
         assert (error.path, error.index) == ("tile/0/000.p/7", None)
@@ -100,6 +101,7 @@ def test_every_change_of_the_entries_names_the_first_that_is_wrong(small):
         assert error.index == (None if at == ends[-1] else next(index for index, end in enumerate(ends) if at < end))
 
 
+@pytest.mark.slow
 def test_every_file_of_a_larger_log_matters(large, copy):
     names = sorted(
         path.relative_to(large) for path in large.rglob("*") if path.is_file() and path.name not in {"lock", "verifier"}
@@ -200,6 +202,7 @@ def test_a_wrong_tile_of_the_second_level_is_named(copy):
     assert "hash 1 of tile 0 at level 1" in str(error)
 
 
+@pytest.mark.slow
 def test_a_bad_entry_is_found_below_three_levels(tmp_path):
     folder = log_of(tmp_path / "log", leaves_of(65_536 + 300))
     entries = leaves_of(65_536)[150 * 256 : 151 * 256]
@@ -302,6 +305,7 @@ def test_leftovers_beyond_the_checkpoint_are_harmless(copy):
     assert verify(copy, KEY, origin=ORIGIN).size == 1_100
 
 
+@pytest.mark.slow
 def test_every_byte_of_every_file_counts_also_of_sizes_that_have_passed(tmp_path):
     log = AuditLog(tmp_path / "log", SIGNER, origin=ORIGIN)
     for start, end in pairwise([0, 1, 3, 7, 8]):

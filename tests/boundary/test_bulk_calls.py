@@ -51,6 +51,7 @@ BULK_CALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BULK_CALLS)
 def test_a_signal_is_heard_during_a_call(name):
     def handler(number, frame):
@@ -95,6 +96,7 @@ def test_calls_with_many_numbers_of_threads_leave_no_pools_behind():
     assert running_threads() <= before + 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["verify_tokens", "process_route", "verify_signatures", "check_windows"])
 def test_memory_that_cannot_be_had_raises(call):
     done = subprocess.run(
@@ -108,6 +110,7 @@ def test_memory_that_cannot_be_had_raises(call):
     assert json.loads(done.stdout) == "MemoryError"
 
 
+@pytest.mark.slow
 def test_threads_that_cannot_be_started_are_done_without():
     done = subprocess.run(
         [sys.executable, PROGRAMS / "short_of_memory.py", "threads"],

@@ -11,6 +11,7 @@ NOW = 1_795_000_000
 CALLS = 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["Ed25519", "ESP256"])
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("issuers", [1, 2, 3, 5, 8])

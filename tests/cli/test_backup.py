@@ -96,6 +96,7 @@ def lose(home="ism", *, keep_log=True):
         shutil.copytree(Path(f"{home}.lost") / "log", Path(home) / "log")
 
 
+@pytest.mark.slow
 def test_a_backup_is_one_file_for_its_owner_alone_and_needs_no_pause(homes):
     give("ert:1")
     end, faults = threading.Event(), []
@@ -130,6 +131,7 @@ def test_a_backup_is_one_file_for_its_owner_alone_and_needs_no_pause(homes):
     assert not [path for path in Path().iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", ["ism", "tools", "tab"])
 def test_a_party_that_lost_everything_comes_back(homes, home):
     {"ism": folders.manager, "tools": folders.server, "tab": folders.field_tool}[home](Path(home))
@@ -148,6 +150,7 @@ def test_a_party_that_lost_everything_comes_back(homes, home):
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_log", [True, False])
 @pytest.mark.parametrize("issued_since", [0, 1, 3])
 def test_a_restored_manager_gives_no_sequence_number_twice(homes, keep_log, issued_since):
@@ -172,6 +175,7 @@ def test_a_restored_manager_gives_no_sequence_number_twice(homes, keep_log, issu
         assert before.setdefault((row.kid, row.cti), row.token) == row.token
 
 
+@pytest.mark.slow
 def test_material_issued_after_a_restore_reaches_the_server(homes):
     give("ert:1")
     homes("manager", "deliver", "ism", "tools")
@@ -187,6 +191,7 @@ def test_material_issued_after_a_restore_reaches_the_server(homes):
     assert held == {"ert:1", "ert:2", "ert:3"}
 
 
+@pytest.mark.slow
 def test_a_restored_manager_learns_later_changes_from_the_log(homes):
     homes("manager", "user", "ism", "otto", "--role", "officer", "--unit", "gas")
     homes("backup", "ism", "one.tar")
@@ -206,6 +211,7 @@ def test_a_restored_manager_learns_later_changes_from_the_log(homes):
     assert kinds() == [*before, "restored"]
 
 
+@pytest.mark.slow
 def test_a_restored_server_lets_in_nobody_who_was_shut_out_since(homes):
     homes("manager", "deliver", "ism", "tools")
     homes("backup", "tools", "tools.tar")
@@ -222,6 +228,7 @@ def test_a_restored_server_lets_in_nobody_who_was_shut_out_since(homes):
     assert not server.bearer_revoked("other", "t2", NOW + 61)
 
 
+@pytest.mark.slow
 def test_server_and_field_tool_go_on_as_restored_until_what_was_lost_is_known(homes):
     homes("manager", "deliver", "ism", "tools")
     for home in ("ism", "tools", "tab"):
@@ -242,6 +249,7 @@ def test_server_and_field_tool_go_on_as_restored_until_what_was_lost_is_known(ho
     assert not is_restored("tab"), "a whole sync tells a field tool what was used"
 
 
+@pytest.mark.slow
 def test_open_requests_are_withdrawn_and_reported(homes):
     manager = folders.manager(Path("ism"))
     asked = manager.request("olga", ["ert:1"], token_type="secure_command", actions=Action.CONNECT_SERVICE, now=NOW)
@@ -262,6 +270,7 @@ def test_open_requests_are_withdrawn_and_reported(homes):
     manager._store.close()
 
 
+@pytest.mark.slow
 def test_a_store_put_back_by_hand_stops_until_restore_is_run(homes):
     give("ert:1")
     for name in ["store.db", "store.db-wal"]:
@@ -288,6 +297,7 @@ def test_a_missing_store_is_not_created_anew(homes):
     assert not Path("tab/store.db").exists()
 
 
+@pytest.mark.slow
 def test_nothing_is_written_over(homes):
     homes("backup", "ism", "one.tar")
     data = Path("one.tar").read_bytes()
@@ -308,6 +318,7 @@ def damaged(data):
         yield f"changed at {at}", data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
+@pytest.mark.slow
 def test_a_damaged_backup_restores_nothing(homes, tmp_path):
     homes("backup", "tab", "one.tar")
     found = 0
@@ -362,6 +373,7 @@ def test_a_link_in_a_backup_is_not_followed(tmp_path):
         read_backup(tmp_path / "bad.tar", tmp_path / "in")
 
 
+@pytest.mark.slow
 def test_a_backup_that_cannot_be_written_leaves_nothing(homes):
     with pytest.raises(StoreError, match="cannot be written"):
         write_backup(Path("ism"), Path("nowhere/one.tar"), party="manager", store=Path("ism/store.db"), now=NOW)

@@ -29,6 +29,7 @@ def test_an_internal_error_is_reported_and_exits_with_4(monkeypatch, capsys):
     assert "an internal error: RuntimeError: the sky fell" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module,arguments,extra",
     [("typer", ["doctor"], "cli"), ("rich", ["doctor"], "cli"), ("pyarrow", ["demo", "--rows", "1"], "io")],
@@ -98,6 +99,7 @@ def test_a_time_outside_2020_to_2100_is_refused_and_its_option_named(given):
         inputs.moment(given, "--before")
 
 
+@pytest.mark.slow
 def test_every_sentence_of_a_help_list_is_whole():
     for arguments in ([], ["manager"], ["server"], ["field"], ["device"], ["keys"], ["audit"], ["route"], ["readings"]):
         run = subprocess.run([*PROGRAM, *arguments, "--help"], capture_output=True, text=True, check=True)
@@ -121,6 +123,7 @@ def tokens_file(tmp_path):
 VERIFY = ["verify", "tokens.csv", "--keyring", "keyring.jwks", "--now", "1795000000", "--output", "-"]
 
 
+@pytest.mark.slow
 def test_progress_is_shown_on_a_terminal_only(tokens_file):
     silent = subprocess.run([*PROGRAM, *VERIFY], cwd=tokens_file, capture_output=True, check=True)
     assert b"verified" not in silent.stderr
@@ -134,6 +137,7 @@ def test_progress_is_shown_on_a_terminal_only(tokens_file):
     assert printed == silent.stdout
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_not_an_error(tokens_file):
     line = " ".join([f"'{PROGRAM[0]}' -c '{PROGRAM[2]}'", *VERIFY, "| head -n 1"])
     run = subprocess.run(["sh", "-c", line], cwd=tokens_file, capture_output=True, text=True, check=True)
@@ -155,6 +159,7 @@ def homes(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments,code,says",
     [

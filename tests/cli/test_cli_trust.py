@@ -14,6 +14,7 @@ DAY = 86_400
 pytest.importorskip("typer", reason="no typer: pip install 'itron-core[cli]'")
 
 
+@pytest.mark.slow
 def test_a_rotated_key_and_revocations_reach_a_meter_that_trusts_the_root_alone(tmp_path):
     def run(line, *, now, code=0):
         done = subprocess.run(
@@ -48,6 +49,7 @@ def test_a_rotated_key_and_revocations_reach_a_meter_that_trusts_the_root_alone(
     assert said.startswith("Trust: 2 delegations, revocations of version 0.\ndisconnect_service: done")
 
 
+@pytest.mark.slow
 def test_a_meter_in_a_file_names_its_master_key_and_holds_no_secret(tmp_path):
     def run(line, code=0):
         done = subprocess.run(

@@ -507,6 +507,7 @@ def test_every_kind_of_column_describes_its_expected_values():
     assert all(kind.expected for kind in kinds)
 
 
+@pytest.mark.slow
 def test_a_column_that_first_appears_after_65_536_rows_of_a_file_is_written_in_every_format(tmp_path):
     path, count = tmp_path / "rows.jsonl", 65_536 + 10
     lines = ['{"device": "ert:1"}\n'] * count + ['{"device": "ert:2", "note": "gate code 12", "epoch": 7}\n']
@@ -519,6 +520,7 @@ def test_a_column_that_first_appears_after_65_536_rows_of_a_file_is_written_in_e
         assert last == [{"device": "ert:2", "note": "gate code 12", "epoch": 7}], suffix
 
 
+@pytest.mark.slow
 def test_a_misspelt_column_is_refused_wherever_it_first_appears(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"device": "ert:1"}\n' * 65_600 + '{"device": "ert:2", "epochs": 7}\n')

@@ -51,6 +51,7 @@ def sealed(run, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
 def test_a_party_s_folder_is_its_owner_s_alone_under_any_umask(run, umask):
     before = os.umask(umask)
@@ -82,6 +83,7 @@ def test_an_empty_password_file_writes_no_plain_key(run, monkeypatch, content):
     assert not Path("ism").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["master.key", "root.pem", "issuer.pem", "log.pem"])
 @pytest.mark.parametrize("has_password", [True, False])
 def test_a_plain_key_in_place_of_an_encrypted_one_is_refused(sealed, monkeypatch, name, has_password):
@@ -95,6 +97,7 @@ def test_a_plain_key_in_place_of_an_encrypted_one_is_refused(sealed, monkeypatch
     assert ("is not encrypted" if has_password else "encrypted") in answer.output
 
 
+@pytest.mark.slow
 def test_no_plain_key_is_made_beside_encrypted_ones(sealed, monkeypatch):
     before = Path("ism/issuer.pem").read_bytes()
     assert sealed("manager", "rotate", "ism", "--now", NOW).exit_code == 0
@@ -114,6 +117,7 @@ def test_a_plain_folder_works_where_a_password_is_named(run, monkeypatch):
     assert run("manager", "rotate", "ism", "--now", NOW).exit_code == 2, "a new key would be encrypted among plain ones"
 
 
+@pytest.mark.slow
 def test_a_log_is_verified_from_a_copy_of_its_folder_without_its_private_key(sealed, monkeypatch):
     assert role(sealed).exit_code == 0
     monkeypatch.delenv(PASSWORD_FILE)
@@ -143,6 +147,7 @@ def test_an_empty_log_is_right(run):
     assert "0 entries" in answer.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"nonsense", b"\xff\xfe"])
 def test_a_damaged_comparison_is_named_and_not_the_log(run, damage):
     assert init(run).exit_code == 0
@@ -153,6 +158,7 @@ def test_a_damaged_comparison_is_named_and_not_the_log(run, damage):
     assert "not what was written" not in answer.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes,says",
     [
@@ -174,6 +180,7 @@ def test_a_setting_that_would_be_ignored_or_misread_is_refused(run, changes, say
     assert (answer.exit_code, says in answer.output, "settings.json" in answer.output) == (3, True, True), answer.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text,code",
     [("", 3), ("{", 3), ("\udcff", 3), ("[]", 2), ("7", 2), ('{"party": "field"}', 3), ('{"party": []}', 2)],

@@ -51,6 +51,7 @@ telegram=||{TELEGRAM.upper()}|
 """
 
 
+@pytest.mark.slow
 def test_lines_are_read_as_receivers_write_them(folder):
     (folder / "telegrams.txt").write_text(LINES)
     run(folder, "open", "telegrams.txt", *WMBUS, *KEYS, "--output", "opened.jsonl")
@@ -65,12 +66,14 @@ def test_lines_are_read_as_receivers_write_them(folder):
     run(folder, "open", "wide.log", *WMBUS, *KEYS)
 
 
+@pytest.mark.slow
 def test_a_line_without_a_telegram_is_a_malformed_row(folder):
     lines = f"{TELEGRAM}\nno telegram\na;b;c\n{TELEGRAM}0"
     shown = run(folder, "open", "-", *WMBUS, *KEYS, "--json", stdin=lines, code=1).stdout
     assert json.loads(shown) == {"code": {"ok": 1, "telegram_malformed": 3}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_tables_carry_their_own_keys_or_none(folder, suffix):
     rows = [
@@ -97,6 +100,7 @@ def test_tables_carry_their_own_keys_or_none(folder, suffix):
     assert json.loads(shown) == {"code": {"ok": 2, "no_key": 1}}
 
 
+@pytest.mark.slow
 def test_dlms_takes_authentication_keys_titles_and_floors(folder):
     title = b"MMM\0\0\xbc\x61\x4e"
     message = dlms(KEY, SECOND, b"message", title=title, tag=200).hex()
@@ -116,6 +120,7 @@ def test_dlms_takes_authentication_keys_titles_and_floors(folder):
     run(folder, "open", "-", "--profile", "dlms", "--keys", "both.csv", stdin=general)
 
 
+@pytest.mark.slow
 def test_a_master_key_opens_readings_made_under_its_derived_keys(folder):
     master = MasterKey.from_bytes(KEY + SECOND)
     (folder / "master.hex").write_text((KEY + SECOND).hex())
@@ -129,6 +134,7 @@ def test_a_master_key_opens_readings_made_under_its_derived_keys(folder):
     assert "key_mismatch" in run(folder, "open", *call, code=1).stdout
 
 
+@pytest.mark.slow
 def test_the_summary_lists_the_devices_that_did_not_open(folder):
     wrong = Wmbus(address=bytes(range(8))).mode_5(SECOND, PAYLOAD).hex()
     (folder / "telegrams.txt").write_text(f"{TELEGRAM}\n{wrong}\n{wrong}\n")
@@ -141,6 +147,7 @@ def test_the_summary_lists_the_devices_that_did_not_open(folder):
     assert json.loads(run(folder, "summary", "-", *WMBUS, "--json", stdin="").stdout)["rows"] == 0
 
 
+@pytest.mark.slow
 def test_one_row_is_explained_with_its_payload(folder):
     (folder / "telegrams.txt").write_text(f"{OTHER}\n{TELEGRAM}\n")
     shown = run(folder, "explain", "telegrams.txt", "2", *WMBUS, *KEYS).stdout
@@ -153,6 +160,7 @@ def test_one_row_is_explained_with_its_payload(folder):
     assert "row 3 does not exist" in run(folder, "explain", "telegrams.txt", "3", *WMBUS, code=2).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments, code, message",
     [

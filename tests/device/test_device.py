@@ -243,6 +243,7 @@ def test_in_a_full_log_a_low_sequence_is_done_once_and_answered_again():
     assert device.state.floor == 100
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 90), min_size=65, max_size=160), st.randoms(use_true_random=False))
 def test_whatever_the_order_nothing_is_done_twice(sequences, rng):

@@ -661,6 +661,7 @@ def comparable(world, tool):
     return {name: sorted(map(repr, rows)) for name, rows in found.items()} | {"server": repr(outcomes)}
 
 
+@pytest.mark.slow
 def test_a_sync_cut_at_any_message_ends_in_the_same_state(tmp_path):
     world, tool = worked(tmp_path / "whole")
     counter = Cut(world.server, 0, before=True)
@@ -786,6 +787,7 @@ LIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 def test_no_lie_of_a_server_is_kept(make_world, lie):
     world = make_world()
@@ -1213,6 +1215,7 @@ def test_uses_and_critical_refusals_are_in_the_journal_and_no_token(make_world):
     assert not any(row.token.hex().encode() in text for row in rows)
 
 
+@pytest.mark.slow
 def test_a_long_route_is_a_few_queries(make_world):
     world = make_world()
     names = [f"ert:{number}" for number in range(5_000)]

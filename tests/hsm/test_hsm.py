@@ -350,6 +350,7 @@ def test_the_worked_example_of_the_format(master):
     assert master.derive_keys(DEVICES[:1], length=32, **ask).key(0).hex() == long
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.binary(min_size=16, max_size=64),

@@ -1014,6 +1014,7 @@ def check_audited(manager, rows):
     assert sorted(told) == sorted((row.cti.hex(), row.content.hex()) for row in rows)
 
 
+@pytest.mark.slow
 def test_a_kill_issues_nothing_twice_and_loses_nothing_that_was_acknowledged(store_url, pem):
     signer = LocalSigner.from_pem(pem.read_bytes())
     store = open_store(store_url)
@@ -1048,6 +1049,7 @@ def test_a_kill_issues_nothing_twice_and_loses_nothing_that_was_acknowledged(sto
     store.close()
 
 
+@pytest.mark.slow
 def test_two_processes_release_one_token_a_sequence_number(store_url, pem):
     signer = LocalSigner.from_pem(pem.read_bytes())
     store = open_store(store_url)

@@ -152,6 +152,7 @@ def test_the_worked_example_is_made_and_read():
     assert (read["sequence"], read["epoch"], read["session_seconds"]) == (7, 4, 3600)
 
 
+@pytest.mark.slow
 def test_any_flipped_bit_of_the_example_leaves_no_trusted_claim():
     keyring = Keyring([Entry(ED25519, PUBLIC)])
     for bit in range(len(TOKEN) * 8):
@@ -912,6 +913,7 @@ def test_an_unverified_level_is_marked():
 # The generators.
 
 
+@pytest.mark.slow
 def test_random_tokens_reach_every_code_of_the_checks():
     world = World(1)
     codes = set()
@@ -927,11 +929,13 @@ def test_random_tokens_reach_every_code_of_the_checks():
     assert {code for code in Code if code < 800} - codes <= {Code.UNPROTECTED_NOT_EMPTY, Code.TEXT_UNREADABLE}
 
 
+@pytest.mark.slow
 def test_random_tokens_are_the_same_for_a_seed():
     assert list(cases(World(1), 5, 50)) == list(cases(World(1), 5, 50))
     assert list(cases(World(1), 5, 50)) != list(cases(World(1), 6, 50))
 
 
+@pytest.mark.slow
 def test_random_rows_reach_every_reason():
     world, reasons = World(1), set()
     for route in routes(world, 1, 60, 100):

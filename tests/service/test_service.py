@@ -171,6 +171,7 @@ def problem_of(answer):
 # --- The same calls, from afar ---
 
 
+@pytest.mark.slow
 def test_the_whole_exchange_is_that_of_the_library(world):
     rows = material()
     manager, tool = world.manager(), world.remote()
@@ -201,6 +202,7 @@ def test_the_whole_exchange_is_that_of_the_library(world):
     assert manager.outcomes(1, 100).rows == local.outcomes(1, 100).rows
 
 
+@pytest.mark.slow
 def test_delegations_and_revocations_arrive(world):
     manager, tool = world.manager(), world.remote()
     delegate = LocalSigner.generate("ESP256")
@@ -223,6 +225,7 @@ def test_delegations_and_revocations_arrive(world):
     assert tool.snapshot("t1", "ann", now=NOW) == found
 
 
+@pytest.mark.slow
 def test_a_field_tool_syncs_over_http_as_it_does_here(world, tmp_path):
     rows = material()
     world.manager().receive("ism", page(rows), now=NOW)
@@ -235,6 +238,7 @@ def test_a_field_tool_syncs_over_http_as_it_does_here(world, tmp_path):
     store.close()
 
 
+@pytest.mark.slow
 def test_the_security_manager_delivers_and_collects_over_http(tmp_path):
     stores = [open_store(tmp_path / name) for name in ("manager.db", "server.db", "tool.db")]
     manager = SecurityManager(stores[0], ISSUING, root=ROOT)
@@ -264,6 +268,7 @@ def test_the_security_manager_delivers_and_collects_over_http(tmp_path):
         store.close()
 
 
+@pytest.mark.slow
 def test_a_page_of_20_000_rows_comes_whole(world):
     devices = [f"ert:{number}" for number in range(1_000, 21_000)]
     rows = material(devices)
@@ -276,6 +281,7 @@ def test_a_page_of_20_000_rows_comes_whole(world):
     assert not found.more
 
 
+@pytest.mark.slow
 def test_pages_are_no_longer_than_the_server_s_limit(tmp_path):
     store = open_store(tmp_path / "server.db")
     server = ToolsServer(store, keyring())
@@ -335,6 +341,7 @@ TOOL_CALLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method,path,role", TOOL_CALLS)
 def test_each_route_requires_a_bearer_of_its_role(world, method, path, role):
     body = b"{}" if method != "GET" else None
@@ -433,6 +440,7 @@ BAD_BEARERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BAD_BEARERS)
 def test_bad_bearers_are_refused(world, kind):
     token = BAD_BEARERS[kind]()
@@ -444,6 +452,7 @@ def test_bad_bearers_are_refused(world, kind):
     assert bearer()[:40] not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_good_bearers_of_both_kinds_of_keys(tmp_path):
     assert jwt(HEADER, claims()) != bearer()
     for algorithm, names in {"Ed25519": ["Ed25519"], "ESP256": ["ES256"]}.items():
@@ -459,6 +468,7 @@ def test_good_bearers_of_both_kinds_of_keys(tmp_path):
         store.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [b"secret", "secret", None, ROOT])
 def test_only_a_public_key_is_a_bearer_key(world, key):
     with pytest.raises(InputError, match="expected a PublicKey"):
@@ -474,6 +484,7 @@ def test_no_bearer_is_made_of_nonsense(changed):
         bearer(**changed)
 
 
+@pytest.mark.slow
 def test_no_user_can_act_on_the_previous_users_sign_in(world):
     """A tool is shared; permissions are those of who is signed in."""
     ann, low = world.remote(), world.remote(subject="low")
@@ -492,6 +503,7 @@ def test_no_user_can_act_on_the_previous_users_sign_in(world):
     assert ann.request("t1", wants_for(), now=NOW) == 10
 
 
+@pytest.mark.slow
 def test_a_unit_sees_nothing_of_another(world):
     world.tools_server.receive("ism", page(material()), now=NOW)
     wrong = world.remote(unit="water")
@@ -578,6 +590,7 @@ HOSTILE_JSON = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE_JSON)
 def test_hostile_json_is_refused_with_one_sentence(world, kind):
     world.remote().snapshot("t1", "ann", now=NOW)
@@ -633,6 +646,7 @@ def once(pairs):
     return dict(pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [-1, 2**63, 2**64, 10**400, 1.5, 1.0, "1", None, True], ids=lambda value: str(value)[:20]
 )
@@ -643,6 +657,7 @@ def test_numbers_out_of_their_bounds_are_refused(world, number):
     assert (answer[0], problem_of(answer)) == (400, "bad_request")
 
 
+@pytest.mark.slow
 def test_invalid_command_requests_and_outcomes_are_refused(world):
     tool = world.remote()
     tool.snapshot("t1", "ann", now=NOW)
@@ -658,6 +673,7 @@ def test_invalid_command_requests_and_outcomes_are_refused(world):
             tool.report("t1", [outcome(material()[0])._replace(**changed)], now=NOW)
 
 
+@pytest.mark.slow
 def test_users_and_devices_that_every_field_tool_would_refuse_are_not_taken(world):
     manager, local = world.manager(), world.tools_server
     ann = ("ann", "gas", 1)
@@ -698,6 +714,7 @@ def test_media_types(world):
     assert (answer[0], problem_of(answer)) == (415, "media_type_unsupported")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [
@@ -762,6 +779,7 @@ def test_a_body_that_does_not_say_it_is_cut_off_at_the_limit(world):
     assert world.call("GET", "/v1/health", token=None)[0] == 200
 
 
+@pytest.mark.slow
 def test_a_body_that_does_not_come_is_not_waited_for(world):
     started = time.monotonic()
     answer = raw(world, head(f"Content-Type: {wire.JSON}", "Content-Length: 100"), b"{")
@@ -803,6 +821,7 @@ class Failing:
         return fail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error,status,reason",
     [
@@ -826,6 +845,7 @@ def test_a_fault_inside_says_nothing_of_itself(error, status, reason):
     running.stop()
 
 
+@pytest.mark.slow
 def test_a_locked_store_is_503_and_works_later(tmp_path, monkeypatch):
     monkeypatch.setattr("itron_core.stores.sqlite.SECONDS_TO_WAIT_FOR_A_LOCK", 0.2)
     path = tmp_path / "server.db"
@@ -847,6 +867,7 @@ def test_a_locked_store_is_503_and_works_later(tmp_path, monkeypatch):
     store.close()
 
 
+@pytest.mark.slow
 def test_callers_at_once_are_all_answered(world):
     """More than are worked on at once: none is lost, and each gets its own."""
     found = {}
@@ -865,6 +886,7 @@ def test_callers_at_once_are_all_answered(world):
     assert found == {number: number % 10 + 1 for number in range(24)}
 
 
+@pytest.mark.slow
 def test_slow_bodies_of_one_bearer_delay_no_other(tmp_path):
     store = open_store(tmp_path / "server.db")
     server = ToolsServer(store, keyring())
@@ -983,6 +1005,7 @@ LIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES)
 def test_a_false_answer_of_a_server_is_refused(lie):
     token = bearer()
@@ -1002,6 +1025,7 @@ def test_a_true_answer_of_the_same_kind_is_accepted():
         assert len(remote.material("t1", 0, 10, now=NOW).rows) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(HOSTILE_JSON.keys() - {"a number"}))
 def test_hostile_json_of_a_server_is_refused(kind):
     with (
@@ -1023,6 +1047,7 @@ def test_an_answer_without_end_is_left(monkeypatch):
         remote.material("t1", 0, 10, now=NOW)
 
 
+@pytest.mark.slow
 def test_an_answer_that_drips_is_left():
     endless = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
     started = time.monotonic()
@@ -1105,6 +1130,7 @@ def test_nothing_of_the_environment_sends_the_bearer_elsewhere(world, monkeypatc
 # --- OpenAPI, and what may not be told ---
 
 
+@pytest.mark.slow
 def test_openapi_tells_all(world):
     status, _, body = world.call("GET", "/openapi.json", token=None)
     document = json.loads(body)
@@ -1179,6 +1205,7 @@ def test_a_user_without_a_unit_is_refused(world):
         world.remote(roles=["manager"]).set_users([("ann", "", 1)], now=NOW)
 
 
+@pytest.mark.slow
 def test_only_a_manager_can_list_material_held_by_a_tool(world):
     local, manager, tool = world.tools_server, world.manager(), world.remote()
     manager.receive("ism", page(material()), now=NOW)
@@ -1194,6 +1221,7 @@ def test_only_a_manager_can_list_material_held_by_a_tool(world):
 # --- Bearers that were revoked, and what monitors ask ---
 
 
+@pytest.mark.slow
 def test_a_revoked_bearer_is_refused(world):
     lost, kept = bearer(token_id="lost"), bearer(token_id="kept")
     with connect(world.url, lost) as first, connect(world.url, kept) as second:

@@ -211,11 +211,13 @@ def test_a_folder_that_is_not_there_says_so(tmp_path):
         open_store(tmp_path / "nowhere" / "a.db")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_says_so():
     with pytest.raises(StoreError, match="PostgreSQL"):
         open_store("postgresql://user:hidden-word@127.0.0.1:1/none")
 
 
+@pytest.mark.slow
 def test_a_password_is_in_no_message():
     with pytest.raises(ItronCoreError) as caught:
         open_store("postgresql://user:hidden-word@127.0.0.1:1/none")
@@ -290,6 +292,7 @@ def test_a_connection_string_that_is_not_ours_is_a_wrong_call_and_shows_nothing(
     assert not list(tmp_path.iterdir()), "a file of that name was made"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "url", ["POSTGRESQL://u:hidden-word@127.0.0.1:1/db", "postgres://u:hidden/word@127.0.0.1:1/db"]
 )

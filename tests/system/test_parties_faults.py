@@ -57,6 +57,7 @@ def fill(world, party, spare):
     connection.execute(f"PRAGMA max_page_count = {pages + spare}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spare", [0, 1, 2, 5])
 @pytest.mark.parametrize("party", PARTIES)
 def test_a_full_disk_loses_nothing_and_allows_nothing(world, party, spare):
@@ -82,6 +83,7 @@ def test_a_full_disk_loses_nothing_and_allows_nothing(world, party, spare):
     world.check_agreement()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("party", PARTIES)
 def test_a_locked_file_is_reported_and_the_call_works_later(world, party, monkeypatch):
     prepare(world, party)

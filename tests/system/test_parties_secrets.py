@@ -69,6 +69,7 @@ def lived(world):
     world.heal()
 
 
+@pytest.mark.slow
 def test_no_party_writes_a_secret_down(world, caplog):
     caplog.set_level(logging.DEBUG)
     lived(world)
@@ -80,6 +81,7 @@ def test_no_party_writes_a_secret_down(world, caplog):
     assert not found_in(caplog.text.encode())
 
 
+@pytest.mark.slow
 def test_no_error_and_no_representation_shows_a_secret(world):
     said = [repr(vars(part)) for part, _, _ in world.parts.values()]
     said += [repr(parties_world.ROOT), str(parties_world.MASTER), repr(world.signer)]
@@ -104,6 +106,7 @@ def test_the_search_finds_secrets_that_are_there():
             assert secret in found_in(b"before" + spelled + b"behind")
 
 
+@pytest.mark.slow
 def test_no_http_answer_holds_a_secret(world):
     pytest.importorskip("uvicorn")
     from itron_core.service.app import bearer_token, create_app

@@ -197,6 +197,7 @@ def ten_thousand():
     return route, Keyring([signer.public_key])
 
 
+@pytest.mark.slow
 def test_scenario_12_of_10_000_exactly_the_three_forged_are_refused(ten_thousand):
     route, keyring = ten_thousand
     ask = {"now": T, "permissions": EVERY_PERMISSION}

@@ -77,6 +77,7 @@ def test_splits_give_the_verdicts_of_a_plain_dictionary(ledger, split):
     assert found == wanted
 
 
+@pytest.mark.slow
 def test_processes_that_race_win_each_id_once(store_url):
     open_store(store_url).close()
     racers = [
@@ -99,6 +100,7 @@ def test_processes_that_race_win_each_id_once(store_url):
     assert sum(map(bool, won)) > 1, "one process won all: nothing was raced"
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_that_was_acknowledged_and_uses_nothing_twice(store_url):
     rng = random.Random(11)
     store = open_store(store_url)

@@ -664,6 +664,7 @@ def test_a_repeat_of_two_numbers_reads_two_outcomes_of_all(server, monkeypatch):
     assert len(read) == 2
 
 
+@pytest.mark.slow
 def test_pages_are_limited_in_bytes_and_continue_after(server):
     tool = signed_in(server)
     count = 2 * PAGE_BYTES // (60_000 + ROW_BYTES) + 1
