@@ -38,6 +38,7 @@ def test_every_module_stands_in_a_layer():
     assert layers == {name for name in TOP if not name.startswith("__")}
 
 
+@pytest.mark.slow
 def test_the_package_imports_only_down_its_layers():
     linter = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -91,6 +92,7 @@ def test_rust_modules_name_only_lower_layers(crate):
     assert upward(arrows(source), layers) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crate", ["kernels", "core", "py"])
 def test_rust_modules_do_not_name_each_other_in_circles(crate):
     assert circle(arrows(ROOT / "rust" / crate / "src")) == []

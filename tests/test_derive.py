@@ -179,6 +179,7 @@ def test_every_kind_of_derivation_is_another_library_s(kdf, length, label, extra
             assert keys.key(row) == another_library(kdf, MASTERS[kdf], fixed, length)
 
 
+@pytest.mark.slow
 @given(
     st.binary(min_size=16, max_size=200),
     st.lists(st.integers(0, 2**64 - 1), max_size=20),

@@ -120,6 +120,7 @@ def test_the_version_is_the_distribution_s():
     assert itron_core.__version__ == version("itron-core")
 
 
+@pytest.mark.slow
 def test_kernels_are_chosen_by_environment():
     """portable forces them, auto is the default, and any other value raises at import."""
     script = "import itron_core; print(itron_core.cpu_features())"
@@ -169,6 +170,7 @@ def test_no_affinity_changes_when_placement_is_off():
     assert run(AFFINITIES, ITRON_CORE_PLACEMENT="off").stdout == "1\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["", "OFF", "0", "none"])
 def test_a_meaningless_placement_raises_at_import(wrong):
     done = run("import itron_core._rust", ITRON_CORE_PLACEMENT=wrong)

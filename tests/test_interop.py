@@ -197,6 +197,7 @@ def keys_of(world):
     return {signer.kid: cwt_key(signer) for signer in world.signers if signer.algorithm in ALGS}
 
 
+@pytest.mark.slow
 def test_on_damaged_tokens_whatever_is_genuine_here_is_genuine_there():
     """Flips, cuts and insertions of tokens: a code of 400 and above, or 0, means that python-cwt verifies too."""
     rng = random.Random(4)

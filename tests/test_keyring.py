@@ -348,6 +348,7 @@ def test_a_keyring_has_at_most_4096_keys():
         Keyring(keys)
 
 
+@pytest.mark.slow
 def test_table_memory_is_reported_and_does_not_grow_with_every_key():
     few, many = ring(ISSUER), ring(*(Signer(ED25519, n) for n in range(200)))
     for keyring in (few, many):

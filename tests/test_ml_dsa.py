@@ -184,6 +184,7 @@ def test_ceilings_and_validity_of_the_key_are_checked(signer):
         assert code_of(good, Keyring([entry(signer, **ceilings)])) == code
 
 
+@pytest.mark.slow
 @ISSUERS
 def test_a_flipped_bit_anywhere_is_refused(signer):
     good, rng = token(signer=signer), random.Random(48)
@@ -197,6 +198,7 @@ def test_a_flipped_bit_anywhere_is_refused(signer):
     assert set(codes[1 + front :]) == {302}
 
 
+@pytest.mark.slow
 @ISSUERS
 def test_codes_are_the_second_reading_s(signer):
     keyring = ReferenceKeyring(
@@ -357,6 +359,7 @@ def test_a_key_set_passes_over_an_unknown_alg_and_raises_for_a_broken_key(signer
 # Signers.
 
 
+@pytest.mark.slow
 @NAMES
 def test_a_generated_signer_signs_tokens_that_verify(algorithm):
     signer = LocalSigner.generate(algorithm)
@@ -423,6 +426,7 @@ def test_hedged_and_repeated_signatures_are_one_token_for_replay(signer):
     assert content_of(token(signer=signer, sequence=8)) != content_of(one)
 
 
+@pytest.mark.slow
 @NAMES
 def test_nist_signatures_under_a_context_are_invalid(algorithm):
     """Deterministic signatures under a context: genuine there, and 302 here, where the context is empty.
@@ -577,6 +581,7 @@ def test_bare_signatures_of_cryptography_and_their_damage(signer):
     assert verify_signatures(public(signer), messages, signatures)["code"].to_pylist() == expected
 
 
+@pytest.mark.slow
 def test_keys_of_all_algorithms_in_one_call():
     signers = [*SIGNERS.values(), ISSUER, SECOND_ISSUER]
     index = [n % 4 for n in range(200)]

@@ -208,6 +208,7 @@ def test_every_answer_is_whole(options):
         assert counted in wanted | opener
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ALL_OPTIONS, ids=repr)
 def test_ignored_inputs_change_nothing(options):
     for level, action in itertools.product(SecurityLevel, Action):
@@ -266,6 +267,7 @@ def test_limits_change_no_need():
     assert differences(command_limit=0, authorization_limit=9) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ALL_OPTIONS[::5], ids=repr)
 def test_the_compiled_table_is_the_table(options):
     wanted, reasons, openers, counted, actions = compiled_table(options)

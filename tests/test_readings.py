@@ -232,6 +232,7 @@ def mutated(chance, of_profile):
     return (None if change == 6 else bytes(data)), keys, floor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", GOLDEN, ids=[row["name"] for row in GOLDEN])
 def test_the_vectors_of_the_project_are_answered_as_written(row):
     def raw(name):

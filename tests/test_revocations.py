@@ -171,6 +171,7 @@ def test_a_signed_snapshot_is_read_whole(algorithm):
     assert read.tokens == tokens
 
 
+@pytest.mark.slow
 def test_a_snapshot_may_be_larger_than_a_token():
     """30,000 revoked devices; the limit of 1,024 bytes is that of tokens."""
     devices = sorted((f"ert:{n}", n, NOW, 1) for n in range(30_000))

@@ -253,6 +253,7 @@ def test_a_broken_pem_of_a_private_key_is_not_quoted():
         assert base64.b64encode(SECRET)[:16].decode() not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_keys_exported_by_name_belong_to_the_caller():
     """A buffer of the keys is read-only, stays when the object goes, and is another one each time."""
     keys = derive_keys(HOLDERS["master"], DEVICES, **ASK)

@@ -230,6 +230,7 @@ def test_sessions_are_those_of_plain_integers(data, count, opened_unit, closed_u
     assert answers(results) == wanted
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(OPTIONAL_TICKS, OPTIONAL_TICKS), max_size=80),
     UNIT,

@@ -273,6 +273,7 @@ def test_a_key_with_a_torsion_component_cannot_be_loaded(number):
         PublicKey.from_raw("Ed25519", encode(ed25519_add(ed25519_multiply(SCALAR, BASE), SMALL_ORDER[number])))
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(ALGORITHMS),
     st.integers(0, 2**32),
@@ -384,6 +385,7 @@ def test_ecdsa_with_a_chosen_scalar(which, target):
     in_every_volume(p256_key(scalar), good, good[:-1] + bytes([good[-1] ^ 1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nonce", [1, 2, 3, 5, 0xFFFF, 2**200 + 1, P256_N - 1])
 def test_ecdsa_whose_last_addition_is_a_doubling(nonce):
     """u1 G = u2 Q: the key is d = e/r, and s = 2e/k."""
@@ -428,6 +430,7 @@ def test_ed25519_with_a_key_that_is_a_multiple_everybody_knows(scalar):
         in_every_volume(key, good, bad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_messages_of_every_length_side_by_side(algorithm):
     """0 to 600 bytes in one batch, so that lanes end in different blocks of their hash; and some very long ones."""

@@ -35,6 +35,7 @@ def results(route):
     return process_route(route.table, route.keyring, now=NOW, permissions=route.permissions)
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_bytes():
     assert make_route(300, now=NOW, seed=1).route == make_route(300, now=NOW, seed=1).route
     assert make_route(300, now=NOW, seed=1).route != make_route(300, now=NOW, seed=2).route

@@ -176,6 +176,7 @@ def test_a_token_cut_off_anywhere_is_refused(hundred):
         assert codes.count(1) == 25
 
 
+@pytest.mark.slow
 def test_a_token_that_lost_bytes_anywhere_is_refused(hundred):
     """One byte, two, or eight in a row taken out at every place."""
 
@@ -186,6 +187,7 @@ def test_a_token_that_lost_bytes_anywhere_is_refused(hundred):
         assert {code // 100 for code in codes_of(damaged, now=NOW, token_type=token_type)} <= {1, 2, 3}
 
 
+@pytest.mark.slow
 def test_a_token_that_gained_a_byte_anywhere_is_refused(hundred):
     """At every place, the end included: zero, all ones, a break, the byte that is there, a random one."""
     rng = random.Random(5)
@@ -201,6 +203,7 @@ def test_a_token_that_gained_a_byte_anywhere_is_refused(hundred):
         assert {code // 100 for code in codes_of(damaged, now=NOW, token_type=token_type)} <= {1, 2, 3}
 
 
+@pytest.mark.slow
 def test_every_byte_value_inserted_at_every_place_is_refused():
     for signer in SIGNERS.values():
         one = token(signer=signer)
@@ -208,6 +211,7 @@ def test_every_byte_value_inserted_at_every_place_is_refused():
         assert {code // 100 for code in codes_of(damaged)} <= {1, 2, 3}
 
 
+@pytest.mark.slow
 def test_every_byte_put_in_the_place_of_another_is_refused():
     for signer in SIGNERS.values():
         one = token(signer=signer)

@@ -125,6 +125,7 @@ ATTACKED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["numpy", "binary", "view", "fixed"])
 @pytest.mark.parametrize("name", ATTACKED)
 def test_a_thread_that_writes_under_a_call_changes_no_answer_into_another_s(name, layout):
@@ -134,6 +135,7 @@ def test_a_thread_that_writes_under_a_call_changes_no_answer_into_another_s(name
         attacked(attack, columns[layout], {genuine, 302})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKED)
 def test_a_process_that_writes_a_mapped_file_changes_no_answer_into_another_s(name, tmp_path):
     attack, genuine = ATTACKED[name]

@@ -229,6 +229,7 @@ def test_answers_that_are_not_read_end_and_hold_no_place_after(tmp_path):
             connection.close()
 
 
+@pytest.mark.slow
 def test_a_small_request_reads_no_more_than_it_names(tmp_path):
     """Two numbers, far apart, are not a range of all that lies between."""
     with running(tmp_path, quotas=Quotas(outcome_bytes_per_day=2**40)) as (server, _):

@@ -55,6 +55,7 @@ def test_where_tiles_lie():
         assert tile_path(3, index) == tile_name(3, index, 256)
 
 
+@pytest.mark.slow
 def test_proofs_of_every_size_from_the_present_files(tmp_path):
     log = AuditLog(tmp_path, SIGNER, origin=ORIGIN)
     log.append(BOOK.entries[:300])
@@ -132,6 +133,7 @@ def held(folder):
     return lock
 
 
+@pytest.mark.slow
 def test_one_writes_at_a_time(log, tmp_path):
     hasty = AuditLog(tmp_path / "log", SIGNER, origin=ORIGIN, patience=0.05)
     lock = held(tmp_path / "log")
@@ -147,6 +149,7 @@ def test_one_writes_at_a_time(log, tmp_path):
     assert log.entries(0, 2) == [b"b", b"c"]
 
 
+@pytest.mark.slow
 def test_threads_with_one_log_lose_nothing(log, tmp_path):
     def work(name):
         for number in range(8):
@@ -274,6 +277,7 @@ def test_files_that_were_changed_stop_the_writer(tmp_path):
 # --- The disk ---
 
 
+@pytest.mark.slow
 def test_partial_files_go_when_the_full_one_is_there(log, tmp_path):
     folder = tmp_path / "log"
     for size in range(1, 256, 6):

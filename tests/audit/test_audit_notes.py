@@ -77,6 +77,7 @@ def test_other_programs_read_the_written_files():
     assert read_checkpoint(NOTE, KEY, origin=ORIGIN) == (ORIGIN, 5, bytes(32))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**63 - 1), st.binary(min_size=32, max_size=32))
 def test_checkpoints_come_back(size, root):
     checkpoint = Checkpoint(ORIGIN, size, root)
@@ -212,6 +213,7 @@ def test_invalid_notes_are_refused(change):
     assert caught.value.path == "checkpoint"
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_a_checkpoint_is_seen():
     for at in range(len(NOTE)):
         for bit in range(8):
@@ -220,6 +222,7 @@ def test_every_flipped_bit_of_a_checkpoint_is_seen():
                 read_checkpoint(flipped, KEY, origin=ORIGIN)
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=300))
 @example(b"\n\n\n")
 def test_arbitrary_bytes_are_no_note(data):

@@ -119,6 +119,7 @@ def indices(size):
     return sorted({0, 1, 254, 255, 256, 257, 511, 512, size // 2, size - 2, size - 1} & set(range(size)))
 
 
+@pytest.mark.slow
 def test_inclusion_proofs_at_every_size():
     for size in range(1, 601):
         root = BOOK.mth(0, size)

@@ -80,6 +80,7 @@ def test_the_files_of_a_small_log(small):
     assert names == ["checkpoint", "lock", "tile/0/000.p/7", "tile/entries/000.p/7", "verifier"]
 
 
+@pytest.mark.slow
 def test_every_change_of_the_checkpoint_is_found(small):
     for _, _, error in changed(small, "checkpoint"):
         assert (error.path, error.index) == ("checkpoint", None)
@@ -93,6 +94,7 @@ def test_every_change_of_the_hashes_is_found_and_no_entry_blamed(small):
             assert f"hash {at // 32} of tile 0 at level 0" in str(error)
 
 
+@pytest.mark.slow
 def test_every_change_of_the_entries_names_the_first_that_is_wrong(small):
     ends = [len(bundle_of(leaves_of(count))) for count in range(1, 8)]
     for at, _, error in changed(small, "tile/entries/000.p/7"):

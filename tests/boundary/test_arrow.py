@@ -659,6 +659,7 @@ def results(rows):
     return ic.verify_tokens(tokens, KEYRING, now=NOW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [0, 1, 3, 9, 100])
 def test_every_reader_of_tables(rows):
     answer = results(rows)
@@ -742,6 +743,7 @@ def test_integers_without_nulls_are_buffers():
         memoryview(ic.check_windows([1], [2], now=1_795_000_000))
 
 
+@pytest.mark.slow
 def test_exports_outlive_their_source():
     answer = results(50)
     cells = answer.to_pydict()

@@ -123,6 +123,7 @@ def test_threads_that_cannot_be_started_are_done_without():
     assert json.loads(done.stdout) == [0] * 64 * 200
 
 
+@pytest.mark.slow
 def test_a_second_interpreter_of_a_process_is_refused():
     done = subprocess.run(
         [sys.executable, PROGRAMS / "second_interpreter.py"], capture_output=True, text=True, check=False

@@ -289,6 +289,7 @@ def test_a_store_put_back_by_hand_stops_until_restore_is_run(homes):
     assert len({(row.kid, row.cti) for row in material()}) == 2
 
 
+@pytest.mark.slow
 def test_a_missing_store_is_not_created_anew(homes):
     for name in ["store.db", "store.db-wal", "store.db-shm"]:
         Path("tab", name).unlink(missing_ok=True)

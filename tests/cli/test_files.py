@@ -115,6 +115,7 @@ def test_columns_of_others_are_text_as_it_stands(tmp_path):
     assert {field.type for field in table.schema} == {pa.string()}
 
 
+@pytest.mark.slow
 def test_types_do_not_depend_on_where_a_value_first_appears(tmp_path):
     rows = 150_000
     empty = "ert:1,basic,full,read_endpoint," + "x" * 80 + ",,\n"
@@ -540,6 +541,7 @@ def _poured(data, descriptor):
         target.write(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text, line",
     [

@@ -67,6 +67,7 @@ def test_a_party_s_folder_is_its_owner_s_alone_under_any_umask(run, umask):
             assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["", " "])
 def test_an_empty_password_variable_writes_no_plain_key(run, monkeypatch, value):
     monkeypatch.setenv(PASSWORD_FILE, value)
@@ -75,6 +76,7 @@ def test_an_empty_password_variable_writes_no_plain_key(run, monkeypatch, value)
     assert not Path("ism").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n", b"  \n"])
 def test_an_empty_password_file_writes_no_plain_key(run, monkeypatch, content):
     Path("password").write_bytes(content)
@@ -109,6 +111,7 @@ def test_no_plain_key_is_made_beside_encrypted_ones(sealed, monkeypatch):
     assert Path("ism/issuer.pem").read_bytes() == now
 
 
+@pytest.mark.slow
 def test_a_plain_folder_works_where_a_password_is_named(run, monkeypatch):
     assert init(run).exit_code == 0
     Path("password").write_text("word\n")
@@ -132,6 +135,7 @@ def test_a_log_is_verified_from_a_copy_of_its_folder_without_its_private_key(sea
     assert sealed("audit", "verify", "copy", "--key", verifier).exit_code == 0
 
 
+@pytest.mark.slow
 def test_another_verifier_key_verifies_nothing(run):
     assert init(run).exit_code == 0
     assert init(run, "other").exit_code == 0
@@ -139,6 +143,7 @@ def test_another_verifier_key_verifies_nothing(run):
     assert run("audit", "verify", "ism", "--key", other).exit_code == 3
 
 
+@pytest.mark.slow
 def test_an_empty_log_is_right(run):
     assert init(run).exit_code == 0
     assert run("server", "init", "tools", "--keyring", "ism/root.jwks").exit_code == 0
@@ -194,6 +199,7 @@ def test_damaged_settings_are_named_and_are_no_internal_error(run, text, code):
         assert (answer.exit_code, "tab" in answer.output) == (code, True), answer.output
 
 
+@pytest.mark.slow
 def test_a_setting_far_from_ours_is_ignored(run):
     init(run)
     path = Path("ism/settings.json")

@@ -508,6 +508,7 @@ def test_garbage_is_refused_with_a_code_and_changes_nothing(hostile):
         assert device.to_bytes() == before
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_a_command_is_refused():
     device = meter()
     before = device.state
@@ -653,6 +654,7 @@ def test_a_state_of_the_largest_log_can_be_read_again():
     assert Device.from_bytes(device.to_bytes(), keyring=KEYRING).state == device.state
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_a_state_raises():
     data = lived_in().to_bytes()
     for bit in range(8 * len(data)):
@@ -738,6 +740,7 @@ def test_the_example_of_the_page_is_true():
 # --- Anything at all ---
 
 
+@pytest.mark.slow
 def test_random_messages_are_answered_and_a_refusal_changes_nothing():
     rng = random.Random(5)
     tokens = [None, b"", b"\xd2\x84"]

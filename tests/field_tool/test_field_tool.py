@@ -808,6 +808,7 @@ def test_no_lie_of_a_server_is_kept(make_world, lie):
     assert tool.preflight([(D, DISCONNECT)], now=NOW)["decision"].to_pylist() == [Decision.ALLOWED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codes", [[], [0, 0], [1], [None], ["0"], [True], None, 0])
 def test_no_lie_about_a_report_is_kept(make_world, codes):
     world = make_world()
@@ -1020,6 +1021,7 @@ def told_of(tool, kind):
     return [entry for entry in entries if entry["kind"] == kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", ["nothing", "a report", "a cut sync"])
 def test_an_old_copy_of_a_store_gives_no_number_twice(make_world, between):
     world = make_world()
@@ -1165,6 +1167,7 @@ def test_an_unrecorded_message_is_not_sent_and_no_answer_is_lost(make_world, at)
     assert len(world.devices[D].state.uses) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", range(1, 9))
 def test_a_full_disk_during_a_sync_loses_nothing(make_world, at):
     world = make_world()

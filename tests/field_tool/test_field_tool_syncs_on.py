@@ -157,6 +157,7 @@ def test_a_lie_about_counts_is_healed_by_the_honest_server(make_world, counts): 
     assert max(row[1] for row in contents(tool)["want"]) == len(DEVICES) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["restored", "put back by hand"])
 def test_data_that_a_server_lost_is_sent_again(make_world, how):  # noqa: F811
     world = make_world()

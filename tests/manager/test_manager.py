@@ -519,6 +519,7 @@ def test_materials_are_paged_at_every_place(manager):
         assert (page.next, page.more) == (max(after, min(after + limit, 51)), after + limit < 51)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("calls", range(9))
 def test_a_signer_that_fails_between_batches_loses_nothing(store, calls):

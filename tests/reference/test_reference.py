@@ -562,6 +562,7 @@ def test_a_device_has_one_name(name, number):
 # Ceilings, time, revocation, audience, scope.
 
 
+@pytest.mark.slow
 def test_ceilings_come_before_the_issuer_s_window():
     def keyring(**ceilings):
         return Keyring([Entry(ONE.algorithm, ONE.raw, **{"token_types": frozenset(TYPS)} | ceilings)])

@@ -306,6 +306,7 @@ def test_pages_are_no_longer_than_the_server_s_limit(tmp_path):
     store.close()
 
 
+@pytest.mark.slow
 def test_the_verifier_as_a_service(world):
     rows = material()
     reader = world.remote(subject="job", roles=["reader"], tool="", unit="")
@@ -524,6 +525,7 @@ def test_a_unit_sees_nothing_of_another(world):
     assert eve.devices("t2", DEVICES, now=NOW) == []
 
 
+@pytest.mark.slow
 def test_the_bearer_says_which_tool_speaks_and_the_client_holds_to_it(world):
     tool = world.remote()
     for call in (
@@ -536,6 +538,7 @@ def test_the_bearer_says_which_tool_speaks_and_the_client_holds_to_it(world):
             call()
 
 
+@pytest.mark.slow
 def test_refusals_of_the_library_keep_their_reason(world):
     tool = world.remote()
     nobody = world.remote(subject="nobody")
@@ -623,6 +626,7 @@ def mutated(body, chance):
     return bytes(found)
 
 
+@pytest.mark.slow
 def test_whatever_the_bytes_a_body_is_read_or_refused():
     """Nothing but WireError, and what is read is what a strict reader of the standard library reads."""
     good = wire.encode(wire.MaterialPage.of(page(material())))
@@ -688,6 +692,7 @@ def test_users_and_devices_that_every_field_tool_would_refuse_are_not_taken(worl
     assert local.devices("t1", ["ert:5", "x"], now=NOW) == []
 
 
+@pytest.mark.slow
 def test_media_types(world):
     world.remote().snapshot("t1", "ann", now=NOW)
     good = json.dumps({"rows": []}).encode()
@@ -763,6 +768,7 @@ def head(*lines, path="/v1/devices", token=None):
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
+@pytest.mark.slow
 def test_a_body_that_says_that_it_is_too_long_is_not_read(world):
     length = f"Content-Length: {LIMITS.body + 1}"
     answer = raw(world, head(f"Content-Type: {wire.JSON}", length))
@@ -771,6 +777,7 @@ def test_a_body_that_says_that_it_is_too_long_is_not_read(world):
     assert raw(world, head(f"Content-Type: {wire.JSON}", "Content-Length: " + "9" * 19))[:12] == b"HTTP/1.1 413"
 
 
+@pytest.mark.slow
 def test_a_body_that_does_not_say_it_is_cut_off_at_the_limit(world):
     chunk = b"10000\r\n" + b"[" * 65_536 + b"\r\n"
     chunks = [chunk] * (LIMITS.body // 65_536 + 16)
@@ -788,6 +795,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(world):
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 def test_a_client_that_disconnects_affects_no_other(world):
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", world.running.port)) as connection:
@@ -796,6 +804,7 @@ def test_a_client_that_disconnects_affects_no_other(world):
     assert world.remote().snapshot("t1", "ann", now=NOW).user == "ann"
 
 
+@pytest.mark.slow
 def test_a_stranger_s_body_is_not_read(world):
     """Who calls is asked first: 401 comes although not a byte of the body did."""
     started = time.monotonic()
@@ -1065,6 +1074,7 @@ def test_a_server_that_is_not_there():
         connect(f"http://127.0.0.1:{port}", bearer()).snapshot("t1", "ann", now=NOW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codes", [[0], [0, 0, 0], [0, -1], [0, None], [0, "0"]])
 def test_a_wrong_number_of_codes_is_refused(codes):
     body = json.dumps({"rows": [{"code": code} for code in codes]}).encode()
@@ -1102,6 +1112,7 @@ def test_urls_that_would_give_the_bearer_away(url):
     assert "password" not in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "url", ["https://example.com/tools/", "http://localhost:1", "http://127.0.0.2:1", "http://[::1]:1"]
 )
@@ -1119,6 +1130,7 @@ def test_bearers_that_no_header_can_carry(token):
     assert token not in str(refused.value) or not token
 
 
+@pytest.mark.slow
 def test_nothing_of_the_environment_sends_the_bearer_elsewhere(world, monkeypatch, tmp_path):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -1155,6 +1167,7 @@ def test_openapi_tells_all(world):
     assert len(set(ids)) == len(ids)
 
 
+@pytest.mark.slow
 def test_bodies_match_their_openapi_schemas(world):
     """Names and types of an answer in JSON, against its own schema, which comes from the model."""
     document = json.loads(world.call("GET", "/openapi.json", token=None)[2])
@@ -1176,6 +1189,7 @@ def test_bodies_match_their_openapi_schemas(world):
     assert base64.b64decode(answer["rows"][0]["token"]) == material()[0].token or len(answer["rows"]) == 10
 
 
+@pytest.mark.slow
 def test_no_secret_is_in_any_answer(world, caplog):
     """Neither bearers, nor private keys, nor paths, in answers or in the log, of good calls and of bad ones."""
     token = bearer(roles=["field_tool", "manager", "reader"])
@@ -1192,6 +1206,7 @@ def test_no_secret_is_in_any_answer(world, caplog):
         assert secret not in said
 
 
+@pytest.mark.slow
 def test_a_bearer_of_another_unit_binds_no_tool_that_is_refused(world):
     with pytest.raises(RequestRefused) as refused:
         world.remote(tool="t9", unit="water").snapshot("t9", "ann", now=NOW)
@@ -1200,6 +1215,7 @@ def test_a_bearer_of_another_unit_binds_no_tool_that_is_refused(world):
     world.remote(subject="eve", tool="t9", unit="water").snapshot("t9", "eve", now=NOW)
 
 
+@pytest.mark.slow
 def test_a_user_without_a_unit_is_refused(world):
     with pytest.raises(ExchangeError, match=r"unit of a user: got '', expected"):
         world.remote(roles=["manager"]).set_users([("ann", "", 1)], now=NOW)
@@ -1240,11 +1256,13 @@ def test_a_revoked_bearer_is_refused(world):
         found_again.snapshot("t1", "ann", now=NOW)
 
 
+@pytest.mark.slow
 def test_a_bearer_of_another_service_is_refused(world):
     with connect(world.url, bearer(audience="itron-core-other")) as client, pytest.raises(ExchangeError, match="401"):
         client.snapshot("t1", "ann", now=NOW)
 
 
+@pytest.mark.slow
 def test_head_on_health_is_200_and_has_no_body(world):
     status, headers, body = world.call("HEAD", "/v1/health", token=None)
     assert (status, body) == (200, b"")
@@ -1252,6 +1270,7 @@ def test_head_on_health_is_200_and_has_no_body(world):
     assert world.call("HEAD", "/v1/snapshot")[0] == 405
 
 
+@pytest.mark.slow
 def test_a_quota_is_429_and_the_client_says_why(tmp_path):
     store = open_store(tmp_path / "server.db")
     server = ToolsServer(store, keyring(), quotas=Quotas(command_requests=2))

@@ -8,6 +8,7 @@ from itron_core import StoreError
 from itron_core.stores.byte_strings import packed, unpacked
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(max_size=300), max_size=50))
 def test_packed_byte_strings_unpack_unchanged(parts):
     assert unpacked(packed(parts)) == parts

@@ -139,6 +139,7 @@ def test_a_forked_child_has_a_connection_of_its_own(store):
     assert count(store) == 2
 
 
+@pytest.mark.slow
 def test_invalid_urls_raise():
     for url in ["", ":memory:", "mysql:///there", "sqlite://a.db", b"a.db", "postgresql://"]:
         with pytest.raises(InputError):

@@ -102,6 +102,7 @@ def test_a_locked_file_is_reported_and_the_call_works_later(world, party, monkey
     world.check_agreement()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("party", PARTIES)
 def test_a_corrupted_file_is_reported_and_nothing_is_done(world, party):
     prepare(world, party)
@@ -123,6 +124,7 @@ def reopened_and_operated(world, party):
     operate(world, party)
 
 
+@pytest.mark.slow
 def test_an_unrecorded_answer_is_reported_again(world):
     """The file is locked while the answer comes: what was done stays sent, and its repeat tells."""
     connection = world.parts["t1"][1]._connection

@@ -261,6 +261,7 @@ CALLS_OF_A_SERVER = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
 @pytest.mark.parametrize("argument", CALLS_OF_A_SERVER, ids=" ".join)
 def test_the_server_s_calls_of_wrong_types_are_refused(server, argument, wrong):
