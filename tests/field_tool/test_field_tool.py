@@ -1057,14 +1057,19 @@ def test_an_old_copy_of_a_store_gives_no_number_twice(make_world, between):
     assert old.sync(world.server, "ann", now=NOW).outcomes == 0
 
 
-def test_an_outdated_copy_without_work_continues_after_the_server_s_numbers(make_world):
-    world = make_world()
+def outdated_copy(world):
+    """Return a tool on a copy of its store from before its one outcome, which the server has."""
     world.grant(issued(DEVICES, DISCONNECT))
     tool = ready(world, DISCONNECT)
     url = copied(world)
     tool.work(D, DISCONNECT, world.link(), now=NOW)
     tool.report(world.server, now=NOW)
-    old = world.tool("t1", url=url)
+    return world.tool("t1", url=url)
+
+
+def test_an_outdated_copy_without_work_continues_after_the_server_s_numbers(make_world):
+    world = make_world()
+    old = outdated_copy(world)
     old.sync(world.server, "ann", now=NOW)
     name = DEVICES[1]
     old.work(name, DISCONNECT, world.link(name), now=NOW)
@@ -1073,12 +1078,7 @@ def test_an_outdated_copy_without_work_continues_after_the_server_s_numbers(make
 
 def test_an_answer_after_its_number_changed_is_reported_separately(make_world):
     world = make_world()
-    world.grant(issued(DEVICES, DISCONNECT))
-    tool = ready(world, DISCONNECT)
-    url = copied(world)
-    tool.work(D, DISCONNECT, world.link(), now=NOW)
-    tool.report(world.server, now=NOW)
-    old = world.tool("t1", url=url)
+    old = outdated_copy(world)
 
     def answered_after_a_sync(message):
         for name in DEVICES[2:4]:

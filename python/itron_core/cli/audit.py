@@ -46,7 +46,7 @@ def audit_verify(
 
 
 def _check_comparison(checkpoint: bytes, path: Path | None, key: PublicKey, origin: str) -> None:
-    """Raise UnreadableError if the trusted checkpoint is damaged, which is no fault of the log."""
+    """Raise UnreadableError if the trusted checkpoint is damaged, which is not a fault of the log."""
     try:
         read_checkpoint(checkpoint, key, origin=origin)
     except AuditError as error:
