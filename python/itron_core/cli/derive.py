@@ -12,7 +12,7 @@ from itron_core._rust import derive_keys
 from itron_core.cli.columns import DEVICE_ID, check_columns
 from itron_core.cli.failures import UsageError
 from itron_core.cli.files import STANDARD_STREAM, read_rows, rows_to
-from itron_core.cli.key_files import read_master_key
+from itron_core.cli.key_files import read_sealed_master_key
 from itron_core.cli.options import INPUT_FILE, INPUT_FORMAT, OUTPUT_FORMAT, PIN_FILE, THREADS, FileFormat
 from itron_core.cli.output import with_progress
 from itron_core.cli.pkcs11 import is_uri, master_key_at
@@ -93,7 +93,7 @@ def derive(
         def derived(devices: Any) -> Any:
             return held.derive_keys(devices.to_pylist(), **options)
     else:
-        master_key = read_master_key(Path(master))
+        master_key = read_sealed_master_key(Path(master))
 
         def derived(devices: Any) -> Any:
             return derive_keys(

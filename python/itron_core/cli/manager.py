@@ -42,7 +42,7 @@ from itron_core.cli.output import (
     show_material,
 )
 from itron_core.cli.parties import all_rows
-from itron_core.cli.pkcs11 import SCHEME, is_uri
+from itron_core.cli.pkcs11 import SCHEME, is_uri, kept_uri
 from itron_core.cli.request_files import request_groups
 from itron_core.enums import DeviceClass, Mode, SecurityLevel
 from itron_core.errors import InputError
@@ -466,11 +466,13 @@ def manager_keyring(home: Annotated[Path, HOME], now: Annotated[str | None, NOW]
 
 
 def _uri(text: str | None) -> str | None:
-    if text is not None and not is_uri(text):
+    if text is None:
+        return None
+    if not is_uri(text):
         raise UsageError(
             f"got {text!r}, expected a {SCHEME} URI", "without the option, a key file is created in the folder"
         )
-    return text
+    return kept_uri(text)
 
 
 def _device_records(source: str, input_format: FileFormat | None) -> list[DeviceRecord]:
