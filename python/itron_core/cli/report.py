@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from itron_core.cli.columns import INTEGERS, ROUTE_COLUMNS, TIME
-from itron_core.cli.failures import UnreadableError, UsageError
+from itron_core.cli.columns import INTEGERS, ROUTE_COLUMNS, TIME, check_columns
+from itron_core.cli.failures import UsageError
 from itron_core.cli.files import STANDARD_STREAM, read_rows
 from itron_core.cli.inputs import permissions_of, read_keyring, zone_of
 from itron_core.cli.options import (
@@ -116,11 +116,7 @@ def _readings(source: str) -> Any:
 
     batches = list(read_rows(source, None, {"assurance": INTEGERS}))
     table = pa.Table.from_batches(batches) if batches else pa.table({"code": [], "assurance": []})
-    if missing := [f'"{name}"' for name in ("code", "assurance") if table.schema.names.count(name) != 1]:
-        raise UnreadableError(
-            f"{source}: no column {', '.join(missing)}; its columns: {', '.join(table.schema.names)}",
-            "write it with: itron-core readings open FILE -o READINGS",
-        )
+    check_columns(source, table, ("code", "assurance"), "write it with: itron-core readings open FILE -o READINGS")
     return table.select(["code", "assurance"])
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from itron_core.cli.answers import Beside, named, paired, record_batch
-from itron_core.cli.columns import REQUIRED_OF_ROUTE, ROUTE_COLUMNS, TOKEN, place_of
-from itron_core.cli.failures import UnreadableError, UsageError
+from itron_core.cli.columns import REQUIRED_OF_ROUTE, ROUTE_COLUMNS, TOKEN, check_columns, place_of
+from itron_core.cli.failures import UsageError
 from itron_core.cli.files import STANDARD_STREAM, format_of, read_rows, rows_to
 from itron_core.cli.inputs import moment, permissions_of, planned_moment, read_keyring, zone_of
 from itron_core.cli.options import (
@@ -250,13 +250,8 @@ def route_batches(
 ) -> Iterator[Any]:
     """Read a route. Raises for missing columns, and for tokens without a keyring."""
     for batch in read_rows(source, input_format, columns, zone=zone_of(time_zone)):
-        names = batch.schema.names
-        missing = [f'"{name}"' for name in REQUIRED_OF_ROUTE if name not in names]
-        if missing:
-            raise UnreadableError(
-                f"{source}: no column {', '.join(missing)}; its columns: {', '.join(names)}",
-                "show the columns of a route with: itron-core route template FILE",
-            )
+        hint = "show the columns of a route with: itron-core route template FILE"
+        check_columns(source, batch, REQUIRED_OF_ROUTE, hint)
         if not keyring:
             _check_no_tokens(source, batch)
         yield batch
