@@ -12,7 +12,7 @@ from itron_core._rust import Keyring, KeyringEntry
 from itron_core.cli.inputs import read_keyring
 from itron_core.cli.key_files import new_key, new_master_key, read_signer, write_secret
 from itron_core.cli.options import JSON, KEYRING, PIN_FILE, group
-from itron_core.cli.output import say, show
+from itron_core.cli.output import remark, say, show
 from itron_core.cli.pkcs11 import is_uri, new_master_key_at, new_signer_at, signer_at
 from itron_core.enums import TOKEN_TYPES
 
@@ -89,9 +89,12 @@ def keys_public(
 
 @keys_app.command("list")
 def keys_list(keyring: Annotated[list[Path], KEYRING], as_json: Annotated[bool, JSON] = False) -> None:
-    """List the keys of a keyring."""
+    """List the keys of a keyring, and name those of other kinds that are ignored."""
+    ring = read_keyring(keyring)
     rows = [
         [entry.key.kid.hex(), entry.key.algorithm, entry.issuer or "-", ", ".join(sorted(entry.token_types))]
-        for entry in read_keyring(keyring).entries
+        for entry in ring.entries
     ]
     show(["kid", "algorithm", "issuer", "may sign"], rows, as_json=as_json)
+    for other in ring.skipped:
+        remark(f"Ignored: {other}")
