@@ -167,8 +167,8 @@ result_class!(
             py.detach(|| {
                 let named = |(name, column): &(String, Out)| {
                     let column = match &**name {
-                        "code" => self.named(name, &ReadingCode::ALL.map(|(code, name)| (code as i64, name)))?,
-                        "protection" => self.named(name, &Protection::ALL.map(|(protection, name)| (protection as i64, name)))?,
+                        "code" => self.named(name, &codes())?,
+                        "protection" => self.named(name, &protections())?,
                         _ => column.clone(),
                     };
                     Ok((name.clone(), column))
@@ -192,8 +192,8 @@ impl ReadingColumns {
     }
 
     /// An integer column by the names of its numbers.
-    fn named(&self, name: &str, names: &[(i64, &str)]) -> Result<Out, Stop> {
-        let of = |number: i64| names.iter().find(|&&(known, _)| known == number).map(|&(_, name)| name);
+    fn named(&self, name: &str, names: &Names) -> Result<Out, Stop> {
+        let of = |number: i64| names.iter().find(|&&(known, _)| i64::from(known) == number).map(|&(_, name)| name);
         Out::text(self.integers(name).map(|number| number.and_then(of)))
     }
 
@@ -246,9 +246,16 @@ impl ReadingColumns {
 /// Numbers and their names.
 type Names = Vec<(i16, &'static str)>;
 
+fn codes() -> Names {
+    ReadingCode::ALL.iter().map(|&code| (code as i16, code.name())).collect()
+}
+
+fn protections() -> Names {
+    Protection::ALL.iter().map(|&protection| (protection as i16, protection.name())).collect()
+}
+
 /// The numbers and names of the codes and protections, which a test compares with Python's.
 #[pyfunction]
 pub fn reading_names() -> (Names, Names) {
-    let codes = ReadingCode::ALL.iter().map(|&(code, name)| (code as i16, name)).collect();
-    (codes, Protection::ALL.iter().map(|&(protection, name)| (protection as i16, name)).collect())
+    (codes(), protections())
 }
