@@ -359,7 +359,7 @@ def verify_tokens(
     threads: int | None = None,
 ) -> TokenResults: ...
 def verify_token(
-    token: Buffer | None,
+    token: Buffer | str | None,
     keyring: Keyring,
     *,
     now: _Time,

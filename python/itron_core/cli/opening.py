@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from itron_core.cli.columns import TEXT
+from itron_core.cli.columns import TEXT, check_columns
 from itron_core.cli.derive import Kdf
-from itron_core.cli.failures import UnreadableError, UsageError
+from itron_core.cli.failures import UsageError
 from itron_core.cli.files import read_rows
 from itron_core.cli.hsm_readings import HsmKeys
 from itron_core.cli.key_files import read_sealed_master_key
@@ -155,9 +155,7 @@ def _keys_in(path: Path) -> ReadingKeys:
 
     kinds = dict.fromkeys(("device", "key", "authentication_key"), TEXT)
     table = pa.Table.from_batches(list(read_rows(str(path), None, kinds)))
-    for name in ("device", "key"):
-        if name not in table.column_names:
-            raise UnreadableError(f'{path}: no column "{name}"; its columns: {", ".join(table.column_names)}')
+    check_columns(str(path), table, ("device", "key"))
     second = table["authentication_key"] if "authentication_key" in table.column_names else None
     columns = (None if one is None else null_if_empty(one.combine_chunks()) for one in (table["key"], second))
     return ReadingKeys(table["device"], *columns)

@@ -8,8 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from itron_core.cli.columns import INTEGERS, TEXT
-from itron_core.cli.failures import UnreadableError
+from itron_core.cli.columns import INTEGERS, TEXT, check_columns
 from itron_core.cli.files import BATCH_ROWS, FORMATS, STANDARD_STREAM, read_rows, text_lines
 from itron_core.cli.options import FileFormat
 
@@ -51,11 +50,7 @@ def telegrams_in(source: str, named: ReadingFormat | None, column: str) -> Itera
     is_text = file_format in {FileFormat.CSV, FileFormat.JSONL}
     kinds: Mapping[str, Any] = {name: kind for name, (_, kind) in COLUMNS.items() if is_text or kind is INTEGERS}
     for batch in read_rows(source, file_format, {column: TEXT, **kinds} if is_text else kinds):
-        if column not in batch.schema.names:
-            raise UnreadableError(
-                f'{source}: no column "{column}"; its columns: {", ".join(batch.schema.names)}',
-                "name the column of telegrams: --column NAME",
-            )
+        check_columns(source, batch, [column], "name the column of telegrams: --column NAME")
         yield batch
 
 
