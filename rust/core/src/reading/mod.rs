@@ -245,7 +245,7 @@ pub struct Readings {
 /// # Errors
 /// [`Stop`], and no row is answered.
 pub fn open_many<'w, R: Rows>(rows: &R, call: &Call<'_>, workers: impl Into<Workers<'w>>) -> Result<Readings, Stop> {
-    let mut columns = ReadingColumns::new(rows.rows())?;
+    let mut columns = ReadingColumns::new(rows.rows(), |_| true)?;
     // Text has two digits for a byte, and nothing that is opened has more bytes than its telegram. What is not used is never touched.
     let bytes = rows.bytes(most_bytes(rows, call.profile)) / if rows.hexadecimal() { 2 } else { 1 };
     let (mut payloads, mut names) = (zeros(bytes)?, zeros(rows.rows() * device::LONGEST_NAME)?);

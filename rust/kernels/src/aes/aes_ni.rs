@@ -3,8 +3,8 @@
 use super::ghash::{self, Input};
 use super::lanes::{LANES, Lanes, load};
 use super::{BLOCK, Block, Cbc, Cmac, Ctr, Gcm, Key, counter_block, padded};
-use std::arch::x86_64::*;
 use crate::verdict::equal;
+use std::arch::x86_64::*;
 use std::mem::transmute;
 use zeroize::Zeroize;
 
