@@ -62,7 +62,7 @@ def verify(
     """
     ring = read_keyring(keyring)
     counts: Counter[str] = Counter()
-    options = {
+    options: dict[str, Any] = {
         "now": moment(now),
         "token_type": token_type.value,
         "action": None if action is None else member(Action, action, "action"),

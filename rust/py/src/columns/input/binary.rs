@@ -16,6 +16,7 @@ use pyo3::types::{PyString, PyTuple};
 
 use super::cells::{Cells, NoCopy, Pair, Takes, somewhere};
 use super::chunked::{Chunk, Chunked};
+use super::missing::is_missing;
 use super::source::{AnyColumn, Piece, Source, nested};
 use super::view::{Integers, Keep, MOST_BYTES, Node, Validity, Window, copied, room};
 use crate::columns::error::{InputError, Result};
@@ -251,6 +252,12 @@ impl BinaryColumn {
         self.rows.rows()
     }
 
+    /// The most bytes that the first `most` bytes of each row can be together.
+    #[must_use]
+    pub fn bytes(&self, most: usize) -> usize {
+        self.chunks().iter().fold(0, |sum: usize, chunk| sum.saturating_add(chunk.bytes(most)))
+    }
+
     /// What the column holds.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -289,8 +296,12 @@ impl BinaryColumn {
     pub fn copy_to(&self, at: usize, room: &mut [u8]) -> Option<usize> {
         let (chunk, at) = self.rows.locate(at);
         let raw = chunk.raw(at)?;
-        let len = raw.len.min(room.len());
-        raw.copy(0, &mut room[..len]);
+        if let (0..=SHORT, Some(room)) = (raw.len, room.first_chunk_mut()) {
+            *room = raw.short();
+        } else {
+            let len = raw.len.min(room.len());
+            raw.copy(0, &mut room[..len]);
+        }
         Some(raw.len)
     }
 
@@ -380,6 +391,18 @@ impl BinaryChunk {
             }
             out.push(*mapped);
         }
+    }
+
+    fn bytes(&self, most: usize) -> usize {
+        let all = match &self.layout {
+            Layout::Small { offsets, .. } => offsets.last().map_or(0, |&end| (end - offsets[0]) as usize),
+            Layout::Large { offsets, .. } => offsets.last().map_or(0, |&end| (end - offsets[0]) as usize),
+            _ => {
+                let lengths = (0..self.len).filter_map(|at| self.raw(at)).map(|raw| raw.len.min(most));
+                lengths.fold(0, usize::saturating_add)
+            }
+        };
+        all.min(most.saturating_mul(self.len))
     }
 
     /// Where the bytes of row `at` lie; `None` where it is null.
@@ -610,7 +633,7 @@ impl AnyColumn {
     }
 
     fn of_items(&self, items: &Bound<'_, PyTuple>, wanted: Wanted) -> Result<BinaryColumn> {
-        let first = items.iter_borrowed().find(|item| !item.is_none());
+        let first = items.iter_borrowed().find(|item| !is_missing(item));
         let kind = match (first, wanted) {
             (None, _) => Kind::Null,
             (Some(_), Wanted::Text) => Kind::Text,
