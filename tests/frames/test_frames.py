@@ -60,12 +60,8 @@ KINDS = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_every_kind_has_the_same_answers_beside_its_rows(kind):
     make, back = KINDS[kind]
     given = make(TABLE)
@@ -79,6 +75,7 @@ def test_every_kind_has_the_same_answers_beside_its_rows(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_every_kind_of_route_is_decided_alike(kind):
     make, back = KINDS[kind]
     table = back(frames.process(make(ROUTE.table), ROUTE.keyring, **ROUTE_CALL, names=True, prefix="is_"))
@@ -89,6 +86,7 @@ def test_every_kind_of_route_is_decided_alike(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_an_empty_frame_has_the_columns(kind):
     make, back = KINDS[kind]
     given = pa.RecordBatch.from_pylist([], TABLE.schema) if kind == "pyarrow batch" else make(TABLE.slice(0, 0))
@@ -130,6 +128,7 @@ def asked_one_by_one(frame):
     ids=["filtered", "sorted", "shuffled", "one label", "devices", "two levels", "repeated", "stepped"],
 )
 @pytest.mark.parametrize("backed", [False, True], ids=["default", "arrow"])
+@pytest.mark.slow
 def test_a_pandas_frame_keeps_its_index_and_each_row_its_own_answer(change, backed):
     frame = change(TABLE.to_pandas(types_mapper=pd.ArrowDtype) if backed else TABLE.to_pandas())
     before = frame.copy()
@@ -159,6 +158,7 @@ def test_the_default_pandas_frame_of_a_route_is_decided():
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_a_filter_after_a_lazy_step_sees_the_answers(seed):
     rng = random.Random(seed)
     code = rng.choice([0, 1, 302])

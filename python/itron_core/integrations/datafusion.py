@@ -22,7 +22,7 @@ def register(context: Any, keyring: Keyring, *, now: int | datetime, name: str =
     `options` are those of `verify_tokens`, and `names`. Returns the function for frames.
     """
     datafusion = library("datafusion", "integrations.datafusion")
-    pa = library("pyarrow", "integrations.datafusion")
+    pa = library("pyarrow", "integrations.datafusion", "datafusion")
     verified = TokenFunction(keyring, now=now, **options)
     function = datafusion.udf(
         verified, [pa.binary(), pa.string()], pa.struct(list(pa.schema(verified.schema))), "stable", name

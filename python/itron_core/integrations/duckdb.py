@@ -23,7 +23,7 @@ def register(
     `SELECT verify_token(token, device).code FROM t`; `unnest` gives all columns. `options` are those of `verify_tokens`, and
     `names`. DuckDB calls it with at most 2,048 rows, which costs no more than one large call.
     """
-    library("pyarrow", "integrations.duckdb")
+    library("pyarrow", "integrations.duckdb", "duckdb")
     verified = TokenFunction(keyring, now=now, **options)
 
     def answer(tokens: Any, devices: Any) -> Any:

@@ -40,7 +40,7 @@ def register(session: Any, keyring: Keyring, *, now: int | datetime, name: str =
     `options` are those of `verify_tokens`, and `names`. Returns the function for frames.
     """
     functions = library("pyspark.sql.functions", "integrations.spark")
-    pa = library("pyarrow", "integrations.spark")
+    pa = library("pyarrow", "integrations.spark", "spark")
     verified = TokenFunction(keyring, now=now, **{"threads": 1} | options)
 
     def answer(tokens: Any, devices: Any) -> Any:
@@ -65,7 +65,7 @@ _TYPES = {
 
 
 def _mapped(frame: Any, answer: Callable[[Any], Any]) -> Any:
-    pa = library("pyarrow", "integrations.spark")
+    pa = library("pyarrow", "integrations.spark", "spark")
     types = library("pyspark.sql.types", "integrations.spark")
     # The answers of no rows: they have the types, and every argument is checked on the driver.
     empty = answer(pa.table({name: pa.nulls(0) for name in frame.columns}))
