@@ -119,19 +119,19 @@ fn table(rows: usize, columns: TokenColumns, noted: &Noted, all: bool) -> Result
         ("sequence", Out::int64(columns.sequence).null_unless(columns.sequence_known)),
         ("epoch", Out::int64(columns.epoch).null_unless(columns.epoch_known)),
         ("kid", Out::binary_fixed(columns.kid)?.null_unless(columns.kid_known)),
-        ("device", Out::text(noted.devices())?),
+        ("device", Out::values(true, noted.devices()?)?),
     ];
     if all {
-        let keys = || noted.reading_keys();
+        let keys = noted.reading_keys()?;
         let ints = |read: fn(&ReadingKey) -> Option<i64>| -> Vec<Option<i64>> {
-            keys().map(|key| key.and_then(read)).collect()
+            keys.iter().map(|key| key.as_ref().and_then(read)).collect()
         };
         let (kdf, version) = (ints(|key| Some(key.kdf.into())), ints(|key| i64::try_from(key.key_version).ok()));
-        let check_values = keys().map(|key| key.map(|key| key.check_value.as_slice()));
+        let check_values = keys.iter().map(|key| key.as_ref().map(|key| key.check_value.as_slice()));
         table.extend([
-            ("cti", Out::binary(noted.ctis())?),
-            ("subject", Out::text(noted.subjects())?),
-            ("command", Out::binary(noted.commands())?),
+            ("cti", Out::values(false, noted.ctis()?)?),
+            ("subject", Out::values(true, noted.subjects()?)?),
+            ("command", Out::values(false, noted.commands()?)?),
             (
                 "kdf",
                 Out::int8(kdf.iter().map(|kdf| kdf.unwrap_or(0) as i8).collect())

@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_void};
 use std::sync::Arc;
 
 use itron_core::parallel::stop::Stop;
+use itron_core::token::details;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDateTime, PyDelta, PyInt, PyString, PyTzInfo};
 
@@ -128,6 +129,19 @@ impl Out {
         let offsets = Offsets::of(ends, data.len())?;
         assert_eq!(last, data.len(), "the bytes of {} rows", lengths.len());
         Ok(Self { rows: lengths.len(), values: Values::Bytes { text, offsets, data: Arc::new(data) }, validity: None })
+    }
+
+    /// binary, or string from UTF-8, of the values of rows; a row may be null.
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    pub fn values(text: bool, rows: details::Values) -> Result<Self, Stop> {
+        let details::Values { ends, bytes, known } = rows;
+        let rows = ends.len();
+        let starts = (0..rows + 1).map(|row| if row == 0 { 0 } else { ends[row - 1] });
+        let offsets = Offsets::of(starts, bytes.len())?;
+        let values = Values::Bytes { text, offsets, data: Arc::new(bytes) };
+        Self { rows, values, validity: None }.with_validity(|row| known[row])
     }
 
     /// string; a row may be null.
