@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build release demo tour test quick check fuzz bench bench-ci instructions peers constraints deny clean
+.PHONY: help build release demo tour test quick check fuzz bench bench-ci instructions peers constraints dist deny clean
 
 help: # List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -89,16 +89,29 @@ $(VENV)/.installed: constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement constraints.txt
 	@touch $@
 
-constraints: # Renew constraints.txt from the newest versions that fit, with the hash of every file of theirs
+constraints: # Renew constraints.txt from the newest versions that fit, with the hash of every file; then those of the tools
 	rm -rf build/fresh && $(PYTHON) -m venv build/fresh
-	$(PYTHON) scripts/requirements.py > build/fresh/requirements.txt
-	build/fresh/bin/python -m pip install --quiet --requirement build/fresh/requirements.txt
-	build/fresh/bin/python -m pip freeze > build/fresh/versions.txt
 	build/fresh/bin/python -m pip install --quiet uv
-	build/fresh/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-deps \
-		--no-annotate --no-header build/fresh/versions.txt --output-file build/fresh/hashes.txt
-	{ sed -n '/^#/p' constraints.txt; cat build/fresh/hashes.txt; } > build/fresh/constraints.txt
-	mv build/fresh/constraints.txt constraints.txt
+	$(PYTHON) scripts/requirements.py > build/fresh/packages.txt
+	$(PYTHON) scripts/requirements.py --tools > build/fresh/tools.txt
+	$(call pinned,constraints.txt,build/fresh/packages.txt,)
+	$(call pinned,constraints-tools.txt,build/fresh/tools.txt,--constraint constraints.txt)
+
+# FILE, requirements, options: the header of the file, then every package with its hashes.
+define pinned
+	build/fresh/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+		--no-annotate --no-header $(3) $(2) --output-file build/fresh/hashes.txt
+	{ sed -n '/^#/p' $(1); cat build/fresh/hashes.txt; } > build/fresh/new.txt
+	mv build/fresh/new.txt $(1)
+endef
+
+# The tools are pinned beside the packages that both need: a tool never changes what the tests run with.
+$(VENV)/.tools: $(VENV)/.installed constraints-tools.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement constraints-tools.txt
+	@touch $@
+
+dist: $(VENV)/.tools # Build wheel and sdist from the last commit, twice, compare and check them; into dist/
+	$(BIN)/python scripts/dist.py
 
 deny: # Check the crates: known weaknesses, licences, origins (cargo deny, where it is installed)
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \

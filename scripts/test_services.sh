@@ -15,6 +15,10 @@ memcheck() { # tests/test_memcheck.py
     command -v valgrind >/dev/null || debian valgrind
 }
 
+browser() { # tests/report/test_report_in_browser.py
+    command -v chromium >/dev/null || debian chromium
+}
+
 debian() { # PACKAGE
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "$1 is not installed; its tests are skipped"
@@ -32,3 +36,4 @@ install() { # PACKAGE
 softhsm
 pooler
 memcheck
+browser

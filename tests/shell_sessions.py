@@ -11,12 +11,12 @@ WRITE = os.environ.get("ITRON_CORE_TRANSCRIPTS") == "write"
 ENVIRONMENT = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100", "LC_ALL": "C.UTF-8"}
 
 
-def run(command: str, folder: Path) -> str:
+def run(command: str, folder: Path, environment: dict[str, str] | None = None) -> str:
     """Return what a command prints in a folder, standard error included, and its exit code if it is not 0."""
     process = subprocess.run(
         ["sh", "-c", command],
         cwd=folder,
-        env={**os.environ, **ENVIRONMENT},
+        env={**os.environ, **ENVIRONMENT, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,5 +1,9 @@
 """The bench's own arithmetic: a ratio that fell is noticed, and what people read says what was measured."""
 
+import json
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -93,3 +97,38 @@ def test_the_picture_is_a_picture_of_every_bench():
 )
 def test_numbers_are_short(number, text):
     assert report.short(number) == text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recorded,code", [(10_000.0, 1), (0.001, 0)])
+def test_a_planted_regression_ends_a_pull_request_s_bench_and_its_summary_shows_both_measurements(
+    tmp_path, recorded, code
+):
+    """One bench is measured as `make bench-ci` measures all: against a baseline far above it, and one far below."""
+    benches, tests = Path(run.__file__).parent, Path(__file__).parent
+    (tmp_path / "benches" / "results").mkdir(parents=True)
+    for name in ("run.py", "report.py", "rust.py", "peers.py", "conftest.py", "test_tokens.py"):
+        shutil.copy(benches / name, tmp_path / "benches" / name)
+    row = "ESP256, verify_token, table warm"
+    kernels = {kernels: {row: recorded} for kernels in json.loads(run.BASELINE.read_text())["ratios_to_pyca"]}
+    (tmp_path / "benches" / "results" / "baseline.json").write_text(json.dumps({"ratios_to_pyca": kernels}))
+    summary = tmp_path / "summary.md"
+    environment = {
+        "PYTEST_ADDOPTS": "-k 'warm and ESP256'",
+        "PYTHONPATH": str(tests),
+        "GITHUB_STEP_SUMMARY": str(summary),
+    }
+    done = subprocess.run(
+        [sys.executable, "benches/run.py", "ci"],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    shown = summary.read_text()
+    assert f"| {row} |" in shown
+    assert (f"| {row}, measured again |" in shown) == bool(code)
+    assert (f"- fell: {row}: " in shown) == bool(code)
+    assert ("No ratio to pyca fell" in shown) == (not code)

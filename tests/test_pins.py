@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FILES = ("constraints.txt", "constraints-tools.txt")
 
 
 def test_actions_are_pinned_by_commit():
@@ -17,8 +18,9 @@ def test_actions_are_pinned_by_commit():
         assert re.fullmatch(r"  # v\d+\.\d+\.\d+", version), f"{action} does not say which version it is"
 
 
-def test_packages_are_pinned_by_hash():
-    packages = re.split(r"\n(?=[a-z])", (ROOT / "constraints.txt").read_text().replace("\\\n", ""))
+@pytest.mark.parametrize("file", FILES)
+def test_packages_are_pinned_by_hash(file):
+    packages = re.split(r"\n(?=[a-z])", (ROOT / file).read_text().replace("\\\n", ""))
     pinned = [package for package in packages if not package.startswith("#")]
     assert len(pinned) > 50
     for package in pinned:
@@ -26,8 +28,18 @@ def test_packages_are_pinned_by_hash():
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", package), package
 
 
+def test_tools_are_pinned_to_the_versions_of_the_tests():
+    """`make docs` and `make dist` install them into the environment in which the tests run."""
+    pins = [dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", (ROOT / f).read_text(), re.MULTILINE)) for f in FILES]
+    both = pins[0].keys() & pins[1].keys()
+    assert len(both) > 5
+    assert {name: pins[0][name] for name in both} == {name: pins[1][name] for name in both}
+
+
 @pytest.mark.parametrize(
-    "lock", [path.relative_to(ROOT) for path in ROOT.glob("*/**/Cargo.lock")] + [Path("Cargo.lock")], ids=str
+    "lock",
+    [one for path in ROOT.glob("**/Cargo.lock") if (one := path.relative_to(ROOT)).parts[0] not in {"build", "target"}],
+    ids=str,
 )
 def test_crates_are_pinned_by_checksum(lock):
     for crate in tomllib.loads((ROOT / lock).read_text())["package"]:

@@ -173,6 +173,11 @@ _LATER = {
     "open_readings": "readings",
     "protect_readings": "readings",
     "rising_counters": "readings",
+    # Pickle finds a class of results by its name here.
+    "CommandRequests": "_rust",
+    "NamedResults": "_rust",
+    "PolicyTable": "_rust",
+    "ReadingDevices": "_rust",
 }
 
 

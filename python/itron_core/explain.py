@@ -185,7 +185,9 @@ def _claims(cells: Mapping[str, Any]) -> list[str]:
         return []
     granted = ", ".join(_name(action) for action in Action if cells["actions"] >> action & 1) or "no action"
     times = f"valid from {_moment(cells['not_before'])} to {_moment(cells['expires_at'])}"
-    return [f"It grants {granted}; {times}."]
+    # A delegation has no sequence, and is not for one device.
+    device = f"is for {cells['device']}, and " if cells["device"] and cells["sequence"] is not None else ""
+    return [f"It {device}grants {granted}; {times}."]
 
 
 def _session(state: int, remaining: int) -> str:

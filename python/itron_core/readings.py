@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from itron_core._rust import KeySource, ReadingColumns, ReadingKeys
 from itron_core._rust import open_readings as _open_readings
 from itron_core._rust import protect_readings as _protect_readings
 from itron_core.enums import Protection, ReadingCode
 from itron_core.errors import InputError
-from itron_core.streams import in_batches
+from itron_core.streams import Stream, in_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
-    from itron_core._rust import Column, NamedResults
+    from itron_core._rust import Column
 
 __all__ = [
     "KeySource",
@@ -101,12 +101,14 @@ def open_reading_stream(
     profile: str,
     minimum_assurance: int | None = None,
     allow_plain: bool = False,
+    progress: Callable[[int], object] | None = None,
     threads: int | None = None,
-) -> Iterator[ReadingResults]:
+) -> Stream[ReadingResults]:
     """Map batches of telegrams to their results, one at a time and in order: memory is that of one batch.
 
     A batch is a column of telegrams, opened with `keys` (`ReadingKeys`, `KeySource` or None), or a mapping of the
     columns of `open_readings` by name: telegrams, keys, authentication_keys, system_titles, counter_floors.
+    `progress` is called after each batch with the number of rows that are done.
     The arguments are checked at the call; an invalid batch raises when its result is asked for.
     """
     opened = partial(
@@ -116,8 +118,7 @@ def open_reading_stream(
         allow_plain=allow_plain,
         threads=threads,
     )
-    opened((), keys)
-    return in_batches(partial(_open_batch, opened, keys), batches)
+    return in_batches(partial(_open_batch, opened, keys), batches, opened((), keys), progress)
 
 
 def _open_batch(opened: partial[ReadingResults], keys: object, batch: object) -> ReadingResults:
@@ -167,9 +168,18 @@ class ReadingResults(ReadingColumns):
         """Take the columns that `open_readings` of the extension returned."""
         return super().__new__(cls, columns)
 
-    def names(self) -> NamedResults:
-        """Return the same columns with names in place of the numbers of `code` and `protection`."""
-        return self._names()
+    @overload
+    def __getitem__(self, key: str, /) -> Column: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> Self: ...
+    def __getitem__(self, key: str | slice, /) -> Column | Self:
+        """Return a column by its name; with a slice, these rows as results of the same kind, without a copy."""
+        found = super().__getitem__(key)
+        return type(self)(found) if isinstance(found, ReadingColumns) else found
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what pickle makes the same results from; the payloads are among it."""
+        return _restored, self._state()
 
     def summary(self) -> dict[str, Any]:
         """Count the rows: `rows`; by name under `code`, `protection` and `assurance`; and `device`, the devices by verdict.
@@ -207,6 +217,11 @@ class ReadingResults(ReadingColumns):
         if code in _REMEDY:
             lines.append(_REMEDY[code])
         return "\n".join(lines)
+
+
+def _restored(table: object, devices: Any) -> ReadingResults:
+    """Return the results that were pickled."""
+    return ReadingResults(ReadingColumns._restore(table, devices))  # noqa: SLF001  # the extension's half of this class
 
 
 def last_counters(results: ReadingResults) -> dict[str, int]:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
+from itron_core import tables
+from itron_core._arguments import instance
 from itron_core._rust import Keyring, Policy, PolicyTable, Revocations, RouteColumns
 from itron_core._rust import process_route as decided_columns
 from itron_core.explain import Row, explain
 from itron_core.policy import PolicyOptions, compiled_table, options_given
-from itron_core.streams import in_batches
+from itron_core.streams import Stream, in_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
+    from itron_core._rust import Column
     from itron_core.enums import Permission
 
 __all__ = ["RouteResults", "policy_table", "process_batches", "process_route"]
@@ -27,7 +30,7 @@ DEFAULT_OPTIONS = PolicyOptions()
 
 
 # An empty route: deciding it checks only the other arguments.
-_NO_ROWS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+NO_ROWS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     dict.fromkeys(("device", "device_class", "security_level", "action"), ())
 )
 
@@ -60,24 +63,28 @@ def process_route(
     permissions: Permission | int,
     options: PolicyOptions = DEFAULT_OPTIONS,
     revocations: Revocations | None = None,
+    columns: Iterable[str] | None = None,
+    progress: Callable[[int], object] | None = None,
     threads: int | None = None,
 ) -> RouteResults:
     """Decide every row of a route: an Arrow table, or a mapping of columns with the names of docs/routes.md.
 
     `now` is in seconds since 1970, or an aware datetime; `permissions` are the user's, for rows without their own. Nothing
-    is written or used. An unreadable row is refused with reason 1005. Raises InputError for a column of a wrong type or
-    length.
+    is written or used. An unreadable row is refused with reason 1005. `columns` are the result columns to make, by default
+    all; `progress` is called with the number of rows that are done. Raises InputError for a column of a wrong type or length.
     """
-    columns = decided_columns(
+    decided = decided_columns(
         route,
         keyring,
         now=now,
         permissions=permissions,
         policy=_policy(options),
         revocations=revocations,
+        columns=columns,
+        progress=progress,
         threads=threads,
     )
-    return RouteResults(columns, options)
+    return RouteResults(decided, options)
 
 
 def process_batches(
@@ -88,11 +95,18 @@ def process_batches(
     permissions: Permission | int,
     options: PolicyOptions = DEFAULT_OPTIONS,
     revocations: Revocations | None = None,
+    columns: Iterable[str] | None = None,
+    keep: bool = False,
+    names: bool = False,
+    prefix: str = "",
+    progress: Callable[[int], object] | None = None,
     threads: int | None = None,
-) -> Iterator[RouteResults]:
+) -> Stream[Any]:
     """Map batches of a route to their results, one at a time and in order; memory holds one batch.
 
-    The arguments are checked at the call; an invalid batch raises when its result is requested.
+    With `keep`, a result is the batch with the answers beside its columns, as `frames.process` returns it; else `RouteResults`.
+    `progress` is called after each batch with the number of rows that are done. The arguments are checked at the call; an
+    invalid batch raises when its result is requested.
     """
     decide = partial(
         process_route,
@@ -101,10 +115,17 @@ def process_batches(
         permissions=permissions,
         options=options,
         revocations=revocations,
+        columns=tables.read_once(columns),
         threads=threads,
     )
-    decide(_NO_ROWS)
-    return in_batches(decide, batches)
+    empty = decide(NO_ROWS)
+    tables.check_naming(names, prefix)
+    if not instance("keep", keep, bool):
+        return in_batches(decide, batches, empty, progress)
+    answer = partial(
+        tables.answered, ask=lambda batch: decide(tables.columns(batch)), empty=empty, names=names, prefix=prefix
+    )
+    return in_batches(answer, batches, empty, progress)
 
 
 class RouteResults(RouteColumns):
@@ -126,6 +147,19 @@ class RouteResults(RouteColumns):
         self._options = options_given(options)
         return self
 
+    @overload
+    def __getitem__(self, key: str, /) -> Column: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> Self: ...
+    def __getitem__(self, key: str | slice, /) -> Column | Self:
+        """Return a column by its name; with a slice, these rows as results of the same kind, without a copy."""
+        found = super().__getitem__(key)
+        return type(self)(found, self._options) if isinstance(found, RouteColumns) else found
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what pickle makes the same results from."""
+        return _restored, (*self._state(), self._options)
+
     def summary(self) -> dict[str, Any]:
         """Return the number of rows: `rows`, and by name under `decision`, `reason` and `security_level`."""
         return super().summary() | {"security_level": self._levels()}
@@ -133,3 +167,8 @@ class RouteResults(RouteColumns):
     def explain(self, row: int) -> str:
         """Return one row in sentences: the decision, why, what is missing and what to request."""
         return explain(Row(**self._row(row)), self._options)
+
+
+def _restored(table: object, answered: Any, options: PolicyOptions) -> RouteResults:
+    """Return the results that were pickled."""
+    return RouteResults(RouteColumns._restore(table, answered, _policy(options)), options)  # noqa: SLF001  # its own half

@@ -111,8 +111,18 @@ class Tokens:
     refused: list[int]
     signers: list[LocalSigner]
 
+    @cached_property
+    def table(self) -> Any:
+        """The columns token and device as a `pyarrow.Table` (extra `io`)."""
+        import pyarrow as pa
+
+        return pa.table({"token": pa.array(self.tokens, pa.binary()), "device": self.devices})
+
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def __repr__(self) -> str:
+        return f"<Tokens: {len(self)} authorizations, {len(self.refused)} forged, {len(self.signers)} issuers>"
 
 
 @dataclass(frozen=True)
@@ -140,6 +150,9 @@ class Route:
 
     def __len__(self) -> int:
         return len(self.kinds)
+
+    def __repr__(self) -> str:
+        return f"<Route: {len(self)} rows; {', '.join(self.route)}>"
 
 
 def make_signer(algorithm: str = "Ed25519", *, seed: int | str = 0) -> LocalSigner:

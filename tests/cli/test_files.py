@@ -20,7 +20,8 @@ from itron_core.cli.cells import plain_text, values_of
 from itron_core.cli.columns import DEVICE_COLUMNS, REQUEST_COLUMNS, ROUTE_COLUMNS, TOKEN, bytes_of_text
 from itron_core.cli.failures import UnreadableError, UnwritableError, UsageError
 from itron_core.cli.files import FORMATS, format_of, read_rows, rows_to
-from itron_core.cli.inputs import zone_of
+from itron_core.cli.inputs import devices_of, zone_of
+from itron_core.cli.manager import _device_records
 from itron_core.cli.options import FileFormat
 
 TOKENS = [bytes(range(130, 230)), None, b"\xd2\x84" + bytes(120)]
@@ -159,6 +160,32 @@ def test_enumerations_are_names_or_numbers_and_unknown_ones_are_left_to_their_ro
     assert table["mode"].to_pylist() == ["network", "9"]
 
 
+@pytest.mark.parametrize(
+    "column,text", [("permissions", "32"), ("permissions", "-1"), ("permissions", "all|1"), ("actions", "32")]
+)
+def test_bits_without_a_name_are_refused_with_the_names(tmp_path, column, text):
+    kinds = ROUTE_COLUMNS if column == "permissions" else REQUEST_COLUMNS
+    message = refused(tmp_path, f"device,{column}\nert:1,{text}\n", kinds)
+    assert f'row 1 (after the header), column "{column}": got {text!r}' in message
+    assert column == "actions" or "read_endpoints, program_endpoints" in message
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_numbers_of_enumerations_and_flags_may_be_floats_as_data_frames_write_them(tmp_path, suffix):
+    columns = {"device": ["ert:1", "ert:2"], "mode": [1.0, None], "on_menu": [1.0, 0.0], "epoch": [4.0, None]}
+    path = written(tmp_path / f"rows{suffix}", pa.record_batch(columns))
+    table = read(path, kinds=ROUTE_COLUMNS)
+    assert table["mode"].to_pylist() == ["network", None]
+    assert table["on_menu"].to_pylist() == [True, False]
+    assert table["epoch"].to_pylist() == [4, None]
+
+
+def test_a_float_that_is_not_whole_is_refused_with_its_row(tmp_path):
+    path = written(tmp_path / "rows.parquet", pa.record_batch({"device": ["ert:1", "ert:2"], "epoch": [4.0, 1.5]}))
+    with pytest.raises(UnreadableError, match=r"row 2, column \"epoch\": got '1.5', expected a whole number"):
+        read(path, kinds=ROUTE_COLUMNS)
+
+
 def test_actions_are_names_or_bit_sets_in_any_mixture(tmp_path):
     text = "device,actions\nert:1,read_endpoint|Check-Endpoint\nert:2,open_session\nert:3,3\n"
     assert csv_of(tmp_path, text, REQUEST_COLUMNS)["actions"].to_pylist() == [3, 1 << 24, 3]
@@ -234,7 +261,18 @@ def test_a_time_when_the_clocks_change_is_refused(tmp_path, text):
     assert f"got '{text}'" in message
 
 
-@pytest.mark.parametrize("text", ["2026-11-18", "18.11.2026 12:00", "1794999600000", "20261118", "noon"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-18",
+        "18.11.2026 12:00",
+        "1794999600000",
+        "20261118",
+        "noon",
+        "1970-01-01T00:00:00Z",
+        "2101-01-01T00:00:00Z",
+    ],
+)
 def test_other_times_are_refused(tmp_path, text):
     assert f"got {text!r}, expected a time such as" in refused(
         tmp_path, f"expires_at\n{text}\n", REQUEST_COLUMNS, zone=zone_of("UTC")
@@ -285,6 +323,21 @@ def test_separator_and_encoding_are_found(tmp_path, separator, encoding, line_en
         "epoch": [4, None],
         "a,b;c\td": ["Köln, Dom; \tN", 'say "no"\nor'],
     }
+
+
+@pytest.mark.parametrize(
+    "separator,shown", [("|", "'|'"), (":", "':'"), ("^", "'^'"), (" ", "' '"), ("\x1f", "'\\x1f'"), ("§", "'§'")]
+)
+def test_another_separator_is_refused_with_those_that_are_read(tmp_path, separator, shown):
+    text = f"{REQUIRED}\nert:1,basic,command,read_endpoint\n".replace(",", separator)
+    message = refused(tmp_path, text)
+    assert f"separated by {shown}, expected a comma, a semicolon or a tab" in message
+    assert f"sep={separator}" in message
+
+
+def test_a_header_of_one_column_is_not_taken_for_another_separator(tmp_path):
+    assert csv_of(tmp_path, "my device\nx\n", {"device": ROUTE_COLUMNS["device"]}).column_names == ["my device"]
+    assert csv_of(tmp_path, "sep=|\ndevice|epoch\nert:1|4\n").to_pydict() == {"device": ["ert:1"], "epoch": [4]}
 
 
 def test_a_spreadsheets_own_first_line_names_the_separator(tmp_path):
@@ -396,6 +449,7 @@ ODD = {
     "months": (pa.array([(1, 2, 3)], pa.month_day_nano_interval()), [1, 2, 3]),
     "runs": (pa.RunEndEncodedArray.from_arrays([1], ["a"]), "a"),
     "empty struct": (pa.array([{}], pa.struct([])), {}),
+    "a far year": (pa.array([2**30], pa.date32()), 2**30),
 }
 
 
@@ -414,6 +468,58 @@ def test_every_type_goes_through_to_every_format(tmp_path, kind, suffix):
         assert (
             values_of(table["x"].combine_chunks())[0] in (*values_of(column), json.dumps(shown), shown) or kind == "nan"
         )
+
+
+DEVICES = "device,unit,device_class,epoch\nert:1,gas,basic,0\n"
+
+
+@pytest.mark.parametrize(
+    "row,says",
+    [
+        ("ert:2,gas,basic,-1", "row 2 (after the header), epoch of ert:2: got -1"),
+        ("ert:2,ga\0s,basic,0", "row 2 (after the header), unit of ert:2: got 'ga\\x00s'"),
+        ("281474976710656,gas,basic,0", 'row 2 (after the header), device: "ert:281474976710656" is not a device id'),
+        ("meter 5,gas,basic,0", 'row 2 (after the header), device: "meter 5" is not a device id'),
+        (
+            "ert:2,gas,basic security plus,0",
+            "row 2 (after the header), column \"device_class\": got 'basic security plus'",
+        ),
+        ("1,water,basic,0", "row 1 (after the header) and row 2 (after the header) have other values for ert:1"),
+    ],
+)
+def test_a_device_that_cannot_be_kept_is_refused_with_its_row(tmp_path, row, says):
+    path = tmp_path / "devices.csv"
+    path.write_text(f"{DEVICES}{row}\n")
+    with pytest.raises(UnreadableError) as caught:
+        _device_records(str(path), None)
+    assert says in str(caught.value)
+
+
+def test_a_device_may_be_in_two_rows_that_are_the_same(tmp_path):
+    path = tmp_path / "devices.csv"
+    path.write_text(f"{DEVICES}0001,gas,basic,0\n")
+    assert {record.device for record in _device_records(str(path), None)} == {"ert:1"}
+
+
+@pytest.mark.parametrize("unit", [b"gas", 7])
+def test_a_unit_that_is_not_text_is_refused(tmp_path, unit):
+    columns = {"device": ["ert:1"], "unit": [unit], "device_class": ["basic"]}
+    path = written(tmp_path / "devices.parquet", pa.record_batch(columns))
+    with pytest.raises(UnreadableError, match=rf'row 1, column "unit": got {type(unit).__name__}, expected text'):
+        _device_records(str(path), None)
+
+
+def test_a_number_says_whether_a_level_is_verified(tmp_path):
+    columns = {"device": ["ert:1", "ert:2"], "unit": ["gas"] * 2, "device_class": [0, 1], "level_verified": [0, 1]}
+    path = written(tmp_path / "devices.parquet", pa.record_batch(columns))
+    assert [record.level_verified for record in _device_records(str(path), None)] == [False, True]
+
+
+def test_a_route_with_an_empty_device_is_refused_with_its_row(tmp_path):
+    path = tmp_path / "route.csv"
+    path.write_text("device,note\nert:1,a\n,b\n")
+    with pytest.raises(UnreadableError, match=r'row 2 \(after the header\), column "device": the cell is empty'):
+        devices_of(None, str(path))
 
 
 def test_bytes_are_written_as_base64url_in_a_token_column_and_as_hex_elsewhere(tmp_path):

@@ -922,6 +922,34 @@ def test_the_command_line_signs_and_derives_with_keys_in_the_hsm(at, tmp_path, m
     assert (refused.returncode, PIN in refused.stderr) == (2, False)
 
 
+@pytest.mark.slow
+def test_a_key_in_the_hsm_is_found_from_any_folder(at, tmp_path, monkeypatch):
+    """The PIN's file was named from where `init` ran; a next root must be another key than the root."""
+    for label in ("root", "next"):
+        Pkcs11Signer.generate(**at, label=label).close()
+    (tmp_path / "pin").write_text(f"{PIN}\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("ITRON_CORE_PKCS11_MODULE", str(at["library"]))
+
+    def run(*arguments, cwd=tmp_path):
+        command = [sys.executable, "-m", "itron_core", "manager", *arguments]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+    def uri(label):
+        return f"pkcs11:token={at['token']};object={label}?pin-source=file:pin"
+
+    made = run("init", "ism", "--utility", UTILITY, "--root-key", uri("root"))
+    assert made.returncode == 0, made.stderr
+    same = run("new-root", "ism", "--root-key", uri("root"))
+    assert (same.returncode, "this key is the root already" in same.stderr) == (2, True)
+    assert run("new-root", "ism", "--root-key", uri("next")).returncode == 0
+    used = run("use-root", "../ism", cwd=tmp_path / "elsewhere")
+    assert used.returncode == 0, used.stderr
+    with Pkcs11Signer(**at, label="next") as root:
+        kids = [entry.key.kid for entry in Keyring.from_jwks((tmp_path / "ism" / "root.jwks").read_text()).entries]
+        assert kids == [root.public_key.kid]
+
+
 @pytest.mark.parametrize("profile", ["cose", "wmbus", "dlms"])
 def test_readings_are_opened_with_a_master_key_in_the_hsm(at, tmp_path, monkeypatch, profile):
     """The keys are derived in the token for the devices that the telegrams name; both lengths of keys are met."""

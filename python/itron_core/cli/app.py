@@ -24,6 +24,7 @@ from itron_core.cli.keys import keys_app
 from itron_core.cli.manager import manager_app
 from itron_core.cli.output import lost, remark, say
 from itron_core.cli.readings import readings_app
+from itron_core.cli.report import report
 from itron_core.cli.server import serve, server_app
 from itron_core.cli.store_option import with_store
 from itron_core.errors import (
@@ -49,6 +50,7 @@ for _command in (
     tokens.verify,
     routes.preflight,
     routes.explain,
+    report,
     tokens.issue,
     derive.derive,
     demo.demo,

@@ -69,7 +69,17 @@ def values_of(column: Any) -> list[Any]:
     if (pa.types.is_duration(arrow) or pa.types.is_time64(arrow)) and arrow.unit == "ns":
         unit = pa.duration("us") if pa.types.is_duration(arrow) else pa.time64("us")
         return list(column.cast(unit, safe=False).to_pylist())
-    return list(column.to_pylist())
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError):  # a date or a time in a year that Python lacks: as it is stored
+        return [_stored(scalar) for scalar in column]
+
+
+def _stored(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        return scalar.value if hasattr(scalar, "value") else str(scalar)
 
 
 def json_value(value: Any, name: str = "") -> Any:

@@ -17,10 +17,19 @@ from itron_core.enums import Action, DeviceClass, Mode, Permission, SecurityLeve
 from itron_core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from enum import IntEnum
 
-__all__ = ["DEVICE_COLUMNS", "REQUEST_COLUMNS", "ROUTE_COLUMNS", "WANTED_COLUMNS", "Kind", "Mended", "TypedColumns"]
+__all__ = [
+    "DEVICE_COLUMNS",
+    "REQUEST_COLUMNS",
+    "ROUTE_COLUMNS",
+    "WANTED_COLUMNS",
+    "Kind",
+    "Mended",
+    "TypedColumns",
+    "check_columns",
+]
 
 
 class Kind(NamedTuple):
@@ -98,14 +107,19 @@ def _time(text: str, context: _Context) -> datetime:
         text = text.removesuffix("UTC") + "Z"
     text = SPACE_BEFORE_ZONE.sub("", text)
     if re.fullmatch(r"\d+(?:\.0)?", text, re.ASCII):
-        seconds = int(text.partition(".")[0])
-        if seconds not in SECONDS:
-            raise ValueError(text)
-        return datetime.fromtimestamp(seconds, UTC)
+        return datetime.fromtimestamp(_in_range(int(text.partition(".")[0])), UTC)
     if ":" not in text:  # a date alone
         raise ValueError(text)
     read = datetime.fromisoformat(text)
-    return read if read.tzinfo is not None else in_zone(read, context.zone)
+    read = read if read.tzinfo is not None else in_zone(read, context.zone)
+    _in_range(int(read.timestamp()))
+    return read
+
+
+def _in_range(seconds: int) -> int:
+    if seconds not in SECONDS:
+        raise ValueError(seconds)
+    return seconds
 
 
 def in_zone(naive: datetime, zone: tzinfo | None) -> datetime:
@@ -137,9 +151,8 @@ def _device(text: str, context: _Context) -> str:
 
 def _named(enumeration: type[IntEnum], text: str, _context: _Context) -> str:
     """Return the name for a number of an enumeration; the library checks names."""
-    number = text.strip()
-    if number.isascii() and number.isdecimal():
-        known = next((member.name.lower() for member in enumeration if member == int(number)), None)
+    if number := INTEGER.fullmatch(text.strip()):
+        known = next((member.name.lower() for member in enumeration if member == int(number[1])), None)
         return text if known is None else known
     return text
 
@@ -147,7 +160,10 @@ def _named(enumeration: type[IntEnum], text: str, _context: _Context) -> str:
 def _bit_set(enumeration: Any, text: str, context: _Context) -> int:
     """Return a bit set from a number, or from names separated by bars, commas or spaces."""
     if INTEGER.fullmatch(text.strip()):
-        return _integer(text, context)
+        number = _integer(text, context)
+        if number & ~sum(1 << member if enumeration is Action else member for member in enumeration):
+            raise ValueError(text)
+        return number
     bits = 0
     for name in re.split(r"[|,;]", text):
         member = enumeration[re.sub(r"[\s_-]+", "_", name.strip()).upper()]
@@ -176,21 +192,26 @@ def bytes_of_text(text: str, _context: _Context | None = None) -> bytes:
     return data
 
 
+def _names(enumeration: Any) -> str:
+    return ", ".join(member.name.lower() for member in enumeration)
+
+
 TEXT: Final = Kind(_text, "string", "text")
 INTEGERS: Final = Kind(_integer, "int64", "a whole number")
 FLAG: Final = Kind(_flag, "bool", "yes or no, true or false, 1 or 0")
-TIME: Final = Kind(_time, "time", "a time such as 2026-11-18T12:00:00+01:00, or seconds since 1970 from 2020 to 2100")
+TIME: Final = Kind(_time, "time", "a time such as 2026-11-18T12:00:00+01:00, or seconds since 1970, from 2020 to 2100")
 DEVICE_ID: Final = Kind(_device, "string", "a device id such as ert:100000001")
 BYTES: Final = Kind(bytes_of_text, "binary", "hexadecimal digits, base64 or base64url")
 # The library itself reads tokens as text, and refuses the row of any other text.
 TOKEN: Final = Kind(_text, "string", "a token")
 ACTIONS: Final = Kind(partial(_bit_set, Action), "int64", "action names joined by |, or their bit set")
-PERMISSIONS: Final = Kind(partial(_bit_set, Permission), "int64", "permission names joined by |, or their bit set")
+PERMISSIONS: Final = Kind(
+    partial(_bit_set, Permission), "int64", f"names joined by | ({_names(Permission)}), or their bit set"
+)
 
 
 def _enumeration(enumeration: type[IntEnum]) -> Kind:
-    names = ", ".join(member.name.lower() for member in enumeration)
-    return Kind(partial(_named, enumeration), "string", names)
+    return Kind(partial(_named, enumeration), "string", _names(enumeration))
 
 
 ROUTE_COLUMNS: Final[dict[str, Kind]] = {
@@ -279,8 +300,8 @@ class TypedColumns:
         return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, batch.schema.metadata))
 
     def _check_spelling(self, name: str) -> None:
-        """Refuse a misspelled name of a known column, which would be ignored."""
-        if (meant := near_name(name, list(self._kinds))) is not None:
+        """Refuse a misspelled name of a known column, which would be ignored; a command's only column is never ignored."""
+        if len(self._kinds) > 1 and (meant := near_name(name, list(self._kinds))) is not None:
             raise UnreadableError(
                 f'{self._source}: unknown column "{name}"; did you mean "{meant}"?', "rename the column, or remove it"
             )
@@ -321,11 +342,14 @@ class TypedColumns:
 
 
 def _as_cells(column: Any, kind: Kind) -> Any:
-    """Return numeric device ids, and times without a zone, as text cells, so that the same rules apply."""
+    """Return times without a zone, and numbers that are not of the kind's own type, as text: the same rules apply."""
     import pyarrow as pa
 
     naive = kind is TIME and pa.types.is_timestamp(column.type) and column.type.tz is None
-    number = kind is DEVICE_ID and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
+    floating = pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)
+    number = (floating and kind not in {TEXT, TOKEN, BYTES, TIME}) or (
+        kind in {DEVICE_ID, FLAG} and pa.types.is_integer(column.type)
+    )
     if naive:
         column = column.cast(pa.timestamp("us"), safe=False)
     if not (naive or number):
@@ -344,6 +368,14 @@ def place_of(*, has_header: bool) -> Callable[[int], str]:
     """Return the function that names rows: counted from 1, after the header if there is one."""
     header = " (after the header)" if has_header else ""
     return lambda row: f"row {row + 1:,}{header}"
+
+
+def check_columns(source: str, batch: Any, needed: Iterable[str], hint: str = "") -> None:
+    """Raise UnreadableError, which shows the columns of a file, unless it has all that are needed."""
+    missing = [f'"{name}"' for name in needed if name not in batch.schema.names]
+    if missing:
+        there = ", ".join(batch.schema.names) or "none"
+        raise UnreadableError(f"{source}: no column {', '.join(missing)}; its columns: {there}", hint)
 
 
 def is_text(arrow: Any) -> bool:

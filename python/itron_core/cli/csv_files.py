@@ -127,7 +127,23 @@ def _header_of(path: str, text: Utf8Source, ours: frozenset[str]) -> tuple[list[
         separator = record[4]
         return _cells(_first_record(path, text), separator), separator
     separator = max(SEPARATORS, key=lambda one: (len(ours & set(_cells(record, one))), len(_cells(record, one))))
-    return _cells(record, separator), separator
+    header = _cells(record, separator)
+    if len(header) == 1 and (other := _other_separator(record, ours)) is not None:
+        raise UnreadableError(
+            f"{path}: the columns are separated by {other!r}, expected a comma, a semicolon or a tab",
+            f"save it with one of these, or name the separator in a line before the header: sep={other}",
+        )
+    return header, separator
+
+
+def _other_separator(record: str, ours: frozenset[str]) -> str | None:
+    """Return the character that cuts a header into the command's columns, or None; a space must give two of them."""
+    between = sorted(set(re.sub(r'[\w"\r\n.-]', "", record)), key=record.count, reverse=True)
+    for one in between:
+        names = {cell.strip() for cell in _cells(record.strip(), one)} if one.isascii() else set(record.split(one))
+        if len(ours & names) > one.isspace():
+            return one
+    return None
 
 
 def _cells(record: str, separator: str) -> list[str]:

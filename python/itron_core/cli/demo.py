@@ -14,7 +14,8 @@ from itron_core.cli.answers import Beside
 from itron_core.cli.files import rows_to
 from itron_core.cli.inputs import moment
 from itron_core.cli.options import NOW, THREADS
-from itron_core.cli.output import counted, say, show, show_counts
+from itron_core.cli.output import counted, remark, say, show, show_counts
+from itron_core.cli.report import write_report
 from itron_core.cli.routes import decided
 from itron_core.enums import Decision
 from itron_core.routes import process_route
@@ -66,8 +67,24 @@ def demo(
     _keep(table.combine_chunks(), answers, route.keyring, target)
     names = ",".join(name.lower() for name in str(route.permissions.name).split("|"))
     keys = target.with_suffix(".jwks")
+    again = f"{target} --keyring {keys} --permissions {names} --now {at}"
     say(f"\nWrote the route with its tokens to {target}, and its keyring to {keys}. Decide it again:")
-    say(f"  itron-core preflight {target} --keyring {keys} --permissions {names} --now {at}")
+    say(f"  itron-core preflight {again}\n")
+    try:
+        write_report(
+            target.with_suffix(".html"),
+            table,
+            route.keyring,
+            title=target.name,
+            now=at,
+            permissions=route.permissions,
+            threads=threads,
+        )
+    except ModuleNotFoundError as error:  # the demonstration needs no extra for its page
+        remark(f"Its report needs {error.name}: pip install 'itron-core[report]'")
+    else:
+        say("Open it in a browser, or print it. Make it again:")
+        say(f"  itron-core report {again}")
 
 
 def _keep(table: Any, answers: Any, keyring: Keyring, target: Path) -> None:

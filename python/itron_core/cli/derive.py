@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from itron_core._rust import derive_keys
-from itron_core.cli.columns import DEVICE_ID
-from itron_core.cli.failures import UnreadableError, UsageError
+from itron_core.cli.columns import DEVICE_ID, check_columns
+from itron_core.cli.failures import UsageError
 from itron_core.cli.files import STANDARD_STREAM, read_rows, rows_to
-from itron_core.cli.key_files import read_master_key
+from itron_core.cli.key_files import read_sealed_master_key
 from itron_core.cli.options import INPUT_FILE, INPUT_FORMAT, OUTPUT_FORMAT, PIN_FILE, THREADS, FileFormat
 from itron_core.cli.output import with_progress
 from itron_core.cli.pkcs11 import is_uri, master_key_at
@@ -93,7 +93,7 @@ def derive(
         def derived(devices: Any) -> Any:
             return held.derive_keys(devices.to_pylist(), **options)
     else:
-        master_key = read_master_key(Path(master))
+        master_key = read_sealed_master_key(Path(master))
 
         def derived(devices: Any) -> Any:
             return derive_keys(
@@ -104,8 +104,7 @@ def derive(
         target_format = FileFormat.CSV
     with rows_to(target, target_format) as write:
         for batch in with_progress(read_rows(source, input_format, {"device": DEVICE_ID}), "keys derived"):
-            if "device" not in batch.schema.names:
-                raise UnreadableError(f'{source}: no column "device"; its columns: {", ".join(batch.schema.names)}')
+            check_columns(source, batch, ["device"])
             keys = derived(batch["device"])
             columns = {"device": batch["device"], "check_value": _fixed_rows(keys.check_values())}
             if show_keys:

@@ -38,7 +38,9 @@ class Utf8Source(io.RawIOBase):
         self._path, self._source, self._line, self._waiting = path, source, 1, b""
         start = source.read(4)
         if start in UTF32_MARKS:
-            raise UnreadableError(f"{path} is UTF-32, expected UTF-8 or UTF-16", ENCODING_HINT)
+            raise UnreadableError(
+                f"{path} is UTF-32, expected UTF-8 or UTF-16", ENCODING_HINT.replace("WINDOWS-1252", "UTF-32")
+            )
         utf16 = start[:2] in UTF16_MARKS or (len(start) >= 2 and start[:2].count(0) == 1)  # noqa: PLR2004
         if start[:2] in UTF16_MARKS:
             self._decoder = codecs.getincrementaldecoder("utf-16")("strict")

@@ -14,6 +14,7 @@ EXTRAS = {
     "service": {"fastapi", "httpx", "joserfc", "starlette", "uvicorn"},
     "postgres": {"psycopg"},
     "hsm": {"pkcs11"},
+    "report": {"altair", "vl_convert"},
 }
 
 

@@ -119,13 +119,13 @@ def new_root(home: Path, uri: str | None = None) -> Signer:
     settings = _settings(home, "manager")
     if _has_key(home, NEXT_ROOT):
         raise UsageError(f"{home} already has a next root key", "continue with: itron-core manager use-root HOME")
-    new: Signer
-    if uri is None:
-        new = new_signer(home / f"{NEXT_ROOT}.pem")
-    else:
-        new = signer_at(uri)
+    root = _signer(home, "root")  # first: nothing is kept for a root that cannot be read
+    new = new_signer(home / f"{NEXT_ROOT}.pem") if uri is None else signer_at(uri)
+    if new.public_key.kid == root.public_key.kid:
+        raise UsageError("this key is the root already", "name another key")
+    if uri is not None:
         keep_settings(home, settings | {"keys": settings.get("keys", {}) | {NEXT_ROOT: uri}})
-    _keep_roots(home, _signer(home, "root"), new)
+    _keep_roots(home, root, new)
     return new
 
 

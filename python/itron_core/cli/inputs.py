@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from itron_core._rust import Keyring
-from itron_core.cli.columns import DEVICE_ID
+from itron_core.cli.columns import DEVICE_ID, INTEGER, check_columns, place_of
 from itron_core.cli.failures import UnreadableError, UsageError
-from itron_core.cli.files import read_rows
+from itron_core.cli.files import format_of, read_rows
+from itron_core.cli.options import FileFormat
 from itron_core.enums import Action, Permission, named
 
 __all__ = [
@@ -167,12 +168,22 @@ def _no_moment(given: str) -> UsageError:
 def devices_of(named: list[str] | None, route: str | None) -> list[str]:
     """Return the devices named on the command line, then those of a route."""
     found = list(named or [])
-    for batch in () if route is None else read_rows(route, None, {"device": DEVICE_ID}):
-        if "device" not in batch.schema.names:
-            raise UsageError(f'{route}: no column "device"', f"its columns: {', '.join(batch.schema.names)}")
-        found += [str(device) for device in batch.column("device").to_pylist()]
+    if route is not None:
+        found += _devices_in(route)
     if not found:
         raise UsageError("the devices are missing", "name them, or use --route FILE")
+    return found
+
+
+def _devices_in(route: str) -> list[str]:
+    place = place_of(has_header=format_of(route, None, "--format") is FileFormat.CSV)
+    found: list[str] = []
+    for batch in read_rows(route, None, {"device": DEVICE_ID}):
+        check_columns(route, batch, ["device"])
+        for device in batch["device"].to_pylist():
+            if not device:
+                raise UnreadableError(f'{route}: {place(len(found))}, column "device": the cell is empty')
+            found.append(str(device))
     return found
 
 
@@ -239,10 +250,9 @@ def member(enumeration: Any, name: str, what: str) -> Any:
 
 def member_or_none(enumeration: Any, name: str) -> Any:
     """Return the member of an enumeration from its name or number, or None."""
-    text = name.strip()
-    if text.isdecimal() and text.isascii():
-        return next((member for member in enumeration if member == int(text)), None)
-    return named(enumeration, text)
+    if number := INTEGER.fullmatch(name.strip()):
+        return next((member for member in enumeration if member == int(number[1])), None)
+    return named(enumeration, name.strip())
 
 
 def bytes_of(text: str, what: str) -> bytes:

@@ -122,7 +122,7 @@ def _start_of(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(FIRST_BYTES)
     except OSError as error:
-        raise UnreadableError(f"{path.name} cannot be read: {error}") from error
+        raise UnreadableError(f"the key {path} cannot be read: {error.strerror}") from error
 
 
 def _password_file() -> Path | None:

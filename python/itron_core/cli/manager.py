@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from itron_core.cli import folders as homes
-from itron_core.cli.columns import DEVICE_COLUMNS, place_of
+from itron_core.cli.columns import DEVICE_COLUMNS, check_columns, place_of
 from itron_core.cli.failures import Exit, UnreadableError, UsageError
 from itron_core.cli.files import format_of, read_rows
 from itron_core.cli.inputs import bytes_of, member, member_or_none, moment, permissions_of
@@ -42,10 +42,11 @@ from itron_core.cli.output import (
     show_material,
 )
 from itron_core.cli.parties import all_rows
-from itron_core.cli.pkcs11 import SCHEME, is_uri
+from itron_core.cli.pkcs11 import SCHEME, is_uri, kept_uri
 from itron_core.cli.request_files import request_groups
 from itron_core.enums import DeviceClass, Mode, SecurityLevel
-from itron_core.exchange.records import DeviceRecord
+from itron_core.errors import InputError
+from itron_core.exchange.records import DeviceRecord, record_row
 
 if TYPE_CHECKING:
     from itron_core.manager.requests import Request
@@ -465,27 +466,35 @@ def manager_keyring(home: Annotated[Path, HOME], now: Annotated[str | None, NOW]
 
 
 def _uri(text: str | None) -> str | None:
-    if text is not None and not is_uri(text):
+    if text is None:
+        return None
+    if not is_uri(text):
         raise UsageError(
             f"got {text!r}, expected a {SCHEME} URI", "without the option, a key file is created in the folder"
         )
-    return text
+    return kept_uri(text)
 
 
 def _device_records(source: str, input_format: FileFormat | None) -> list[DeviceRecord]:
-    """Read devices. Raises for the first unreadable row, with its column."""
+    """Read devices. Raises for the first unreadable row, with its column, and for two rows of one device that differ."""
     place = place_of(has_header=format_of(source, input_format, "--format") is FileFormat.CSV)
     records: list[DeviceRecord] = []
+    first: dict[str, int] = {}
     for batch in read_rows(source, input_format, DEVICE_COLUMNS):
-        missing = [f'"{name}"' for name in ("device", "unit", "device_class") if name not in batch.schema.names]
-        if missing:
-            there = ", ".join(batch.schema.names)
-            raise UnreadableError(f"{source}: no column {', '.join(missing)}; its columns: {there}")
+        check_columns(source, batch, ("device", "unit", "device_class"))
         for row in batch.to_pylist():
             try:
-                records.append(_record(row))
-            except UsageError as error:
-                raise UnreadableError(f"{source}: {place(len(records))}, {error}", error.hint) from None
+                record = _record(row)
+            except (UsageError, InputError) as error:
+                hint = getattr(error, "hint", "")
+                raise UnreadableError(f"{source}: {place(len(records))}, {error}", hint) from None
+            before = first.setdefault(record.device, len(records))
+            if before < len(records) and records[before] != record:
+                raise UnreadableError(
+                    f"{source}: {place(before)} and {place(len(records))} have other values for {record.device}",
+                    "keep one of the rows",
+                )
+            records.append(record)
     return records
 
 
@@ -493,15 +502,19 @@ def _record(row: dict[str, Any]) -> DeviceRecord:
     for name in ("device", "unit"):
         if not row[name]:
             raise UsageError(f'column "{name}": the cell is empty')
-    return DeviceRecord(
-        device=str(row["device"]),
-        unit=str(row["unit"]),
+        if not isinstance(row[name], str):
+            raise UsageError(f'column "{name}": got {type(row[name]).__name__}, expected text')
+    record = DeviceRecord(
+        device=row["device"],
+        unit=row["unit"],
         device_class=_of(DeviceClass, row, "device_class"),
         mode=_of(Mode, row, "mode", Mode.UNKNOWN),
         security_level=_of(SecurityLevel, row, "security_level", SecurityLevel.UNKNOWN),
         level_verified=row.get("level_verified") is not False,
         epoch=row.get("epoch") or 0,
     )
+    record_row(record)
+    return record
 
 
 def _of(enumeration: Any, row: dict[str, Any], name: str, absent: Any = None) -> Any:

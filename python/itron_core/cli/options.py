@@ -58,6 +58,20 @@ PERMISSIONS = typer.Option(metavar="NAMES", help="The user's permissions, joined
 LEGACY_ALGORITHMS = typer.Option("--legacy-algorithms", help="Also accept the deprecated EdDSA and ES256.")
 
 
+SERVICE_ON_BASIC = typer.Option("--allow-service-on-basic", help="Policy: allow service commands on basic devices.")
+READS_WITHOUT_SESSION = typer.Option("--reads-without-session", help="Policy: allow interval data without a session.")
+STATUS_WITHOUT_KEY = typer.Option(
+    "--status-without-key", help="Policy: allow the service status without a reading key."
+)
+SERVICE_NEEDS_COMMAND = typer.Option(
+    "--service-needs-command-in-network-mode",
+    help="Policy: require a secure command for service actions in Network Mode.",
+)
+COMMAND_LIMIT = typer.Option(min=0, help="The number of secure commands per device between two syncs.")
+AUTHORIZATION_LIMIT = typer.Option(min=0, help="The number of authorizations per device between two syncs.")
+AT = typer.Option(
+    "--at", metavar="TIME", help="Decide for a planned time, such as 'tomorrow 08:00' (with --time-zone)."
+)
 PIN_FILE = typer.Option(metavar="FILE", help="A file with the HSM's PIN. Default: ask on the terminal.")
 
 

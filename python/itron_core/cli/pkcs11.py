@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from itron_core.cli.failures import UsageError
 from itron_core.cli.key_files import password_in
@@ -15,7 +15,7 @@ from itron_core.cli.key_files import password_in
 if TYPE_CHECKING:
     from itron_core.hsm import Pkcs11MasterKey, Pkcs11Signer
 
-__all__ = ["SCHEME", "is_uri", "master_key_at", "signer_at"]
+__all__ = ["SCHEME", "is_uri", "kept_uri", "master_key_at", "new_master_key_at", "new_signer_at", "signer_at"]
 
 SCHEME = "pkcs11:"
 MODULE, PIN_FILE = "ITRON_CORE_PKCS11_MODULE", "ITRON_CORE_PIN_FILE"
@@ -47,6 +47,54 @@ def signer_at(uri: str, pin_file: Path | None = None) -> Pkcs11Signer:
 
     at = _place_of(uri)
     return Pkcs11Signer(at.library, token=at.token, pin=lambda: _pin(at, pin_file), label=at.label, key_id=at.key_id)
+
+
+def new_signer_at(uri: str, algorithm: str, pin_file: Path | None = None) -> Pkcs11Signer:
+    """Create a private key in an HSM, with the label of the URI and its id if it has one, and open it."""
+    from itron_core.hsm import Pkcs11Signer
+
+    at = _place_of(uri)
+    return Pkcs11Signer.generate(
+        at.library,
+        token=at.token,
+        pin=lambda: _pin(at, pin_file),
+        label=_label_of(at),
+        key_id=at.key_id,
+        algorithm=algorithm,
+    )
+
+
+def new_master_key_at(uri: str, pin_file: Path | None = None) -> Pkcs11MasterKey:
+    """Create a master key of 32 bytes in an HSM, with the label of the URI, and open it."""
+    from itron_core.hsm import Pkcs11MasterKey
+
+    at = _place_of(uri)
+    return Pkcs11MasterKey.generate(at.library, token=at.token, pin=lambda: _pin(at, pin_file), label=_label_of(at))
+
+
+def _label_of(at: Place) -> str:
+    if at.label is None:
+        raise UsageError(f"{SCHEME} URI: a new key needs a label: object=LABEL", EXAMPLE)
+    return at.label
+
+
+def kept_uri(uri: str) -> str:
+    """Return a URI for the settings of a folder, which are read from anywhere: the path of its PIN file is absolute."""
+    _place_of(uri)
+    path, mark, query = uri.partition("?")
+    pieces = [_with_absolute_path(piece) for piece in query.split("&")]
+    return path + mark + "&".join(pieces)
+
+
+def _with_absolute_path(piece: str) -> str:
+    name, _, value = piece.partition("=")
+    if name != "pin-source":
+        return piece
+    return f"{name}={quote(str(_pin_path(value).absolute()))}"
+
+
+def _pin_path(source: str) -> Path:
+    return Path(unquote(source).removeprefix("file:"))
 
 
 def master_key_at(uri: str, pin_file: Path | None = None) -> Pkcs11MasterKey:
@@ -91,7 +139,7 @@ def _attributes(text: str, separator: str, known: frozenset[str]) -> dict[str, s
 
 
 def _pin(at: Place, named: Path | None) -> str:
-    source = named or (Path(unquote(at.pin_file).removeprefix("file:")) if at.pin_file else None)
+    source = named or (_pin_path(at.pin_file) if at.pin_file else None)
     if source is None and (environment := os.environ.get(PIN_FILE)):
         source = Path(environment)
     if source is not None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from itron_core.cli.answers import Beside, record_batch
-from itron_core.cli.columns import INTEGERS, TEXT
+from itron_core.cli.columns import INTEGERS, TEXT, check_columns
 from itron_core.cli.derive import Kdf
-from itron_core.cli.failures import UnreadableError, UsageError
+from itron_core.cli.failures import UsageError
 from itron_core.cli.files import BATCH_ROWS, FORMATS, STANDARD_STREAM, read_rows, rows_to, text_lines
 from itron_core.cli.hsm_readings import HsmKeys
 from itron_core.cli.key_files import read_sealed_master_key
@@ -273,9 +273,7 @@ def _keys_in(path: Path) -> ReadingKeys:
 
     kinds = dict.fromkeys(("device", "key", "authentication_key"), TEXT)
     table = pa.Table.from_batches(list(read_rows(str(path), None, kinds)))
-    for name in ("device", "key"):
-        if name not in table.column_names:
-            raise UnreadableError(f'{path}: no column "{name}"; its columns: {", ".join(table.column_names)}')
+    check_columns(str(path), table, ("device", "key"))
     second = table["authentication_key"] if "authentication_key" in table.column_names else None
     columns = (None if one is None else _null_if_empty(one.combine_chunks()) for one in (table["key"], second))
     return ReadingKeys(table["device"], *columns)
@@ -294,11 +292,7 @@ def _telegrams(source: str, named: ReadingFormat | None, column: str) -> Iterato
     is_text = file_format in {FileFormat.CSV, FileFormat.JSONL}
     kinds: Mapping[str, Any] = {name: kind for name, (_, kind) in COLUMNS.items() if is_text or kind is INTEGERS}
     for batch in read_rows(source, file_format, {column: TEXT, **kinds} if is_text else kinds):
-        if column not in batch.schema.names:
-            raise UnreadableError(
-                f'{source}: no column "{column}"; its columns: {", ".join(batch.schema.names)}',
-                "name the column of telegrams: --column NAME",
-            )
+        check_columns(source, batch, [column], "name the column of telegrams: --column NAME")
         yield batch
 
 

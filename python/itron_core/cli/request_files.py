@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from itron_core.cli.columns import WANTED_COLUMNS
+from itron_core.cli.columns import WANTED_COLUMNS, check_columns, place_of
 from itron_core.cli.failures import UnreadableError, UsageError
-from itron_core.cli.files import read_rows
+from itron_core.cli.files import format_of, read_rows
 from itron_core.cli.inputs import actions_of, devices_of, member_or_none
+from itron_core.cli.options import FileFormat
 from itron_core.enums import DEVICE_TOKEN_TYPES, Action
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def request_groups(
         kind, action = str(row["token_type"]), member_or_none(Action, str(row["action"]))
         if kind not in DEVICE_TOKEN_TYPES:
             known = ", ".join(DEVICE_TOKEN_TYPES)
-            raise UnreadableError(f'{file}: row {place:,}, column "token_type": got {kind!r}, expected {known}')
+            raise UnreadableError(f'{place}, column "token_type": got {kind!r}, expected {known}')
         if action is None:
-            raise UnreadableError(f'{file}: row {place:,}, column "action": unknown action {row["action"]!r}')
+            raise UnreadableError(f'{place}, column "action": unknown action {row["action"]!r}')
         groups.setdefault((kind, action), {})[str(row["device"])] = None
     if not groups:
         raise UsageError(f"{file} has no rows", "create it with: itron-core preflight ROUTE --requests FILE")
@@ -55,21 +56,19 @@ def planned_rows(file: str) -> list[tuple[str, Action]]:
     for place, row in _rows(file, ("device", "action")):
         action = member_or_none(Action, str(row["action"]))
         if action is None:
-            raise UnreadableError(f'{file}: row {place:,}, column "action": unknown action {row["action"]!r}')
+            raise UnreadableError(f'{place}, column "action": unknown action {row["action"]!r}')
         rows.append((str(row["device"]), action))
     return rows
 
 
-def _rows(file: str, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
-    place = 0
+def _rows(file: str, needed: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    place, rows = place_of(has_header=format_of(file, None, "--format") is FileFormat.CSV), 0
     for batch in read_rows(file, None, WANTED_COLUMNS):
-        missing = [f'"{name}"' for name in needed if name not in batch.schema.names]
-        if missing:
-            there = ", ".join(batch.schema.names)
-            raise UnreadableError(f"{file}: no column {', '.join(missing)}; its columns: {there}")
+        check_columns(file, batch, needed)
         for row in batch.select(needed).to_pylist():
-            place += 1
+            where = f"{file}: {place(rows)}"
             empty = [name for name in needed if row[name] is None]
             if empty:
-                raise UnreadableError(f'{file}: row {place:,}, column "{empty[0]}": the cell is empty')
-            yield place, row
+                raise UnreadableError(f'{where}, column "{empty[0]}": the cell is empty')
+            rows += 1
+            yield where, row

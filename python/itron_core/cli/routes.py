@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from itron_core.cli.answers import Beside, named, paired, record_batch
-from itron_core.cli.columns import REQUIRED_OF_ROUTE, ROUTE_COLUMNS, TOKEN, place_of
-from itron_core.cli.failures import UnreadableError, UsageError
+from itron_core.cli.columns import REQUIRED_OF_ROUTE, ROUTE_COLUMNS, TOKEN, check_columns, place_of
+from itron_core.cli.failures import UsageError
 from itron_core.cli.files import STANDARD_STREAM, format_of, read_rows, rows_to
 from itron_core.cli.inputs import moment, permissions_of, planned_moment, read_keyring, zone_of
 from itron_core.cli.options import (
+    AT,
+    AUTHORIZATION_LIMIT,
+    COMMAND_LIMIT,
     INPUT_FILE,
     INPUT_FORMAT,
     JSON,
@@ -23,6 +26,10 @@ from itron_core.cli.options import (
     OUTPUT_FILE,
     OUTPUT_FORMAT,
     PERMISSIONS,
+    READS_WITHOUT_SESSION,
+    SERVICE_NEEDS_COMMAND,
+    SERVICE_ON_BASIC,
+    STATUS_WITHOUT_KEY,
     THREADS,
     TIME_ZONE,
     FileFormat,
@@ -35,7 +42,9 @@ from itron_core.policy import PolicyOptions
 from itron_core.routes import process_batches, process_route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from itron_core.cli.columns import Kind
 
 route_app = group("Routes as files: an example with every column.")
 EXAMPLE: Final[tuple[dict[str, str], ...]] = (
@@ -70,9 +79,6 @@ EXAMPLE: Final[tuple[dict[str, str], ...]] = (
         "permissions": "read_endpoints|remote_disconnect",
     },
 )
-AT = typer.Option(
-    "--at", metavar="TIME", help="Decide for a planned time, such as 'tomorrow 08:00' (with --time-zone)."
-)
 
 
 def preflight(
@@ -80,28 +86,12 @@ def preflight(
     permissions: Annotated[str, PERMISSIONS],
     keyring: Annotated[list[Path] | None, KEYRING] = None,
     *,
-    allow_service_on_basic: Annotated[
-        bool, typer.Option("--allow-service-on-basic", help="Policy: allow service commands on basic devices.")
-    ] = False,
-    reads_without_session: Annotated[
-        bool, typer.Option("--reads-without-session", help="Policy: allow interval data without a session.")
-    ] = False,
-    status_without_key: Annotated[
-        bool, typer.Option("--status-without-key", help="Policy: allow the service status without a reading key.")
-    ] = False,
-    service_needs_command_in_network_mode: Annotated[
-        bool,
-        typer.Option(
-            "--service-needs-command-in-network-mode",
-            help="Policy: require a secure command for service actions in Network Mode.",
-        ),
-    ] = False,
-    command_limit: Annotated[
-        int, typer.Option(min=0, help="The number of secure commands per device between two syncs.")
-    ] = 2,
-    authorization_limit: Annotated[
-        int, typer.Option(min=0, help="The number of authorizations per device between two syncs.")
-    ] = 2,
+    allow_service_on_basic: Annotated[bool, SERVICE_ON_BASIC] = False,
+    reads_without_session: Annotated[bool, READS_WITHOUT_SESSION] = False,
+    status_without_key: Annotated[bool, STATUS_WITHOUT_KEY] = False,
+    service_needs_command_in_network_mode: Annotated[bool, SERVICE_NEEDS_COMMAND] = False,
+    command_limit: Annotated[int, COMMAND_LIMIT] = 2,
+    authorization_limit: Annotated[int, AUTHORIZATION_LIMIT] = 2,
     threads: Annotated[int | None, THREADS] = None,
     at: Annotated[str | None, AT] = None,
     time_zone: Annotated[str | None, TIME_ZONE] = None,
@@ -130,7 +120,7 @@ def preflight(
     decide = partial(
         process_batches,
         keyring=read_keyring(keyring),
-        now=_moment_of(now, at, time_zone),
+        now=moment_of(now, at, time_zone),
         permissions=permissions_of(permissions),
         options=options,
         threads=threads,
@@ -140,7 +130,7 @@ def preflight(
     beside = Beside()
     unreadable = Unreadable()
     with rows_to(target, target_format) as write, rows_to(requests, None) as ask:
-        batches = with_progress(_route(source, input_format, time_zone, keyring), "rows decided")
+        batches = with_progress(route_batches(source, input_format, time_zone, keyring), "rows decided")
         for batch, results in paired(batches, decide):
             answers, some_decisions, some_reasons = decided(results)
             decisions += some_decisions
@@ -167,10 +157,10 @@ def explain(
     input_format: Annotated[FileFormat | None, INPUT_FORMAT] = None,
 ) -> None:
     """Explain one row of a route in sentences."""
-    ring, moment_of, granted = read_keyring(keyring), _moment_of(now, at, time_zone), permissions_of(permissions)
+    ring, at_moment, granted = read_keyring(keyring), moment_of(now, at, time_zone), permissions_of(permissions)
     decisions: Counter[str] = Counter()
-    for batch in _rows(_route(source, input_format, time_zone, keyring), row):
-        results = process_route(batch, ring, now=moment_of, permissions=granted)
+    for batch in _rows(route_batches(source, input_format, time_zone, keyring), row):
+        results = process_route(batch, ring, now=at_moment, permissions=granted)
         decisions += decided(results)[1]
         say(results.explain(0))
         for missing in record_batch(results.requests()).to_pylist():
@@ -245,23 +235,23 @@ def _decision_name(number: int) -> str:
     return Decision(number).name.lower()
 
 
-def _moment_of(now: str | None, at: str | None, time_zone: str | None) -> int:
+def moment_of(now: str | None, at: str | None, time_zone: str | None) -> int:
+    """Return the time of the decisions: the planned one, else `now`, else the clock's."""
     clock = moment(now)
     return clock if at is None else planned_moment(at, clock, zone_of(time_zone))
 
 
-def _route(
-    source: str, input_format: FileFormat | None, time_zone: str | None, keyring: list[Path] | None
+def route_batches(
+    source: str,
+    input_format: FileFormat | None,
+    time_zone: str | None,
+    keyring: list[Path] | None,
+    columns: Mapping[str, Kind] = ROUTE_COLUMNS,
 ) -> Iterator[Any]:
     """Read a route. Raises for missing columns, and for tokens without a keyring."""
-    for batch in read_rows(source, input_format, ROUTE_COLUMNS, zone=zone_of(time_zone)):
-        names = batch.schema.names
-        missing = [f'"{name}"' for name in REQUIRED_OF_ROUTE if name not in names]
-        if missing:
-            raise UnreadableError(
-                f"{source}: no column {', '.join(missing)}; its columns: {', '.join(names)}",
-                "show the columns of a route with: itron-core route template FILE",
-            )
+    for batch in read_rows(source, input_format, columns, zone=zone_of(time_zone)):
+        hint = "show the columns of a route with: itron-core route template FILE"
+        check_columns(source, batch, REQUIRED_OF_ROUTE, hint)
         if not keyring:
             _check_no_tokens(source, batch)
         yield batch

@@ -246,7 +246,7 @@ def serve(
     With --keyring, it is created if it does not exist.
     """
     from itron_core.service.app import create_app
-    from itron_core.service.client import is_loopback
+    from itron_core.service.connection import is_loopback
     from itron_core.service.serving import check_certificate, run
 
     if certificate is None and not is_loopback(host):

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from itron_core.cli.answers import Beside, named, paired, record_batch
-from itron_core.cli.columns import REQUEST_COLUMNS, TOKEN, rows_counted_from
-from itron_core.cli.failures import UnreadableError
+from itron_core.cli.columns import REQUEST_COLUMNS, TOKEN, check_columns, rows_counted_from
 from itron_core.cli.files import STANDARD_STREAM, read_rows, rows_to
 from itron_core.cli.inputs import member, moment, read_keyring, zone_of
 from itron_core.cli.key_files import read_signer
@@ -63,7 +62,7 @@ def verify(
     """
     ring = read_keyring(keyring)
     counts: Counter[str] = Counter()
-    options = {
+    options: dict[str, Any] = {
         "now": moment(now),
         "token_type": token_type.value,
         "action": None if action is None else member(Action, action, "action"),
@@ -120,9 +119,7 @@ def issue(
 
 def _tokens(batches: Iterable[Any], column: str, source: str) -> Iterator[Any]:
     for batch in batches:
-        if column not in batch.schema.names:
-            there = ", ".join(batch.schema.names) or "none"
-            raise UnreadableError(f'{source}: no column "{column}"; its columns: {there}', "name it with --column")
+        check_columns(source, batch, [column], "name it with --column")
         yield batch[column]
 
 

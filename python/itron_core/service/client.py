@@ -9,14 +9,10 @@ from __future__ import annotations
 import binascii
 import json
 import re
-import socket
 import threading
-from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from ipaddress import ip_address
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
-from urllib.parse import urlsplit
 
 from itron_core.errors import ExchangeError, InputError, RequestRefused
 from itron_core.exchange.material import Page
@@ -24,6 +20,7 @@ from itron_core.exchange.pages import page_length
 from itron_core.exchange.records import MOST_DELEGATIONS
 from itron_core.service import bodies
 from itron_core.service.bodies import JSON, LARGEST_BODY, WireError
+from itron_core.service.connection import Connection, checked_url, unreachable
 
 if TYPE_CHECKING:
     import ssl
@@ -36,7 +33,7 @@ if TYPE_CHECKING:
     from itron_core.exchange.records import CommandRequest, DeviceRecord, OutcomeReport, SignIn
     from itron_core.service.bodies import Model
 
-__all__ = ["RemoteToolsServer", "is_loopback"]
+__all__ = ["RemoteToolsServer"]
 
 OK, NO_CONTENT, FORBIDDEN, CONFLICT, UNPROCESSABLE, TOO_MANY = 200, 204, 403, 409, 422, 429
 PROBLEM = "application/problem+json"
@@ -80,9 +77,9 @@ class RemoteToolsServer:
 
         if not BEARER.fullmatch(bearer):
             raise InputError("bearer: not a valid token; create one with bearer_token()")
-        self._url, self._timeout = _checked_url(url), timeout
+        self._url, self._timeout = checked_url(url, "a bearer token is sent").rstrip("/"), timeout
         self._claims = _claims_of(bearer)
-        self._connection = _Connection()
+        self._connection = Connection()
         self._client = httpx.Client(
             base_url=self._url,
             headers={
@@ -274,7 +271,7 @@ class RemoteToolsServer:
             if self._connection.was_cut:
                 raise ExchangeError(f"{self._url} took longer than {self._timeout} seconds to answer") from None
             # Not chained: the error holds the request with the bearer.
-            raise ExchangeError(f"{self._url} cannot be reached: {_reason(error)}") from None
+            raise ExchangeError(f"{self._url} cannot be reached: {unreachable(error)}") from None
         except BaseException:
             self._connection.end()
             raise
@@ -317,29 +314,6 @@ def _problem_of(reply: _Reply) -> tuple[str, str]:
     return reason, "".join(sign if sign.isprintable() else " " for sign in detail[:LONGEST_SENTENCE])
 
 
-def _checked_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname or "", parts.port
-    except (ValueError, AttributeError, TypeError):
-        raise InputError("url: not readable, expected https://host or https://host:port") from None
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment or not host:
-        raise InputError("url: got a user, a query or no host, expected https://host or https://host:port")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise InputError(
-            f"url: got {parts.scheme}://{host}, expected https: a bearer token is sent, and http is only for this machine"
-        )
-    return url.rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, the only one to which a bearer token is sent without TLS."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _claims_of(bearer: str) -> dict[str, str]:
     """Return the unverified tool and user of a bearer, which the server verifies; empty for an opaque bearer."""
     try:
@@ -359,52 +333,6 @@ def _segment(source: str) -> str:
     return source
 
 
-class _Connection:
-    """A handle of the current connection, by which a timer ends a call that takes too long.
-
-    The timeouts of HTTP clients limit each single wait: a server that sends a header byte now and then would hold the call
-    for ever. A separate handle ends the connection in any state, even inside TLS.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._handle: socket.socket | None = None
-        self.was_cut = False
-
-    def begin(self) -> None:
-        with self._lock:
-            self.was_cut = False
-
-    def traced(self, event: str, info: Mapping[str, Any]) -> None:
-        """Keep a handle of a new connection (httpcore's trace)."""
-        if event == "connection.connect_tcp.complete":
-            opened = info["return_value"].get_extra_info("socket")
-            self.end()
-            with self._lock:
-                self._handle = opened.dup()
-                if self.was_cut:
-                    self._shut()
-
-    def cut(self) -> None:
-        """End the call by closing the connection under the reader."""
-        with self._lock:
-            self.was_cut = True
-            self._shut()
-
-    def end(self) -> None:
-        """Release the connection, so that its other end sees it closed."""
-        with self._lock:
-            if self._handle is not None:
-                self._shut()
-                self._handle.close()
-                self._handle = None
-
-    def _shut(self) -> None:
-        if self._handle is not None:
-            with suppress(OSError):
-                self._handle.shutdown(socket.SHUT_RDWR)
-
-
 def _pieces(rows: Sequence[R], size: Callable[[R], int]) -> list[list[R]]:
     """Return the rows in pieces that fit a page in bytes and rows."""
     found: list[list[R]] = []
@@ -414,25 +342,3 @@ def _pieces(rows: Sequence[R], size: Callable[[R], int]) -> list[list[R]]:
         found.append(rest[:count])
         rest = rest[count:]
     return found
-
-
-def _reason(error: BaseException) -> str:
-    """Return why a server cannot be reached: the first known cause, else the error's name."""
-    import ssl
-
-    import httpx
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({cause.verify_message})"
-        if isinstance(cause, ssl.SSLError):
-            return "its TLS connection failed"
-        if isinstance(cause, socket.gaierror):
-            return "its host name is unknown"
-        if isinstance(cause, ConnectionRefusedError):
-            return "it refused the connection"
-        if isinstance(cause, (TimeoutError, httpx.TimeoutException)):
-            return "no answer came in time"
-        cause = cause.__cause__ or cause.__context__
-    return type(error).__name__

@@ -118,7 +118,7 @@ const COLUMNS: [&str; 12] = [
 impl Request {
     fn read(request: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = request.py();
-        let table = Table::new(request, "request")?;
+        let table = Table::new(request, "request", |_| true)?;
         if let Some(unknown) = table.names().find(|name| !COLUMNS.contains(name)) {
             return Err(input(format!("request: got the column {unknown:?}, expected {}", COLUMNS.join(", "))));
         }

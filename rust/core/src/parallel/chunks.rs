@@ -29,6 +29,8 @@ impl<T: Send> Split for &mut [T] {
     }
 
     fn split(self, at: usize) -> (Self, Self) {
+        // A column that is not wanted has no rows.
+        let at = at.min(self.len());
         self.split_at_mut(at)
     }
 }
@@ -43,13 +45,14 @@ pub fn available_threads() -> usize {
 #[derive(Clone, Copy)]
 pub struct Workers<'a> {
     threads: usize,
-    interrupted: Option<&'a dyn Fn() -> bool>,
+    interrupted: Option<&'a dyn Fn(usize) -> bool>,
 }
 
 impl<'a> Workers<'a> {
-    /// Threads that ask between chunks, on the calling thread only, whether the call is `interrupted`.
+    /// Threads that ask between chunks, on the calling thread only, whether the call is `interrupted`, and tell it the rows up to
+    /// the end of the last chunk.
     #[must_use]
-    pub fn new(threads: usize, interrupted: &'a dyn Fn() -> bool) -> Self {
+    pub fn new(threads: usize, interrupted: &'a dyn Fn(usize) -> bool) -> Self {
         Self { threads, interrupted: Some(interrupted) }
     }
 
@@ -58,7 +61,7 @@ impl<'a> Workers<'a> {
     /// # Errors
     /// [`Stop::Interrupted`].
     pub fn check(&self) -> Result<(), Stop> {
-        if self.interrupted.is_some_and(|asked| asked()) { Err(Stop::Interrupted) } else { Ok(()) }
+        if self.interrupted.is_some_and(|asked| asked(0)) { Err(Stop::Interrupted) } else { Ok(()) }
     }
 }
 
@@ -106,17 +109,18 @@ pub(crate) fn in_chunks<'w, S: Split>(
     let threads = pool.as_ref().map_or(1, |pool| threads.min(1 + pool.threads.current_num_threads()));
     let queue = Mutex::new(Queue { rest: Some(output), start: 0, threads, stop: None });
     let queue = || queue.lock().unwrap_or_else(PoisonError::into_inner);
-    let work_off = |interrupted: Option<&dyn Fn() -> bool>| {
+    let work_off = |interrupted: Option<&dyn Fn(usize) -> bool>| {
         let mut scratch = Scratch::default();
         loop {
             // In a statement of its own: the queue is free again while the chunk is worked on.
             let taken = queue().take();
             let Some((start, output)) = taken else { return };
+            let end = start + output.rows();
             scratch.clear();
             // The output is not looked at again before it is read whole, and it begins as refusals.
             let done = catch_unwind(AssertUnwindSafe(|| work(&mut scratch, start, output)));
             let stop = done.unwrap_or(Ok(())).err();
-            let stop = stop.or_else(|| interrupted.is_some_and(|asked| asked()).then_some(Stop::Interrupted));
+            let stop = stop.or_else(|| interrupted.is_some_and(|asked| asked(end)).then_some(Stop::Interrupted));
             if let Some(stop) = stop {
                 return queue().stop(stop);
             }
@@ -273,7 +277,7 @@ mod tests {
             for why in [Stop::Interrupted, Stop::OutOfMemory] {
                 let worked = AtomicUsize::new(0);
                 let mut answers = vec![900; 1_000 * CHUNK];
-                let interrupted = || why == Stop::Interrupted && worked.load(Ordering::Relaxed) > CHUNK;
+                let interrupted = |_| why == Stop::Interrupted && worked.load(Ordering::Relaxed) > CHUNK;
                 let workers = Workers::new(threads, &interrupted);
                 let done = in_chunks(answers.as_mut_slice(), workers, &|_, _, chunk: &mut [i16]| {
                     chunk.fill(0);

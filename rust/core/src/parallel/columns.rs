@@ -56,13 +56,23 @@ pub fn zeros<T: memory::Plain>(count: usize) -> Result<Vec<T>, Stop> {
 }
 
 /// One bit per row, the least significant bit of a byte first: which rows hold a value, or a flag.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bits {
     bytes: Vec<u8>,
     rows: usize,
 }
 
 impl Bits {
+    /// The bits of rows.
+    #[must_use]
+    pub fn of(rows: impl ExactSizeIterator<Item = bool>) -> Self {
+        let mut bits = Self { bytes: vec![0; rows.len().div_ceil(8)], rows: rows.len() };
+        for (row, bit) in rows.enumerate() {
+            bits.bytes[row / 8] |= u8::from(bit) << (row % 8);
+        }
+        bits
+    }
+
     /// The bits, a byte for eight rows; those after the last row are 0.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
@@ -115,10 +125,20 @@ pub(crate) struct BitSlice<'a> {
 }
 
 impl BitSlice<'_> {
-    /// Sets the bit of row `at` to 1.
+    /// Sets the bit of row `at` to 1, if the column is wanted.
     #[inline]
     pub(crate) fn set(&mut self, at: usize) {
-        self.bytes[at / 8] |= 1 << (at % 8);
+        if let Some(byte) = self.bytes.get_mut(at / 8) {
+            *byte |= 1 << (at % 8);
+        }
+    }
+}
+
+/// Sets the value of row `at`, if the column is wanted: one that is not has no rows.
+#[inline]
+pub(crate) fn put<T>(column: &mut [T], at: usize, value: T) {
+    if let Some(place) = column.get_mut(at) {
+        *place = value;
     }
 }
 
@@ -128,6 +148,8 @@ impl Split for BitSlice<'_> {
     }
 
     fn split(self, at: usize) -> (Self, Self) {
+        // A column that is not wanted has no rows.
+        let at = if self.rows == 0 { 0 } else { at };
         assert!(at.is_multiple_of(8) && at <= self.rows, "threads never share a byte");
         let (left, right) = self.bytes.split_at_mut(at / 8);
         (Self { bytes: left, rows: at }, Self { bytes: right, rows: self.rows - at })
@@ -148,15 +170,23 @@ macro_rules! columns {
         pub struct $columns { $($(#[$field_doc])* pub $field: $type,)* }
 
         impl $columns {
-            /// Columns of `rows` rows that were not answered yet.
+            /// Columns of `rows` rows that were not answered yet; one whose name is not `wanted` has no rows. The first always is.
             ///
             /// # Errors
             /// [`Stop::OutOfMemory`](crate::parallel::stop::Stop) when there is no memory for all of them together.
-            pub fn new(rows: usize) -> Result<Self, crate::parallel::stop::Stop> {
-                let bits = 0 $(+ <$type as crate::parallel::columns::Column>::ROW_BITS)*;
+            pub fn new(rows: usize, wanted: impl Fn(&str) -> bool) -> Result<Self, crate::parallel::stop::Stop> {
+                let names = [$(stringify!($field)),*];
+                let rows_of = |name: &str| if name == names[0] || wanted(name) { rows } else { 0 };
+                let bits = 0 $(+ rows_of(stringify!($field))
+                    .saturating_mul(<$type as crate::parallel::columns::Column>::ROW_BITS))*;
                 // All at once: a system that lends more than it has would say yes to each of them.
-                crate::parallel::stop::ask_for_memory(rows.saturating_mul(bits) / 8)?;
-                Ok(Self { $($field: <$type as crate::parallel::columns::Column>::filled(rows, $initial)?,)* })
+                crate::parallel::stop::ask_for_memory(bits / 8)?;
+                Ok(Self {
+                    $($field: <$type as crate::parallel::columns::Column>::filled(
+                        rows_of(stringify!($field)),
+                        $initial,
+                    )?,)*
+                })
             }
 
             fn slices(&mut self) -> $slices<'_> {
@@ -200,6 +230,33 @@ mod tests {
         assert_eq!((bits.ones(), bits.rows()), (3, 19));
         assert!((0..19).filter(|&row| bits.get(row)).eq([7, 8, 18]));
         assert_eq!(bits.into_bytes(), [0x80, 0x01, 0x04]);
+    }
+
+    columns! {
+        /// One of each kind.
+        pub struct Pair / PairSlices {
+            /// Always there.
+            first: Vec<i16> = 7,
+            /// A value.
+            value: Vec<i64> = 0,
+            /// A flag.
+            flag: Bits = false,
+        }
+    }
+
+    #[test]
+    fn a_column_that_is_not_wanted_has_no_rows_and_takes_nothing() {
+        for (wanted, rows) in [(true, 16), (false, 0)] {
+            let mut pair = Pair::new(16, |_| wanted).unwrap();
+            let (mut left, mut right) = pair.slices().split(8);
+            for slices in [&mut left, &mut right] {
+                put(slices.value, 3, 5);
+                slices.flag.set(3);
+            }
+            assert_eq!((left.rows(), right.rows()), (8, 8));
+            assert_eq!((pair.first.len(), pair.value.len(), pair.flag.rows()), (16, rows, rows));
+            assert_eq!((pair.value.iter().sum::<i64>(), pair.flag.ones()), if wanted { (10, 2) } else { (0, 0) });
+        }
     }
 
     #[test]

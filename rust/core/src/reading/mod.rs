@@ -242,7 +242,7 @@ pub fn open_many<'w, R: Rows>(
     call: &Call<'_>,
     workers: impl Into<Workers<'w>>,
 ) -> Result<ReadingColumns, Stop> {
-    let mut columns = ReadingColumns::new(rows.rows())?;
+    let mut columns = ReadingColumns::new(rows.rows(), |_| true)?;
     in_chunks(columns.slices(), workers, &|scratch, start, mut slices| {
         // What the rows' keys and keys from them leave on the stack.
         wiped(|| open_chunk(rows, call, start, &mut slices, scratch))

@@ -8,7 +8,7 @@ use crate::code::{Check, Code};
 use crate::format::device;
 use crate::format::token_type::TokenType;
 use crate::parallel::chunks::{self, Workers};
-use crate::parallel::columns::{BitSlice, Bits, columns};
+use crate::parallel::columns::{BitSlice, Bits, columns, put};
 use crate::parallel::scratch::{Place, Scratch};
 use crate::parallel::stop::Stop;
 use crate::time::{Nanos, Session, SessionState, Unit, session, session_end};
@@ -170,7 +170,7 @@ pub trait Route: Sync {
     fn has(&self, material: usize) -> bool;
 }
 
-/// Decides every row.
+/// Decides every row; of the columns, those that are `wanted`.
 ///
 /// # Errors
 /// [`Stop`], and no row is answered.
@@ -178,9 +178,10 @@ pub fn process<'w>(
     route: &impl Route,
     keyring: &Keyring,
     call: &RouteCall<'_>,
+    wanted: impl Fn(&str) -> bool,
     workers: impl Into<Workers<'w>>,
 ) -> Result<RouteColumns, Stop> {
-    let mut columns = RouteColumns::new(route.rows())?;
+    let mut columns = RouteColumns::new(route.rows(), wanted)?;
     chunks::in_chunks(columns.slices(), workers, &|scratch, start, slices: RouteSlices<'_>| {
         process_chunk(route, keyring, call, start, slices, scratch)
     })?;
@@ -201,7 +202,7 @@ fn process_chunk(
     for (at, row) in rows.iter().enumerate() {
         let device = row.device.and_then(|device| device::parse(scratch.get(device)));
         if let Some(device) = device {
-            slices.device[at] = device;
+            put(slices.device, at, device);
             slices.device_known.set(at);
         }
         situations.push(device.and_then(|_| situation(row, call)));
@@ -289,7 +290,7 @@ impl RouteSlices<'_> {
         call: &RouteCall<'_>,
     ) {
         let Some(situation) = situation else {
-            self.reason[at] = Policy::ROW_UNREADABLE;
+            put(self.reason, at, Policy::ROW_UNREADABLE);
             return;
         };
         let material = |code, used| Material { code, used };
@@ -304,16 +305,16 @@ impl RouteSlices<'_> {
             authorizations_used: row.authorizations_used,
         };
         let answer = situation.decide(&hand, call.policy);
-        self.decision[at] = answer.decision as i8;
-        self.reason[at] = answer.reason;
-        self.missing[at] = answer.missing as i32;
+        put(self.decision, at, answer.decision as i8);
+        put(self.reason, at, answer.reason);
+        put(self.missing, at, answer.missing as i32);
         if situation.is_unverified(row.level_verified) {
             self.unverified.set(at);
         }
         if let (SessionState::Open, Some(opened_at), Some(seconds)) =
             (situation.session, row.session_opened_at, row.session_seconds)
         {
-            self.session_until[at] = session_end(opened_at, call.session_unit, seconds);
+            put(self.session_until, at, session_end(opened_at, call.session_unit, seconds));
             self.session_open.set(at);
         }
         set_code(self.authorization_code, &mut self.authorization_given, at, codes[0]);
@@ -324,7 +325,7 @@ impl RouteSlices<'_> {
 
 fn set_code(column: &mut [i16], given: &mut BitSlice<'_>, at: usize, code: Option<Code>) {
     if let Some(code) = code {
-        column[at] = code as i16;
+        put(column, at, code as i16);
         given.set(at);
     }
 }

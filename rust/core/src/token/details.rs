@@ -95,7 +95,8 @@ const USUAL_DEVICE: usize = 16;
 /// The devices of a call's tokens, and all their other claims if they are wanted.
 #[derive(Debug, Default)]
 pub struct Details {
-    all: bool,
+    device: bool,
+    rest: bool,
     /// Each chunk with its first row.
     chunks: Mutex<Vec<(usize, Chunk)>>,
 }
@@ -104,13 +105,16 @@ impl Note for Details {
     type Chunk = Chunk;
 
     fn begin(&self, rows: usize) -> Chunk {
+        let rows = if self.device { rows } else { 0 };
         Chunk { device: Values::with_room(rows, USUAL_DEVICE), ..Chunk::default() }
     }
 
     #[inline]
     fn row(&self, chunk: &mut Chunk, claims: Option<&Claims<'_>>) {
-        chunk.device.push(claims.and_then(|claims| claims.audience).map(str::as_bytes));
-        if self.all {
+        if self.device {
+            chunk.device.push(claims.and_then(|claims| claims.audience).map(str::as_bytes));
+        }
+        if self.rest {
             chunk.subject.push(claims.and_then(|claims| claims.subject).map(str::as_bytes));
             chunk.command.push(claims.and_then(|claims| claims.command));
             chunk.cti.push(claims.and_then(|claims| claims.cti.as_ref()).map(<[u8; 16]>::as_slice));
@@ -119,15 +123,17 @@ impl Note for Details {
     }
 
     fn keep(&self, start: usize, chunk: Chunk) {
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).push((start, chunk));
+        if self.device || self.rest {
+            self.chunks.lock().unwrap_or_else(PoisonError::into_inner).push((start, chunk));
+        }
     }
 }
 
 impl Details {
-    /// Devices; with `all`, every claim that has no column of its own.
+    /// With `device`, devices; with `rest`, every other claim that has no column of its own.
     #[must_use]
-    pub fn new(all: bool) -> Self {
-        Self { all, ..Self::default() }
+    pub fn new(device: bool, rest: bool) -> Self {
+        Self { device, rest, ..Self::default() }
     }
 
     /// What was noted, in the order of the rows.

@@ -15,7 +15,7 @@ use crate::format::cose::{Envelope, Header, MIN_TOKEN};
 use crate::format::scope::OPEN_SESSION;
 use crate::format::token_type::TokenType;
 use crate::parallel::chunks::{self, Workers};
-use crate::parallel::columns::{Bits, columns};
+use crate::parallel::columns::{Bits, columns, put};
 use crate::parallel::scratch::{Place, Scratch};
 use crate::parallel::stop::Stop;
 use std::ops::Range;
@@ -371,13 +371,13 @@ const MICROS: u64 = 1_000_000;
 impl TokenSlices<'_> {
     #[inline]
     fn set(&mut self, at: usize, verdict: &Verdict<&Claims<'_>>, token_type: TokenType) {
-        self.code[at] = verdict.code as i16;
+        put(self.code, at, verdict.code as i16);
         if let Some(key) = verdict.key {
-            self.key[at] = key as i32;
+            put(self.key, at, key as i32);
             self.key_known.set(at);
         }
         if let Some(kid) = verdict.kid {
-            self.kid[at] = kid;
+            put(self.kid, at, kid);
             self.kid_known.set(at);
         }
         if let Some(claims) = verdict.claims {
@@ -388,20 +388,20 @@ impl TokenSlices<'_> {
     #[inline]
     fn set_claims(&mut self, at: usize, claims: &Claims<'_>, token_type: TokenType) {
         self.claims_known.set(at);
-        self.issued_at[at] = (claims.issued_at * MICROS) as i64;
-        self.not_before[at] = (claims.begins_at() * MICROS) as i64;
-        self.expires_at[at] = (claims.expires_at * MICROS) as i64;
-        self.actions[at] = claims.actions() as i64;
+        put(self.issued_at, at, (claims.issued_at * MICROS) as i64);
+        put(self.not_before, at, (claims.begins_at() * MICROS) as i64);
+        put(self.expires_at, at, (claims.expires_at * MICROS) as i64);
+        put(self.actions, at, claims.actions() as i64);
         if let Some(seconds) = claims.session_seconds {
-            self.session_seconds[at] = seconds as i32;
+            put(self.session_seconds, at, seconds as i32);
             self.session_known.set(at);
         }
         if let Some(sequence) = claims.sequence().filter(|_| token_type.is_for_one_device()) {
-            self.sequence[at] = sequence as i64;
+            put(self.sequence, at, sequence as i64);
             self.sequence_known.set(at);
         }
         if let Some(epoch) = claims.epoch {
-            self.epoch[at] = epoch.into();
+            put(self.epoch, at, epoch.into());
             self.epoch_known.set(at);
         }
     }
@@ -421,10 +421,10 @@ pub fn verify_many<'w>(
     workers: impl Into<Workers<'w>>,
     fetch: impl Fn(usize, &mut Scratch) -> Result<Fetched, Stop> + Sync,
 ) -> Result<TokenColumns, Stop> {
-    verify_noting(keyring, call, rows, workers, fetch, &())
+    verify_noting(keyring, call, rows, |_| true, workers, fetch, &())
 }
 
-/// As [`verify_many`], and `note` takes the claims of each row that shows them.
+/// As [`verify_many`], with the `wanted` of the columns alone, and `note` takes the claims of each row that shows them.
 ///
 /// # Errors
 /// [`Stop`], and no row is answered.
@@ -432,11 +432,12 @@ pub fn verify_noting<'w, N: Note>(
     keyring: &Keyring,
     call: &Call<'_>,
     rows: usize,
+    wanted: impl Fn(&str) -> bool,
     workers: impl Into<Workers<'w>>,
     fetch: impl Fn(usize, &mut Scratch) -> Result<Fetched, Stop> + Sync,
     note: &N,
 ) -> Result<TokenColumns, Stop> {
-    let mut columns = TokenColumns::new(rows)?;
+    let mut columns = TokenColumns::new(rows, wanted)?;
     let expected = expected_rows(keyring, rows);
     chunks::in_chunks(columns.slices(), workers, &|scratch, start, mut slices: TokenSlices<'_>| {
         let range = start..start + slices.code.len();

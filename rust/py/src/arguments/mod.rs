@@ -103,6 +103,14 @@ pub fn allow_plain(given: &Bound<'_, PyAny>) -> PyResult<bool> {
     flag(given, "allow_plain")
 }
 
+/// The argument `progress`: a callable, or None.
+pub fn progress<'a, 'py>(given: Option<&'a Bound<'py, PyAny>>) -> PyResult<Option<&'a Bound<'py, PyAny>>> {
+    match given {
+        Some(given) if !given.is_callable() => Err(wrong(given, "progress", "None or a callable")),
+        _ => Ok(given),
+    }
+}
+
 /// The argument `index`.
 pub fn index(given: &Bound<'_, PyAny>) -> PyResult<isize> {
     place(given, "index", "an int")

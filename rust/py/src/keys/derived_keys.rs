@@ -63,7 +63,7 @@ impl DerivedKeys {
 
     /// All keys as a binary column.
     fn to_arrow(&self) -> PyResult<Column> {
-        Out::binary(self.keys.chunks(self.length).map(Some)).map(Column::new).map_err(stopped)
+        Out::binary(self.keys.chunks(self.length).map(Some)).map(Column::secret).map_err(stopped)
     }
 
     /// The key check values as a memoryview of uint8, shape (n, 4): they tell master, utility, device and version.

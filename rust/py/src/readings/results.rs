@@ -2,8 +2,8 @@
 
 use crate::arguments::{self, object_reader};
 use crate::columns::output::results::Vocabulary;
-use crate::columns::output::{Column, NamedResults, Out, OutTable, result_class};
-use crate::errors::stopped;
+use crate::columns::output::{Column, Out, OutTable, result_class, state};
+use crate::errors::{input, stopped};
 use itron_core::parallel::columns::Bits;
 use itron_core::parallel::stop::Stop;
 use itron_core::reading::Profile;
@@ -13,6 +13,7 @@ use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What the results keep of their call, beside the columns.
@@ -28,12 +29,28 @@ impl Devices {
         self.known.get(row).then(|| self.ids[row])
     }
 
+    fn state(&self, rows: Range<usize>) -> DevicesState {
+        let ids = rows.map(|row| self.of(row).map(u64::from_be_bytes)).collect();
+        (self.profile.name().to_owned(), self.minimum_assurance, ids)
+    }
+
+    /// `None` for what [`Devices::state`] does not write.
+    fn restored(rows: usize, (profile, minimum_assurance, ids): DevicesState) -> Option<Self> {
+        (ids.len() == rows).then_some(())?;
+        let known = Bits::of(ids.iter().map(Option::is_some));
+        let ids = ids.into_iter().map(|id| id.unwrap_or_default().to_be_bytes()).collect();
+        Some(Self { profile: Profile::from_name(&profile)?, minimum_assurance, ids, known })
+    }
+
     fn name(&self, device: DeviceId) -> String {
         let mut name = Vec::new();
         append_name(self.profile, &device, &mut name);
         String::from_utf8_lossy(&name).into_owned()
     }
 }
+
+/// What results keep beside their columns, as plain values: the profile, the assurance that was asked, each row's device.
+type DevicesState = (String, u16, Vec<Option<u64>>);
 
 result_class!(
     /// One row per device, in the order in which they were met.
@@ -63,9 +80,21 @@ impl Tally {
     }
 }
 
-/// Readings name their numbers themselves.
-fn reading_words(_column: &str) -> Option<Vocabulary> {
-    None
+/// The words of readings.
+fn reading_words(column: &str) -> Option<Vocabulary> {
+    match column {
+        "code" => Some(Vocabulary::One(code_name)),
+        "protection" => Some(Vocabulary::One(protection_name)),
+        _ => None,
+    }
+}
+
+fn code_name(number: i64) -> Option<&'static str> {
+    ReadingCode::ALL.iter().find(|&&(code, _)| code as i64 == number).map(|&(_, name)| name)
+}
+
+fn protection_name(number: i64) -> Option<&'static str> {
+    Protection::ALL.iter().find(|&&(protection, _)| protection as i64 == number).map(|&(_, name)| name)
 }
 
 result_class!(
@@ -76,6 +105,21 @@ result_class!(
         #[pyo3(signature = (columns, *_rest))]
         fn of(#[pyo3(from_py_with = readings)] columns: &Bound<'_, Self>, _rest: &Bound<'_, PyTuple>) -> Self {
             Self::new(columns.get().table.clone(), Arc::clone(&columns.get().devices))
+        }
+
+        /// The columns, and what is kept beside them, as plain values.
+        fn _state<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, DevicesState)> {
+            let (first, rows) = (self.table.first(), self.table.rows());
+            Ok((state::of_table(py, &self.table)?, self.devices.state(first..first + rows)))
+        }
+
+        /// The results of a state.
+        #[staticmethod]
+        fn _restore(table: &Bound<'_, PyAny>, devices: DevicesState) -> PyResult<Self> {
+            let table = state::table(table)?;
+            let wrong = || input("state: got other values than results are pickled as, expected those of this version");
+            let devices = Devices::restored(table.rows(), devices).ok_or_else(wrong)?;
+            Ok(Self::new(table, Arc::new(devices)))
         }
 
         /// How many rows have each number of code, protection and assurance.
@@ -114,7 +158,7 @@ result_class!(
             let (order, last) = py.detach(|| {
                 let (mut order, mut last) = (Vec::new(), HashMap::new());
                 for (row, code, counter) in self.counted() {
-                    let (Some(device), Some(counter), true) = (self.devices.of(row), counter, code == OK) else { continue };
+                    let (Some(device), Some(counter), true) = (self.device(row), counter, code == OK) else { continue };
                     last.entry(device).and_modify(|last: &mut i64| *last = counter.max(*last)).or_insert_with(|| {
                         order.push(device);
                         counter
@@ -136,7 +180,7 @@ result_class!(
                 let (mut known, mut rising) = (vec![false; rows], vec![0_u8; rows.div_ceil(8)]);
                 let mut last: HashMap<DeviceId, i64> = HashMap::new();
                 for (row, code, counter) in self.counted() {
-                    let (Some(device), Some(counter), true) = (self.devices.of(row), counter, code == OK) else { continue };
+                    let (Some(device), Some(counter), true) = (self.device(row), counter, code == OK) else { continue };
                     known[row] = true;
                     let last = last.entry(device).or_insert(i64::MIN);
                     rising[row / 8] |= u8::from(counter > *last) << (row % 8);
@@ -161,22 +205,6 @@ result_class!(
             parts.push(self.devices.minimum_assurance.into_pyobject(py)?.into_any());
             PyTuple::new(py, parts)
         }
-
-        /// The same columns, with codes and protections by name.
-        fn _names(&self, py: Python<'_>) -> PyResult<NamedResults> {
-            py.detach(|| {
-                let named = |(name, column): &(String, Out)| {
-                    let column = match &**name {
-                        "code" => self.named(name, &ReadingCode::ALL.map(|(code, name)| (code as i64, name)))?,
-                        "protection" => self.named(name, &Protection::ALL.map(|(protection, name)| (protection as i64, name)))?,
-                        _ => column.clone(),
-                    };
-                    Ok((name.clone(), column))
-                };
-                let columns = self.table.columns().iter().map(named).collect::<Result<Vec<_>, _>>().map_err(stopped)?;
-                Ok(NamedResults::new(OutTable::new(self.table.rows(), columns)))
-            })
-        }
     }
 );
 
@@ -185,16 +213,14 @@ object_reader!(readings: ReadingColumns);
 const OK: Option<i64> = Some(ReadingCode::Ok as i64);
 
 impl ReadingColumns {
+    fn device(&self, row: usize) -> Option<DeviceId> {
+        self.devices.of(self.table.first() + row)
+    }
+
     /// The values of an integer column.
     fn integers(&self, name: &str) -> impl Iterator<Item = Option<i64>> {
         let column = self.table.column(name);
         (0..self.table.rows()).map(move |row| column.and_then(|column| column.integer(row)))
-    }
-
-    /// An integer column by the names of its numbers.
-    fn named(&self, name: &str, names: &[(i64, &str)]) -> Result<Out, Stop> {
-        let of = |number: i64| names.iter().find(|&&(known, _)| known == number).map(|&(_, name)| name);
-        Out::text(self.integers(name).map(|number| number.and_then(of)))
     }
 
     /// Each row's number, code and counter.
@@ -209,7 +235,7 @@ impl ReadingColumns {
     fn tallies(&self) -> (Vec<DeviceId>, HashMap<DeviceId, Tally>) {
         let (mut order, mut tallies) = (Vec::new(), HashMap::new());
         for (row, code) in self.integers("code").enumerate() {
-            let Some(device) = self.devices.of(row) else { continue };
+            let Some(device) = self.device(row) else { continue };
             let tally: &mut Tally = tallies.entry(device).or_insert_with(|| {
                 order.push(device);
                 Tally::default()

@@ -113,7 +113,7 @@ impl Columns {
     /// session's length.
     pub fn read(route: &Bound<'_, PyAny>, call_permissions: i64) -> PyResult<Self> {
         let py = route.py();
-        let table = Table::new(route, "route")?;
+        let table = Table::new(route, "route", |name| NAMES.contains(&name))?;
         let ignored = ignored(&table)?;
         let members = |name, enumeration| Members::read(py, table.required(name)?, name, enumeration);
         let tokens = |name: &str| table.column(name).map(|column| TokenColumn::new(py, column)).transpose();

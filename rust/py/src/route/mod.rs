@@ -8,9 +8,10 @@ pub use policy::{Policy, PolicyTable};
 pub use results::{CommandRequests, RouteColumns};
 
 use crate::arguments::time::Now;
-use crate::arguments::{threads, time};
-use crate::bulk;
+use crate::arguments::{self, threads, time};
+use crate::bulk::{self, Progress};
 use crate::columns::input::TimeColumn;
+use crate::columns::output::Wanted;
 use crate::errors::input;
 use crate::keys::keyring::{self, Keyring};
 use crate::keys::revocations::revocations_or_none;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 /// Decides every row of a route.
 #[pyfunction]
-#[pyo3(signature = (route, keyring, *, now, permissions, policy, revocations, threads))]
+#[pyo3(signature = (route, keyring, *, now, permissions, policy, revocations, columns, progress, threads))]
 #[allow(clippy::too_many_arguments, reason = "the call of the public interface")]
 pub fn process_route(
     py: Python<'_>,
@@ -34,6 +35,8 @@ pub fn process_route(
     permissions: &Bound<'_, PyAny>,
     #[pyo3(from_py_with = policy::policy)] policy: &Bound<'_, Policy>,
     revocations: Option<&Bound<'_, PyAny>>,
+    columns: Option<&Bound<'_, PyAny>>,
+    progress: Option<&Bound<'_, PyAny>>,
     threads: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<RouteColumns> {
     let now = Now::read(now)?;
@@ -41,6 +44,8 @@ pub fn process_route(
     let snapshot = self::revocations_or_none(revocations)?;
     let wanted = || input(format!("permissions: got {permissions}, expected a bit set of Permission"));
     let permissions = time::int(permissions).filter(|&bits| bits >= 0).ok_or_else(wanted)?;
+    let progress = Progress::new(arguments::progress(progress)?);
+    let wanted = Wanted::read(columns, results::COLUMNS, &[])?;
     let columns = Columns::read(route, permissions)?;
     let (keys, policy) = (&keyring.get().keys, &policy.get().policy);
     let call = RouteCall {
@@ -49,9 +54,9 @@ pub fn process_route(
         session_unit: columns.session_opened_at.as_ref().map_or(Unit::Second, TimeColumn::unit),
         policy,
     };
-    let (table, answered) = bulk::run(py, threads, |workers| {
-        let answers = route::process(&columns, keys, &call, workers)?;
-        results::answered(columns, Arc::clone(policy), answers)
+    let (table, answered) = bulk::run_telling(py, threads, progress.to(columns.rows), |workers| {
+        let answers = route::process(&columns, keys, &call, |field| results::is_made(&wanted, field), workers)?;
+        results::answered(columns, Arc::clone(policy), answers, &wanted)
     })?;
     Ok(RouteColumns::new(table, Arc::new(answered)))
 }

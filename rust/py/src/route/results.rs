@@ -1,10 +1,11 @@
 //! The decisions of a route: their columns, what to ask for, and a row by itself.
 
 use super::columns::Columns;
-use crate::arguments::enums::{ACTION, SECURITY_LEVEL};
+use super::policy::Policy;
+use crate::arguments::enums::{ACTION, DEVICE_CLASS, Enumeration, MODE, SECURITY_LEVEL};
 use crate::arguments::{self, object_reader};
-use crate::columns::output::{Out, OutTable, result_class};
-use crate::errors::stopped;
+use crate::columns::output::{Out, OutTable, Wanted, result_class, state};
+use crate::errors::{input, stopped};
 use itron_core::format::device;
 use itron_core::parallel::columns::Bits;
 use itron_core::parallel::stop::Stop;
@@ -12,6 +13,8 @@ use itron_core::route::{self, Choice, MATERIALS};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyTuple};
 use std::collections::BTreeMap;
+use std::mem::take;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What was asked about each row, as it was read when the row was decided: the caller's columns are not looked at again.
@@ -26,7 +29,49 @@ pub struct Answered {
     policy: Arc<route::Policy>,
 }
 
+/// What results keep beside their columns, as plain values: the ignored names; class, mode, level and action of each row; and
+/// its device.
+type AnsweredState = (Vec<String>, Vec<Vec<u8>>, Vec<Option<u64>>);
+
+/// How a choice is written that is no member.
+const NULL: u8 = 254;
+const UNKNOWN: u8 = 255;
+
 impl Answered {
+    fn state(&self, rows: Range<usize>) -> AnsweredState {
+        let byte = |choice: &Choice| match choice {
+            Choice::Member(member) => *member,
+            Choice::Null => NULL,
+            Choice::Unknown => UNKNOWN,
+        };
+        let bytes = |choices: &[Choice]| choices[rows.clone()].iter().map(byte).collect::<Vec<_>>();
+        let no_mode = || vec![NULL; rows.len()];
+        let mode = self.mode.as_deref().map_or_else(no_mode, bytes);
+        let choices = vec![bytes(&self.class), mode, bytes(&self.level), bytes(&self.action)];
+        let device = |row| self.device_known.get(row).then(|| self.device[row]);
+        (self.ignored.clone(), choices, rows.clone().map(device).collect())
+    }
+
+    /// `None` for what [`Answered::state`] does not write.
+    fn restored(rows: usize, (ignored, choices, devices): AnsweredState, policy: Arc<route::Policy>) -> Option<Self> {
+        let members = [DEVICE_CLASS, MODE, SECURITY_LEVEL, ACTION];
+        let choice = |enumeration: Enumeration, byte: u8| match byte {
+            NULL => Some(Choice::Null),
+            UNKNOWN => Some(Choice::Unknown),
+            member => enumeration.name(member.into()).map(|_| Choice::Member(member)),
+        };
+        let column = |(enumeration, bytes): (Enumeration, Vec<u8>)| {
+            bytes.into_iter().map(|byte| choice(enumeration, byte)).collect::<Option<Vec<_>>>()
+        };
+        let columns: Option<Vec<_>> = members.into_iter().zip(choices).map(column).collect();
+        let [class, mode, level, action] = columns?.try_into().ok()?;
+        let lengths = [class.len(), mode.len(), level.len(), action.len(), devices.len()];
+        lengths.iter().all(|&length| length == rows).then_some(())?;
+        let device_known = Bits::of(devices.iter().map(Option::is_some));
+        let device = devices.into_iter().map(Option::unwrap_or_default).collect();
+        Some(Self { ignored, class, mode: Some(mode), level, action, device, device_known, policy })
+    }
+
     /// A row's device; `None` where the row names none.
     fn device(&self, row: usize) -> Option<String> {
         self.device_known.get(row).then(|| device::audience(self.device[row]))
@@ -42,6 +87,32 @@ impl Answered {
     }
 }
 
+/// The columns of the results in their order.
+pub const COLUMNS: &[&str] = &[
+    "decision",
+    "reason",
+    "missing",
+    "unverified",
+    "unreadable",
+    "session_until",
+    "authorization_code",
+    "secure_command_code",
+    "reading_key_code",
+];
+
+/// Whether a field of the core's columns is made.
+pub fn is_made(wanted: &Wanted, field: &str) -> bool {
+    match field {
+        // Which rows are unreadable, and what a row was decided for.
+        "reason" | "device" | "device_known" => true,
+        "session_open" => wanted.has("session_until"),
+        "authorization_given" => wanted.has("authorization_code"),
+        "secure_command_given" => wanted.has("secure_command_code"),
+        "reading_key_given" => wanted.has("reading_key_code"),
+        _ => wanted.has(field),
+    }
+}
+
 /// The results' columns, and what they answer.
 ///
 /// # Errors
@@ -49,25 +120,38 @@ impl Answered {
 pub fn answered(
     columns: Columns,
     policy: Arc<route::Policy>,
-    answers: route::RouteColumns,
+    mut answers: route::RouteColumns,
+    wanted: &Wanted,
 ) -> Result<(OutTable, Answered), Stop> {
     let rows = columns.rows;
-    let unreadable = answers.reason.iter().enumerate().filter(|&(_, &reason)| reason == route::Policy::ROW_UNREADABLE);
-    let faults: Vec<_> = unreadable.map(|(row, _)| (row, columns.fault(row))).collect();
-    let table = OutTable::new(
-        rows,
-        vec![
-            ("decision", Out::int8(answers.decision)),
-            ("reason", Out::int16(answers.reason)),
-            ("missing", Out::int32(answers.missing)),
-            ("unverified", Out::bits(answers.unverified.into_bytes(), rows)),
-            ("unreadable", Out::sparse_text(rows, &faults)?),
-            ("session_until", Out::timestamp(answers.session_until).null_unless(answers.session_open)),
-            ("authorization_code", Out::int16(answers.authorization_code).null_unless(answers.authorization_given)),
-            ("secure_command_code", Out::int16(answers.secure_command_code).null_unless(answers.secure_command_given)),
-            ("reading_key_code", Out::int16(answers.reading_key_code).null_unless(answers.reading_key_given)),
-        ],
-    );
+    let mut faults = Vec::new();
+    if wanted.has("unreadable") {
+        let reasons = answers.reason.iter().enumerate();
+        let unreadable = reasons.filter(|&(_, &reason)| reason == route::Policy::ROW_UNREADABLE);
+        faults.extend(unreadable.map(|(row, _)| (row, columns.fault(row))));
+    }
+    let table =
+        wanted.table(rows, |name| {
+            let answers = &mut answers;
+            Ok(match name {
+                "decision" => Out::int8(take(&mut answers.decision)),
+                "reason" => Out::int16(take(&mut answers.reason)),
+                "missing" => Out::int32(take(&mut answers.missing)),
+                "unverified" => Out::bits(take(&mut answers.unverified).into_bytes(), rows),
+                "unreadable" => Out::sparse_text(rows, &faults)?,
+                "session_until" => {
+                    Out::timestamp(take(&mut answers.session_until)).null_unless(take(&mut answers.session_open))
+                }
+                "authorization_code" => Out::int16(take(&mut answers.authorization_code))
+                    .null_unless(take(&mut answers.authorization_given)),
+                "secure_command_code" => Out::int16(take(&mut answers.secure_command_code))
+                    .null_unless(take(&mut answers.secure_command_given)),
+                "reading_key_code" => {
+                    Out::int16(take(&mut answers.reading_key_code)).null_unless(take(&mut answers.reading_key_given))
+                }
+                other => unreachable!("no column {other}"),
+            })
+        })?;
     let Columns { ignored, class, mode, level, action, .. } = columns;
     let answered = Answered {
         ignored,
@@ -96,6 +180,25 @@ result_class!(
             Self::new(columns.get().table.clone(), Arc::clone(&columns.get().route))
         }
 
+        /// The columns, and what they answer, as plain values.
+        fn _state<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, AnsweredState)> {
+            let (first, rows) = (self.table.first(), self.table.rows());
+            Ok((state::of_table(py, &self.table)?, self.route.state(first..first + rows)))
+        }
+
+        /// The results of a state and of the policy that decided them.
+        #[staticmethod]
+        fn _restore(
+            table: &Bound<'_, PyAny>,
+            answered: AnsweredState,
+            #[pyo3(from_py_with = super::policy::policy)] policy: &Bound<'_, Policy>,
+        ) -> PyResult<Self> {
+            let table = state::table(table)?;
+            let answered = Answered::restored(table.rows(), answered, Arc::clone(&policy.get().policy));
+            let wrong = || input("state: got other values than results are pickled as, expected those of this version");
+            Ok(Self::new(table, Arc::new(answered.ok_or_else(wrong)?)))
+        }
+
         /// The names of the route's columns that are not a route's: nothing was read of them.
         #[getter]
         fn ignored_columns(&self) -> Vec<String> {
@@ -110,12 +213,13 @@ result_class!(
             let answered = &*self.route;
             let (mut rows, mut devices) = (Vec::new(), Vec::new());
             let [mut token_types, mut actions] = [Vec::new(), Vec::new()];
-            for (row, missing) in self.integers("missing").enumerate().filter(|&(_, missing)| missing != 0) {
-                let Some(situation) = answered.situation(row) else { continue };
+            let first = self.table.first();
+            for (row, missing) in self.integers("missing")?.enumerate().filter(|&(_, missing)| missing != 0) {
+                let Some(situation) = answered.situation(first + row) else { continue };
                 for (material, action) in MATERIALS.iter().zip(answered.policy.requests(situation, missing as u32)) {
                     let Some(action) = action else { continue };
                     rows.push(row as i64);
-                    devices.push(answered.device(row));
+                    devices.push(answered.device(first + row));
                     token_types.push(Some(material.name()));
                     actions.push(ACTION.name(action.into()));
                 }
@@ -134,7 +238,7 @@ result_class!(
 
         /// How many rows have each security level.
         fn _levels<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-            let levels = self.integers("reason").zip(&self.route.level);
+            let levels = self.integers("reason")?.zip(&self.route.level[self.table.first()..]);
             let levels = levels.map(|(reason, level)| match level {
                 Choice::Member(level) if reason != i64::from(route::Policy::ROW_UNREADABLE) => i64::from(*level),
                 _ => LEVEL_UNKNOWN,
@@ -147,6 +251,10 @@ result_class!(
             let place = crate::columns::output::results::place(&self.table, row)?;
             let answered = &*self.route;
             let parts = crate::columns::output::results::cells(py, &self.table, place)?;
+            for name in COLUMNS {
+                self.there(name)?;
+            }
+            let place = self.table.first() + place;
             parts.set_item("device", answered.device(place))?;
             let readable = parts.get_item("unreadable")?.is_some_and(|fault| fault.is_none());
             let situation = answered.situation(place).filter(|_| readable);
@@ -159,10 +267,17 @@ result_class!(
 );
 
 impl RouteColumns {
+    /// A column of the results: an error where the call left it out.
+    fn there(&self, name: &str) -> PyResult<&Out> {
+        let missing =
+            || input(format!("columns: got a call without {name:?}, expected one with it; leave out columns="));
+        self.table.column(name).ok_or_else(missing)
+    }
+
     /// The values of an integer column.
-    fn integers(&self, name: &str) -> impl Iterator<Item = i64> {
-        let column = self.table.column(name);
-        (0..self.table.rows()).filter_map(move |row| column?.integer(row))
+    fn integers(&self, name: &str) -> PyResult<impl Iterator<Item = i64>> {
+        let column = self.there(name)?;
+        Ok((0..self.table.rows()).filter_map(move |row| column.integer(row)))
     }
 }
 

@@ -16,6 +16,7 @@ use pyo3::types::{PyString, PyTuple};
 
 use super::cells::{Cells, NoCopy, Pair, Takes, somewhere};
 use super::chunked::{Chunk, Chunked};
+use super::missing::is_missing;
 use super::source::{AnyColumn, Piece, Source, nested};
 use super::view::{Integers, Keep, MOST_BYTES, Node, Validity, Window, copied, room};
 use crate::columns::error::{InputError, Result};
@@ -649,7 +650,7 @@ impl AnyColumn {
     }
 
     fn of_items(&self, items: &Bound<'_, PyTuple>, wanted: Wanted) -> Result<BinaryColumn> {
-        let first = items.iter_borrowed().find(|item| !item.is_none());
+        let first = items.iter_borrowed().find(|item| !is_missing(item));
         let kind = match (first, wanted) {
             (None, _) => Kind::Null,
             (Some(_), Wanted::Text) => Kind::Text,

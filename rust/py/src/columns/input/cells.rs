@@ -5,6 +5,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString, PyTuple};
 
+use super::missing::is_missing;
 use super::source::{AnyColumn, SIGNALS_EVERY};
 use crate::arguments::type_name;
 use crate::columns::error::{InputError, Result};
@@ -22,7 +23,7 @@ impl AnyColumn {
                 && let Some((data, len)) = bytes_of(&item)
             {
                 cells.push(Pair::new(data, len, false));
-            } else if item.is_none() {
+            } else if is_missing(&item) {
                 cells.push(Pair::NULL);
             } else if takes != Takes::Bytes
                 && let Ok(text) = item.cast::<PyString>()

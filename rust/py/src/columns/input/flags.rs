@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 use super::chunked::{Chunk, Chunked};
+use super::missing::is_missing;
 use super::source::{AnyColumn, Piece, Source};
 use super::view::{Validity, bit, copied, room};
 use crate::arguments::type_name;
@@ -123,6 +124,9 @@ fn flag(item: &Bound<'_, PyAny>) -> std::result::Result<Option<bool>, String> {
     }
     if let Ok(flag) = item.cast::<PyBool>() {
         return Ok(Some(flag.is_true()));
+    }
+    if is_missing(item) {
+        return Ok(None);
     }
     let name = type_name(item);
     let is_numpy = matches!(name.as_str(), "numpy.bool" | "numpy.bool_");

@@ -5,6 +5,7 @@ mod capsule;
 mod cells;
 mod chunked;
 mod flags;
+mod missing;
 mod numbers;
 mod source;
 mod text_lists;

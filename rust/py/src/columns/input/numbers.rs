@@ -8,9 +8,10 @@ use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyOverflowError;
 use pyo3::ffi as python;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt, PyTuple};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyTuple};
 
 use super::chunked::{Chunk, Chunked};
+use super::missing::is_missing;
 use super::source::{AnyColumn, Piece, SIGNALS_EVERY, Source};
 use super::view::{Integers, Keep, Validity, copied as copied_values, filled, room};
 use crate::arguments::type_name;
@@ -240,18 +241,15 @@ impl IntChunk {
 
     /// Whole numbers as floating-point numbers, which is what integers become beside nulls: NaN is null.
     fn of_floats(floats: &[f64], validity: &Validity, reading: Reading) -> Result<Self> {
-        /// The first whole number beyond 63 bits.
-        const BEYOND: f64 = 9_223_372_036_854_775_808.0;
         let (mut values, mut valid) = (filled(floats.len(), 0_i64)?, filled(floats.len(), false)?);
         for (at, &float) in floats.iter().enumerate() {
             if !validity.get(at) || float.is_nan() {
                 continue;
             }
-            let is_whole = float.fract() == 0.0 && float.is_finite();
-            values[at] = match (-BEYOND..BEYOND).contains(&float) {
-                true if is_whole => float as i64,
-                false if is_whole && reading.outside => OUTSIDE,
-                _ => {
+            values[at] = match whole(float) {
+                Some(whole) => whole,
+                None if reading.outside && float.is_finite() && float.fract() == 0.0 => OUTSIDE,
+                None => {
                     let wanted = "a whole number of 64 bits, or NaN for null";
                     return Err(InputError::new(format!("got {float:?} in row {at}, expected {wanted}")));
                 }
@@ -288,6 +286,13 @@ impl IntChunk {
         let chunk = Self::of_values(values, Validity::all(), buffer.clone(), reading)?;
         Ok(Self { is_lent, ..chunk })
     }
+}
+
+/// A whole number of 63 bits and a sign.
+fn whole(float: f64) -> Option<i64> {
+    /// The first whole number beyond 63 bits.
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    (float.fract() == 0.0 && (-BEYOND..BEYOND).contains(&float)).then_some(float as i64)
 }
 
 /// Whether a buffer's items are 64-bit floating-point numbers.
@@ -353,7 +358,9 @@ impl AnyColumn {
             },
             Source::Items(items) => {
                 let items = items.bind(py);
-                self.gather(items, "a 64-bit int or None", |item| match int_item(item) {
+                // Beside NaN, integers are floating-point numbers: there, and only there, whole ones are taken.
+                let floats = items.iter_borrowed().any(|item| item.is_instance_of::<PyFloat>() && is_missing(&item));
+                self.gather(items, "a 64-bit int or None", |item| match int_item(item, floats) {
                     Err(NoInt::Outside(_)) if reading.outside => Ok(Some(OUTSIDE)),
                     read => read.map_err(|got| got.to_string()),
                 })
@@ -411,13 +418,25 @@ impl fmt::Display for NoInt {
     }
 }
 
-/// The value of one item.
-pub(super) fn int_item(item: &Bound<'_, PyAny>) -> std::result::Result<Option<i64>, NoInt> {
+/// The value of one item; with `floats`, of a whole floating-point number, too.
+pub(super) fn int_item(item: &Bound<'_, PyAny>, floats: bool) -> std::result::Result<Option<i64>, NoInt> {
     if item.is_none() {
         return Ok(None);
     }
     if item.is_instance_of::<PyBool>() {
         return Err(NoInt::Other("bool".to_owned()));
+    }
+    if let Ok(float) = item.cast::<PyFloat>() {
+        let number = float.value();
+        return match whole(number) {
+            _ if number.is_nan() => Ok(None),
+            Some(whole) if floats => Ok(Some(whole)),
+            None if floats && number.is_finite() && number.fract() == 0.0 => Err(NoInt::Outside(type_name(item))),
+            _ => Err(NoInt::Other(type_name(item))),
+        };
+    }
+    if is_missing(item) {
+        return Ok(None);
     }
     // NumPy's integers are no int, but say that they are whole numbers; its booleans do not.
     if !item.is_instance_of::<PyInt>() && !item.hasattr("__index__").unwrap_or(false) {

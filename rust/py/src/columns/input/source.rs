@@ -80,6 +80,9 @@ impl AnyColumn {
     /// # Errors
     /// Anything else, and what a producer raises.
     pub fn new(object: &Bound<'_, PyAny>, name: &str) -> Result<Self> {
+        if let Some(items) = mixed_items(object, name)? {
+            return Ok(Self { name: name.into(), source: items });
+        }
         let source = match capsule::import(object, name)? {
             Some(imported) => Source::Arrow(ArrowColumn::whole(imported).map_err(|error| error.about(name))?),
             None => python_source(object, name)?,
@@ -169,6 +172,16 @@ fn python_source(object: &Bound<'_, PyAny>, name: &str) -> Result<Source> {
     if let Ok(items) = object.cast::<PyList>() {
         return Ok(Source::Items(Arc::new(items.to_tuple().unbind())));
     }
+    if let Ok(to_series) = object.getattr(intern!(object.py(), "to_series")) {
+        // An index of pandas exports nothing itself.
+        let series = to_series.call0();
+        let series = series.map_err(|cause| InputError::raised(object.py(), name, "reading it as a series", cause))?;
+        return if series.is(object) {
+            Err(no_column(object, name))
+        } else {
+            Ok(AnyColumn::new(&series, name)?.source)
+        };
+    }
     if let Some(buffer) = buffer_source(object, name)? {
         return Ok(buffer);
     }
@@ -179,8 +192,35 @@ fn python_source(object: &Bound<'_, PyAny>, name: &str) -> Result<Source> {
             return Ok(Source::Items(Arc::new(items.unbind())));
         }
     }
+    Err(no_column(object, name))
+}
+
+fn no_column(object: &Bound<'_, PyAny>, name: &str) -> InputError {
     let kind = type_name(object);
-    Err(InputError::new(format!("{name}: got {kind}, expected an Arrow array or stream, a buffer, or a sequence")))
+    let hint = collect_hint(object);
+    InputError::new(format!("{name}: got {kind}, expected an Arrow array or stream, a buffer, or a sequence{hint}"))
+}
+
+/// What to do with a frame that has no rows yet.
+fn collect_hint(object: &Bound<'_, PyAny>) -> &'static str {
+    let is_lazy = object.hasattr(intern!(object.py(), "collect")).unwrap_or(false);
+    if is_lazy { "; call .collect() first, or see itron_core.frames" } else { "" }
+}
+
+/// The items of a pandas series of Python objects that has both bytes and text: as one Arrow type, text would be taken for bytes.
+fn mixed_items(object: &Bound<'_, PyAny>, name: &str) -> Result<Option<Source>> {
+    let py = object.py();
+    let Ok(dtype) = object.getattr(intern!(py, "dtype")) else { return Ok(None) };
+    let is_of_objects = type_name(&dtype).starts_with("numpy.") && dtype.str().is_ok_and(|name| name == "object");
+    if !is_of_objects || !object.hasattr(intern!(py, "__arrow_c_stream__")).unwrap_or(false) {
+        return Ok(None);
+    }
+    let failed = |cause| InputError::raised(py, name, "reading it as a list", cause);
+    let items = object.call_method0(intern!(py, "tolist")).map_err(failed)?;
+    let Ok(items) = items.cast::<PyList>() else { return Ok(None) };
+    let has_bytes = items.iter().any(|item| item.is_instance_of::<PyBytes>());
+    let is_mixed = has_bytes && items.iter().any(|item| item.is_instance_of::<PyString>());
+    Ok(is_mixed.then(|| Source::Items(Arc::new(items.to_tuple().unbind()))))
 }
 
 /// A buffer of numbers or bytes; `None` for an object without a buffer, and for a buffer of Python objects or text, which are read item by item.
@@ -245,25 +285,95 @@ fn check_buffer(buffer: &PyUntypedBuffer) -> Result<()> {
 #[derive(Debug)]
 pub struct Table {
     columns: Vec<AnyColumn>,
+    /// Names of columns that nobody wants: they were not read.
+    unread: Vec<String>,
     rows: usize,
 }
 
 impl Table {
-    /// Takes an Arrow table, batch or stream of batches, a data frame that exports one, or a mapping of names to columns.
+    /// Takes an Arrow table, batch or stream of batches, a data frame that exports one, a mapping of names to columns, or a list
+    /// of rows that are mappings. Of a mapping or a pandas frame, columns that are not `wanted` are not read.
     ///
     /// # Errors
     /// A type that is not a table, a duplicate name, columns of different lengths, and what a producer raises.
-    pub fn new(object: &Bound<'_, PyAny>, name: &str) -> Result<Self> {
+    pub fn new(object: &Bound<'_, PyAny>, name: &str, wanted: impl Fn(&str) -> bool) -> Result<Self> {
+        let py = object.py();
+        let is_pandas = type_name(object).starts_with("pandas.");
+        let names = if is_pandas { object.getattr(intern!(py, "columns")).ok() } else { None };
+        if let Some(names) = names {
+            return Self::from_frame(object, &names, name, wanted);
+        }
         if let Some(imported) = capsule::import(object, name)? {
             return Self::from_arrow(imported).map_err(|error| error.about(name));
         }
         if let Ok(mapping) = object.cast::<PyMapping>() {
-            return Self::from_mapping(mapping, name);
+            return Self::from_mapping(mapping, name, wanted);
         }
-        let kind = type_name(object);
+        if let Ok(rows) = object.cast::<PyList>() {
+            return Self::from_rows(rows, name);
+        }
+        let (kind, hint) = (type_name(object), collect_hint(object));
         Err(InputError::new(format!(
-            "{name}: got {kind}, expected an Arrow table or stream, a data frame, or a mapping of columns"
+            "{name}: got {kind}, expected an Arrow table or stream, a data frame, a mapping of columns, or a list of mappings{hint}"
         )))
+    }
+
+    /// A data frame column by column: one that nobody wants may hold what Arrow has no type for.
+    fn from_frame(
+        frame: &Bound<'_, PyAny>,
+        names: &Bound<'_, PyAny>,
+        name: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
+        let failed = |cause| InputError::raised(frame.py(), name, "reading its columns", cause);
+        let (mut columns, mut unread) = (Vec::new(), Vec::new());
+        for label in names.try_iter().map_err(failed)? {
+            let label = label.map_err(failed)?;
+            match label.extract::<String>() {
+                Ok(known) if wanted(&known) => {
+                    if columns.iter().any(|column: &AnyColumn| column.name() == known) {
+                        return Err(InputError::new(format!("got two columns named {known:?}")));
+                    }
+                    columns.push(AnyColumn::new(&frame.get_item(&label).map_err(failed)?, &known)?);
+                }
+                Ok(other) => unread.push(other),
+                Err(_) => {}
+            }
+        }
+        let table = Self::of(columns, frame.len().map_err(failed)?)?;
+        Ok(Self { unread, ..table })
+    }
+
+    /// Rows as JSON has them: a mapping each; a name that a row does not have is null there.
+    fn from_rows(rows: &Bound<'_, PyList>, name: &str) -> Result<Self> {
+        let py = rows.py();
+        let failed = |cause| InputError::raised(py, name, "reading its rows", cause);
+        let columns = PyDict::new(py);
+        for (at, row) in rows.iter().enumerate() {
+            let Ok(row) = row.cast::<PyMapping>() else {
+                let kind = type_name(&row);
+                return Err(InputError::new(format!(
+                    "{name}: got list with {kind} in row {at}, expected mappings of names to values"
+                )));
+            };
+            for item in row.items().map_err(failed)?.iter() {
+                let (key, value) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(failed)?;
+                let column = if let Some(column) = columns.get_item(&key).map_err(failed)? {
+                    column
+                } else {
+                    let nulls = PyList::new(py, (0..rows.len()).map(|_| py.None())).map_err(failed)?;
+                    columns.set_item(&key, &nulls).map_err(failed)?;
+                    nulls.into_any()
+                };
+                column.set_item(at, value).map_err(failed)?;
+            }
+        }
+        if columns.is_empty() {
+            return Err(InputError::new(format!(
+                "{name}: got list without a name, expected mappings of names to values"
+            )));
+        }
+        Self::from_mapping(columns.as_mapping(), name, |_| true)
     }
 
     /// Rows.
@@ -274,7 +384,7 @@ impl Table {
 
     /// The columns' names in their order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.columns.iter().map(AnyColumn::name)
+        self.columns.iter().map(AnyColumn::name).chain(self.unread.iter().map(String::as_str))
     }
 
     /// The column of a name.
@@ -314,7 +424,7 @@ impl Table {
         Self::of(columns.collect(), rows)
     }
 
-    fn from_mapping(mapping: &Bound<'_, PyMapping>, name: &str) -> Result<Self> {
+    fn from_mapping(mapping: &Bound<'_, PyMapping>, name: &str, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let py = mapping.py();
         let failed = |cause| InputError::raised(py, name, "reading its items", cause);
         // A dictionary's own items: a copy, in case that reading one column changes it.
@@ -322,7 +432,7 @@ impl Table {
             Ok(dict) => dict.items(),
             Err(_) => mapping.items().map_err(failed)?,
         };
-        let mut columns = Vec::with_capacity(items.len());
+        let (mut columns, mut unread) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items.iter() {
             let (key, column) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(failed)?;
             let Ok(key) = key.extract::<String>() else {
@@ -331,11 +441,18 @@ impl Table {
                     type_name(&key)
                 )));
             };
-            columns.push(AnyColumn::new(&column, &key)?);
+            if wanted(&key) {
+                columns.push(AnyColumn::new(&column, &key)?);
+            } else {
+                unread.push((key, column.len().ok()));
+            }
         }
-        let lengths: Vec<_> = columns.iter().map(|column| (column.name(), column.rows(py))).collect();
+        let read = columns.iter().map(|column| (column.name(), column.rows(py)));
+        let lengths = unread.iter().filter_map(|(key, rows)| Some((key.as_str(), (*rows)?)));
+        let lengths: Vec<_> = read.chain(lengths).collect();
         let rows = same_length(&lengths)?;
-        Self::of(columns, rows)
+        let unread = unread.into_iter().map(|(key, _)| key).collect();
+        Ok(Self { unread, ..Self::of(columns, rows)? })
     }
 
     fn of(columns: Vec<AnyColumn>, rows: usize) -> Result<Self> {
@@ -344,7 +461,7 @@ impl Table {
         if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next) {
             return Err(InputError::new(format!("got two columns named {twice:?}")));
         }
-        Ok(Self { columns, rows })
+        Ok(Self { columns, unread: Vec::new(), rows })
     }
 }
 

@@ -8,6 +8,7 @@ use pyo3::types::{PyString, PyTuple};
 use super::binary::{BinaryChunk, Kind, StringColumn, chunk_of_text, kind_of, rising};
 use super::cells::{Cells, Takes};
 use super::chunked::{Chunk, Chunked};
+use super::missing::is_missing;
 use super::numbers::IntColumn;
 use super::source::{AnyColumn, Piece, Source};
 use super::view::{Validity, room};
@@ -132,8 +133,8 @@ impl AnyColumn {
         let py = items.py();
         let (mut texts, mut keep, mut starts, mut valid) = (Cells::default(), Vec::new(), vec![0], Vec::new());
         for (at, item) in items.iter_borrowed().enumerate() {
-            valid.push(!item.is_none());
-            if !item.is_none() {
+            valid.push(!is_missing(&item));
+            if !is_missing(&item) {
                 if item.is_instance_of::<PyString>() || item.try_iter().is_err() {
                     return Err(self.unwanted(format!("{} in row {at}", type_name(&item)), "a list of str or None"));
                 }
@@ -159,7 +160,7 @@ impl AnyColumn {
                 other => return Err(self.unwanted(other, NAMES_OR_NUMBERS)),
             },
             Source::Items(items) => {
-                let first = items.bind(py).iter_borrowed().find(|item| !item.is_none());
+                let first = items.bind(py).iter_borrowed().find(|item| !is_missing(item));
                 first.is_none_or(|first| first.is_instance_of::<PyString>())
             }
             Source::Buffer(buffer) => buffer.format().to_bytes().last() == Some(&b's'),

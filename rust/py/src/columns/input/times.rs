@@ -4,8 +4,9 @@ use std::fmt;
 
 use itron_core::time::Unit;
 use pyo3::prelude::*;
-use pyo3::types::{PyDateTime, PyDelta, PyTuple, PyTzInfo};
+use pyo3::types::{PyDateTime, PyDelta, PyFloat, PyTuple, PyTzInfo};
 
+use super::missing::is_missing;
 use super::numbers::{IntColumn, Place, Reading, int_item};
 use super::source::{AnyColumn, Source};
 use crate::columns::error::{InputError, Result};
@@ -125,11 +126,15 @@ impl AnyColumn {
     fn time_items(&self, items: &Bound<'_, PyTuple>) -> Result<TimeColumn> {
         let has_datetimes = items.iter_borrowed().any(|item| item.is_instance_of::<PyDateTime>());
         let unit = if has_datetimes { Unit::Micro } else { Unit::Second };
+        let floats = items.iter_borrowed().any(|item| item.is_instance_of::<PyFloat>() && is_missing(&item));
         let ticks = self.gather(items, "an int of seconds, an aware datetime, or None", |item| {
             if let Ok(time) = item.cast::<PyDateTime>() {
+                if is_missing(item) {
+                    return Ok(None);
+                }
                 return micros_of(time).map(Some).map_err(|error| error.0);
             }
-            let seconds = int_item(item).map_err(|got| got.to_string())?;
+            let seconds = int_item(item, floats).map_err(|got| got.to_string())?;
             let ticks = |seconds: i64| {
                 seconds.checked_mul(unit.per_second() as i64).ok_or_else(|| format!("{seconds} seconds"))
             };

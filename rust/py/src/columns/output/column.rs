@@ -3,15 +3,16 @@
 use std::ffi::c_int;
 
 use crate::arguments;
-use crate::errors::input;
+use crate::errors::{secret_stays, stopped};
 use pyo3::exceptions::{PyBufferError, PyIndexError};
 use pyo3::ffi as python;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyMemoryView, PySlice, PyTuple};
+use pyo3::types::{PyBytes, PyDateTime, PyList, PyMemoryView, PySlice, PyString, PyTuple, PyType};
 use zeroize::Zeroizing;
 
 use super::export::Exported;
 use super::table::Out;
+use super::{kinds, state};
 
 /// A result column: a sequence of cells, and an Arrow array that any engine reads without a copy.
 #[pyclass(frozen, sequence, module = "itron_core")]
@@ -19,9 +20,13 @@ use super::table::Out;
 pub struct Column {
     name: String,
     out: Out,
-    first: usize,
-    len: usize,
+    is_secret: bool,
 }
+
+/// Cells that a column shows of itself.
+const SHOWN: usize = 10;
+/// Characters of a cell that are shown.
+const SHOWN_OF_A_CELL: usize = 32;
 
 impl Column {
     /// A column without a name.
@@ -33,28 +38,46 @@ impl Column {
     /// A column with the name that it has in its table.
     #[must_use]
     pub fn named(name: &str, out: Out) -> Self {
-        Self { name: name.to_owned(), first: 0, len: out.rows(), out }
+        Self { name: name.to_owned(), out, is_secret: false }
+    }
+
+    /// A column of keys: it shows no cell, and is not pickled.
+    #[must_use]
+    pub fn secret(out: Out) -> Self {
+        Self { is_secret: true, ..Self::new(out) }
     }
 
     fn exported(&self) -> Exported {
-        Exported::Column { name: self.name.clone(), column: self.out.clone(), first: self.first, len: self.len }
+        Exported::Column { name: self.name.clone(), column: self.out.clone() }
     }
 
     fn cells<'py>(&self, py: Python<'py>, len: usize) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        (0..len).map(|row| self.out.cell(py, self.first + row)).collect()
+        (0..len).map(|row| self.out.cell(py, row)).collect()
     }
 
     fn slice(&self, slice: &Bound<'_, PySlice>) -> PyResult<Self> {
-        let wanted = |_| input(format!("row: got {slice}, expected a slice of ints"));
-        let range = slice.indices(self.len as isize).map_err(wanted)?;
-        if range.step != 1 {
-            return Err(PyIndexError::new_err(format!(
-                "row: got a slice of step {}, expected step 1: a column is sliced without a copy",
-                range.step
-            )));
+        let (first, rows) = kinds::range(slice, self.out.rows())?;
+        Ok(Self { name: self.name.clone(), out: self.out.slice(first, rows), is_secret: self.is_secret })
+    }
+}
+
+/// A cell as `repr` shows it: what is long is cut, bytes are hexadecimal then.
+fn shown(cell: &Bound<'_, PyAny>) -> PyResult<String> {
+    if let Ok(bytes) = cell.cast::<PyBytes>() {
+        let bytes = bytes.as_bytes();
+        if bytes.len() > SHOWN_OF_A_CELL / 4 {
+            let start = cell.call_method0("hex")?.extract::<String>()?;
+            return Ok(format!("<{} bytes {}...>", bytes.len(), &start[..SHOWN_OF_A_CELL / 2]));
         }
-        let (name, out) = (self.name.clone(), self.out.clone());
-        Ok(Self { name, out, first: self.first + range.start as usize, len: range.slicelength })
+    }
+    if cell.is_instance_of::<PyDateTime>() {
+        return cell.str()?.extract();
+    }
+    let text = cell.repr()?.to_string();
+    let is_text = cell.is_instance_of::<PyString>();
+    match text.char_indices().nth(SHOWN_OF_A_CELL) {
+        Some((end, _)) if is_text => Ok(format!("{}...'", &text[..end])),
+        _ => Ok(text),
     }
 }
 
@@ -75,27 +98,59 @@ impl Column {
     /// How many rows have no value.
     #[getter]
     fn null_count(&self) -> usize {
-        self.out.nulls(self.first, self.len)
+        self.out.nulls()
     }
 
     /// The cells: int, bool, bytes, str, aware datetime in UTC, or None.
     fn to_pylist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, self.cells(py, self.len)?)
+        PyList::new(py, self.cells(py, self.out.rows())?)
+    }
+
+    /// Return the column as a `pyarrow.Array`, without a copy.
+    fn to_arrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        kinds::converted(slf.as_any(), "column_to_arrow", &[])
+    }
+
+    /// Return the column as a `pandas.Series` of its Arrow type, with `index` where one is given.
+    #[pyo3(signature = (index=None))]
+    fn to_pandas<'py>(slf: &Bound<'py, Self>, index: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        kinds::converted(slf.as_any(), "column_to_pandas", &[index])
+    }
+
+    /// Return the column as a `polars.Series`, without a copy.
+    fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        kinds::converted(slf.as_any(), "column_to_polars", &[])
+    }
+
+    /// The column as a `NumPy` array: integers of their width, bool, `datetime64[us]` with `NaT` for null; objects for all else.
+    #[pyo3(signature = (dtype=None, copy=None))]
+    fn __array__<'py>(
+        slf: &Bound<'py, Self>,
+        dtype: Option<&Bound<'py, PyAny>>,
+        copy: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        kinds::converted(slf.as_any(), "column_to_numpy", &[dtype, copy])
+    }
+
+    /// The ticks of a column of times as integers, `null` where a row has none; None for a column of another type.
+    fn _ticks(&self, null: i64) -> PyResult<Option<Self>> {
+        let ticks = self.out.ticks().map(|ticks| ticks.filled(null)).transpose().map_err(stopped)?;
+        Ok(ticks.map(Self::new))
     }
 
     fn __len__(&self) -> usize {
-        self.len
+        self.out.rows()
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, at: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         if let Ok(slice) = at.cast::<PySlice>() {
             return Ok(Bound::new(py, self.slice(slice)?)?.into_any());
         }
-        let row = arguments::row_or_slice(at)?;
-        let from_start = if row < 0 { row + self.len as isize } else { row };
+        let (row, rows) = (arguments::row_or_slice(at)?, self.out.rows());
+        let from_start = if row < 0 { row + rows as isize } else { row };
         match usize::try_from(from_start) {
-            Ok(found) if found < self.len => self.out.cell(py, self.first + found),
-            _ => Err(PyIndexError::new_err(format!("row {row} of a column of {} rows", self.len))),
+            Ok(found) if found < rows => self.out.cell(py, found),
+            _ => Err(PyIndexError::new_err(format!("row {row} of a column of {rows} rows"))),
         }
     }
 
@@ -103,16 +158,31 @@ impl Column {
         Ok(self.to_pylist(py)?.try_iter()?.into_any())
     }
 
-    /// Results are handed on as Arrow, and refuse to be pickled alike at every protocol.
-    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Err(crate::errors::no_pickle(&arguments::type_name(slf.as_any())))
+    /// Results are public and pickled whole; a column of keys is not.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        if self.is_secret {
+            return Err(secret_stays("Column of keys"));
+        }
+        let state = (&self.name, self.out.rows(), state::of_column(py, &self.out)?);
+        Ok((PyType::new::<Self>(py).getattr("_restore")?, state.into_pyobject(py)?))
+    }
+
+    /// What pickle calls.
+    #[staticmethod]
+    fn _restore(name: &str, rows: usize, state: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(Self::named(name, state::column(rows, state)?))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let shown = PyList::new(py, self.cells(py, self.len.min(10))?)?.repr()?.to_string();
-        let shown = if self.len > 10 { format!("{}, ...]", shown.trim_end_matches(']')) } else { shown };
+        let rows = self.out.rows();
+        let shown_rows = if self.is_secret { 0 } else { rows.min(SHOWN) };
+        let mut cells = self.cells(py, shown_rows)?.iter().map(shown).collect::<PyResult<Vec<_>>>()?;
+        if shown_rows < rows {
+            cells.push("...".to_owned());
+        }
         let name = if self.name.is_empty() { String::new() } else { format!("{}: ", self.name) };
-        Ok(format!("<Column {name}{}, {} rows, {} null> {shown}", self.r#type(), self.len, self.null_count()))
+        let (dtype, nulls) = (self.r#type(), self.null_count());
+        Ok(format!("<Column {name}{dtype}, {rows} rows, {nulls} null> [{}]", cells.join(", ")))
     }
 
     /// The Arrow schema as a capsule.
@@ -152,8 +222,7 @@ impl Column {
                 this.null_count()
             )));
         };
-        let values = values.cast::<u8>().wrapping_add(this.first * width);
-        let buffer = Plain { data: values, shape: vec![this.len], width, format };
+        let buffer = Plain { data: values.cast(), shape: vec![this.out.rows()], width, format };
         // SAFETY: Python gives a view to fill in; the values live as long as the column, which is frozen.
         unsafe { fill(view, flags, slf.into_any(), &buffer) }
     }

@@ -16,9 +16,9 @@ const NULLABLE: i64 = 2;
 /// What is exported: rows of a column, or a table.
 #[derive(Clone, Debug)]
 pub enum Exported {
-    /// `len` rows from `first` on of a column with a name.
+    /// A column with a name.
     #[allow(missing_docs)]
-    Column { name: String, column: Out, first: usize, len: usize },
+    Column { name: String, column: Out },
     /// A table: a struct without nulls.
     Table(OutTable),
 }
@@ -69,19 +69,19 @@ impl Exported {
 
     fn c_array(&self) -> Owned<ArrowArray> {
         match self {
-            Self::Column { column, first, len, .. } => column_array(column, *first, *len),
+            Self::Column { column, .. } => column_array(column),
             Self::Table(table) => {
                 let rows = table.rows();
-                let children = table.columns().iter().map(|(_, column)| column_array(column, 0, rows)).collect();
+                let children = table.columns().iter().map(|(_, column)| column_array(column)).collect();
                 array_of(rows, 0, 0, vec![std::ptr::null()], children, None)
             }
         }
     }
 }
 
-fn column_array(column: &Out, first: usize, len: usize) -> Owned<ArrowArray> {
-    let nulls = column.nulls(first, len);
-    array_of(len, first, nulls, column.buffers(), Vec::new(), Some(column.clone()))
+fn column_array(column: &Out) -> Owned<ArrowArray> {
+    let (rows, offset, nulls) = (column.rows(), column.offset(), column.nulls());
+    array_of(rows, offset, nulls, column.buffers(), Vec::new(), Some(column.clone()))
 }
 
 /// What an exported schema points into.

@@ -3,11 +3,15 @@
 
 mod column;
 mod export;
+pub mod kinds;
 pub mod results;
+pub mod state;
 mod table;
+mod wanted;
 
 pub use column::{ByteRows, Column};
 pub use export::Exported;
 pub(crate) use results::result_class;
 pub use results::{NamedResults, SessionResults, SignatureResults, TokenResults};
 pub use table::{Out, OutTable, Valid};
+pub use wanted::Wanted;

@@ -23,7 +23,11 @@ const SHOWN: usize = 10;
 /// # Errors
 /// `KeyError` that says which columns there are.
 pub fn column(table: &OutTable, name: &str) -> PyResult<Column> {
-    table.column(name).map(|column| Column::named(name, column.clone())).ok_or_else(|| {
+    known(table, name).map(|column| Column::named(name, column.clone()))
+}
+
+fn known<'a>(table: &'a OutTable, name: &str) -> PyResult<&'a Out> {
+    table.column(name).ok_or_else(|| {
         let names: Vec<_> = table.columns().iter().map(|(name, _)| name.as_str()).collect();
         PyKeyError::new_err(format!("name: got {name:?}, expected one of {}", names.join(", ")))
     })
@@ -115,6 +119,15 @@ pub fn named(table: &OutTable, words: Words) -> Result<OutTable, Stop> {
     Ok(OutTable::new(rows, table.columns().iter().map(by_name).collect::<Result<_, Stop>>()?))
 }
 
+/// The columns of the old names, under the new ones.
+///
+/// # Errors
+/// `KeyError` for a name that no column has.
+pub fn picked(table: &OutTable, names: Vec<(String, String)>) -> PyResult<OutTable> {
+    let pick = |(old, new): (String, String)| Ok((new, known(table, &old)?.clone()));
+    Ok(OutTable::new(table.rows(), names.into_iter().map(pick).collect::<PyResult<Vec<_>>>()?))
+}
+
 /// How many rows there are, and how many of each code, decision, reason or state, by name.
 ///
 /// # Errors
@@ -177,12 +190,13 @@ pub fn repr(class: &str, table: &OutTable) -> String {
 /// No memory.
 pub fn html(py: Python<'_>, table: &OutTable, words: Words) -> PyResult<String> {
     let mut html = String::from("<table><thead><tr>");
-    let table = &named(table, words).map_err(stopped)?;
+    let (rows, counts) = (table.rows(), counts(py, table, words)?);
+    let table = &named(&table.slice(0, rows.min(SHOWN)), words).map_err(stopped)?;
     for (name, column) in table.columns() {
         let _ = write!(html, "<th>{}<br><small>{}</small></th>", escaped(name), column.type_name());
     }
     html.push_str("</tr></thead><tbody>");
-    for row in 0..table.rows().min(SHOWN) {
+    for row in 0..table.rows() {
         html.push_str("<tr>");
         for (_, column) in table.columns() {
             let cell = column.cell(py, row).and_then(|cell| shown(&cell)).unwrap_or_else(|_| "?".to_owned());
@@ -190,8 +204,22 @@ pub fn html(py: Python<'_>, table: &OutTable, words: Words) -> PyResult<String> 
         }
         html.push_str("</tr>");
     }
-    let _ = write!(html, "</tbody></table><p>{} rows</p>", table.rows());
+    let _ = write!(html, "</tbody></table><p>{rows} rows{}</p>", escaped(&counts));
     Ok(html)
+}
+
+/// The counts of a summary in one line, as text.
+fn counts(py: Python<'_>, table: &OutTable, words: Words) -> PyResult<String> {
+    let mut line = String::new();
+    for (name, counts) in summary(py, table, words)?.iter() {
+        let Ok(counts) = counts.cast::<PyDict>() else { continue };
+        if counts.is_empty() {
+            continue;
+        }
+        let each: Vec<_> = counts.iter().map(|(word, count)| format!("{word} {count}")).collect();
+        let _ = write!(line, "; {name}: {}", each.join(", "));
+    }
+    Ok(line)
 }
 
 /// A cell as a person reads it: bytes in hex, no value as a dash.
@@ -214,7 +242,27 @@ fn escaped(text: &str) -> String {
 /// `result_class!(/// doc ... RouteColumns(route: Arc<Columns>) { fn summary(...) ... })`. After `by` stands what its numbers
 /// mean, where that is not [`vocabulary`].
 macro_rules! result_class {
-    ($(#[$doc:meta])* $name:ident) => { $crate::columns::output::result_class!($(#[$doc])* $name {}); };
+    // Results without more than their columns are pickled as those.
+    ($(#[$doc:meta])* $name:ident) => {
+        $crate::columns::output::result_class!($(#[$doc])* $name {
+            fn __reduce__<'py>(
+                &self,
+                py: ::pyo3::Python<'py>,
+            ) -> ::pyo3::PyResult<(::pyo3::Bound<'py, ::pyo3::PyAny>, (::pyo3::Bound<'py, ::pyo3::PyAny>,))> {
+                let restore = ::pyo3::types::PyAnyMethods::getattr(
+                    ::pyo3::types::PyType::new::<Self>(py).as_any(),
+                    "_restore",
+                )?;
+                Ok((restore, ($crate::columns::output::state::of_table(py, &self.table)?,)))
+            }
+
+            /// What pickle calls.
+            #[staticmethod]
+            fn _restore(state: &::pyo3::Bound<'_, ::pyo3::PyAny>) -> ::pyo3::PyResult<Self> {
+                $crate::columns::output::state::table(state).map(Self::new)
+            }
+        });
+    };
     (@words) => { $crate::columns::output::results::vocabulary };
     (@words $words:expr) => { $words };
     ($(#[$doc:meta])* $name:ident $(($field:ident: $type:ty))? $(by $words:path)? { $($methods:tt)* }) => {
@@ -263,11 +311,49 @@ macro_rules! result_class {
                 $crate::columns::output::results::column(&self.table, name)
             }
 
-            fn __getitem__(
+            /// A column by its name; with a slice, these rows as results of the same kind, without a copy.
+            fn __getitem__<'py>(
                 &self,
-                key: &::pyo3::Bound<'_, ::pyo3::PyAny>,
-            ) -> ::pyo3::PyResult<$crate::columns::output::Column> {
-                $crate::columns::output::results::indexed(&self.table, key)
+                key: &::pyo3::Bound<'py, ::pyo3::PyAny>,
+            ) -> ::pyo3::PyResult<::pyo3::Bound<'py, ::pyo3::PyAny>> {
+                if let Ok(slice) = key.cast::<::pyo3::types::PySlice>() {
+                    let (first, rows) = $crate::columns::output::kinds::range(slice, self.table.rows())?;
+                    let rows = Self { table: self.table.slice(first, rows) $(, $field: self.$field.clone())? };
+                    return Ok(::pyo3::Bound::new(key.py(), rows)?.into_any());
+                }
+                let column = $crate::columns::output::results::indexed(&self.table, key)?;
+                Ok(::pyo3::Bound::new(key.py(), column)?.into_any())
+            }
+
+            /// Return one row: its cells by the names of their columns.
+            fn row<'py>(
+                &self,
+                py: ::pyo3::Python<'py>,
+                #[pyo3(from_py_with = $crate::arguments::row)] row: isize,
+            ) -> ::pyo3::PyResult<::pyo3::Bound<'py, ::pyo3::types::PyDict>> {
+                let place = $crate::columns::output::results::place(&self.table, row)?;
+                $crate::columns::output::results::cells(py, &self.table, place)
+            }
+
+            /// Return the columns as a `pyarrow.Table`, without a copy.
+            fn to_arrow<'py>(slf: &::pyo3::Bound<'py, Self>) -> ::pyo3::PyResult<::pyo3::Bound<'py, ::pyo3::PyAny>> {
+                $crate::columns::output::kinds::converted(slf.as_any(), "to_arrow", &[])
+            }
+
+            /// Return the columns as a `pandas.DataFrame` of Arrow types, with `index` where one is given.
+            ///
+            /// `index` is that of the frame whose rows were asked: joined by any other, rows get the answers of others.
+            #[pyo3(signature = (index=None))]
+            fn to_pandas<'py>(
+                slf: &::pyo3::Bound<'py, Self>,
+                index: Option<&::pyo3::Bound<'py, ::pyo3::PyAny>>,
+            ) -> ::pyo3::PyResult<::pyo3::Bound<'py, ::pyo3::PyAny>> {
+                $crate::columns::output::kinds::converted(slf.as_any(), "to_pandas", &[index])
+            }
+
+            /// Return the columns as a `polars.DataFrame`, without a copy.
+            fn to_polars<'py>(slf: &::pyo3::Bound<'py, Self>) -> ::pyo3::PyResult<::pyo3::Bound<'py, ::pyo3::PyAny>> {
+                $crate::columns::output::kinds::converted(slf.as_any(), "to_polars", &[])
             }
 
             /// Return the same columns with names in place of numbers; sets of needs or actions are joined by `|`.
@@ -293,6 +379,15 @@ macro_rules! result_class {
                 $crate::columns::output::results::explained(py, &self.table, row)
             }
 
+            /// The columns of the old names, under the new ones: pairs of both.
+            fn _picked(
+                &self,
+                names: Vec<(String, String)>,
+            ) -> ::pyo3::PyResult<$crate::columns::output::results::NamedResults> {
+                let picked = $crate::columns::output::results::picked(&self.table, names)?;
+                Ok($crate::columns::output::results::NamedResults::new(picked))
+            }
+
             fn __len__(&self) -> usize {
                 self.table.rows()
             }
@@ -306,11 +401,6 @@ macro_rules! result_class {
                 use ::pyo3::types::{PyStringMethods, PyTypeMethods};
                 let class = ::pyo3::types::PyAnyMethods::get_type(slf.as_any()).name()?;
                 Ok($crate::columns::output::results::repr(&class.to_string_lossy(), &slf.get().table))
-            }
-
-            /// Results are handed on as Arrow, and refuse to be pickled alike at every protocol.
-            fn __reduce__(slf: &::pyo3::Bound<'_, Self>) -> ::pyo3::PyResult<()> {
-                Err($crate::errors::no_pickle(&$crate::arguments::type_name(slf.as_any())))
             }
 
             fn _repr_html_(&self, py: ::pyo3::Python<'_>) -> ::pyo3::PyResult<String> {

@@ -11,13 +11,15 @@ use pyo3::types::{PyBool, PyBytes, PyDateTime, PyDelta, PyInt, PyString, PyTzInf
 /// A result column: its values, and which rows are null.
 #[derive(Clone, Debug)]
 pub struct Out {
-    values: Values,
-    rows: usize,
-    validity: Option<Bits>,
+    pub(super) values: Values,
+    /// The first of its rows among the values.
+    pub(super) first: usize,
+    pub(super) rows: usize,
+    pub(super) validity: Option<Bits>,
 }
 
 #[derive(Clone, Debug)]
-enum Values {
+pub(super) enum Values {
     Int8(Arc<Vec<i8>>),
     Int16(Arc<Vec<i16>>),
     Int32(Arc<Vec<i32>>),
@@ -29,13 +31,13 @@ enum Values {
 
 /// Where each row's bytes begin; of 64 bits only where 32 are too few.
 #[derive(Clone, Debug)]
-enum Offsets {
+pub(super) enum Offsets {
     Small(Arc<Vec<i32>>),
     Large(Arc<Vec<i64>>),
 }
 
 /// One bit a row.
-type Bits = Arc<Vec<u8>>;
+pub(super) type Bits = Arc<Vec<u8>>;
 
 /// Which rows hold a value; columns of the same rows share it.
 #[derive(Clone, Debug)]
@@ -59,31 +61,31 @@ impl Out {
     /// int8.
     #[must_use]
     pub fn int8(values: Vec<i8>) -> Self {
-        Self { rows: values.len(), values: Values::Int8(Arc::new(values)), validity: None }
+        Self { rows: values.len(), values: Values::Int8(Arc::new(values)), first: 0, validity: None }
     }
 
     /// int16.
     #[must_use]
     pub fn int16(values: Vec<i16>) -> Self {
-        Self { rows: values.len(), values: Values::Int16(Arc::new(values)), validity: None }
+        Self { rows: values.len(), values: Values::Int16(Arc::new(values)), first: 0, validity: None }
     }
 
     /// int32.
     #[must_use]
     pub fn int32(values: Vec<i32>) -> Self {
-        Self { rows: values.len(), values: Values::Int32(Arc::new(values)), validity: None }
+        Self { rows: values.len(), values: Values::Int32(Arc::new(values)), first: 0, validity: None }
     }
 
     /// int64.
     #[must_use]
     pub fn int64(values: Vec<i64>) -> Self {
-        Self { rows: values.len(), values: Values::Int64(Arc::new(values)), validity: None }
+        Self { rows: values.len(), values: Values::Int64(Arc::new(values)), first: 0, validity: None }
     }
 
     /// timestamp[us, UTC], of microseconds since 1970.
     #[must_use]
     pub fn timestamp(micros: Vec<i64>) -> Self {
-        Self { rows: micros.len(), values: Values::Timestamp(Arc::new(micros)), validity: None }
+        Self { rows: micros.len(), values: Values::Timestamp(Arc::new(micros)), first: 0, validity: None }
     }
 
     /// bool, from a bit a row, the least significant bit of a byte first.
@@ -93,7 +95,7 @@ impl Out {
     #[must_use]
     pub fn bits(bits: Vec<u8>, rows: usize) -> Self {
         assert!(bits.len() >= rows.div_ceil(8), "a bit for each of {rows} rows");
-        Self { rows, values: Values::Bool(Arc::new(bits)), validity: None }
+        Self { rows, values: Values::Bool(Arc::new(bits)), first: 0, validity: None }
     }
 
     /// binary; a row may be null.
@@ -112,7 +114,7 @@ impl Out {
         let ends = rows.len() + 1;
         let offsets = Offsets::of((0..ends).map(|end| end * N), rows.len() * N)?;
         let (rows, data) = (rows.len(), Arc::new(rows.into_flattened()));
-        Ok(Self { rows, values: Values::Bytes { text: false, offsets, data }, validity: None })
+        Ok(Self { rows, values: Values::Bytes { text: false, offsets, data }, first: 0, validity: None })
     }
 
     /// binary, or string from UTF-8: bytes one row after another, and the length of each row.
@@ -128,7 +130,12 @@ impl Out {
         });
         let offsets = Offsets::of(ends, data.len())?;
         assert_eq!(last, data.len(), "the bytes of {} rows", lengths.len());
-        Ok(Self { rows: lengths.len(), values: Values::Bytes { text, offsets, data: Arc::new(data) }, validity: None })
+        Ok(Self {
+            rows: lengths.len(),
+            values: Values::Bytes { text, offsets, data: Arc::new(data) },
+            first: 0,
+            validity: None,
+        })
     }
 
     /// binary, or string from UTF-8, of the values of rows; a row may be null.
@@ -141,7 +148,7 @@ impl Out {
         let starts = (0..rows + 1).map(|row| if row == 0 { 0 } else { ends[row - 1] });
         let offsets = Offsets::of(starts, bytes.len())?;
         let values = Values::Bytes { text, offsets, data: Arc::new(bytes) };
-        Self { rows, values, validity: None }.with_validity(|row| known[row])
+        Self { first: 0, rows, values, validity: None }.with_validity(|row| known[row])
     }
 
     /// string; a row may be null.
@@ -186,7 +193,7 @@ impl Out {
         };
         let values = Values::Bytes { text: true, offsets, data: Arc::new(data) };
         let validity = (texts.len() < rows).then(|| Arc::new(valid));
-        Ok(Self { values, rows, validity })
+        Ok(Self { values, first: 0, rows, validity })
     }
 
     fn bytes<'a>(text: bool, rows: impl IntoIterator<Item = Option<&'a [u8]>>) -> Result<Self, Stop> {
@@ -205,7 +212,7 @@ impl Out {
         }
         let offsets = Offsets::of(ends.into_iter(), data.len())?;
         let values = Values::Bytes { text, offsets, data: Arc::new(data) };
-        Self { rows: valid.len(), values, validity: None }.with_validity(|row| valid[row])
+        Self { rows: valid.len(), values, first: 0, validity: None }.with_validity(|row| valid[row])
     }
 
     /// The same column, null in the rows that are not `valid`.
@@ -236,16 +243,31 @@ impl Out {
         self.rows
     }
 
-    /// Rows without a value, among `len` from `first` on.
+    /// `rows` rows from row `first` on, without a copy.
+    ///
+    /// # Panics
+    /// If there are not as many.
     #[must_use]
-    pub fn nulls(&self, first: usize, len: usize) -> usize {
-        if self.validity.is_none() { 0 } else { (first..first + len).filter(|&row| !self.is_valid(row)).count() }
+    pub fn slice(&self, first: usize, rows: usize) -> Self {
+        assert!(first + rows <= self.rows, "{rows} rows from {first} on of a column of {}", self.rows);
+        Self { first: self.first + first, rows, ..self.clone() }
+    }
+
+    /// The place of the first row among the buffers' values.
+    pub(super) fn offset(&self) -> usize {
+        self.first
+    }
+
+    /// Rows without a value.
+    #[must_use]
+    pub fn nulls(&self) -> usize {
+        if self.validity.is_none() { 0 } else { (0..self.rows).filter(|&row| !self.is_valid(row)).count() }
     }
 
     /// Whether row `row` holds a value.
     #[must_use]
     pub fn is_valid(&self, row: usize) -> bool {
-        self.validity.as_ref().is_none_or(|bits| bit(bits, row))
+        self.validity.as_ref().is_none_or(|bits| bit(bits, self.first + row))
     }
 
     /// The type's name, as `pyarrow` writes it.
@@ -295,28 +317,53 @@ impl Out {
         }
     }
 
-    /// Values of fixed width without a null, as a buffer: where they lie, bytes a value, and its format in Python.
+    /// Integers without a null, as a buffer: where they lie, bytes a value, and its format in Python. Times have no format there.
     pub(super) fn plain(&self) -> Option<(*const c_void, usize, &'static CStr)> {
-        if self.validity.is_some() {
+        let rows = self.first..self.first + self.rows;
+        if self.nulls() > 0 {
             return None;
         }
         match &self.values {
-            Values::Int8(values) => Some((start(values), 1, c"b")),
-            Values::Int16(values) => Some((start(values), 2, c"h")),
-            Values::Int32(values) => Some((start(values), 4, c"i")),
-            Values::Int64(values) | Values::Timestamp(values) => Some((start(values), 8, c"q")),
-            Values::Bool(_) | Values::Bytes { .. } => None,
+            Values::Int8(values) => Some((start(&values[rows]), 1, c"b")),
+            Values::Int16(values) => Some((start(&values[rows]), 2, c"h")),
+            Values::Int32(values) => Some((start(&values[rows]), 4, c"i")),
+            Values::Int64(values) => Some((start(&values[rows]), 8, c"q")),
+            Values::Timestamp(_) | Values::Bool(_) | Values::Bytes { .. } => None,
         }
+    }
+
+    /// The ticks of a column of times, null where it is; `None` for another type.
+    #[must_use]
+    pub fn ticks(&self) -> Option<Self> {
+        let Values::Timestamp(ticks) = &self.values else { return None };
+        Some(Self { values: Values::Int64(Arc::clone(ticks)), ..self.clone() })
+    }
+
+    /// The same integers of 64 bits with `filler` in place of nulls; other columns as they are.
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    pub fn filled(self, filler: i64) -> Result<Self, Stop> {
+        let Values::Int64(values) = &self.values else { return Ok(self) };
+        if self.nulls() == 0 {
+            return Ok(self);
+        }
+        let mut filled = itron_core::parallel::columns::zeros(self.rows)?;
+        for (row, place) in filled.iter_mut().enumerate() {
+            *place = if self.is_valid(row) { values[self.first + row] } else { filler };
+        }
+        Ok(Self::int64(filled))
     }
 
     /// The value of an integer column; `None` where it is null, or for a column of another type.
     #[must_use]
     pub fn integer(&self, row: usize) -> Option<i64> {
+        let at = self.first + row;
         let value = match &self.values {
-            Values::Int8(values) => values[row].into(),
-            Values::Int16(values) => values[row].into(),
-            Values::Int32(values) => values[row].into(),
-            Values::Int64(values) => values[row],
+            Values::Int8(values) => values[at].into(),
+            Values::Int16(values) => values[at].into(),
+            Values::Int32(values) => values[at].into(),
+            Values::Int64(values) => values[at],
             Values::Timestamp(_) | Values::Bool(_) | Values::Bytes { .. } => return None,
         };
         self.is_valid(row).then_some(value)
@@ -334,15 +381,16 @@ impl Out {
         if !self.is_valid(row) {
             return Ok(py.None().into_bound(py));
         }
+        let at = self.first + row;
         match &self.values {
-            Values::Int8(values) => Ok(int(py, values[row].into())),
-            Values::Int16(values) => Ok(int(py, values[row].into())),
-            Values::Int32(values) => Ok(int(py, values[row].into())),
-            Values::Int64(values) => Ok(int(py, values[row])),
-            Values::Timestamp(values) => moment(py, values[row]),
-            Values::Bool(bits) => Ok(PyBool::new(py, bit(bits, row)).to_owned().into_any()),
+            Values::Int8(values) => Ok(int(py, values[at].into())),
+            Values::Int16(values) => Ok(int(py, values[at].into())),
+            Values::Int32(values) => Ok(int(py, values[at].into())),
+            Values::Int64(values) => Ok(int(py, values[at])),
+            Values::Timestamp(values) => moment(py, values[at]),
+            Values::Bool(bits) => Ok(PyBool::new(py, bit(bits, at)).to_owned().into_any()),
             Values::Bytes { text, offsets, data } => {
-                let bytes = &data[offsets.get(row)..offsets.get(row + 1)];
+                let bytes = &data[offsets.get(at)..offsets.get(at + 1)];
                 if *text {
                     Ok(PyString::from_bytes(py, bytes)?.into_any())
                 } else {
@@ -355,7 +403,7 @@ impl Out {
 
 impl Offsets {
     /// Where rows end, the last of them at `bytes`, after a 0.
-    fn of(ends: impl ExactSizeIterator<Item = usize>, bytes: usize) -> Result<Self, Stop> {
+    pub(super) fn of(ends: impl ExactSizeIterator<Item = usize>, bytes: usize) -> Result<Self, Stop> {
         fn all<T>(ends: impl ExactSizeIterator<Item = T>) -> Result<Arc<Vec<T>>, Stop> {
             let mut offsets = Vec::new();
             offsets.try_reserve_exact(ends.len()).map_err(|_| Stop::OutOfMemory)?;
@@ -368,7 +416,7 @@ impl Offsets {
         })
     }
 
-    fn get(&self, at: usize) -> usize {
+    pub(super) fn get(&self, at: usize) -> usize {
         match self {
             Self::Small(offsets) => offsets[at] as usize,
             Self::Large(offsets) => offsets[at] as usize,
@@ -399,12 +447,12 @@ fn start<T>(values: &[T]) -> *const c_void {
     if values.is_empty() { NOTHING.as_ptr().cast() } else { values.as_ptr().cast() }
 }
 
-fn bit(bits: &[u8], row: usize) -> bool {
+pub(super) fn bit(bits: &[u8], row: usize) -> bool {
     bits[row / 8] >> (row % 8) & 1 == 1
 }
 
 /// A bit a row, and how many are 0.
-fn packed(rows: usize, flag: impl Fn(usize) -> bool) -> Result<(Vec<u8>, usize), Stop> {
+pub(super) fn packed(rows: usize, flag: impl Fn(usize) -> bool) -> Result<(Vec<u8>, usize), Stop> {
     let mut bits: Vec<u8> = itron_core::parallel::columns::zeros(rows.div_ceil(8))?;
     let mut zeros = 0;
     for (at, byte) in bits.iter_mut().enumerate() {
@@ -418,6 +466,8 @@ fn packed(rows: usize, flag: impl Fn(usize) -> bool) -> Result<(Vec<u8>, usize),
 /// Result columns by name, all of one length.
 #[derive(Clone, Debug)]
 pub struct OutTable {
+    /// The first of its rows in the call that made it.
+    first: usize,
     rows: usize,
     columns: Arc<[(String, Out)]>,
 }
@@ -433,7 +483,23 @@ impl OutTable {
         for (name, column) in columns.iter() {
             assert_eq!(column.rows, rows, "rows of the result column {name}");
         }
-        Self { rows, columns }
+        Self { first: 0, rows, columns }
+    }
+
+    /// `rows` rows from row `first` on, without a copy.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    #[must_use]
+    pub fn slice(&self, first: usize, rows: usize) -> Self {
+        let columns = self.columns.iter().map(|(name, column)| (name.clone(), column.slice(first, rows))).collect();
+        Self { first: self.first + first, rows, columns }
+    }
+
+    /// The first of its rows in the call that made it: where what is kept beside the columns begins.
+    #[must_use]
+    pub fn first(&self) -> usize {
+        self.first
     }
 
     /// Rows.

@@ -1,0 +1,125 @@
+"""Frames in, frames out: tokens, routes and readings in a table, the answers beside their rows.
+
+Takes tables of pandas (default or Arrow-backed), Polars (eager or lazy), PyArrow (tables, batches, datasets, readers),
+DuckDB (relations) and narwhals, and returns the same kind; a dataset is returned as a reader. The rows keep their order and their
+index. docs/frames.md has one line for each.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from itron_core import tables
+from itron_core.policy import PolicyOptions
+from itron_core.readings import ReadingResults, open_readings
+from itron_core.routes import NO_ROWS, process_route
+from itron_core.streams import token_questions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from itron_core._rust import Keyring, Revocations
+    from itron_core.enums import Permission
+
+__all__ = ["process", "readings", "verify"]
+
+F = TypeVar("F")
+
+
+def verify(
+    frame: F,
+    keyring: Keyring,
+    *,
+    now: int | datetime,
+    token: str = "token",
+    audience: str | None = None,
+    epoch: str | int | None = None,
+    names: bool = False,
+    prefix: str = "",
+    progress: Callable[[int], object] | None = None,
+    **options: Any,
+) -> F:
+    """Verify a column of tokens, and return the frame with the columns of `verify_tokens` beside its own.
+
+    `token` names the column of tokens. `audience` names the column of devices, or is one device for all rows; `epoch` names a
+    column, or is a number. `names` gives names in place of numbers, and `prefix` begins every new name. Without one, a claim
+    whose name the frame already has is called `token_` and its name; a `code` that the frame already has raises InputError.
+    `options` are those of `verify_tokens`, `columns=` among them.
+    """
+    asked = {"now": now, "audience": audience, "epoch": epoch} | options
+    ask, empty = token_questions(keyring, token, asked)
+    result: F = tables.answered(
+        frame, ask, empty, prefixes=tables.CLAIMS_OF_TOKENS, names=names, prefix=prefix, progress=progress
+    )
+    return result
+
+
+def process(
+    frame: F,
+    keyring: Keyring,
+    *,
+    now: int | datetime,
+    permissions: Permission | int,
+    options: PolicyOptions | None = None,
+    revocations: Revocations | None = None,
+    columns: Iterable[str] | None = None,
+    names: bool = False,
+    prefix: str = "",
+    progress: Callable[[int], object] | None = None,
+    threads: int | None = None,
+) -> F:
+    """Decide every row of a route, and return the frame with the columns of `process_route` beside its own.
+
+    The route's columns are found by their names (docs/files.md); others are left alone. A result column that the frame already
+    has raises InputError: pass a `prefix`. The other arguments are those of `process_route`, `names` those of `verify`.
+    """
+    decide = partial(
+        process_route,
+        keyring=keyring,
+        now=now,
+        permissions=permissions,
+        options=PolicyOptions() if options is None else options,
+        revocations=revocations,
+        columns=tables.read_once(columns),
+        threads=threads,
+    )
+    result: F = tables.answered(
+        frame,
+        lambda table: decide(tables.columns(table)),
+        decide(NO_ROWS),
+        names=names,
+        prefix=prefix,
+        progress=progress,
+    )
+    return result
+
+
+def readings(
+    frame: F,
+    keys: object,
+    *,
+    profile: str,
+    telegram: str = "telegram",
+    counter_floor: str | None = None,
+    names: bool = False,
+    prefix: str = "",
+    progress: Callable[[int], object] | None = None,
+    **options: Any,
+) -> F:
+    """Open a column of telegrams, and return the frame with the columns of `open_readings` beside its own.
+
+    `telegram` names the column of telegrams, `counter_floor` one of counters. `keys` are `ReadingKeys`, a `KeySource` or None; the
+    other arguments are those of `open_readings` and, `names` and `prefix`, of `verify`.
+    """
+    opened: Callable[..., ReadingResults] = partial(open_readings, keys=keys, profile=profile, **options)
+
+    def ask(table: Any) -> Any:
+        floors = None if counter_floor is None else tables.column(table, counter_floor, "counter_floor")
+        return opened(tables.column(table, telegram, "telegram"), counter_floors=floors)
+
+    result: F = tables.answered(
+        frame, ask, opened(()), prefixes=tables.CLAIMS_OF_TELEGRAMS, names=names, prefix=prefix, progress=progress
+    )
+    return result
