@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build release demo tour test quick check fuzz bench bench-ci instructions peers constraints dist deny clean
+.PHONY: help build release demo tour test quick check spark fuzz bench bench-ci instructions peers constraints dist deny clean
 
 help: # List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -47,6 +47,12 @@ check: build # Format, lint, types, and the stub against the built module
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache > $(VENV)/imports.log || { cat $(VENV)/imports.log >&2; exit 1; }
 	$(BIN)/stubtest itron_core._rust --mypy-config-file pyproject.toml
+
+# 400 MB that nothing else here needs: pinned as all packages are, but in a file of its own.
+spark: build # Install Spark and test the adapter on a small cluster (needs Java 17)
+	@command -v java >/dev/null || { echo 'Spark needs Java 17' >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement constraints-spark.txt
+	$(PYTEST) --quiet -m spark tests/integrations
 
 fuzz: # Fuzz every target for SECONDS (10) each, from its seeds; the first crash ends it
 	@command -v cargo-fuzz >/dev/null || cargo install --locked --quiet cargo-fuzz

@@ -1,4 +1,4 @@
-//! Signatures on every path: lanes and portable, by table and without, against the libraries.
+//! Signatures on every path, and messages under AES: lanes and portable, by table and without, against the libraries.
 #![no_main]
 
 use itron_core_fuzz_checks::portable;

@@ -361,7 +361,7 @@ _SENTENCES = {
     Code.CLAIM_INCONSISTENT: "Two claims of the token contradict each other.",
     Code.CEILING_EXCEEDED: "The token grants more than its issuer may grant.",
     Code.ISSUER_WINDOW: "The token was issued when its issuer was not in force.",
-    Code.IAT_IN_FUTURE: "The token was issued in the future.",
+    Code.IAT_IN_FUTURE: "The token was issued in the future: a clock is wrong.",
     Code.NOT_YET_VALID: "The token is not in force yet.",
     Code.EXPIRED: "The token has expired.",
     Code.SNAPSHOT_STALE: "The revocation snapshot has expired, so no token is accepted.",

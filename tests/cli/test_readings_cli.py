@@ -166,7 +166,8 @@ def test_one_row_is_explained_with_its_payload(folder):
     [
         (["open", "absent.txt", *WMBUS], 3, "does not exist"),
         (["open", "-", *WMBUS, *KEYS, "--master", "m"], 2, "got both"),
-        (["open", "-", *WMBUS, "--utility", "U"], 2, "only with --master"),
+        (["open", "-", *WMBUS, "--utility", "U"], 2, "--utility: expected only with --master"),
+        (["open", "-", *WMBUS, *KEYS, "--pin-file", "keys.csv"], 2, "--pin-file: expected only with --master"),
         (["open", "-", *WMBUS, "--master", "m"], 2, "--utility is missing"),
         (["open", "-", *WMBUS, "--keys", "twice.csv"], 3, "a second time"),
         (["open", "-", *WMBUS, "--keys", "columns.csv"], 3, 'no column "device"'),

@@ -978,14 +978,14 @@ def test_readings_are_opened_with_a_master_key_in_the_hsm(at, tmp_path, monkeypa
             made = protect_readings([payload], [key], algorithm=f"A{8 * length}GCM", **options)
             telegrams += made.to_pylist()
     (tmp_path / "telegrams.hex").write_text("".join(f"{one.hex()}\n" for one in telegrams))
-    uri = f"pkcs11:token={at['token']};object=master?pin-source=file:pin"
+    uri = f"pkcs11:token={at['token']};object=master"
     call = ["readings", "open", "telegrams.hex", "--profile", profile, "--utility", UTILITY, "--key-version"]
 
-    def run(version):
-        command = [sys.executable, "-m", "itron_core", *call, version, "--master", uri, "-o", "opened.csv"]
+    def run(version, *master):
+        command = [sys.executable, "-m", "itron_core", *call, version, "--master", *master, "-o", "opened.csv"]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
-    done = run("3")
+    done = run("3", uri, "--pin-file", "pin")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "opened.csv").read_text().count(payload.hex()) == 2
-    assert run("4").returncode == 1
+    assert run("4", f"{uri}?pin-source=file:pin").returncode == 1

@@ -977,6 +977,42 @@ def test_a_server_that_is_ahead_of_us_is_not_fed(store, server):
     assert other.deliver(server, now=NOW, source="ism-2") == 1
 
 
+@pytest.mark.parametrize("ahead", [3_600, 85 * DAY, 3_000 * DAY])
+def test_a_rotation_by_a_clock_that_was_ahead_is_healed_by_the_next(store, server, ahead):
+    """What was issued before it stays good, and delivery, the keyring and a new root work again."""
+    manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    manager.rotate(SIGNER, now=NOW)
+    disconnect(manager)
+    manager.issue(now=NOW)
+    manager.rotate(LocalSigner.generate(), now=NOW + ahead)
+    disconnect(manager, DEVICES[:2], now=NOW + 10)
+    with pytest.raises(InputError, match=r"begins at .* was a clock ahead.*manager rotate"):
+        manager.issue(now=NOW + 10)
+    manager.rotate(LocalSigner.generate(), now=NOW + 20)
+    assert manager.issue(now=NOW + 20).issued == 2
+    refused = []
+    assert manager.deliver(server, now=NOW + 20, refused=lambda *why: refused.append(why)) == 3
+    assert refused == []
+    for row in issued(manager):
+        verify_token(row.token, manager.keyring(now=NOW + 20), now=NOW + 20, token_type="secure_command")
+    manager.change_root(root := LocalSigner.generate(), now=NOW + 30)
+    trusted = KeyringEntry(root.public_key, issuer="ism", token_types=TOKEN_TYPES)
+    ring = Keyring([trusted]).with_delegations(manager.delegations(now=NOW + 30), now=NOW + 30)
+    for row in issued(manager):
+        verify_token(row.token, ring, now=NOW + 30, token_type="secure_command")
+
+
+def test_material_issued_by_a_clock_that_was_ahead_is_named_and_comes_into_force_later(store, server):
+    manager = peopled(SecurityManager(store, SIGNER, root=ROOT))
+    manager.rotate(SIGNER, now=NOW)
+    disconnect(manager, now=NOW + 30 * DAY)
+    manager.issue(now=NOW + 30 * DAY)
+    refused = []
+    assert manager.deliver(server, now=NOW, refused=lambda row, code: refused.append((row.device, code))) == 0
+    assert refused == [(DEVICES[0], Code.IAT_IN_FUTURE)]
+    assert [row.device for _, row in server.materials(0, 10).rows] == [DEVICES[0]]
+
+
 def test_material_refused_by_the_server_is_audited(store, server):
     """A key whose overlap has passed: nobody believes its tokens any more."""
     manager = peopled(SecurityManager(store, SIGNER, root=ROOT))

@@ -36,7 +36,8 @@ def done(folder, *arguments):
     return result.stdout
 
 
-def write_certificate(folder):
+def write_certificate(folder, *, days=1):
+    """Write a certificate for this machine, and its key; it ends in `days`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tools server of a test")])
     today = datetime.now(UTC)
@@ -46,8 +47,8 @@ def write_certificate(folder):
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=1))
+        .not_valid_before(today - timedelta(days=abs(days) + 1))
+        .not_valid_after(today + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -123,6 +124,34 @@ def test_a_certificate_and_its_key_are_checked_before_anything_is_served(folder)
         refused = run(folder, "serve", "tools", "--keyring", "ism/root.jwks", "--port", "0", "--certificate", *options)
         assert (refused.returncode, refused.stdout) == (3, ""), options
         assert "not a certificate and its key" in refused.stderr
+    assert not (folder / "tools").exists(), "nothing was made"
+
+
+def test_the_reason_why_a_certificate_cannot_serve_is_named(folder):
+    write_certificate(folder)
+    kept = (folder / "tls.key").read_bytes()
+    (folder / "tls.key").rename(folder / "another.key")
+    write_certificate(folder)
+    key = serialization.load_pem_private_key(kept, None)
+    encrypted = serialization.BestAvailableEncryption(b"word")
+    (folder / "closed.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encrypted)
+    )
+    (folder / "old").mkdir()
+    write_certificate(folder / "old", days=-1)
+    for certificate, key, reason in [
+        ("tls.crt", "another.key", "belongs to another certificate"),
+        ("tls.crt", "closed.key", "closed.key is encrypted"),
+        ("tls.key", "tls.crt", "tls.key has no readable certificate"),
+        ("old/tls.crt", "old/tls.key", "the certificate is valid from"),
+    ]:
+        options = ["--port", "0", "--certificate", certificate, "--private-key", key]
+        refused = run(folder, "serve", "tools", "--keyring", "ism/root.jwks", *options)
+        assert (refused.returncode, refused.stdout) == (3, ""), certificate
+        assert reason in refused.stderr
+        assert "_ssl.c" not in refused.stderr
+    refused = run(folder, "serve", "tools", "--keyring", "ism/root.jwks", "--private-key", "tls.key")
+    assert (refused.returncode, "--certificate FILE" in refused.stderr) == (2, True)
     assert not (folder / "tools").exists(), "nothing was made"
 
 

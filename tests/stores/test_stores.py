@@ -146,6 +146,13 @@ def test_invalid_urls_raise():
             open_store(url)
 
 
+def test_a_file_may_have_any_name_after_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("./u:v@w.db", str(tmp_path / "a:b@c.db")):
+        open_store(path).close()
+    assert {one.name for one in tmp_path.glob("*.db")} == {"u:v@w.db", "a:b@c.db"}
+
+
 def test_a_path_and_its_url_are_one_store(tmp_path):
     store = open_store(tmp_path / "a.db")
     store.migrate("things", [TABLE])
@@ -279,6 +286,10 @@ SECRETS = [
     "postgresql://127.0.0.1:1/db?nonsense=hidden-word",
     "sqlite:///a.db?password=hidden-word",
     "file:a.db?password=hidden-word",
+    "postgres//u:hidden-word@127.0.0.1:1/db",
+    "//u:hidden-word@127.0.0.1:1/db",
+    "u:hidden-word@127.0.0.1:1/db",
+    "u:hidden word@127.0.0.1:1/db",
 ]
 
 

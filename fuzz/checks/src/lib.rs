@@ -2,6 +2,7 @@
 //! the models that answers are held to.
 #![allow(clippy::missing_panics_doc, reason = "a check fails by panicking")]
 
+pub mod aes;
 pub mod derivation;
 pub mod documents;
 pub mod ed25519;

@@ -2,12 +2,12 @@
 //! digits, and bytes are handed out for `ok` alone.
 
 use crate::source::Source;
-use itron_core::parallel::chunks::Workers;
 use itron_core::parallel::scratch::{Place, Scratch};
 use itron_core::parallel::stop::Stop;
 use itron_core::reading::code::ReadingCode;
-use itron_core::reading::keys::{CHECK_VALUE, KeyColumn, Keys, LONGEST_KEY};
-use itron_core::reading::{Call, Profile, Rows, open_many};
+use itron_core::reading::keys::{CHECK_VALUE, CopiedKeys, KeyColumn, Keys, LONGEST_KEY};
+use itron_core::reading::{Call, Profile, Readings, Rows, open_many};
+use std::ops::Range;
 
 /// What is asked of one telegram.
 #[derive(Clone)]
@@ -29,7 +29,12 @@ impl Rows for Column {
         self.questions.len()
     }
 
-    fn telegram(&self, row: usize, scratch: &mut Scratch) -> Result<Option<Place>, Stop> {
+    fn bytes(&self, _most: usize) -> usize {
+        let telegrams = self.questions.iter().filter_map(|question| question.telegram.as_ref());
+        telegrams.map(Vec::len).sum::<usize>() * if self.hexadecimal { 2 } else { 1 }
+    }
+
+    fn telegram(&self, row: usize, most: usize, scratch: &mut Scratch) -> Result<Option<Place>, Stop> {
         let Some(telegram) = &self.questions[row].telegram else { return Ok(None) };
         if self.hexadecimal {
             let digits: String = telegram
@@ -39,7 +44,7 @@ impl Rows for Column {
                 .collect();
             return scratch.push(digits.as_bytes()).map(Some);
         }
-        scratch.push(telegram).map(Some)
+        scratch.push(&telegram[..telegram.len().min(most)]).map(Some)
     }
 
     fn hexadecimal(&self) -> bool {
@@ -56,12 +61,12 @@ impl Rows for Column {
 }
 
 impl KeyColumn for Column {
-    fn key(&self, row: usize, room: &mut [u8; LONGEST_KEY]) -> Option<usize> {
-        copy(self.questions[row].keys[0].as_ref(), room)
+    fn keys(&self, rows: Range<usize>) -> Result<CopiedKeys, Stop> {
+        CopiedKeys::of(rows, |row, room| copy(self.questions[row].keys[0].as_ref(), room))
     }
 
-    fn authentication_key(&self, row: usize, room: &mut [u8; LONGEST_KEY]) -> Option<usize> {
-        copy(self.questions[row].keys[1].as_ref(), room)
+    fn authentication_keys(&self, rows: Range<usize>) -> Result<CopiedKeys, Stop> {
+        CopiedKeys::of(rows, |row, room| copy(self.questions[row].keys[1].as_ref(), room))
     }
 
     fn check_value(&self, row: usize) -> Option<[u8; CHECK_VALUE]> {
@@ -81,14 +86,13 @@ type Row = (i16, i16, Option<i16>, Option<[u8; 8]>, Option<i64>, Vec<u8>);
 
 fn answers(column: &Column, profile: Profile, least: u16, plain: bool) -> Vec<Row> {
     let call = Call { profile, minimum_assurance: least, allow_plain: plain, keys: Keys::Column(column) };
-    let mut columns = open_many(column, &call, 1).expect("memory for an input");
-    let [payloads, names] = columns.take_bytes(Workers::from(1)).expect("memory for an input");
+    let Readings { columns, payloads, names } = open_many(column, &call, 1).expect("memory for an input");
     assert!(std::str::from_utf8(&names).is_ok(), "names are text");
     let mut rest = &payloads[..];
     let rows: Vec<Row> = (0..column.rows())
         .map(|row| {
-            let (payload, behind) = rest.split_at(columns.payload_length[row] as usize);
-            rest = behind;
+            let (payload, after) = rest.split_at(columns.payload_length[row] as usize);
+            rest = after;
             let code = columns.code[row];
             assert!(code != ReadingCode::Internal as i16, "a panic is an answer of nothing");
             let opened = code == ReadingCode::Ok as i16;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +45,7 @@ from itron_core.cli.output import (
 from itron_core.cli.parties import all_rows
 from itron_core.cli.pkcs11 import SCHEME, is_uri, kept_uri
 from itron_core.cli.request_files import request_groups
-from itron_core.enums import DeviceClass, Mode, SecurityLevel
+from itron_core.enums import Code, DeviceClass, Mode, SecurityLevel
 from itron_core.errors import InputError
 from itron_core.exchange.records import DeviceRecord, record_row
 
@@ -317,10 +318,22 @@ def manager_deliver(
     """
     at = moment(now)
     manager = homes.manager(home)
+    refused: Counter[str] = Counter()
     with homes.reached(server, bearer, ca) as tools:
-        taken = manager.deliver(tools, now=at, source=source)
+        taken = manager.deliver(
+            tools, now=at, source=source, refused=lambda _, code: refused.update([Code(code).name.lower()])
+        )
         collected = manager.collect(tools, now=at)
     say(f"{counted(taken, 'token')} delivered, {counted(collected, 'outcome')} collected.")
+    # What expired before it was delivered is of no use to anybody.
+    if sum(refused.values()) > refused["expired"]:
+        names = ", ".join(f"{count:,} {name}" for name, count in sorted(refused.items()) if count)
+        remark(
+            f"The server did not accept {counted(sum(refused.values()), 'token')}: {names}. They are in the audit log."
+        )
+        if refused["iat_in_future"]:
+            remark("Tokens from the future can be used later; check the clocks of this machine and of the server.")
+        raise typer.Exit(Exit.REFUSED)
 
 
 @manager_app.command("revoke")
@@ -427,7 +440,13 @@ def manager_keys(
     rows = [
         [
             *(one.kid.hex(), iso(one.valid_from), iso(one.valid_until)),
-            "revoked" if one.kid in revoked else "in force" if one.valid_from <= at < one.valid_until else "ended",
+            "revoked"
+            if one.kid in revoked
+            else "ended"
+            if one.valid_until <= at
+            else "in force"
+            if one.valid_from <= at
+            else "not begun",
         ]
         for one in ism.issuing_keys()
     ]

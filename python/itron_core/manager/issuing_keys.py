@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from itron_core._arguments import LATEST, moment, whole
-from itron_core._rust import Keyring, KeyringEntry, Revocations
+from itron_core._rust import Keyring, KeyringEntry, Revocations, verify_tokens
 from itron_core.audit import audit_entry
-from itron_core.enums import DEVICE_TOKEN_TYPES, TOKEN_TYPES
+from itron_core.enums import DEVICE_TOKEN_TYPES, TOKEN_TYPES, Code
 from itron_core.errors import InputError
 from itron_core.issuing import issue_delegation, issue_revocations
 
@@ -48,7 +49,8 @@ class IssuingKeys:
     def delegate(self, signer: Signer, *, now: int, valid_from: int, overlap: int, lifetime: int) -> bytes:
         """Delegate a key from `valid_from` until `lifetime` seconds from now; earlier keys stay for `overlap` seconds.
 
-        A renewed delegation keeps its start, so that tokens issued under it stay valid.
+        A renewed delegation keeps its start, so that tokens issued under it stay valid. One that was signed by a clock
+        that was ahead is signed again, unless it begins in the future.
         """
         if self._root is None:
             raise InputError("root: missing; rotate needs the key that delegates: SecurityManager(..., root=SIGNER)")
@@ -56,14 +58,20 @@ class IssuingKeys:
         until, kid = moment("now", now) + whole("lifetime", lifetime, 1), signer.public_key.kid
         with self._store.read() as t:
             begun = t.rows("SELECT valid_from FROM manager_key WHERE kid = ? AND valid_until > ?", (kid, now))
-            short = t.rows(
-                "SELECT delegation, valid_from FROM manager_key WHERE kid <> ? AND ? < valid_until AND valid_until < ?",
-                (kid, now, now + overlap),
+            held = t.rows(
+                "SELECT delegation, valid_from, valid_until FROM manager_key"
+                " WHERE kid <> ? AND valid_from <= ? AND valid_until > ?",
+                (kid, now, now),
             )
         valid_from = min([valid_from, *(start for (start,) in begun)])
         delegation = self._signed(signer.public_key, now, valid_from, until)
         # Tokens of earlier keys stay valid for the overlap, even if a delegation would end sooner.
-        renewed = [self._renewed(bytes(token), start, now, now + overlap) for token, start in short]
+        ring = self._ring(self._root)
+        renewed = [
+            self._renewed(ring, bytes(token), start, now, now + overlap)
+            for token, start, end in held
+            if end < now + overlap or _issued_at(bytes(token), ring, now) > now
+        ]
         with self._journal.transaction() as t:
             ((last,),) = t.rows("SELECT max(position) FROM manager_key")
             t.run("UPDATE manager_key SET valid_until = ? WHERE valid_until > ?", (now + overlap, now + overlap))
@@ -90,11 +98,14 @@ class IssuingKeys:
         entry = KeyringEntry(key, issuer=self._issuer, valid_from=valid_from, valid_until=until)
         return issue_delegation(entry, self._root, now=now, expires_at=until)
 
-    def _renewed(self, token: bytes, valid_from: int, now: int, until: int) -> tuple[bytes, bytes]:
-        """Return the kid of a delegated key, and a new delegation that ends later."""
-        assert self._root is not None  # noqa: S101  # checked by the caller
-        root = KeyringEntry(self._root.public_key, issuer=self._issuer, token_types=TOKEN_TYPES)
-        key = Keyring([root]).with_delegations([token], now=now).entries[-1].key
+    def _ring(self, *roots: Signer) -> Keyring:
+        keys = {one.public_key.kid: one.public_key for one in roots}.values()
+        return Keyring([KeyringEntry(key, issuer=self._issuer, token_types=TOKEN_TYPES) for key in keys])
+
+    def _renewed(self, ring: Keyring, token: bytes, valid_from: int, now: int, until: int) -> tuple[bytes, bytes]:
+        """Return the kid of a delegated key, and a new delegation."""
+        at = max(now, _issued_at(token, ring, now))
+        key = ring.with_delegations([token], now=at).entries[-1].key
         return key.kid, self._signed(key, now, valid_from, until)
 
     def change_root(self, root: Signer, *, now: int) -> None:
@@ -104,22 +115,20 @@ class IssuingKeys:
         moment("now", now)
         with self._store.read() as t:
             held = t.rows(
-                "SELECT kid, delegation, valid_from, valid_until FROM manager_key WHERE valid_until > ?", (now,)
+                "SELECT delegation, valid_from, valid_until FROM manager_key WHERE valid_from <= ? AND valid_until > ?",
+                (now, now),
             )
         # Both roots, so that an interrupted call can be repeated before its caller has stored the new root.
-        roots = {one.public_key.kid: one.public_key for one in (self._root, root)}
-        old = Keyring([KeyringEntry(one, issuer=self._issuer, token_types=TOKEN_TYPES) for one in roots.values()])
+        old = self._ring(self._root, root)
         before, self._root = self._root, root
         try:
-            renewed = [
-                (
-                    self._signed(old.with_delegations([bytes(token)], now=now).entries[-1].key, now, start, end),
-                    bytes(kid),
-                )
-                for kid, token, start, end in held
-            ]
+            renewed = [self._renewed(old, bytes(token), start, now, end) for token, start, end in held]
             with self._journal.transaction() as t:
-                t.run_many("UPDATE manager_key SET delegation = ? WHERE kid = ?", renewed)
+                # What begins in the future was signed by a clock that was ahead.
+                t.run("UPDATE manager_key SET valid_until = ? WHERE valid_from > ?", (now, now))
+                t.run_many(
+                    "UPDATE manager_key SET delegation = ? WHERE kid = ?", [(token, kid) for kid, token in renewed]
+                )
                 kids = {"before": before.public_key.kid, "root": root.public_key.kid}
                 self._journal.write(t, [audit_entry("root_changed", now, count=len(renewed), **kids)])
         except BaseException:
@@ -143,26 +152,34 @@ class IssuingKeys:
         found = t.rows("SELECT valid_from, valid_until FROM manager_key WHERE kid = ?", (kid,))
         ends = [int(end) for start, end in found if start <= now < end]
         if not ends:
-            ended = f"; the last one ended at {max(end for _, end in found)}" if found else ""
+            past = "".join(
+                f"; the last one begins at {_shown(start)}: was a clock ahead?"
+                if start > now
+                else f"; the last one ended at {_shown(end)}"
+                for start, end in found
+            )
             raise InputError(
-                f"the issuing key {kid.hex()} has no delegation in force at {now}{ended}; itron-core manager rotate HOME"
-                " makes one (in Python: rotate)"
+                f"the issuing key {kid.hex()} has no delegation in force at {_shown(now)}{past}; itron-core manager rotate"
+                " HOME makes one (in Python: rotate)"
             )
         return max(ends)
 
     def delegations(self, *, now: int) -> list[bytes]:
-        """Return the delegations in force, the oldest key first."""
+        """Return the delegations in force, the oldest key first; without those that a clock ahead of `now` has signed."""
+        if self._root is None:
+            return []
         with self._store.read() as t:
             found = t.rows("SELECT delegation FROM manager_key WHERE valid_until > ? ORDER BY position", (now,))
-        return [bytes(token) for (token,) in found]
+        tokens, ring = [bytes(token) for (token,) in found], self._ring(self._root)
+        codes = verify_tokens(tokens, ring, now=now, token_type="delegation")["code"].to_pylist()
+        return [token for token, code in zip(tokens, codes, strict=True) if code != Code.IAT_IN_FUTURE]
 
     def keyring(self, signer: Signer, *, now: int) -> Keyring:
         """Return the keyring for verifying: the root with its delegations, or the issuing key alone."""
         if self._root is None:
             types = (*DEVICE_TOKEN_TYPES, "revocation")
             return Keyring([KeyringEntry(signer.public_key, issuer=self._issuer, token_types=types)])
-        ring = Keyring([KeyringEntry(self._root.public_key, issuer=self._issuer, token_types=TOKEN_TYPES)])
-        return ring.with_delegations(self.delegations(now=now), now=now)
+        return self._ring(self._root).with_delegations(self.delegations(now=now), now=now)
 
     def revoke(
         self,
@@ -207,6 +224,16 @@ class IssuingKeys:
                 t.rows(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608
                 for table in ("manager_revoked_key", "manager_revoked_token", "manager_watermark")
             )
+
+
+def _issued_at(delegation: bytes, ring: Keyring, now: int) -> int:
+    """Return when a genuine delegation was issued, be it in the future."""
+    (issued,) = verify_tokens([delegation], ring, now=now, token_type="delegation")["issued_at"].to_pylist()
+    return now if issued is None else int(issued.timestamp())
+
+
+def _shown(seconds: int) -> str:
+    return f"{seconds} ({datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC)"
 
 
 class _Listed(TypedDict):

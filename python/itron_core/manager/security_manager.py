@@ -60,7 +60,7 @@ from itron_core.manager.schema import STEPS
 from itron_core.stores.incarnation import mark_restored, restored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from itron_core._rust import Keyring, MasterKey
     from itron_core.audit import AuditLog
@@ -334,10 +334,19 @@ class SecurityManager:
 
     # --- The tools server ---
 
-    def deliver(self, server: ManagedServer, *, now: int, source: str = "ism", limit: int = ROWS_PER_PAGE) -> int:
+    def deliver(
+        self,
+        server: ManagedServer,
+        *,
+        now: int,
+        source: str = "ism",
+        limit: int = ROWS_PER_PAGE,
+        refused: Callable[[Material, int], object] | None = None,
+    ) -> int:
         """Bring a tools server up to date, and return the number of tokens that it accepted. Repeating it is safe.
 
-        Tokens that the server refused are in the audit log (`delivery_refused`). Raises ExchangeError if the server has
+        Tokens that the server did not accept are in the audit log (`delivery_refused`); `refused` is called with each of
+        them and its code. Raises ExchangeError if the server has
         more than was ever issued here: one of the two was put back to an older state.
         """
         now = moment("now", now)
@@ -360,6 +369,9 @@ class SecurityManager:
                 with self._audited() as t:
                     self._journal.write(t, entries)
                 taken += len(page.rows) - sum(map(bool, codes))
+                for (_, row), code in zip(page.rows, codes, strict=True):
+                    if code and refused is not None:
+                        refused(row, code)
             cursor, more = page.next, page.more
         return taken
 

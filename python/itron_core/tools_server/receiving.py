@@ -42,8 +42,8 @@ __all__ = [
     "take_snapshot",
 ]
 
-# A stored token may not be valid yet or have expired, but everything else about it must be right.
-TIMELY_LATER = frozenset({Code.OK, Code.NOT_YET_VALID, Code.EXPIRED})
+# A stored token may not be valid yet (the manager's clock may be ahead) or have expired, but all else must be right.
+TIMELY_LATER = frozenset({Code.OK, Code.IAT_IN_FUTURE, Code.NOT_YET_VALID, Code.EXPIRED})
 EVERY_PERMISSION = int(sum(Permission))
 # No report can be about material that no tool was granted.
 FORGET_UNGRANTED = (

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 /// What a huge page is on x86-64 and most of ARM64.
 #[cfg(target_os = "linux")]
-const HUGE_PAGE: usize = 2 << 20;
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
 /// Asks the kernel for huge pages where `memory` covers whole ones. It may refuse; nothing but time depends on it.
 #[cfg(target_os = "linux")]

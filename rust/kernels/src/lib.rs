@@ -4,6 +4,7 @@
 //! agree bit for bit, and [`features`] says which one runs. It is the only crate with `unsafe`.
 
 pub mod aes;
+pub mod allocator;
 pub mod cmac;
 pub mod ed25519;
 pub mod features;
@@ -18,6 +19,10 @@ mod sha512;
 pub mod stack;
 #[cfg(target_arch = "x86_64")]
 mod transpose;
+#[cfg(feature = "memcheck")]
+pub mod verdict;
+#[cfg(not(feature = "memcheck"))]
+mod verdict;
 pub mod windows;
 
 /// A message as the concatenation of at most four slices, so that a signed structure is hashed from where

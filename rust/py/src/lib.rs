@@ -23,6 +23,10 @@ mod token;
 mod tokens;
 mod verify_options;
 
+/// Results are large blocks, which live as long as their caller wants.
+#[global_allocator]
+static MEMORY: itron_core::parallel::LargePages = itron_core::parallel::LargePages;
+
 #[pymodule(gil_used = false)]
 mod _rust {
     use super::machine;

@@ -3,6 +3,7 @@
 use super::chunks::Split;
 use super::stop::Stop;
 use itron_core_kernels::memory;
+pub use itron_core_kernels::memory::Plain;
 
 /// A whole column, which is filled through slices of its rows.
 pub(crate) trait Column {

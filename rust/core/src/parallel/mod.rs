@@ -6,3 +6,5 @@ pub(crate) mod per_process;
 pub mod placement;
 pub mod scratch;
 pub mod stop;
+
+pub use itron_core_kernels::allocator::LargePages;

@@ -1,4 +1,4 @@
-//! Bytes read from the front, and none behind their end.
+//! Bytes read from the front, and none after their end.
 
 use super::code::{Check, ReadingCode};
 

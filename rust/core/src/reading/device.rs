@@ -24,6 +24,9 @@ const PAIRS: [[u8; 2]; 256] = {
 /// The bit of a maker that is no part of its letters.
 const NOT_OF_LETTERS: u8 = 0x80;
 
+/// The most bytes of a name.
+pub const LONGEST_NAME: usize = 24;
+
 /// Appends the device's name.
 pub fn append_name(profile: Profile, id: &DeviceId, out: &mut Vec<u8>) {
     let pair = |byte: u8| PAIRS[usize::from(byte)];

@@ -3,7 +3,7 @@
 //! ```text
 //! general = DB or DC, length, system title, ciphered        glo, ded = tag, ciphered        (no title: it is the association's)
 //! ciphered = length, SC, IC(4), body, [tag(12)]
-//! nonce    = system title (8) || IC;  AAD = SC || AK, and the message behind them where it is only authenticated
+//! nonce    = system title (8) || IC;  AAD = SC || AK, and the message after them where it is only authenticated
 //! ```
 
 use super::code::{Check, Protection, ReadingCode};
@@ -89,7 +89,7 @@ pub(super) fn open(
         let Some(place) = place else {
             answer(job.at, Ok(sealed.body.range()));
             if sealed.is_encrypted() {
-                // GCM without its tag: the counter block behind that of the tag.
+                // GCM without its tag: the counter block after that of the tag.
                 let mut counter = [0; 16];
                 counter[..12].copy_from_slice(&nonce);
                 counter[15] = 2;

@@ -4,7 +4,9 @@ use super::Profile;
 use super::device::{DeviceId, as_named};
 use super::secrets::Secrets;
 use crate::crypto::kdf::{self, Derivation, Kdf, KdfError, Label, MasterKey};
+use crate::parallel::stop::Stop;
 use std::collections::{HashMap, TryReserveError};
+use std::ops::Range;
 use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -22,34 +24,88 @@ pub struct KeysOfRow<'a> {
     pub check_value: Option<[u8; CHECK_VALUE]>,
 }
 
-impl<'a> KeysOfRow<'a> {
-    /// The keys of a row of a column, copied to two rooms. A key that is longer than any stays one of a wrong length.
-    #[inline]
-    pub fn of(column: &(impl KeyColumn + ?Sized), row: usize, rooms: &'a mut [[u8; LONGEST_KEY]; 2]) -> Self {
-        let [key, authentication_key] = rooms;
-        let lengths = [column.key(row, key), column.authentication_key(row, authentication_key)];
-        // No key has all the bytes of the room but one.
-        let cut = |room: &'a [u8; LONGEST_KEY], length: usize| room.get(..length).unwrap_or(&room[..LONGEST_KEY - 1]);
-        Self {
-            key: lengths[0].map(|length| cut(key, length)),
-            authentication_key: lengths[1].map(|length| cut(authentication_key, length)),
-            check_value: column.check_value(row),
-        }
-    }
-}
-
 /// The most bytes of a key.
 pub const LONGEST_KEY: usize = 32;
 
-/// One key per row, copied a single time. Each call returns how many bytes the row's key has and copies as many as there is room
-/// for; `None` where there is none.
+/// Keys that were copied to a room each, wiped when dropped. A key that is longer than any stays one of a wrong length.
+#[derive(Default)]
+pub struct CopiedKeys {
+    rooms: Secrets,
+    lengths: Vec<Option<usize>>,
+}
+
+impl CopiedKeys {
+    /// The keys of consecutive rows, of which `copy` copies as many bytes as there is room for, a single time. It returns how many
+    /// the row's key has; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    pub fn of(
+        rows: Range<usize>,
+        mut copy: impl FnMut(usize, &mut [u8; LONGEST_KEY]) -> Option<usize>,
+    ) -> Result<Self, Stop> {
+        let mut lengths = Vec::new();
+        lengths.try_reserve_exact(rows.len())?;
+        let mut rooms = Secrets::zeros(rows.len() * LONGEST_KEY)?;
+        lengths.extend(rows.zip(rooms.as_chunks_mut().0).map(|(row, room)| copy(row, room)));
+        Ok(Self { rooms, lengths })
+    }
+
+    /// The key of row `at`, counted from the first that was copied.
+    #[must_use]
+    #[inline]
+    pub fn get(&self, at: usize) -> Option<&[u8]> {
+        let length = self.lengths.get(at).copied().flatten()?;
+        let room: &[u8; LONGEST_KEY] = self.rooms.as_chunks().0.get(at)?;
+        // No key has all the bytes of the room but one.
+        Some(room.get(..length).unwrap_or(&room[..LONGEST_KEY - 1]))
+    }
+}
+
+/// One key per row.
 pub trait KeyColumn: Sync {
-    /// The key that opens.
-    fn key(&self, row: usize, room: &mut [u8; LONGEST_KEY]) -> Option<usize>;
-    /// The second key of the tags of dlms.
-    fn authentication_key(&self, row: usize, room: &mut [u8; LONGEST_KEY]) -> Option<usize>;
-    /// The check value of the key, where it is known.
+    /// The keys that open.
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    fn keys(&self, rows: Range<usize>) -> Result<CopiedKeys, Stop>;
+    /// The second keys of the tags of dlms.
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    fn authentication_keys(&self, rows: Range<usize>) -> Result<CopiedKeys, Stop>;
+    /// The check value of a row's key, where it is known.
     fn check_value(&self, row: usize) -> Option<[u8; CHECK_VALUE]>;
+}
+
+/// The keys of consecutive rows of a column.
+pub struct Copied<'a, C: ?Sized> {
+    column: &'a C,
+    start: usize,
+    keys: CopiedKeys,
+    authentication_keys: CopiedKeys,
+}
+
+impl<'a, C: KeyColumn + ?Sized> Copied<'a, C> {
+    /// Copies them, a single time.
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    pub fn of(column: &'a C, rows: Range<usize>) -> Result<Self, Stop> {
+        let (start, keys) = (rows.start, column.keys(rows.clone())?);
+        Ok(Self { column, start, keys, authentication_keys: column.authentication_keys(rows)? })
+    }
+
+    /// The keys of row `at`, counted from the first that was copied.
+    #[must_use]
+    #[inline]
+    pub fn keys(&self, at: usize) -> KeysOfRow<'_> {
+        KeysOfRow {
+            key: self.keys.get(at),
+            authentication_key: self.authentication_keys.get(at),
+            check_value: self.column.check_value(self.start + at),
+        }
+    }
 }
 
 /// The keys of a call.
@@ -95,7 +151,7 @@ impl Side {
         self.keys.get(at)?.get(..length.into())
     }
 
-    /// Room, so that no key is left behind in memory that grew too small.
+    /// Room, so that no key stays in memory that was too small.
     fn reserve(&mut self, keys: usize) -> Result<(), TryReserveError> {
         self.lengths.try_reserve_exact(keys)?;
         self.keys.try_reserve_exact(keys)

@@ -11,21 +11,21 @@ mod cursor;
 pub mod device;
 mod dlms;
 pub mod hexadecimal;
+mod in_order;
 pub mod keys;
-mod pieces;
 mod secrets;
 mod wmbus;
 
 use crate::crypto::kdf::{KdfError, Label};
 use crate::parallel::chunks::{Split, Workers, in_chunks};
-use crate::parallel::columns::{Bits, columns};
+use crate::parallel::columns::{Bits, columns, zeros};
 use crate::parallel::scratch::{Place, Scratch};
 use crate::parallel::stop::Stop;
 use code::{Check, Protection, ReadingCode};
 use device::DeviceId;
+use in_order::{InOrder, Turn};
 use itron_core_kernels::stack::wiped;
-use keys::{KeySource, Keys, KeysOfRow, LONGEST_KEY};
-use pieces::Pieces;
+use keys::{Copied, KeySource, Keys, KeysOfRow};
 use secrets::Secrets;
 use std::ops::Range;
 use zeroize::Zeroize;
@@ -61,6 +61,15 @@ impl Profile {
         Self::ALL.into_iter().find(|profile| profile.name() == name)
     }
 
+    /// The most bytes of a telegram, where there is a limit: a longer one is refused unread.
+    const fn longest(self) -> Option<usize> {
+        match self {
+            Self::Cose => Some(cose::MAX_READING),
+            Self::Wmbus => Some(wmbus::LONGEST),
+            Self::Dlms => None,
+        }
+    }
+
     /// Bits of assurance that are asked when a call does not say.
     #[must_use]
     pub const fn default_assurance(self) -> u16 {
@@ -88,11 +97,13 @@ pub struct Call<'a> {
 pub trait Rows: Sync {
     /// How many.
     fn rows(&self) -> usize;
-    /// Copies the telegram, `None` where the row has none.
+    /// The most bytes that `most` bytes of each telegram can be together.
+    fn bytes(&self, most: usize) -> usize;
+    /// Copies the telegram, and of a longer one its first `most` bytes; `None` where the row has none.
     ///
     /// # Errors
     /// [`Stop`] ends the call.
-    fn telegram(&self, row: usize, scratch: &mut Scratch) -> Result<Option<Place>, Stop>;
+    fn telegram(&self, row: usize, most: usize, scratch: &mut Scratch) -> Result<Option<Place>, Stop>;
     /// Whether telegrams are hexadecimal text.
     fn hexadecimal(&self) -> bool;
     /// The system title of the association.
@@ -126,21 +137,6 @@ columns! {
         payload_length: Vec<u32> = 0,
         /// Bytes of each device's name.
         name_length: Vec<u32> = 0,
-        /// The payloads.
-        payloads: Pieces = (),
-        /// The names.
-        names: Pieces = (),
-    }
-}
-
-impl ReadingColumns {
-    /// All payloads, then all names, each one after another.
-    ///
-    /// # Errors
-    /// [`Stop`].
-    pub fn take_bytes(&mut self, workers: Workers<'_>) -> Result<[Vec<u8>; 2], Stop> {
-        let payloads = std::mem::take(&mut self.payloads).joined(workers)?;
-        Ok([payloads, std::mem::take(&mut self.names).joined(workers)?])
     }
 }
 
@@ -233,45 +229,107 @@ struct Read {
     outcome: Check<Outcome>,
 }
 
+/// The answers to a call.
+#[derive(Debug)]
+pub struct Readings {
+    /// Row for row.
+    pub columns: ReadingColumns,
+    /// The payloads, one after another.
+    pub payloads: Vec<u8>,
+    /// The devices' names, one after another.
+    pub names: Vec<u8>,
+}
+
 /// Opens each row.
 ///
 /// # Errors
 /// [`Stop`], and no row is answered.
-pub fn open_many<'w, R: Rows>(
-    rows: &R,
-    call: &Call<'_>,
-    workers: impl Into<Workers<'w>>,
-) -> Result<ReadingColumns, Stop> {
+pub fn open_many<'w, R: Rows>(rows: &R, call: &Call<'_>, workers: impl Into<Workers<'w>>) -> Result<Readings, Stop> {
     let mut columns = ReadingColumns::new(rows.rows(), |_| true)?;
-    in_chunks(columns.slices(), workers, &|scratch, start, mut slices| {
+    // Text has two digits for a byte, and nothing that is opened has more bytes than its telegram. What is not used is never touched.
+    let bytes = rows.bytes(most_bytes(rows, call.profile)) / if rows.hexadecimal() { 2 } else { 1 };
+    let (mut payloads, mut names) = (zeros(bytes)?, zeros(rows.rows() * device::LONGEST_NAME)?);
+    let orders = (InOrder::new(&mut payloads), InOrder::new(&mut names));
+    in_chunks(columns.slices(), workers, &|scratch, start, slices: ReadingSlices<'_>| {
+        let end = start + slices.rows();
+        let mut turns = (orders.0.turn(start, end), orders.1.turn(start, end));
         // What the rows' keys and keys from them leave on the stack.
-        wiped(|| open_chunk(rows, call, start, &mut slices, scratch))
+        wiped(|| {
+            let (mut start, mut rest) = (start, Some(slices));
+            while let Some(slices) = rest {
+                let (mut these, later) = first(slices);
+                open_chunk(rows, call, start, &mut these, &mut turns, scratch)?;
+                scratch.clear();
+                start += these.rows();
+                rest = later;
+            }
+            Ok(())
+        })
     })?;
-    Ok(columns)
+    let used = (orders.0.used(), orders.1.used());
+    payloads.truncate(used.0);
+    names.truncate(used.1);
+    Ok(Readings { columns, payloads, names })
 }
 
-/// What a row comes to: the payload's place in the telegram, and the bits of the check that passed.
-type Opened = Check<(Range<usize>, u16)>;
+/// Rows that are opened together, a part of a chunk: few enough for the first-level cache, and for memory that is not given back
+/// to the system after each.
+const AT_ONCE: usize = 128;
+
+/// The first rows, and those after them if there are more.
+fn first(slices: ReadingSlices<'_>) -> (ReadingSlices<'_>, Option<ReadingSlices<'_>>) {
+    if slices.rows() <= AT_ONCE {
+        return (slices, None);
+    }
+    let (these, later) = slices.split(AT_ONCE);
+    (these, Some(later))
+}
+
+/// The most bytes that are copied of a telegram: one more than the longest has, so that a longer one shows.
+fn most_bytes(rows: &impl Rows, profile: Profile) -> usize {
+    let longest = profile.longest().filter(|_| !rows.hexadecimal());
+    longest.map_or(usize::MAX, |longest| longest + 1)
+}
+
+/// What a row comes to. It begins as an internal error, and only a check that passed makes it `Ok`.
+struct Opened {
+    code: ReadingCode,
+    /// Bits that the check has.
+    assurance: u16,
+    /// The payload's place in the telegram.
+    payload: Range<usize>,
+}
+
+impl Opened {
+    fn refused(code: ReadingCode) -> Self {
+        Self { code, assurance: 0, payload: 0..0 }
+    }
+
+    fn is_ok(&self) -> bool {
+        self.code == ReadingCode::Ok
+    }
+}
 
 fn open_chunk<R: Rows>(
     rows: &R,
     call: &Call<'_>,
     start: usize,
     slices: &mut ReadingSlices<'_>,
+    turns: &mut (Turn<'_, '_>, Turn<'_, '_>),
     scratch: &mut Scratch,
 ) -> Result<(), Stop> {
     let range = start..start + slices.rows();
+    let most = most_bytes(rows, call.profile);
     let mut read = room_for(range.len())?;
     for row in range.clone() {
-        read.push(read_row(rows, call.profile, row, scratch)?);
+        read.push(read_row(rows, call.profile, row, most, scratch)?);
     }
     let mut keys = room_for(range.len())?;
-    let (mut rooms, derived);
+    let (copied, derived);
     match call.keys {
         Keys::Column(column) => {
-            rooms = Secrets::zeros(range.len() * ROOMS)?;
-            let rooms = rooms.as_chunks_mut().0.as_chunks_mut().0.iter_mut();
-            keys.extend(range.clone().zip(rooms).map(|(row, rooms)| KeysOfRow::of(column, row, rooms)));
+            copied = Copied::of(column, range.clone())?;
+            keys.extend((0..range.len()).map(|at| copied.keys(at)));
         }
         Keys::Table(table) => keys.extend(
             read.iter().map(|read| read.facts.device.map(|device| table.get(call.profile, device)).unwrap_or_default()),
@@ -288,10 +346,10 @@ fn open_chunk<R: Rows>(
         let floor = read.facts.device.filter(|_| opened.is_ok()).and_then(|device| rows.floor(row, device));
         let counters = read.facts.counter.zip(floor);
         if counters.is_some_and(|(counter, floor)| i64::from(counter) <= floor) {
-            *opened = Err(ReadingCode::CounterNotAbove);
+            *opened = Opened::refused(ReadingCode::CounterNotAbove);
         }
     }
-    slices.put(call.profile, &read, &opened, scratch)
+    slices.put(call.profile, &read, &opened, turns, scratch)
 }
 
 /// Steps 5 to 10 of each row.
@@ -305,21 +363,35 @@ fn open(call: &Call<'_>, read: &[Read], keys: &[KeysOfRow<'_>], scratch: &mut Sc
         Profile::Cose => cose = room_for(read.len())?,
     }
     let telegrams = scratch.each_mut(read.iter().map(|read| read.place));
-    for (at, ((read, &keys), telegram)) in read.iter().zip(keys).zip(telegrams).enumerate() {
-        opened.push(read.outcome.as_ref().map_err(|code| *code).and_then(|outcome| {
-            let assurance = allow(outcome, call, &keys)?;
-            match outcome {
-                Outcome::Plain(data) => return Ok((data.range(), assurance)),
-                Outcome::Wmbus(sealed) => wmbus.push(Job { at, sealed, keys, telegram }),
-                Outcome::Dlms(sealed) => dlms.push(Job { at, sealed, keys, telegram }),
-                Outcome::Cose(sealed) => cose.push(Job { at, sealed, keys, telegram }),
+    for (at, ((read, keys), telegram)) in read.iter().zip(keys).zip(telegrams).enumerate() {
+        let outcome = match &read.outcome {
+            Ok(outcome) => outcome,
+            Err(code) => {
+                opened.push(Opened::refused(*code));
+                continue;
             }
-            Ok((0..0, assurance))
-        }));
+        };
+        let assurance = match allow(outcome, call, keys) {
+            Ok(assurance) => assurance,
+            Err(code) => {
+                opened.push(Opened::refused(code));
+                continue;
+            }
+        };
+        opened.push(Opened { code: ReadingCode::Internal, assurance, payload: 0..0 });
+        match outcome {
+            Outcome::Plain(data) => opened[at] = Opened { code: ReadingCode::Ok, assurance, payload: data.range() },
+            Outcome::Wmbus(sealed) => wmbus.push(Job { at, sealed, keys, telegram }),
+            Outcome::Dlms(sealed) => dlms.push(Job { at, sealed, keys, telegram }),
+            Outcome::Cose(sealed) => cose.push(Job { at, sealed, keys, telegram }),
+        }
     }
     let mut answer = |at: usize, payload: Check<Range<usize>>| {
         if let Some(opened) = opened.get_mut(at) {
-            *opened = opened.as_ref().map_err(|code| *code).and_then(|(_, assurance)| Ok((payload?, *assurance)));
+            match payload {
+                Ok(payload) => (opened.code, opened.payload) = (ReadingCode::Ok, payload),
+                Err(code) => *opened = Opened::refused(code),
+            }
         }
     };
     wmbus::open(wmbus, &mut answer)?;
@@ -333,40 +405,51 @@ struct Job<'a, S> {
     /// Which row of the chunk it is.
     at: usize,
     sealed: &'a S,
-    keys: KeysOfRow<'a>,
+    keys: &'a KeysOfRow<'a>,
     telegram: &'a mut [u8],
 }
 
 impl ReadingSlices<'_> {
     /// The answers of a chunk. Its bytes come first: a chunk that panics before its codes are written leaves refusals.
-    fn put(&mut self, profile: Profile, read: &[Read], opened: &[Opened], scratch: &mut Scratch) -> Result<(), Stop> {
-        let (mut payloads, mut names) = (room_for(read.len() * PAYLOAD)?, room_for(read.len() * NAME)?);
-        for (at, (read, opened)) in read.iter().zip(opened).enumerate() {
-            match opened {
-                Ok((payload, _)) => {
-                    let payload = &scratch.get(read.place)[payload.clone()];
-                    payloads.try_reserve(payload.len())?;
-                    payloads.extend_from_slice(payload);
-                    self.payload_length[at] = payload.len() as u32;
-                }
-                Err(_) => scratch.get_mut(read.place).zeroize(),
-            }
-            if let Some(device) = &read.facts.device {
-                let before = names.len();
-                device::append_name(profile, device, &mut names);
-                self.name_length[at] = (names.len() - before) as u32;
+    fn put(
+        &mut self,
+        profile: Profile,
+        read: &[Read],
+        opened: &[Opened],
+        (payloads, names): &mut (Turn<'_, '_>, Turn<'_, '_>),
+        scratch: &mut Scratch,
+    ) -> Result<(), Stop> {
+        let mut bytes = 0;
+        for ((length, read), opened) in self.payload_length.iter_mut().zip(read).zip(opened) {
+            if opened.is_ok() {
+                bytes += opened.payload.len();
+                *length = opened.payload.len() as u32;
+            } else {
+                scratch.get_mut(read.place).zeroize();
             }
         }
-        self.payloads.put(payloads);
-        self.names.put(names);
+        payloads.put(read.len(), bytes, |mut place| {
+            for (read, opened) in read.iter().zip(opened).filter(|(_, opened)| opened.is_ok()) {
+                let payload = &scratch.get(read.place)[opened.payload.clone()];
+                let (here, rest) = place.split_at_mut(payload.len());
+                here.copy_from_slice(payload);
+                place = rest;
+            }
+        })?;
+        let mut all = room_for(read.len() * device::LONGEST_NAME)?;
+        for (length, read) in self.name_length.iter_mut().zip(read) {
+            let before = all.len();
+            if let Some(device) = &read.facts.device {
+                device::append_name(profile, device, &mut all);
+            }
+            *length = (all.len() - before) as u32;
+        }
+        names.put(read.len(), all.len(), |place| place.copy_from_slice(&all))?;
         for (at, (Read { facts, .. }, opened)) in read.iter().zip(opened).enumerate() {
-            match opened {
-                Ok((_, assurance)) => {
-                    self.code[at] = ReadingCode::Ok as i16;
-                    self.assurance[at] = *assurance as i16;
-                    self.opened.set(at);
-                }
-                Err(code) => self.code[at] = *code as i16,
+            self.code[at] = opened.code as i16;
+            if opened.is_ok() {
+                self.assurance[at] = opened.assurance as i16;
+                self.opened.set(at);
             }
             if let Some(protection) = facts.protection {
                 self.protection[at] = protection as i16;
@@ -387,15 +470,14 @@ impl ReadingSlices<'_> {
 
 /// Steps 1 to 4: copies the telegram, a single time, and reads the copy.
 #[inline]
-fn read_row<R: Rows>(rows: &R, profile: Profile, row: usize, scratch: &mut Scratch) -> Result<Read, Stop> {
+fn read_row<R: Rows>(rows: &R, profile: Profile, row: usize, most: usize, scratch: &mut Scratch) -> Result<Read, Stop> {
     let mut facts = Facts::default();
-    let nothing = scratch.push(&[])?;
-    let Some(telegram) = rows.telegram(row, scratch)? else {
-        return Ok(Read { facts, place: nothing, outcome: Err(ReadingCode::NullTelegram) });
+    let Some(telegram) = rows.telegram(row, most, scratch)? else {
+        return Ok(Read { facts, place: scratch.push(&[])?, outcome: Err(ReadingCode::NullTelegram) });
     };
     let place = match plain_bytes(rows, profile, telegram, scratch)? {
         Ok(place) => place,
-        Err(code) => return Ok(Read { facts, place: nothing, outcome: Err(code) }),
+        Err(code) => return Ok(Read { facts, place: telegram.first(0), outcome: Err(code) }),
     };
     let bytes = scratch.get(place);
     let outcome = match profile {
@@ -406,7 +488,7 @@ fn read_row<R: Rows>(rows: &R, profile: Profile, row: usize, scratch: &mut Scrat
     Ok(Read { facts, place, outcome })
 }
 
-/// Where the bytes lie that are read of a telegram: behind its digits, and of a radio frame without checksums.
+/// Where the bytes lie that are read of a telegram: decoded from its digits, and of a radio frame without checksums.
 fn plain_bytes<R: Rows>(
     rows: &R,
     profile: Profile,
@@ -510,12 +592,6 @@ impl Derived {
         }
     }
 }
-
-/// Bytes for both keys of a row.
-const ROOMS: usize = 2 * LONGEST_KEY;
-/// Bytes of most devices' names, and of most payloads.
-const NAME: usize = 24;
-const PAYLOAD: usize = 64;
 
 /// An empty list with room for that many items.
 fn room_for<T>(items: usize) -> Result<Vec<T>, Stop> {

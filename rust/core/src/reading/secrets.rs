@@ -5,7 +5,7 @@ use crate::parallel::stop::Stop;
 use std::ops::{Deref, DerefMut};
 use zeroize::zeroize_bytes;
 
-/// Secret bytes that never grow, for what grows leaves copies behind.
+/// Secret bytes that never grow, for what grows leaves copies.
 #[derive(Default)]
 pub(super) struct Secrets(Vec<u8>);
 

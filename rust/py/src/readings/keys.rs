@@ -3,15 +3,17 @@
 use crate::arguments::{self, key_version_given};
 use crate::columns::error::same_length;
 use crate::columns::input::{AnyColumn, BinaryColumn, Kind};
-use crate::errors::{input, memory, secret_stays};
+use crate::errors::{input, memory, secret_stays, stopped};
 use crate::keys::derived_keys::{DerivedKeys, utility};
 use crate::keys::master_key::{self, MasterKey};
 use itron_core::crypto::kdf::Kdf;
+use itron_core::parallel::stop::Stop;
 use itron_core::reading::Profile;
 use itron_core::reading::device::{DeviceId, parse_name};
 use itron_core::reading::hexadecimal;
-use itron_core::reading::keys::{self, CHECK_VALUE, KeyColumn, Keys, KeysOfRow, LONGEST_KEY};
+use itron_core::reading::keys::{self, CHECK_VALUE, Copied, CopiedKeys, KeyColumn, Keys};
 use pyo3::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -92,19 +94,25 @@ impl RowKeys {
 }
 
 impl KeyColumn for RowKeys {
-    #[inline]
-    fn key(&self, row: usize, room: &mut [u8; LONGEST_KEY]) -> Option<usize> {
-        self.keys.as_ref().and_then(|keys| keys.copy(row, room))
+    fn keys(&self, rows: Range<usize>) -> Result<CopiedKeys, Stop> {
+        copied(self.keys.as_ref(), rows)
     }
 
-    #[inline]
-    fn authentication_key(&self, row: usize, room: &mut [u8; LONGEST_KEY]) -> Option<usize> {
-        self.authentication_keys.as_ref().and_then(|keys| keys.copy(row, room))
+    fn authentication_keys(&self, rows: Range<usize>) -> Result<CopiedKeys, Stop> {
+        copied(self.authentication_keys.as_ref(), rows)
     }
 
     #[inline]
     fn check_value(&self, row: usize) -> Option<[u8; CHECK_VALUE]> {
         self.check_values.get(row).copied()
+    }
+}
+
+fn copied(cells: Option<&Cells>, rows: Range<usize>) -> Result<CopiedKeys, Stop> {
+    match cells {
+        None => Ok(CopiedKeys::default()),
+        Some(Cells::Bytes(column)) => CopiedKeys::of(rows, |row, room| column.copy_to(row, room)),
+        Some(cells) => CopiedKeys::of(rows, |row, room| cells.copy(row, room)),
     }
 }
 
@@ -159,13 +167,13 @@ fn table(devices: &BinaryColumn, rows: &RowKeys) -> PyResult<keys::KeyTable> {
     let by_name = devices.kind() == Kind::Text;
     let made = keys::KeyTable::with_capacity(devices.len(), by_name);
     let mut table = made.map_err(memory)?;
+    let keys = Copied::of(rows, 0..devices.len()).map_err(stopped)?;
     for row in 0..devices.len() {
         let device = devices.get(row, LONGEST_CELL);
         let device = device.as_deref();
         let named = device.and_then(|device| named(device, by_name));
         let (profile, id) = named.ok_or_else(|| no_device("devices", device, row))?;
-        let mut rooms = Zeroizing::new([[0; LONGEST_KEY]; 2]);
-        if !table.add(profile, id, KeysOfRow::of(rows, row, &mut rooms)) {
+        if !table.add(profile, id, keys.keys(row)) {
             let name = String::from_utf8_lossy(device.unwrap_or_default()).into_owned();
             let name = if by_name { format!("{name:?}") } else { format!("{:016x}", u64::from_be_bytes(id)) };
             return Err(input(format!("devices: got {name} a second time in row {row}, expected each device once")));

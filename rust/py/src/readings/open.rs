@@ -11,7 +11,7 @@ use crate::errors::input;
 use itron_core::parallel::scratch::{Place, Scratch};
 use itron_core::parallel::stop::Stop;
 use itron_core::reading::device::{DeviceId, as_named, parse_name};
-use itron_core::reading::{Call, Profile, ReadingColumns as Columns, Rows, open_many};
+use itron_core::reading::{Call, Profile, ReadingColumns as Columns, Readings, Rows, open_many};
 use pyo3::prelude::*;
 use pyo3::types::PyMapping;
 use std::collections::HashMap;
@@ -59,9 +59,13 @@ impl Rows for Given {
         self.telegrams.len()
     }
 
+    fn bytes(&self, most: usize) -> usize {
+        self.telegrams.bytes(most)
+    }
+
     #[inline]
-    fn telegram(&self, row: usize, scratch: &mut Scratch) -> Result<Option<Place>, Stop> {
-        self.telegrams.fetch(row, usize::MAX, scratch)
+    fn telegram(&self, row: usize, most: usize, scratch: &mut Scratch) -> Result<Option<Place>, Stop> {
+        self.telegrams.fetch(row, most, scratch)
     }
 
     fn hexadecimal(&self) -> bool {
@@ -135,8 +139,7 @@ pub fn open_readings(
     let given = Given { profile, telegrams, titles, floors: Floors::read(counter_floors, rows)? };
     let (table, devices) = bulk::run(py, threads, |workers| {
         let call = Call { profile, minimum_assurance, allow_plain, keys: keys.keys() };
-        let mut columns = open_many(&given, &call, workers)?;
-        let [payloads, names] = columns.take_bytes(workers)?;
+        let Readings { mut columns, payloads, names } = open_many(&given, &call, workers)?;
         let devices = Devices {
             profile,
             minimum_assurance,

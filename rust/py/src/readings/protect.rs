@@ -9,10 +9,9 @@ use crate::errors::{input, memory, stopped};
 use itron_core::format::device::parse as parse_audience;
 use itron_core::reading::cose::{MAX_PAYLOAD, Plain, protect};
 use itron_core::reading::device::DeviceId;
-use itron_core::reading::keys::{CHECK_VALUE, KeysOfRow, LONGEST_KEY};
+use itron_core::reading::keys::{CHECK_VALUE, Copied};
 use pyo3::prelude::*;
 use std::collections::HashSet;
-use zeroize::Zeroizing;
 
 /// Makes readings of profile cose: one row per payload, same order.
 #[pyfunction]
@@ -55,6 +54,7 @@ pub fn protect_readings(
     py.detach(|| {
         let (mut readings, mut lengths) = (Vec::new(), Vec::new());
         let mut used = HashSet::new();
+        let copied = Copied::of(&keys, 0..rows).map_err(stopped)?;
         for row in 0..rows {
             let wrong = |name: &str, got: &str, expected: &str| {
                 input(format!("{name}: got {got} in row {row}, expected {expected}"))
@@ -71,8 +71,7 @@ pub fn protect_readings(
             let counter = counters.get(row).and_then(|counter| u32::try_from(counter).ok());
             let counter = counter
                 .ok_or_else(|| wrong("counters", "null or a number out of range", &format!("0..{}", u32::MAX)))?;
-            let mut rooms = Zeroizing::new([[0; LONGEST_KEY]; 2]);
-            let of_row = KeysOfRow::of(&keys, row, &mut rooms);
+            let of_row = copied.keys(row);
             let key = of_row.key.filter(|key| key.len() == key_length);
             let key = key.ok_or_else(|| {
                 wrong("keys", "null or a key of another length", &format!("{key_length} bytes for {algorithm}"))

@@ -90,11 +90,11 @@ fn reading_words(column: &str) -> Option<Vocabulary> {
 }
 
 fn code_name(number: i64) -> Option<&'static str> {
-    ReadingCode::ALL.iter().find(|&&(code, _)| code as i64 == number).map(|&(_, name)| name)
+    ReadingCode::ALL.iter().find(|&&code| code as i64 == number).map(|code| code.name())
 }
 
 fn protection_name(number: i64) -> Option<&'static str> {
-    Protection::ALL.iter().find(|&&(protection, _)| protection as i64 == number).map(|&(_, name)| name)
+    Protection::ALL.iter().find(|&&protection| protection as i64 == number).map(|protection| protection.name())
 }
 
 result_class!(
@@ -275,6 +275,6 @@ type Names = Vec<(i16, &'static str)>;
 /// The numbers and names of the codes and protections, which a test compares with Python's.
 #[pyfunction]
 pub fn reading_names() -> (Names, Names) {
-    let codes = ReadingCode::ALL.iter().map(|&(code, name)| (code as i16, name)).collect();
-    (codes, Protection::ALL.iter().map(|&(protection, name)| (protection as i16, name)).collect())
+    let codes = ReadingCode::ALL.iter().map(|&code| (code as i16, code.name())).collect();
+    (codes, Protection::ALL.iter().map(|&protection| (protection as i16, protection.name())).collect())
 }

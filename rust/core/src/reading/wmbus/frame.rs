@@ -9,8 +9,15 @@ const FIRST: usize = 10;
 const FURTHER: usize = 16;
 /// Bytes of a checksum.
 const CHECKSUM: usize = 2;
-/// Bytes that receivers add behind a frame: signal strength, status.
+/// Bytes that receivers add after a frame: signal strength, status.
 const ADDED: usize = 3;
+/// The most bytes of a telegram: the longest frame with all checksums, and what a receiver adds.
+pub const LONGEST: usize = with_checksums(1 + u8::MAX as usize) + ADDED;
+
+/// Bytes of a frame with its checksums.
+const fn with_checksums(frame: usize) -> usize {
+    frame + CHECKSUM * (1 + (frame - FIRST).div_ceil(FURTHER))
+}
 
 /// The form that a frame came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +39,7 @@ pub fn form(telegram: &[u8]) -> Check<Form> {
     if (frame..=frame + ADDED).contains(&telegram.len()) {
         return Ok(Form::Plain(frame));
     }
-    let with_checksums = frame + CHECKSUM * (1 + (frame - FIRST).div_ceil(FURTHER));
+    let with_checksums = with_checksums(frame);
     if !(with_checksums..=with_checksums + ADDED).contains(&telegram.len()) {
         return Err(ReadingCode::TelegramMalformed);
     }
@@ -72,14 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_of_each_length_are_one_frame_with_up_to_three_bytes_behind() {
+    fn both_forms_of_each_length_are_one_frame_with_up_to_three_bytes_after_it() {
         for length in 10..=u8::MAX {
             let frame = frame(length);
             for form in [frame.clone(), with_checksums(&frame)] {
                 for added in 0..=ADDED {
                     assert_eq!(stripped(&[&form[..], &[0xaa; ADDED][..added]].concat()), Ok(frame.clone()));
                 }
-                // Cut by a byte, a frame of two blocks with checksums is as long as one without them and three bytes behind.
+                // Cut by a byte, a frame of two blocks with checksums is as long as one without them and three bytes after it.
                 let cut = stripped(&form[..form.len() - 1]);
                 assert!(cut.is_err() || form.len() == frame.len() + ADDED + 1, "{length}");
                 assert!(stripped(&[&form[..], &[0; ADDED + 1]].concat()).is_err(), "{length}");

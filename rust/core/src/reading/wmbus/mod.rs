@@ -20,7 +20,7 @@ use super::{Facts, Job, Outcome, room_for};
 use crate::parallel::stop::Stop;
 use afl::Afl;
 use crc::crc16;
-pub(super) use frame::{Form, form};
+pub(super) use frame::{Form, LONGEST, form};
 use itron_core_kernels::aes::{Cbc, Cmac, Ctr, Key, cbc_decrypt, cmac, cmac_of_two, ctr_apply};
 use std::ops::Range;
 use subtle::ConstantTimeEq;
@@ -40,7 +40,7 @@ const BLOCK: usize = 16;
 pub(super) enum Sealed {
     /// From the payload's checksum, which lies at `start`, to the frame's end.
     EllCtr { counter_block: Block, start: u8 },
-    /// So many blocks from `start`, and a clear tail behind them.
+    /// So many blocks from `start`, and a clear tail after them.
     Mode5 { access: u8, address: DeviceId, start: u8, blocks: u8 },
     /// As mode 5, under keys from [`kdf`].
     Mode7 { counter: [u8; 4], id: [u8; 4], afl: Afl, transport: u8, start: u8, blocks: u8 },
@@ -68,43 +68,52 @@ pub(super) fn open(
     jobs: Vec<Job<'_, Sealed>>,
     answer: &mut impl FnMut(usize, Check<Range<usize>>),
 ) -> Result<(), Stop> {
-    let mut of_mode = [const { Vec::new() }; 4];
+    let mut rows: Vec<Row<'_>> = room_for(jobs.len())?;
     for job in jobs {
-        let Some(key) = job.keys.key.and_then(|key| key.try_into().ok()) else {
-            answer(job.at, Err(ReadingCode::KeyLength));
-            continue;
-        };
-        let which = match job.sealed {
-            Sealed::Mode5 { .. } => 0,
-            Sealed::Mode7 { .. } => 1,
-            Sealed::Mode10 { .. } => 2,
-            Sealed::EllCtr { .. } => 3,
-        };
-        of_mode[which].try_reserve(1)?;
-        of_mode[which].push((job, key));
+        match job.keys.key.and_then(|key| key.try_into().ok()) {
+            Some(key) => rows.push((job, key)),
+            None => answer(job.at, Err(ReadingCode::KeyLength)),
+        }
     }
-    let [mode_5, mode_7, mode_10, ell_ctr] = of_mode;
-    open_mode_5(mode_5, answer)?;
-    open_mode_7(mode_7, answer)?;
-    open_mode_10(mode_10, answer)?;
-    open_ell_ctr(ell_ctr, answer)
+    rows.sort_unstable_by_key(|(job, _)| protection(job.sealed));
+    let mut rest = &mut rows[..];
+    let mut rows_of = |last: Protection| {
+        let count = rest.partition_point(|(job, _)| protection(job.sealed) <= last);
+        rest.split_off_mut(..count).unwrap_or_default()
+    };
+    open_mode_5(rows_of(Protection::Mode5), answer)?;
+    open_mode_7(rows_of(Protection::Mode7), answer)?;
+    open_mode_10(rows_of(Protection::Mode10), answer)?;
+    open_ell_ctr(rows_of(Protection::EllCtr), answer)
+}
+
+fn protection(sealed: &Sealed) -> Protection {
+    match sealed {
+        Sealed::Mode5 { .. } => Protection::Mode5,
+        Sealed::Mode7 { .. } => Protection::Mode7,
+        Sealed::Mode10 { .. } => Protection::Mode10,
+        Sealed::EllCtr { .. } => Protection::EllCtr,
+    }
 }
 
 fn encrypted(start: u8, blocks: u8) -> Range<usize> {
     usize::from(start)..usize::from(start) + usize::from(blocks) * BLOCK
 }
 
-fn open_mode_5(mut rows: Vec<Row<'_>>, answer: &mut impl FnMut(usize, Check<Range<usize>>)) -> Result<(), Stop> {
+fn open_mode_5(rows: &mut [Row<'_>], answer: &mut impl FnMut(usize, Check<Range<usize>>)) -> Result<(), Stop> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let mut messages = room_for(rows.len())?;
-    for (job, key) in &mut rows {
-        let Sealed::Mode5 { access, address, start, blocks } = *job.sealed else { continue };
+    for (job, key) in &mut *rows {
+        let &Sealed::Mode5 { access, address, start, blocks } = job.sealed else { continue };
         let mut iv = [access; BLOCK];
         iv[..8].copy_from_slice(&address);
         messages.push(Cbc { key, iv, data: &mut job.telegram[encrypted(start, blocks)] });
     }
     cbc_decrypt(&mut messages);
     for (job, _) in rows {
-        let Sealed::Mode5 { start, .. } = *job.sealed else { continue };
+        let &Sealed::Mode5 { start, .. } = job.sealed else { continue };
         let payload = usize::from(start)..job.telegram.len();
         let fits = job.telegram[payload.clone()].starts_with(&CHECK_BYTES);
         answer(job.at, if fits { Ok(payload) } else { Err(ReadingCode::CheckFailed) });
@@ -112,18 +121,21 @@ fn open_mode_5(mut rows: Vec<Row<'_>>, answer: &mut impl FnMut(usize, Check<Rang
     Ok(())
 }
 
-fn open_mode_7(mut rows: Vec<Row<'_>>, answer: &mut impl FnMut(usize, Check<Range<usize>>)) -> Result<(), Stop> {
-    let keys = kdf(&rows, |sealed| match *sealed {
+fn open_mode_7(rows: &mut [Row<'_>], answer: &mut impl FnMut(usize, Check<Range<usize>>)) -> Result<(), Stop> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let keys = kdf(rows, |sealed| match *sealed {
         Sealed::Mode7 { counter, id, .. } => (counter, id),
         _ => Default::default(),
     })?;
     let mut messages = room_for(rows.len())?;
     let mut given = room_for(rows.len())?;
     for ((job, _), [_, key]) in rows.iter_mut().zip(pairs(&keys)) {
-        let Sealed::Mode7 { ref afl, transport, .. } = *job.sealed else { continue };
+        let Sealed::Mode7 { afl, transport, .. } = job.sealed else { continue };
         given.push(MacOf::new(&job.telegram[afl.mac()]));
         // What it covers of the authentication layer goes where that layer ended: it is longer than its fields.
-        let mut start = usize::from(transport);
+        let mut start = usize::from(*transport);
         for piece in afl.covered().into_iter().rev() {
             start -= piece.len();
             job.telegram[start..][..piece.len()].copy_from_slice(piece);
@@ -134,8 +146,8 @@ fn open_mode_7(mut rows: Vec<Row<'_>>, answer: &mut impl FnMut(usize, Check<Rang
     let (macs, _) = macs.as_chunks_mut();
     cmac(&messages, macs);
     let mut messages = room_for(macs.len())?;
-    for ((((job, _), [key, _]), mac), given) in rows.into_iter().zip(pairs(&keys)).zip(macs).zip(given) {
-        let Sealed::Mode7 { start, blocks, .. } = *job.sealed else { continue };
+    for ((((job, _), [key, _]), mac), given) in rows.iter_mut().zip(pairs(&keys)).zip(macs).zip(given) {
+        let &Sealed::Mode7 { start, blocks, .. } = job.sealed else { continue };
         if given.is(mac) {
             answer(job.at, Ok(usize::from(start)..job.telegram.len()));
             messages.push(Cbc { key, iv: [0; BLOCK], data: &mut job.telegram[encrypted(start, blocks)] });
@@ -165,17 +177,20 @@ impl MacOf {
     }
 }
 
-fn open_mode_10(rows: Vec<Row<'_>>, answer: &mut impl FnMut(usize, Check<Range<usize>>)) -> Result<(), Stop> {
-    let keys = kdf(&rows, |sealed| match *sealed {
+fn open_mode_10(rows: &mut [Row<'_>], answer: &mut impl FnMut(usize, Check<Range<usize>>)) -> Result<(), Stop> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let keys = kdf(rows, |sealed| match *sealed {
         Sealed::Mode10 { counter, address, .. } => (counter, address_id(address)),
         _ => Default::default(),
     })?;
-    for ((job, _), [key, _]) in rows.into_iter().zip(pairs(&keys)) {
-        let Sealed::Mode10 { counter, address, ref header, start } = *job.sealed else { continue };
-        let (start, end) = (usize::from(start), job.telegram.len());
+    for ((job, _), [key, _]) in rows.iter_mut().zip(pairs(&keys)) {
+        let Sealed::Mode10 { counter, address, header, start } = job.sealed else { continue };
+        let (start, end) = (usize::from(*start), job.telegram.len());
         let mut nonce = [0; 13];
-        nonce[..8].copy_from_slice(&address);
-        nonce[9..].copy_from_slice(&counter);
+        nonce[..8].copy_from_slice(address);
+        nonce[9..].copy_from_slice(counter);
         nonce[9..].reverse();
         let split = job.telegram[start..].split_last_chunk_mut();
         let genuine = split.is_some_and(|(data, tag)| ccm_open(key, &nonce, header, data, *tag));
@@ -184,16 +199,19 @@ fn open_mode_10(rows: Vec<Row<'_>>, answer: &mut impl FnMut(usize, Check<Range<u
     Ok(())
 }
 
-fn open_ell_ctr(mut rows: Vec<Row<'_>>, answer: &mut impl FnMut(usize, Check<Range<usize>>)) -> Result<(), Stop> {
+fn open_ell_ctr(rows: &mut [Row<'_>], answer: &mut impl FnMut(usize, Check<Range<usize>>)) -> Result<(), Stop> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let mut messages = room_for(rows.len())?;
-    for (job, key) in &mut rows {
-        let Sealed::EllCtr { counter_block, start } = *job.sealed else { continue };
+    for (job, key) in &mut *rows {
+        let &Sealed::EllCtr { counter_block, start } = job.sealed else { continue };
         let data = &mut job.telegram[start.into()..];
         messages.push(Ctr { key: Key::Aes128(key), counter: counter_block, data });
     }
     ctr_apply(&mut messages);
     for (job, _) in rows {
-        let Sealed::EllCtr { start, .. } = *job.sealed else { continue };
+        let &Sealed::EllCtr { start, .. } = job.sealed else { continue };
         let payload = usize::from(start) + 2..job.telegram.len();
         // No tag: whoever sees the code sees whether it was right.
         let fits = job.telegram[start.into()..].starts_with(&crc16(&job.telegram[payload.clone()]).to_le_bytes());

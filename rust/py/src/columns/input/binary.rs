@@ -288,6 +288,12 @@ impl BinaryColumn {
         self.rows.rows()
     }
 
+    /// The most bytes that the first `most` bytes of each row can be together.
+    #[must_use]
+    pub fn bytes(&self, most: usize) -> usize {
+        self.chunks().iter().fold(0, |sum: usize, chunk| sum.saturating_add(chunk.bytes(most)))
+    }
+
     /// What the column holds.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -326,8 +332,12 @@ impl BinaryColumn {
     pub fn copy_to(&self, at: usize, room: &mut [u8]) -> Option<usize> {
         let (chunk, at) = self.rows.locate(at);
         let raw = chunk.raw(at)?;
-        let len = raw.len.min(room.len());
-        raw.copy(0, &mut room[..len]);
+        if let (0..=SHORT, Some(room)) = (raw.len, room.first_chunk_mut()) {
+            *room = raw.short();
+        } else {
+            let len = raw.len.min(room.len());
+            raw.copy(0, &mut room[..len]);
+        }
         Some(raw.len)
     }
 
@@ -420,6 +430,18 @@ impl BinaryChunk {
             }
             _ => (0..self.len).for_each(|at| each(self.raw(at))),
         }
+    }
+
+    fn bytes(&self, most: usize) -> usize {
+        let all = match &self.layout {
+            Layout::Small { offsets, .. } => offsets.last().map_or(0, |&end| (end - offsets[0]) as usize),
+            Layout::Large { offsets, .. } => offsets.last().map_or(0, |&end| (end - offsets[0]) as usize),
+            _ => {
+                let lengths = (0..self.len).filter_map(|at| self.raw(at)).map(|raw| raw.len.min(most));
+                lengths.fold(0, usize::saturating_add)
+            }
+        };
+        all.min(most.saturating_mul(self.len))
     }
 
     /// Where the bytes of row `at` lie; `None` where it is null.

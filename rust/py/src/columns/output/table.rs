@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_void};
 use std::sync::Arc;
 
+use itron_core::parallel::columns::Plain;
 use itron_core::parallel::stop::Stop;
 use itron_core::token::details;
 use pyo3::prelude::*;
@@ -404,10 +405,9 @@ impl Out {
 impl Offsets {
     /// Where rows end, the last of them at `bytes`, after a 0.
     pub(super) fn of(ends: impl ExactSizeIterator<Item = usize>, bytes: usize) -> Result<Self, Stop> {
-        fn all<T>(ends: impl ExactSizeIterator<Item = T>) -> Result<Arc<Vec<T>>, Stop> {
-            let mut offsets = Vec::new();
-            offsets.try_reserve_exact(ends.len()).map_err(|_| Stop::OutOfMemory)?;
-            offsets.extend(ends);
+        fn all<T: Plain>(ends: impl ExactSizeIterator<Item = T>) -> Result<Arc<Vec<T>>, Stop> {
+            let mut offsets = itron_core::parallel::columns::zeros(ends.len())?;
+            offsets.iter_mut().zip(ends).for_each(|(offset, end)| *offset = end);
             Ok(Arc::new(offsets))
         }
         Ok(match i32::try_from(bytes) {
