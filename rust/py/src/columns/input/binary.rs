@@ -332,8 +332,8 @@ impl BinaryColumn {
     pub fn copy_to(&self, at: usize, room: &mut [u8]) -> Option<usize> {
         let (chunk, at) = self.rows.locate(at);
         let raw = chunk.raw(at)?;
-        if let (0..=SHORT, Some(room)) = (raw.len, room.first_chunk_mut()) {
-            *room = raw.short();
+        if let (0..=Short::LONGEST, Some(room)) = (raw.len, room.first_chunk_mut()) {
+            *room = raw.short().bytes();
         } else {
             let len = raw.len.min(room.len());
             raw.copy(0, &mut room[..len]);
