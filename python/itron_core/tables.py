@@ -32,20 +32,19 @@ __all__ = [
 ]
 
 # The extra that installs a library; of the others, the command names the library itself.
-_EXTRAS = {"pyarrow": "io", "narwhals": "frames"} | {
-    name: name for name in ("pyspark", "duckdb", "datafusion", "polars")
-}
+_EXTRAS = {"pyarrow": "io", "narwhals": "frames", "pyspark": "spark", "datafusion": "datafusion", "polars": "polars"}
 
 NOT_A_TIME = -(2**63)
 
 
-def library(name: str, purpose: str) -> Any:
-    """Return a library's module. Raises ImportError with the command that installs it."""
+def library(name: str, purpose: str, extra: str | None = None) -> Any:
+    """Return a library's module. Raises ImportError with the command that installs it: by `extra`, or the library's own."""
     try:
         return import_module(name)
     except ImportError as error:
         root = name.partition(".")[0]
-        wanted = f"'itron-core[{_EXTRAS[root]}]'" if root in _EXTRAS else root
+        extra = extra or _EXTRAS.get(root)
+        wanted = f"'itron-core[{extra}]'" if extra else root
         raise ImportError(f"{purpose} needs {root}; run: pip install {wanted}") from error
 
 

@@ -381,3 +381,16 @@ def test_a_backup_that_cannot_be_written_leaves_nothing(homes):
     with pytest.raises(InputError, match="now"):
         write_backup(Path("ism"), Path("one.tar"), party="manager", store=Path("ism/store.db"), now=NOW * 1_000)
     assert not Path("one.tar").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [1, 9, 20])
+def test_a_damaged_store_is_not_backed_up(homes, page):
+    """A page of it has other bytes: what a disk does."""
+    store = Path("ism/store.db")
+    data = bytearray(store.read_bytes())
+    data[page * 4096 : (page + 1) * 4096] = b"\xff" * 4096
+    store.write_bytes(data)
+    said = homes("backup", "ism", "ism.tar", code=5)
+    assert "damaged" in said or "malformed" in said
+    assert not Path("ism.tar").exists()

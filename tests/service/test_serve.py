@@ -21,6 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from itron_core.service import ConnectionLimits
+from itron_core.service.guard import Guard, guarded_socket
+
 pytestmark = pytest.mark.slow
 
 PROGRAM = Path(sys.executable).parent / "itron-core"
@@ -36,7 +39,8 @@ def done(folder, *arguments):
     return result.stdout
 
 
-def write_certificate(folder):
+def write_certificate(folder, *, days=1):
+    """Write a certificate for this machine, and its key; it ends in `days`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tools server of a test")])
     today = datetime.now(UTC)
@@ -46,8 +50,8 @@ def write_certificate(folder):
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=1))
+        .not_valid_before(today - timedelta(days=abs(days) + 1))
+        .not_valid_after(today + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -106,6 +110,19 @@ def test_a_manager_and_a_tool_over_https(folder, serve):
     assert (refused.returncode, "manager" in refused.stderr) == (1, True), refused.stderr
 
 
+def test_an_answer_does_not_wait_for_an_acknowledgement():
+    """Without TCP_NODELAY each answer on a kept connection waits 40 ms: asyncio sets it only if the socket names TCP."""
+    guard = Guard(ConnectionLimits(), speaks_tls=False)
+    with (
+        guarded_socket(socket.create_server(("127.0.0.1", 0)), guard) as listening,
+        socket.create_connection(listening.getsockname()),
+    ):
+        listening.settimeout(10)
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_by_a_signal_and_starts_again(folder, serve, end):
     for _ in range(2):
@@ -123,6 +140,34 @@ def test_a_certificate_and_its_key_are_checked_before_anything_is_served(folder)
         refused = run(folder, "serve", "tools", "--keyring", "ism/root.jwks", "--port", "0", "--certificate", *options)
         assert (refused.returncode, refused.stdout) == (3, ""), options
         assert "not a certificate and its key" in refused.stderr
+    assert not (folder / "tools").exists(), "nothing was made"
+
+
+def test_the_reason_why_a_certificate_cannot_serve_is_named(folder):
+    write_certificate(folder)
+    kept = (folder / "tls.key").read_bytes()
+    (folder / "tls.key").rename(folder / "another.key")
+    write_certificate(folder)
+    key = serialization.load_pem_private_key(kept, None)
+    encrypted = serialization.BestAvailableEncryption(b"word")
+    (folder / "closed.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encrypted)
+    )
+    (folder / "old").mkdir()
+    write_certificate(folder / "old", days=-1)
+    for certificate, key, reason in [
+        ("tls.crt", "another.key", "belongs to another certificate"),
+        ("tls.crt", "closed.key", "closed.key is encrypted"),
+        ("tls.key", "tls.crt", "tls.key has no readable certificate"),
+        ("old/tls.crt", "old/tls.key", "the certificate is valid from"),
+    ]:
+        options = ["--port", "0", "--certificate", certificate, "--private-key", key]
+        refused = run(folder, "serve", "tools", "--keyring", "ism/root.jwks", *options)
+        assert (refused.returncode, refused.stdout) == (3, ""), certificate
+        assert reason in refused.stderr
+        assert "_ssl.c" not in refused.stderr
+    refused = run(folder, "serve", "tools", "--keyring", "ism/root.jwks", "--private-key", "tls.key")
+    assert (refused.returncode, "--certificate FILE" in refused.stderr) == (2, True)
     assert not (folder / "tools").exists(), "nothing was made"
 
 

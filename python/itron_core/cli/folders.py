@@ -43,6 +43,7 @@ __all__ = [
     "make_field_home",
     "make_manager_home",
     "make_server_home",
+    "make_server_home_once",
     "manager",
     "new_root",
     "party_of",
@@ -177,6 +178,16 @@ def make_server_home(home: Path, keyring: Path) -> None:
             new_signer(new / f"{name}.pem")
         log(new)
         write_private(new / "keyring.jwks", roots.encode())
+
+
+def make_server_home_once(home: Path, keyring: Path) -> bool:
+    """Create the folder of a tools server if it does not exist; return whether it trusts the roots of the JWK set."""
+    if not home.exists():
+        make_server_home(home, keyring)
+        return True
+    _settings(home, "server")
+    named = Keyring.from_jwks(text_of(keyring, "the keyring"))
+    return {one.key.kid for one in named.entries} == {one.key.kid for one in _keyring(home).entries}
 
 
 def server(home: Path, *, own: bool = True, quotas: Quotas | None = None) -> ToolsServer:

@@ -243,7 +243,7 @@ def serve(
 ) -> None:
     """Serve a tools server over HTTP until interrupted.
 
-    With --keyring, it is created if it does not exist.
+    With --keyring, it is created if it does not exist; the roots of one that exists stay.
     """
     from itron_core.service.app import create_app
     from itron_core.service.connection import is_loopback
@@ -255,9 +255,13 @@ def serve(
             "use --certificate FILE --private-key FILE, or 127.0.0.1 behind an https proxy",
         )
     if certificate is not None:
-        check_certificate(certificate, private_key)
-    if keyring is not None and not home.exists():
-        homes.make_server_home(home, keyring)
+        check_certificate(certificate, private_key, now=moment(None))
+    elif private_key is not None:
+        raise UsageError("--private-key: got a key without its certificate", "name it: --certificate FILE")
+    if keyring is not None and not homes.make_server_home_once(home, keyring):
+        remark(
+            f"{home} trusts other roots than {keyring}; to change them: itron-core server trust {home} --keyring FILE"
+        )
     key = homes.bearer_signer(home).public_key
     limits = ServiceLimits(answer_seconds=answer_seconds, at_once=requests_at_once)
     server = homes.server(home, quotas=Quotas(command_requests_per_tool, outcome_bytes_per_day))

@@ -6,6 +6,7 @@ import asyncio
 import resource
 import ssl
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -31,13 +32,42 @@ LARGEST_HEAD = 32_768
 SECONDS_TO_STOP = 10
 
 
-def check_certificate(certificate: Path, private_key: Path | None) -> None:
-    """Raise InputError unless the certificates and their key can be used for TLS."""
+def check_certificate(certificate: Path, private_key: Path | None, *, now: int) -> None:
+    """Raise InputError, with the reason, unless the certificates and their key can be used for TLS at `now`."""
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, private_key, password=lambda: "")
-    except (OSError, ValueError, TypeError) as error:
+        reason = _unusable(certificate, private_key or certificate, datetime.fromtimestamp(now, UTC))
+        if reason is None:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, private_key, password=lambda: "")
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except (ValueError, TypeError) as error:
+        reason = str(error)
+    if reason is not None:
         named = f"{certificate}" if private_key is None else f"{certificate}, {private_key}"
-        raise InputError(f"{named}: not a certificate and its key, in PEM: {error}") from None
+        raise InputError(f"{named}: not a certificate and its key, in PEM: {reason}")
+
+
+def _unusable(certificate: Path, private_key: Path, now: datetime) -> str | None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    except ValueError:
+        return f"{certificate} has no readable certificate"
+    pem = private_key.read_bytes()
+    if b"ENCRYPTED" in pem:
+        return f"{private_key} is encrypted; expected a key without a password"
+    try:
+        key = load_pem_private_key(pem, None)
+    except ValueError:
+        return f"{private_key} has no readable private key"
+    if key.public_key() != first.public_key():
+        return f"the key in {private_key} belongs to another certificate"
+    if not first.not_valid_before_utc <= now < first.not_valid_after_utc:
+        begin, end = (f"{one:%Y-%m-%d %H:%M} UTC" for one in (first.not_valid_before_utc, first.not_valid_after_utc))
+        return f"the certificate is valid from {begin} to {end} only"
+    return None
 
 
 def run(

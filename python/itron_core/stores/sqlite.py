@@ -67,7 +67,10 @@ class SqliteStore:
             take_steps(t, party, steps)
 
     def copy_to(self, path: str) -> None:
-        """Copy a consistent state of the store to a new file of mode 600, while others may write (SQLite's online backup)."""
+        """Copy a consistent state of the store to a new file of mode 600, while others may write (SQLite's online backup).
+
+        Raises StoreError for a damaged store: its copy would be no backup.
+        """
         try:
             os.close(open_private(path, os.O_RDWR | os.O_EXCL))
         except OSError as error:
@@ -78,6 +81,9 @@ class SqliteStore:
                 self._checked().backup(copy)
                 # A single file, without a log beside it.
                 copy.execute("PRAGMA journal_mode = DELETE")
+                ((found, *_),) = copy.execute("PRAGMA quick_check(1)").fetchall()
+                if found != "ok":
+                    raise StoreError(f"the store {self._path} is damaged, and was not copied: {found}")
             finally:
                 copy.close()
 

@@ -1,0 +1,169 @@
+"""Engines on one machine: functions of SQL and expressions give the answers of one call, row for row."""
+
+import subprocess
+import sys
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import itron_core as ic
+from helpers import NOW
+from itron_core import InputError, frames
+from itron_core.integrations import datafusion as on_datafusion
+from itron_core.integrations import duckdb as on_duckdb
+from itron_core.integrations import polars as on_polars
+from itron_core.testing import make_route, make_tokens
+
+pytestmark = pytest.mark.slow
+
+MADE = make_tokens(5_000, now=NOW, refused_share=0.05)
+DEVICES = ["ert:1" if row % 13 == 5 else device for row, device in enumerate(MADE.devices)]
+TABLE = pa.table(
+    {
+        "row": list(range(len(MADE))),
+        "token": pa.array([None if row % 7 == 2 else one for row, one in enumerate(MADE.tokens)], pa.binary()),
+        "device": [None if row % 11 == 4 else device for row, device in enumerate(DEVICES)],
+    }
+)
+ANSWERS = ic.verify_tokens(TABLE["token"], MADE.keyring, now=NOW, audience=TABLE["device"])
+WANTED = ANSWERS.to_pydict()
+
+
+@pytest.fixture
+def duck():
+    connection = duckdb.connect()
+    connection.register("t", TABLE)
+    return connection
+
+
+@pytest.fixture
+def fusion():
+    datafusion = pytest.importorskip("datafusion")
+    context = datafusion.SessionContext()
+    context.register_record_batches("t", [TABLE.to_batches()])
+    return context
+
+
+def test_all_engines_return_equal_tables(duck, fusion):
+    """One line an engine; the tables are equal, their types among them."""
+    on_duckdb.register(duck, MADE.keyring, now=NOW)
+    on_fusion = on_datafusion.register(fusion, MADE.keyring, now=NOW)
+    assert on_fusion is not None
+    polars = pl.from_arrow(TABLE)
+    call = {"keyring": MADE.keyring, "now": NOW, "audience": "device"}
+    beside = {
+        "pyarrow": frames.verify(TABLE, **call),
+        "polars": frames.verify(polars, **call).to_arrow(),
+        "polars lazy": frames.verify(polars.lazy(), **call).collect(engine="streaming").to_arrow(),
+        "pandas": pa.Table.from_pandas(frames.verify(TABLE.to_pandas(), **call)),
+        "duckdb": frames.verify(duck.sql("FROM t"), **call).to_arrow_table(),
+    }
+    asked = on_polars.verify_expr("token", MADE.keyring, now=NOW, audience="device")
+    alone = {
+        "sql of duckdb": duck.sql("SELECT unnest(verify_token(token, device)) FROM t").to_arrow_table(),
+        "sql of datafusion": fusion.sql(
+            "SELECT unnest(v) FROM (SELECT row, verify_token(token, device) AS v FROM t ORDER BY row)"
+        ).to_arrow_table(),
+        "expression of polars": polars.lazy().select(asked).unnest("verified").collect().to_arrow(),
+    }
+    wanted = TABLE.to_pydict() | {"token_device" if name == "device" else name: cells for name, cells in WANTED.items()}
+    for engine, table in beside.items():
+        assert table.to_pydict() == wanted, engine
+    types = [str(of) for of in ANSWERS.to_arrow().schema.types]
+    for engine, table in alone.items():
+        assert dict(zip(WANTED, table.to_pydict().values(), strict=True)) == WANTED, engine
+        assert [str(of).replace("Etc/", "").replace("large_", "") for of in table.schema.types] == types, engine
+
+
+def test_duckdb_calls_with_2048_rows_and_loses_none(duck, monkeypatch):
+    sizes = []
+    asked = on_duckdb.TokenFunction.__call__
+
+    def counted(self, tokens, devices):
+        sizes.append(len(tokens))
+        return asked(self, tokens, devices)
+
+    monkeypatch.setattr(on_duckdb.TokenFunction, "__call__", counted)
+    on_duckdb.register(duck, MADE.keyring, now=NOW, columns=["code"], names=True)
+    got = duck.sql("SELECT row, verify_token(token, device).code AS code FROM t ORDER BY row").fetchall()
+    assert got == list(enumerate(ANSWERS.names()["code"]))
+    assert sum(sizes) == len(TABLE)
+    assert max(sizes) <= 2_048
+
+
+def test_a_null_device_is_not_asked(duck):
+    on_duckdb.register(duck, MADE.keyring, now=NOW, name="checked")
+    codes = ic.verify_tokens(TABLE["token"], MADE.keyring, now=NOW)["code"].to_pylist()
+    assert [row[0] for row in duck.sql("SELECT checked(token, NULL).code FROM t ORDER BY row").fetchall()] == codes
+
+
+def test_an_expression_decides_a_route():
+    route = make_route(500, now=NOW)
+    decisions = ic.process_route(route.route, route.keyring, now=NOW, permissions=route.permissions)
+    asked = on_polars.process_expr(route.keyring, now=NOW, permissions=route.permissions, names=True)
+    frame = pl.from_arrow(route.table)
+    assert frame.select(asked).unnest("decided").to_dict(as_series=False) == decisions.names().to_pydict()
+    few = on_polars.process_expr(
+        route.keyring, now=NOW, permissions=route.permissions, route=pl.struct(pl.all()), columns=["reason"], name="r"
+    )
+    assert frame.lazy().select(few).collect()["r"].struct.field("reason").to_list() == decisions["reason"].to_pylist()
+
+
+def test_a_route_in_duckdb_is_a_frame(duck):
+    route = make_route(3_000, now=NOW)
+    duck.register("route", route.table)
+    decided = frames.process(duck.sql("FROM route"), route.keyring, now=NOW, permissions=route.permissions, names=True)
+    wanted = ic.process_route(route.route, route.keyring, now=NOW, permissions=route.permissions).summary()["reason"]
+    assert dict(decided.aggregate("reason, count(*)").fetchall()) == wanted
+
+
+@pytest.mark.parametrize("wrong", [{"now": None}, {"columns": ["cod"]}, {"names": 1}, {"skew": -1}], ids=str)
+def test_a_wrong_argument_raises_where_the_function_is_made(duck, wrong):
+    call = {"now": NOW} | wrong
+    with pytest.raises(InputError):
+        on_duckdb.register(duck, MADE.keyring, **call)
+    with pytest.raises(InputError):
+        on_polars.verify_expr("token", MADE.keyring, **call)
+
+
+def test_dask_takes_the_function_of_frames():
+    """The recipes of docs/frames.md."""
+    dataframe = pytest.importorskip("dask.dataframe")
+    call = {"keyring": MADE.keyring, "now": NOW, "audience": "device"}
+    given = TABLE.to_pandas(types_mapper=pd.ArrowDtype)
+    # Dask learns the types from the answers of no rows.
+    asked = dataframe.from_pandas(given, npartitions=3).map_partitions(
+        frames.verify, **call, meta=frames.verify(given[:0], **call)
+    )
+    assert asked.compute(scheduler="threads").code.tolist() == WANTED["code"]
+
+
+def test_daft_takes_the_function_of_frames():
+    daft = pytest.importorskip("daft")
+    call = {"keyring": MADE.keyring, "now": NOW, "audience": "device"}
+    out = daft.from_arrow(frames.verify(daft.from_arrow(TABLE).to_arrow(), **call))
+    assert out.to_pydict()["code"] == WANTED["code"]
+
+
+def test_each_adapter_names_the_extra_that_is_missing():
+    for engine, call in {
+        "spark": "register(None, KEYRING, now=1795000000)",
+        "duckdb": "register(None, KEYRING, now=1795000000)",
+        "datafusion": "register(None, KEYRING, now=1795000000)",
+        "polars": "verify_expr('token', KEYRING, now=1795000000)",
+    }.items():
+        hidden = [{"spark": "pyspark"}.get(engine, engine)] if engine != "duckdb" else ["pyarrow"]
+        program = (
+            f"import sys; sys.modules.update(dict.fromkeys({hidden!r}))\n"
+            "from itron_core import Keyring; KEYRING = Keyring([])\n"
+            f"from itron_core.integrations import {engine}\n"
+            f"loaded = {{'pyspark', 'duckdb', 'datafusion', 'polars', 'pyarrow'}} & {{name for name in sys.modules if sys.modules[name]}}\n"
+            "assert not loaded, loaded\n"
+            f"try: {engine}.{call}\n"
+            "except ImportError as error: print(error)\n"
+        )
+        said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        assert f"run: pip install 'itron-core[{engine}]'" in said
