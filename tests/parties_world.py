@@ -34,12 +34,14 @@ from itron_core import (
 )
 from itron_core._rust import accepted_revocations
 from itron_core.audit import AuditLog, verify
+from itron_core.audit.journal import Journal, adopt_log_entries
 from itron_core.device import Device, Message, Outcome, TrustUpdate
 from itron_core.enums import TOKEN_TYPES
 from itron_core.exchange.material import MaterialState
 from itron_core.exchange.protocols import Exchange
 from itron_core.exchange.records import DeviceRecord
 from itron_core.field_tool import FieldTool
+from itron_core.manager import restoring
 from itron_core.manager.security_manager import Limits, SecurityManager
 from itron_core.policy import permission_for_scope
 from itron_core.service.app import bearer_token, create_app
@@ -219,6 +221,11 @@ class Meter:
             revocations=revocations,
         )
 
+    def record(self):
+        """Return the record that somebody writes who looks at it."""
+        kind = self.kind.device_class
+        return DeviceRecord(self.name, "gas", kind, self.mode, self.level, level_verified=True, epoch=self.epoch)
+
     def hear(self):
         """Be given the keys and revocations of the day, as a maintenance visit would."""
         world = self.world
@@ -384,7 +391,8 @@ class World:
         self.revoked = self.delivered_revoked = Revoked()
         self.books = {tool: ToolBooks() for tool in USERS}
         self.user_of = dict(USERS)
-        self.backups, self.server_was_put_back = {}, False
+        self.backups, self.server_was_put_back, self.manager_was_put_back = {}, False, False
+        self.lost = set()  # what was issued between a backup of the manager and its restore
         self.went_back = set()
         for party in ["manager", "server", *USERS]:
             self.open(party)
@@ -597,7 +605,7 @@ class World:
         return {(user, bytes(kid), bytes(cti)) for user, kid, cti in rows}
 
     def back_up(self, tool):
-        """Keep a copy of the store and log of a tool or the server, and of what is known of it."""
+        """Keep a copy of a party's store and log, and of what is known of it; of the manager, its key as well."""
         folder = self.folder / f"{tool}.backup"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -607,7 +615,8 @@ class World:
         ):
             store.backup(copy)
         shutil.copytree(self.folder / f"{tool}.log", folder / "log")
-        self.backups[tool] = copy_of(self.books.get(tool))
+        kept = (self.signer, self.delegated_until, list(self.released)) if tool == "manager" else None
+        self.backups[tool] = kept or copy_of(self.books.get(tool))
 
     def put_back(self, tool):
         """Put a tool's store back to its backup, as `restore` does: it has another incarnation, and knows it."""
@@ -627,13 +636,38 @@ class World:
         self.outcomes, self.server_was_put_back = [], True
         self.deliver()
 
+    def put_back_manager(self):
+        """Put the manager back, its log kept, as `restore` does; then follow docs/restore.md: rotate, check the devices."""
+        signer, self.delegated_until, released = self.backups["manager"]
+        self.parts["manager"][1].close()
+        self._copy_store("manager")
+        log = AuditLog(self.folder / "manager.log", AUDITOR, origin="utility.example/manager")
+        with closing(open_store(self.folder / "manager.db")) as store:
+            journal = Journal(store, "manager")
+            with store.write() as t:
+                mark_restored(t)
+                _, noted = restoring.go_on(t, adopt_log_entries(t, "manager", log), now=self.now)
+                journal.write(t, noted)
+        lost = {(one.kid, one.cti) for one in self.catalog.values()} - {(one.kid, one.cti) for _, one in released}
+        self.lost |= lost
+        if lost:  # a server that is older, too, has nobody left to learn of them from
+            self.backups.pop("server", None)
+        self.signer, self.released, self.manager_was_put_back = signer, released, True
+        del self.parts["manager"]
+        self.open("manager")
+        self.rotate("Ed25519", 7 * DAY)
+        self.manager.set_devices([meter.record() for meter in self.meters.values()], now=self.now)
+
+    def _copy_store(self, party):
+        for suffix in ["", "-wal", "-shm"]:
+            (self.folder / f"{party}.db{suffix}").unlink(missing_ok=True)
+        shutil.copy(self.folder / f"{party}.backup" / "store.db", self.folder / f"{party}.db")
+
     def _replace_by_backup(self, tool):
         folder = self.folder / f"{tool}.backup"
         self.parts[tool][1].close()
-        for suffix in ["", "-wal", "-shm"]:
-            (self.folder / f"{tool}.db{suffix}").unlink(missing_ok=True)
+        self._copy_store(tool)
         shutil.rmtree(self.folder / f"{tool}.log")
-        shutil.copy(folder / "store.db", self.folder / f"{tool}.db")
         shutil.copytree(folder / "log", self.folder / f"{tool}.log")
         with closing(open_store(self.folder / f"{tool}.db")) as store, store.write() as t:
             mark_restored(t)
@@ -854,10 +888,11 @@ class World:
     def _check_manager(self):
         entries = self.entries("manager")
         assert not [entry for entry in entries if entry["kind"] == "alarm"]
-        heard = len([entry for entry in entries if entry["kind"] == "outcome"])
-        assert heard == len(self.outcomes) or (self.server_was_put_back and heard > len(self.outcomes))
+        heard = len([entry for entry in entries if entry["kind"] in {"outcome", "outcome_of_lost"}])
+        was_put_back = self.server_was_put_back or self.manager_was_put_back
+        assert heard == len(self.outcomes) or (was_put_back and heard > len(self.outcomes))
         issued = sorted(entry["cti"] for entry in entries if entry["kind"] == "issued")
-        assert issued == sorted(material.cti.hex() for _, material in self.released)
+        assert issued == sorted(material.cti.hex() for material in self.catalog.values())
         reported = {(one.kid, one.cti) for _, _, one, _ in self.outcomes if one.state in SPENT}
         for record in self.manager.devices():
             meter = self.meters[record.device]
@@ -866,7 +901,7 @@ class World:
                 for identity, (who, action, _) in self.done.items()
                 if who is meter and action.group is ActionGroup.SECURITY
             }
-            if record.device not in self.went_back:
+            if record.device not in self.went_back and not of_security & self.lost:
                 assert record.epoch <= meter.epoch
                 assert record.epoch == meter.epoch or not of_security <= reported
 

@@ -1,4 +1,4 @@
-"""A state machine over all five parties: what is issued, used, lost, replayed, revoked, rotated, replaced, in any order.
+"""A state machine over all five parties: what is issued, used, lost, replayed, revoked, rotated, replaced, restored, in any order.
 
 `ITRON_CORE_MACHINE` says how many histories are tried, `ITRON_CORE_MACHINE_SHRINKS` that a failing one is made shorter. What must hold is in `parties_world`.
 """
@@ -266,7 +266,7 @@ class Parties(RuleBasedStateMachine):
         self.world.take_permissions(tool, at)
         self.world.work(tool, name, Action.DISCONNECT_SERVICE)
 
-    @rule(party=st.sampled_from(["server", *USERS]))
+    @rule(party=st.sampled_from(["manager", "server", *USERS]))
     def back_up(self, party):
         self.world.back_up(party)
 
@@ -275,6 +275,14 @@ class Parties(RuleBasedStateMachine):
     def put_back_server(self, tool, at):
         self.world.put_back_server()
         self.world.sync(tool, self.cut(at))
+
+    @precondition(lambda self: "manager" in self.world.backups)
+    @rule(names=some_devices, kind=kinds)
+    def put_back_manager(self, names, kind):
+        """Nothing of what was lost is given again, and what is issued from now on arrives."""
+        self.world.put_back_manager()
+        self.world.give(names, kind[0], kind[1], **kind[2])
+        self.world.deliver()
 
     @rule(tool=tools, name=devices)
     def put_back(self, tool, name):
