@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
-PYTHON_CODE := python tests benches scripts
+PYTHON_CODE := python tests benches scripts docs
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 SECONDS ?= 10
 
@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build release demo tour test quick check spark fuzz bench bench-ci instructions peers constraints dist deny clean
+.PHONY: help build release demo tour test quick check spark fuzz bench bench-ci instructions peers constraints dist docs deny clean
 
 help: # List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -118,6 +118,11 @@ $(VENV)/.tools: $(VENV)/.installed constraints-tools.txt
 
 dist: $(VENV)/.tools # Build wheel and sdist from the last commit, twice, compare and check them; into dist/
 	$(BIN)/python scripts/dist.py
+
+docs: build $(VENV)/.tools # Build the docs site into build/docs; a warning or a dead link is an error
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
+	$(PYTEST) --quiet tests/test_docs_site.py
+	@echo 'Open build/docs/index.html'
 
 deny: # Check the crates: known weaknesses, licences, origins (cargo deny, where it is installed)
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \

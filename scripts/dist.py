@@ -1,7 +1,8 @@
 """Build what a release consists of, into dist/: an abi3 wheel and an sdist, each twice from the last commit, and compare the hashes.
 
 `python scripts/dist.py` needs maturin, abi3audit and, on Linux, auditwheel (the group `dist`; `make dist` installs them).
-`python scripts/dist.py --stage FOLDER` writes the tree that is built, and `python scripts/dist.py FOLDER` checks built files.
+`python scripts/dist.py --stage FOLDER` writes the tree that is built, and `python scripts/dist.py FOLDER` finishes and
+checks files that maturin built from it.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from base64 import urlsafe_b64encode
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
@@ -21,6 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"(!?\[[^\]]*\]\()(?!https?:|#|mailto:)([^)]+)\)")
 LICENCE = re.compile(r"(LICEN[CS]E|COPYING|NOTICE|UNLICENSE)", re.IGNORECASE)
+# A crate of this project in an SBOM: `file:` and the path of the build, then the crate's own path.
+BUILD_FOLDER = re.compile(rb"(file://)[^\"#?]*?(/rust/)")
 # The licence texts of crates in the extension; the glob of `license-files` takes it along.
 THIRD_PARTY = "LICENSES-THIRD-PARTY.txt"
 MOST_BYTES = 5_000_000
@@ -106,7 +110,31 @@ def build(tree: Path, out: Path) -> list[Path]:
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--sdist", "--out", str(out)]
     subprocess.run([*command, "--interpreter", sys.executable], cwd=tree, env=environment, check=True)
+    for wheel in out.glob("*.whl"):
+        without_paths(wheel)
     return sorted(out.iterdir())
+
+
+def without_paths(wheel: Path) -> None:
+    """Rewrite a wheel whose SBOM names the folder of the build: that folder is random, and nobody's business."""
+    with zipfile.ZipFile(wheel) as before:
+        infos = before.infolist()
+        data = {info.filename: before.read(info) for info in infos}
+    record = next(name for name in data if name.endswith(".dist-info/RECORD"))
+    for name in [name for name in data if name.endswith(".cyclonedx.json")]:
+        old, new = data[name], BUILD_FOLDER.sub(rb"\1\2", data[name])
+        data[name] = new
+        data[record] = data[record].replace(
+            f"{name},sha256={_digest(old)},{len(old)}".encode(), f"{name},sha256={_digest(new)},{len(new)}".encode()
+        )
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as after:
+        for info in infos:
+            after.writestr(info, data[info.filename], zipfile.ZIP_DEFLATED, 9)
+
+
+def _digest(data: bytes) -> str:
+    """Return a hash as RECORD has it."""
+    return urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
 def contents(path: Path) -> tuple[list[str], Message, dict[str, bytes]]:
@@ -144,6 +172,8 @@ def faults(path: Path) -> list[str]:
         crates = {part["name"] for text in sboms.values() for part in json.loads(text).get("components", [])}
         if not {"pyo3", "p256", "ml-dsa"} <= crates:
             found.append("no SBOM (CycloneDX) with its crates")
+        if any(BUILD_FOLDER.sub(rb"\1\2", text) != text for text in sboms.values()):
+            found.append("a folder of the build in the SBOM")
     # Not in a package: tests of this repository, keys, and what a build leaves.
     found += [
         f"{name} should not be there" for name in names if re.search(r"(\.pem|\.jwks|__pycache__|/target/)", name)
@@ -169,6 +199,8 @@ def main() -> None:
         stage(Path(sys.argv[2]).absolute())
         return
     if sys.argv[1:]:
+        for wheel in Path(sys.argv[1]).glob("*.whl"):
+            without_paths(wheel)
         check(Path(sys.argv[1]))
         return
     work, dist, hashes = ROOT / "build" / "dist", ROOT / "dist", []

@@ -16,6 +16,7 @@ class Running:
         from itron_core.service.guard import Guard, guarded_protocol, guarded_socket
 
         listening = socket.create_server(("127.0.0.1", 0))
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as uvicorn's own sockets have it
         self.port = listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         more = {}

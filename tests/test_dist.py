@@ -1,10 +1,12 @@
 """A release: what its files contain, what its description links to, and how it is published. `make dist` builds it twice."""
 
+import hashlib
 import re
 import subprocess
 import sys
 import tarfile
 import zipfile
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,28 @@ def test_faults_of_a_file_are_found(tmp_path):
         (tmp_path / "PKG-INFO").write_text("Name: itron-core\n\n")
         made.add(tmp_path / "PKG-INFO", "itron_core-1/PKG-INFO")
     assert "no Cargo.lock" in " | ".join(dist.faults(sdist))
+
+
+def test_a_wheel_does_not_say_where_it_was_built(tmp_path):
+    sbom = b'{"components": [], "bom-ref": "path+file:///home/ann/x-1/rust/core#itron-core@1", "b": "file://../core"}'
+    name, record = "a-1.dist-info/sboms/a.cyclonedx.json", "a-1.dist-info/RECORD"
+    digest = urlsafe_b64encode(hashlib.sha256(sbom).digest()).rstrip(b"=").decode()
+    wheel = tmp_path / "a-1-cp311-abi3-linux_x86_64.whl"
+    with zipfile.ZipFile(wheel, "w") as made:
+        made.writestr(name, sbom)
+        made.writestr("a-1.dist-info/METADATA", "Name: a\n\n")
+        made.writestr(record, f"{name},sha256={digest},{len(sbom)}\n{record},,\n")
+    assert "a folder of the build in the SBOM" in dist.faults(wheel)
+    dist.without_paths(wheel)
+    once = wheel.read_bytes()
+    dist.without_paths(wheel)
+    assert wheel.read_bytes() == once
+    assert "a folder of the build in the SBOM" not in dist.faults(wheel)
+    with zipfile.ZipFile(wheel) as made:
+        data = made.read(name)
+        digest = urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        assert made.read(record).decode() == f"{name},sha256={digest},{len(data)}\n{record},,\n"
+    assert data == sbom.replace(b"/home/ann/x-1", b"")
 
 
 def test_wheels_are_built_for_three_systems_on_two_processors():

@@ -889,7 +889,7 @@ def test_expired_material_is_deleted_when_nothing_needs_it(make_world, store_url
     lines = tool.current_commands(now=later)
     assert [line.device for line in lines] == DEVICES
     assert {line.sequence for line in lines} == {9}
-    # Numbers go on behind what was forgotten.
+    # Numbers go on after what was forgotten.
     tool.work(DEVICES[3], DISCONNECT, world.link(DEVICES[3]), now=later)
     assert tool.report(world.server, now=later) == {3: 0}
     tool.sync(world.server, "ann", now=later)

@@ -18,5 +18,6 @@ exec(compile(code, "docs/your-service.md", "exec"), page)  # the page is the pro
 url, now = sys.argv[1:]
 app = page["create_verifier"](KeysOverHttp(url), CallMetrics(), clock=lambda: float(now))
 listening = socket.create_server(("127.0.0.1", 0))
+listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as uvicorn's own sockets have it
 print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
 uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off")).run([listening])

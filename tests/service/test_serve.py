@@ -21,6 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from itron_core.service import ConnectionLimits
+from itron_core.service.guard import Guard, guarded_socket
+
 pytestmark = pytest.mark.slow
 
 PROGRAM = Path(sys.executable).parent / "itron-core"
@@ -105,6 +108,19 @@ def test_a_manager_and_a_tool_over_https(folder, serve):
     # A tool's bearer is no manager's.
     refused = run(folder, *deliver[:4], "--bearer", "fred.bearer", "--ca", "tls.crt")
     assert (refused.returncode, "manager" in refused.stderr) == (1, True), refused.stderr
+
+
+def test_an_answer_does_not_wait_for_an_acknowledgement():
+    """Without TCP_NODELAY each answer on a kept connection waits 40 ms: asyncio sets it only if the socket names TCP."""
+    guard = Guard(ConnectionLimits(), speaks_tls=False)
+    with (
+        guarded_socket(socket.create_server(("127.0.0.1", 0)), guard) as listening,
+        socket.create_connection(listening.getsockname()),
+    ):
+        listening.settimeout(10)
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

@@ -128,6 +128,30 @@ impl Owned {
             tokens,
         }
     }
+
+    fn row(&self, scratch: &mut Scratch) -> Result<Row, Stop> {
+        let [session_opened_at, session_seconds] = self.session;
+        let [commands_used, authorizations_used] = self.used;
+        let [secure_command_used, authorization_used, off_menu, level_verified, no_exchange] = self.flags;
+        Ok(Row {
+            device: self.device.as_deref().map(|device| scratch.push(device)).transpose()?,
+            class: self.class,
+            mode: self.mode,
+            level: self.level,
+            action: self.action,
+            session_opened_at,
+            session_seconds,
+            commands_used,
+            authorizations_used,
+            secure_command_used,
+            authorization_used,
+            on_menu: !off_menu,
+            level_verified,
+            key_exchange: !no_exchange,
+            permissions: self.permissions,
+            epoch: self.epoch,
+        })
+    }
 }
 
 fn choice(source: &mut Source<'_>, members: usize) -> Choice {
@@ -149,29 +173,11 @@ impl Route for Rows {
         self.rows.len()
     }
 
-    fn row(&self, index: usize, scratch: &mut Scratch) -> Result<Row, Stop> {
-        let row = &self.rows[index];
-        let [session_opened_at, session_seconds] = row.session;
-        let [commands_used, authorizations_used] = row.used;
-        let [secure_command_used, authorization_used, off_menu, level_verified, no_exchange] = row.flags;
-        Ok(Row {
-            device: row.device.as_deref().map(|device| scratch.push(device)).transpose()?,
-            class: row.class,
-            mode: row.mode,
-            level: row.level,
-            action: row.action,
-            session_opened_at,
-            session_seconds,
-            commands_used,
-            authorizations_used,
-            secure_command_used,
-            authorization_used,
-            on_menu: !off_menu,
-            level_verified,
-            key_exchange: !no_exchange,
-            permissions: row.permissions,
-            epoch: row.epoch,
-        })
+    fn fetch(&self, start: usize, rows: &mut [Row], scratch: &mut Scratch) -> Result<(), Stop> {
+        for (row, owned) in rows.iter_mut().zip(&self.rows[start..]) {
+            *row = owned.row(scratch)?;
+        }
+        Ok(())
     }
 
     fn token(&self, material: usize, index: usize, scratch: &mut Scratch) -> Result<Check<Place>, Stop> {

@@ -1,4 +1,4 @@
-//! Choices made from the bytes of an input, front to back; behind its end all are zero.
+//! Choices made from the bytes of an input, front to back; after its end all are zero.
 
 use sha2::{Digest, Sha256};
 

@@ -1,6 +1,6 @@
 //! Two columns of 64-bit numbers against two bounds, one bit a row.
 
-/// Bit `i % 8` of `bits[i / 8]` says whether `low[i] <= most_low` and `high[i] >= least_high`. Bits behind the last row are 0.
+/// Bit `i % 8` of `bits[i / 8]` says whether `low[i] <= most_low` and `high[i] >= least_high`. Bits after the last row are 0.
 ///
 /// # Panics
 /// When the columns differ in length, or `bits` is not one bit a row.

@@ -148,8 +148,8 @@ fn all_claims(given: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 fn table(rows: usize, mut columns: TokenColumns, noted: &Noted, wanted: &Wanted) -> Result<OutTable, Stop> {
     let claims = Valid::from(take(&mut columns.claims_known));
-    let ints = |read: fn(&ReadingKey) -> Option<i64>| -> Vec<Option<i64>> {
-        noted.reading_keys().map(|key| key.and_then(read)).collect()
+    let ints = |read: fn(&ReadingKey) -> Option<i64>| -> Result<Vec<Option<i64>>, Stop> {
+        Ok(noted.reading_keys()?.iter().map(|key| key.as_ref().and_then(read)).collect())
     };
     wanted.table(rows, |name| {
         let columns = &mut columns;
@@ -166,21 +166,24 @@ fn table(rows: usize, mut columns: TokenColumns, noted: &Noted, wanted: &Wanted)
             "sequence" => Out::int64(take(&mut columns.sequence)).null_unless(take(&mut columns.sequence_known)),
             "epoch" => Out::int64(take(&mut columns.epoch)).null_unless(take(&mut columns.epoch_known)),
             "kid" => Out::binary_fixed(take(&mut columns.kid))?.null_unless(take(&mut columns.kid_known)),
-            "device" => Out::text(noted.devices())?,
-            "cti" => Out::binary(noted.ctis())?,
-            "subject" => Out::text(noted.subjects())?,
-            "command" => Out::binary(noted.commands())?,
+            "device" => Out::values(true, noted.devices()?)?,
+            "cti" => Out::values(false, noted.ctis()?)?,
+            "subject" => Out::values(true, noted.subjects()?)?,
+            "command" => Out::values(false, noted.commands()?)?,
             "kdf" => {
-                let kdf = ints(|key| Some(key.kdf.into()));
+                let kdf = ints(|key| Some(key.kdf.into()))?;
                 Out::int8(kdf.iter().map(|kdf| kdf.unwrap_or(0) as i8).collect())
                     .with_validity(|row| kdf[row].is_some())?
             }
             "key_version" => {
-                let version = ints(|key| i64::try_from(key.key_version).ok());
+                let version = ints(|key| i64::try_from(key.key_version).ok())?;
                 Out::int64(version.iter().map(|version| version.unwrap_or(0)).collect())
                     .with_validity(|row| version[row].is_some())?
             }
-            "check_value" => Out::binary(noted.reading_keys().map(|key| key.map(|key| key.check_value.as_slice())))?,
+            "check_value" => {
+                let keys = noted.reading_keys()?;
+                Out::binary(keys.iter().map(|key| key.as_ref().map(|key| key.check_value.as_slice())))?
+            }
             other => unreachable!("no column {other}"),
         })
     })

@@ -420,7 +420,7 @@ mod tests {
             ("a201000200", 0),
             ("a202000100", 103), // keys fall
             ("a201000100", 104), // a key twice
-            ("a2200001", 103),   // -1 before 1, before the truncation behind it
+            ("a2200001", 103),   // -1 before 1, before the truncation after it
             ("0000", 105),
             ("81818180", 0),
             ("8181818180", 106),

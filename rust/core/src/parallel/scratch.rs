@@ -1,6 +1,10 @@
 //! Bytes of a chunk's rows, copied once: what is opened, verified and believed is one copy, whatever happens to its source.
 
 use super::stop::Stop;
+use std::ops::Range;
+
+/// The most bytes of all rows of a chunk.
+const MOST: usize = u32::MAX as usize;
 
 /// Room for the bytes of a chunk's rows. It is kept from chunk to chunk, so it stays in the cache.
 #[derive(Debug, Default)]
@@ -11,17 +15,19 @@ pub struct Scratch {
 }
 
 /// Where a row's bytes lie in a [`Scratch`].
+///
+/// Few bytes itself, for there is one in each row of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    start: usize,
-    len: usize,
+    start: u32,
+    len: u32,
 }
 
 impl Place {
     /// Bytes.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Whether there are none.
@@ -36,8 +42,16 @@ impl Place {
     /// If there are fewer.
     #[must_use]
     pub fn first(self, len: usize) -> Self {
-        assert!(len <= self.len, "{len} bytes of {}", self.len);
-        Self { len, ..self }
+        assert!(len <= self.len(), "{len} bytes of {}", self.len);
+        Self { len: len as u32, ..self }
+    }
+
+    const fn start(self) -> usize {
+        self.start as usize
+    }
+
+    const fn range(self) -> Range<usize> {
+        self.start()..self.start() + self.len()
     }
 }
 
@@ -64,13 +78,13 @@ impl Scratch {
     /// [`Stop::OutOfMemory`] when there is none.
     #[inline]
     pub fn room(&mut self, len: usize) -> Result<(Place, &mut [u8]), Stop> {
-        let place = Place { start: self.used, len };
-        let end = self.used.checked_add(len).ok_or(Stop::OutOfMemory)?;
+        let end = self.used.checked_add(len).filter(|&end| end <= MOST).ok_or(Stop::OutOfMemory)?;
         if end > self.bytes.len() {
             self.grow(end)?;
         }
+        let place = Place { start: self.used as u32, len: len as u32 };
         self.used = end;
-        Ok((place, &mut self.bytes[place.start..end]))
+        Ok((place, &mut self.bytes[place.range()]))
     }
 
     /// Copies a row's bytes.
@@ -90,7 +104,7 @@ impl Scratch {
     #[inline]
     #[must_use]
     pub fn get(&self, place: Place) -> &[u8] {
-        &self.bytes[..self.used][place.start..place.start + place.len]
+        &self.bytes[..self.used][place.range()]
     }
 
     /// The bytes of a row, to be changed.
@@ -99,10 +113,10 @@ impl Scratch {
     /// As [`Scratch::get`].
     #[must_use]
     pub fn get_mut(&mut self, place: Place) -> &mut [u8] {
-        &mut self.bytes[..self.used][place.start..place.start + place.len]
+        &mut self.bytes[..self.used][place.range()]
     }
 
-    /// The bytes of several rows, each behind the one before it, to be changed.
+    /// The bytes of several rows, each after the one before it, to be changed.
     ///
     /// # Panics
     /// As [`Scratch::get`], and if a row begins before the one before it ends.
@@ -112,9 +126,9 @@ impl Scratch {
     ) -> impl Iterator<Item = &'a mut [u8]> + 'a {
         let (mut rest, mut begin) = (&mut self.bytes[..self.used], 0);
         places.into_iter().map(move |place| {
-            let gap = place.start.checked_sub(begin).expect("a row behind the one before it");
-            let (row, behind) = std::mem::take(&mut rest)[gap..].split_at_mut(place.len);
-            (rest, begin) = (behind, place.start + place.len);
+            let gap = place.start().checked_sub(begin).expect("a row after the one before it");
+            let (row, after) = std::mem::take(&mut rest)[gap..].split_at_mut(place.len());
+            (rest, begin) = (after, place.range().end);
             row
         })
     }
@@ -172,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a row behind")]
+    #[should_panic(expected = "a row after")]
     fn a_row_before_the_last_one_is_not_changed() {
         let mut scratch = Scratch::default();
         let places = [b"one", b"two"].map(|bytes| scratch.push(bytes).unwrap());

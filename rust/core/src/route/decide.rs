@@ -287,7 +287,8 @@ impl Situation {
             lack.add(0, MODE_UNKNOWN, MODE_UNKNOWN);
         }
         let mut opens_first = false;
-        for variant in self.variants {
+        // Twice the same is decided once.
+        for &variant in if self.is_undetermined { &self.variants[..] } else { &self.variants[..1] } {
             opens_first |= self.lack_of(variant, hand, policy, &mut lack);
         }
         let decision = match lack.first {

@@ -78,6 +78,30 @@ pub struct Row {
     pub epoch: Option<i64>,
 }
 
+impl Default for Row {
+    /// A row of which no column says anything.
+    fn default() -> Self {
+        Self {
+            device: None,
+            class: Choice::Null,
+            mode: Choice::Null,
+            level: Choice::Null,
+            action: Choice::Null,
+            session_opened_at: None,
+            session_seconds: None,
+            commands_used: 0,
+            authorizations_used: 0,
+            secure_command_used: false,
+            authorization_used: false,
+            on_menu: true,
+            level_verified: true,
+            key_exchange: false,
+            permissions: 0,
+            epoch: None,
+        }
+    }
+}
+
 /// What holds for every row of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteCall<'a> {
@@ -132,11 +156,11 @@ columns! {
 pub trait Route: Sync {
     /// How many rows.
     fn rows(&self) -> usize;
-    /// One row.
+    /// Fetches the rows from `start` on, each of which begins as the default.
     ///
     /// # Errors
     /// [`Stop`] ends the call.
-    fn row(&self, index: usize, scratch: &mut Scratch) -> Result<Row, Stop>;
+    fn fetch(&self, start: usize, rows: &mut [Row], scratch: &mut Scratch) -> Result<(), Stop>;
     /// The token that a row holds in column `material` of [`MATERIALS`], or the code that it has without one.
     ///
     /// # Errors
@@ -172,8 +196,8 @@ fn process_chunk(
     mut slices: RouteSlices<'_>,
     scratch: &mut Scratch,
 ) -> Result<(), Stop> {
-    let indices = start..start + slices.decision.len();
-    let rows = indices.map(|index| route.row(index, scratch)).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = vec![Row::default(); slices.decision.len()];
+    route.fetch(start, &mut rows, scratch)?;
     let mut situations = Vec::with_capacity(rows.len());
     for (at, row) in rows.iter().enumerate() {
         let device = row.device.and_then(|device| device::parse(scratch.get(device)));
@@ -206,12 +230,19 @@ fn fetch_material(
     (rows, situations): (&[Row], &[Option<Situation>]),
     scratch: &mut Scratch,
 ) -> Result<Vec<Fetched>, Stop> {
-    let fetch = |(at, (row, situation)): (usize, (&Row, &Option<Situation>))| {
-        let Some(situation) = situation else { return Ok(Fetched::default()) };
-        let token = route.token(material, start + at, scratch)?;
-        Ok(Fetched { token, audience: row.device, action: situation.asked_of(material), epoch: row.epoch })
-    };
-    rows.iter().zip(situations).enumerate().map(fetch).collect()
+    let mut fetched = Vec::with_capacity(rows.len());
+    for (at, (row, situation)) in rows.iter().zip(situations).enumerate() {
+        fetched.push(match situation {
+            None => Fetched::default(),
+            Some(situation) => Fetched {
+                token: route.token(material, start + at, scratch)?,
+                audience: row.device,
+                action: situation.asked_of(material),
+                epoch: row.epoch,
+            },
+        });
+    }
+    Ok(fetched)
 }
 
 /// Verifies the tokens of one column; `None` for a row that is unreadable or holds none.

@@ -441,9 +441,12 @@ pub fn verify_noting<'w, N: Note>(
     let expected = expected_rows(keyring, rows);
     chunks::in_chunks(columns.slices(), workers, &|scratch, start, mut slices: TokenSlices<'_>| {
         let range = start..start + slices.code.len();
-        let fetched = range.clone().map(|row| fetch(row, scratch)).collect::<Result<Vec<_>, _>>()?;
+        let mut fetched = Vec::with_capacity(range.len());
+        for row in range.clone() {
+            fetched.push(fetch(row, scratch)?);
+        }
         let question = |row: usize| fetched[row - start].question(scratch);
-        let mut noted = N::Chunk::default();
+        let mut noted = note.begin(range.len());
         verify_range(keyring, call, range, expected, question, |row, verdict| {
             slices.set(row - start, verdict, call.token_type);
             note.row(&mut noted, verdict.claims);

@@ -77,7 +77,7 @@ impl Schedule<SHORT> {
         }
     }
 
-    /// Blocks of one row, decrypted; the block behind them is what the next ones are added to.
+    /// Blocks of one row, decrypted; the block after them is what the next ones are added to.
     #[inline]
     #[target_feature(enable = "avx,aes")]
     fn decrypt<const N: usize>(&self, lane: usize, blocks: &mut [Block; N], before: __m128i) -> __m128i {

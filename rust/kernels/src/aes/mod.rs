@@ -79,7 +79,7 @@ pub struct Gcm<'a> {
     pub tag: &'a [u8],
 }
 
-/// Calls the kernel of this processor, and wipes the stack behind it.
+/// Calls the kernel of this processor, and wipes the stack after it.
 macro_rules! dispatch {
     ($kernel:ident($($argument:ident),*), $($feature:ident),+) => {
         stack::wiped(|| {
@@ -156,7 +156,7 @@ fn counter_block(nonce: &[u8; 12], count: u32) -> Block {
     block
 }
 
-/// The block that begins at `at`, zeros behind the end of `bytes`.
+/// The block that begins at `at`, zeros after the end of `bytes`.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn padded(bytes: &[u8], at: usize) -> Block {

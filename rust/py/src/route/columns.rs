@@ -167,40 +167,50 @@ fn int(column: Option<&IntColumn>, index: usize) -> Option<i64> {
     column.and_then(|column| column.get(index))
 }
 
-/// A row's own permissions: a number below zero is no bit set, though it has every bit, and grants nothing.
-fn granted(column: Option<&IntColumn>, index: usize) -> Option<i64> {
-    int(column, index).map(|bits| bits.max(0))
-}
-
-fn flag(column: Option<&BoolColumn>, index: usize, absent: bool) -> bool {
-    column.and_then(|column| column.get(index)).unwrap_or(absent)
-}
-
 impl route::Route for Columns {
     fn rows(&self) -> usize {
         self.rows
     }
 
-    fn row(&self, index: usize, scratch: &mut Scratch) -> Result<Row, Stop> {
-        Ok(Row {
+    fn fetch(&self, start: usize, rows: &mut [Row], scratch: &mut Scratch) -> Result<(), Stop> {
+        fn choices(members: &Members, start: usize) -> impl Iterator<Item = Choice> {
+            members.choices[start..].iter().copied()
+        }
+        let named = choices(&self.class, start).zip(choices(&self.level, start)).zip(choices(&self.action, start));
+        for ((index, row), ((class, level), action)) in (start..).zip(rows.iter_mut()).zip(named) {
             // A longer one is no device's, whatever follows.
-            device: self.device.fetch(index, device::LONGEST + 1, scratch)?,
-            class: self.class.choices[index],
-            mode: self.mode.as_ref().map_or(Choice::Null, |mode| mode.choices[index]),
-            level: self.level.choices[index],
-            action: self.action.choices[index],
-            session_opened_at: self.session_opened_at.as_ref().and_then(|column| column.get(index)),
-            session_seconds: int(self.session_seconds.as_ref(), index),
-            commands_used: int(self.commands_used.as_ref(), index).unwrap_or(0),
-            authorizations_used: int(self.authorizations_used.as_ref(), index).unwrap_or(0),
-            secure_command_used: flag(self.secure_command_used.as_ref(), index, false),
-            authorization_used: flag(self.authorization_used.as_ref(), index, false),
-            on_menu: flag(self.on_menu.as_ref(), index, true),
-            level_verified: flag(self.level_verified.as_ref(), index, true),
-            key_exchange: flag(self.key_exchange.as_ref(), index, false),
-            permissions: granted(self.permissions.as_ref(), index).unwrap_or(self.call_permissions),
-            epoch: int(self.epoch.as_ref(), index),
-        })
+            row.device = self.device.fetch(index, device::LONGEST + 1, scratch)?;
+            (row.class, row.level, row.action) = (class, level, action);
+            row.permissions = self.call_permissions;
+        }
+        if let Some(mode) = &self.mode {
+            rows.iter_mut().zip(choices(mode, start)).for_each(|(row, mode)| row.mode = mode);
+        }
+        let ints = |column: &Option<IntColumn>, rows: &mut [Row], set: fn(&mut Row, i64)| {
+            if let Some(column) = column {
+                column.zip(start, rows, |row, value| value.into_iter().for_each(|value| set(row, value)));
+            }
+        };
+        let flags = |column: &Option<BoolColumn>, rows: &mut [Row], set: fn(&mut Row, bool)| {
+            if let Some(column) = column {
+                column.zip(start, rows, |row, flag| flag.into_iter().for_each(|flag| set(row, flag)));
+            }
+        };
+        if let Some(column) = &self.session_opened_at {
+            column.ticks().zip(start, rows, |row, ticks| row.session_opened_at = ticks);
+        }
+        ints(&self.session_seconds, rows, |row, value| row.session_seconds = Some(value));
+        ints(&self.commands_used, rows, |row, value| row.commands_used = value);
+        ints(&self.authorizations_used, rows, |row, value| row.authorizations_used = value);
+        flags(&self.secure_command_used, rows, |row, flag| row.secure_command_used = flag);
+        flags(&self.authorization_used, rows, |row, flag| row.authorization_used = flag);
+        flags(&self.on_menu, rows, |row, flag| row.on_menu = flag);
+        flags(&self.level_verified, rows, |row, flag| row.level_verified = flag);
+        flags(&self.key_exchange, rows, |row, flag| row.key_exchange = flag);
+        // A row's own permissions: a number below zero is no bit set, though it has every bit, and grants nothing.
+        ints(&self.permissions, rows, |row, value| row.permissions = value.max(0));
+        ints(&self.epoch, rows, |row, value| row.epoch = Some(value));
+        Ok(())
     }
 
     fn token(&self, material: usize, index: usize, scratch: &mut Scratch) -> Result<Check<Place>, Stop> {

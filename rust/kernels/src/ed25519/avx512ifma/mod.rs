@@ -73,7 +73,7 @@ fn verify_groups(rows: &[Row<'_>], groups: &[&[u32]], batch: &mut Batch, verdict
             batch.push(&points, valid, true);
             continue;
         }
-        // The group before prepares this one, but for the first and for one behind a row of its own.
+        // The group before prepares this one, but for the first and for one after a row of its own.
         let valid = match prepared.take() {
             Some(valid) => valid,
             None => prepare(&mut next, &lanes(group)),

@@ -41,7 +41,7 @@ fn build(point: &Affine, window: u32) -> Box<[Entry]> {
         let total = count * length;
         for first in (0..total).step_by(8 * SLOTS) {
             let groups = (total - first).div_ceil(8).min(SLOTS);
-            // Lanes behind the last entry repeat it.
+            // Lanes after the last entry repeat it.
             let number = |group: usize, lane: usize| (first + 8 * group + lane).min(total - 1);
             slots.clear();
             for group in 0..groups {

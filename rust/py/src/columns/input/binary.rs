@@ -186,25 +186,25 @@ impl Raw {
         unsafe { std::ptr::copy_nonoverlapping(self.data.wrapping_add(first), to.as_mut_ptr(), to.len()) };
     }
 
-    /// Copies the at most [`SHORT`] bytes, padded with zeros, by moves of fixed sizes. What lies under two of them is read twice, and
-    /// the second time counts.
+    /// Reads the at most [`Short::LONGEST`] bytes, by loads of fixed sizes into registers.
     #[inline]
-    fn short(self) -> [u8; SHORT] {
-        let mut value = [0; SHORT];
-        let mut parts = |size: usize| {
-            for first in [0, self.len - size] {
-                self.copy(first, &mut value[first..first + size]);
-            }
-        };
-        match self.len {
-            16.. => parts(16),
-            8..16 => parts(8),
-            4..8 => parts(4),
-            2..4 => parts(2),
-            1 => parts(1),
-            0 => {}
+    fn short(self) -> Short {
+        fn part<const N: usize>(raw: Raw, first: usize) -> [u8; N] {
+            let mut part = [0; N];
+            raw.copy(first, &mut part);
+            part
         }
-        value
+        let len = self.len;
+        let both = |low: u64, high: u64| [u128::from(low) | u128::from(high) << 64, 0];
+        let words = match len {
+            16.. => [0, len - 16].map(|first| u128::from_le_bytes(part(self, first))),
+            8..16 => both(u64::from_le_bytes(part(self, 0)), u64::from_le_bytes(part(self, len - 8))),
+            4..8 => both(u32::from_le_bytes(part(self, 0)).into(), u32::from_le_bytes(part(self, len - 4)).into()),
+            2..4 => both(u16::from_le_bytes(part(self, 0)).into(), u16::from_le_bytes(part(self, len - 2)).into()),
+            1 => [u128::from(part::<1>(self, 0)[0]), 0],
+            0 => [0; 2],
+        };
+        Short { len, words }
     }
 
     /// Copies the bytes, but at most `most` of them.
@@ -226,6 +226,42 @@ impl Raw {
             reader.read(piece, out);
         }
         Ok(reader.finish().and_then(|len| if len > most { Err(Code::TooLarge) } else { Ok(place.first(len)) }))
+    }
+}
+
+/// A value of few bytes, which was read once: its first bytes and its last ones, which overlap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Short {
+    len: usize,
+    words: [u128; 2],
+}
+
+impl Short {
+    const LONGEST: usize = 32;
+
+    /// The bytes, zeros after them. Where first and last ones overlap and differ, the last ones count.
+    fn bytes(&self) -> [u8; Self::LONGEST] {
+        let &Self { len, words: [low, high] } = self;
+        let mut bytes = [0; Self::LONGEST];
+        let (size, last) = match len {
+            16.. => (16, high),
+            8..16 => (8, low >> 64),
+            4..8 => (4, low >> 64),
+            2..4 => (2, low >> 64),
+            _ => (len, low),
+        };
+        for (first, word) in [(0, low), (len - size, last)] {
+            bytes[first..first + size].copy_from_slice(&word.to_le_bytes()[..size]);
+        }
+        bytes
+    }
+
+    /// Where a value is remembered.
+    #[inline]
+    fn slot(&self) -> usize {
+        let [low, high] = self.words;
+        let mixed = low as u64 ^ (low >> 64) as u64 ^ high as u64 ^ self.len as u64;
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize
     }
 }
 
@@ -296,8 +332,8 @@ impl BinaryColumn {
     pub fn copy_to(&self, at: usize, room: &mut [u8]) -> Option<usize> {
         let (chunk, at) = self.rows.locate(at);
         let raw = chunk.raw(at)?;
-        if let (0..=SHORT, Some(room)) = (raw.len, room.first_chunk_mut()) {
-            *room = raw.short();
+        if let (0..=Short::LONGEST, Some(room)) = (raw.len, room.first_chunk_mut()) {
+            *room = raw.short().bytes();
         } else {
             let len = raw.len.min(room.len());
             raw.copy(0, &mut room[..len]);
@@ -342,14 +378,6 @@ pub const LONGEST_MAPPED: usize = 80;
 /// Values that are remembered while a column is mapped: names of an enumeration are few.
 const REMEMBERED: usize = 64;
 
-/// Longer values are not remembered.
-const SHORT: usize = 32;
-
-/// Where a value is remembered: by its length, its first byte and its middle one.
-fn slot_of(value: &[u8; SHORT], len: usize) -> usize {
-    (len + 5 * usize::from(value[0]) + 57 * usize::from(value[len / 2])) % REMEMBERED
-}
-
 impl BinaryChunk {
     /// Rows.
     #[must_use]
@@ -371,25 +399,36 @@ impl BinaryChunk {
 
     /// Adds what `map` makes of each row.
     fn map_rows<T: Copy>(&self, most: usize, null: T, map: &mut impl FnMut(&[u8]) -> T, out: &mut Vec<T>) {
-        let mut remembered = [(0, [0; SHORT], null); REMEMBERED];
+        let mut remembered = [(Short::default(), null); REMEMBERED];
         let mut value = [0; LONGEST_MAPPED];
-        for at in 0..self.len {
-            let Some(raw) = self.raw(at) else {
-                out.push(null);
-                continue;
-            };
-            if raw.len == 0 || raw.len > SHORT {
+        self.each_raw(|raw| {
+            let Some(raw) = raw else { return out.push(null) };
+            if raw.len == 0 || raw.len > Short::LONGEST {
                 let value = &mut value[..raw.len.min(most).min(LONGEST_MAPPED)];
                 raw.copy(0, value);
-                out.push(map(value));
-                continue;
+                return out.push(map(value));
             }
             let value = raw.short();
-            let (seen_len, seen, mapped) = &mut remembered[slot_of(&value, raw.len)];
-            if (*seen_len, *seen) != (raw.len, value) {
-                (*seen_len, *seen, *mapped) = (raw.len, value, map(&value[..raw.len.min(most)]));
+            let (seen, mapped) = &mut remembered[value.slot()];
+            if *seen != value {
+                (*seen, *mapped) = (value, map(&value.bytes()[..raw.len.min(most)]));
             }
             out.push(*mapped);
+        });
+    }
+
+    /// Calls `each` with where the bytes of each row lie; `None` where it is null.
+    #[inline]
+    fn each_raw(&self, mut each: impl FnMut(Option<Raw>)) {
+        match &self.layout {
+            // Most columns: nothing is asked row by row.
+            Layout::Small { offsets, data } if self.validity.is_all() => {
+                for (from, to) in offsets.iter().zip(&offsets[1..]) {
+                    let (data, len) = (data.wrapping_add(*from as usize), (to - from) as usize);
+                    each(Some(Raw { data, len, is_text: self.is_text }));
+                }
+            }
+            _ => (0..self.len).for_each(|at| each(self.raw(at))),
         }
     }
 

@@ -72,6 +72,18 @@ impl<C: Chunk> Chunked<C> {
         }
     }
 
+    /// Calls `each` with every one of `out`, and the piece and its row that come with it: the first one with row `first`.
+    ///
+    /// # Panics
+    /// If there are not as many rows from `first` on.
+    pub fn zip<'a, T>(&'a self, first: usize, out: &mut [T], mut each: impl FnMut(&mut T, &'a C, usize)) {
+        self.for_pieces(first..first + out.len(), |row, chunk, rows| {
+            for (out, at) in out[row - first..].iter_mut().zip(rows) {
+                each(out, chunk, at);
+            }
+        });
+    }
+
     fn start(&self, chunk: usize) -> usize {
         if chunk == 0 { 0 } else { self.ends[chunk - 1] }
     }

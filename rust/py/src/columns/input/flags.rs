@@ -47,18 +47,17 @@ impl BoolColumn {
         column.bools(py)
     }
 
-    /// The value of row `at`; `None` where it is null.
+    /// Calls `each` with every one of `out` and the value that comes with it, the first one with that of row `first`.
     ///
     /// # Panics
-    /// If there is no such row.
-    #[must_use]
-    pub fn get(&self, at: usize) -> Option<bool> {
-        let (chunk, at) = self.rows.locate(at);
-        chunk.get(at)
+    /// If there are not as many rows from `first` on.
+    pub fn zip<T>(&self, first: usize, out: &mut [T], mut each: impl FnMut(&mut T, Option<bool>)) {
+        self.rows.zip(first, out, |out, chunk, at| each(out, chunk.get(at)));
     }
 }
 
 impl BoolChunk {
+    #[inline]
     fn get(&self, at: usize) -> Option<bool> {
         assert!(at < self.len, "row {at} of a chunk of {}", self.len);
         match &self.values {

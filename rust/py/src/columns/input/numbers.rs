@@ -111,6 +111,14 @@ impl IntColumn {
         chunk.get(at)
     }
 
+    /// Calls `each` with every one of `out` and the value that comes with it, the first one with that of row `first`.
+    ///
+    /// # Panics
+    /// If there are not as many rows from `first` on.
+    pub fn zip<T>(&self, first: usize, out: &mut [T], mut each: impl FnMut(&mut T, Option<i64>)) {
+        self.rows.zip(first, out, |out, chunk, at| each(out, chunk.get(at)));
+    }
+
     /// The rows one after another.
     pub fn iter(&self) -> impl Iterator<Item = Option<i64>> {
         self.chunks().iter().flat_map(|chunk| (0..chunk.len).map(|at| chunk.get(at)))

@@ -10,7 +10,7 @@ use crate::columns::error::{InputError, Result};
 use crate::columns::ffi::ArrowArray;
 use crate::columns::schema::{Form, IntType, Type};
 
-/// What keeps the memory behind a piece of a column alive.
+/// What keeps the memory of a piece of a column alive.
 pub type Keep = Arc<dyn Any + Send + Sync>;
 
 /// More rows than this are refused: the limit that the Arrow format recommends for all readers.

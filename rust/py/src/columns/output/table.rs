@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use itron_core::parallel::columns::Plain;
 use itron_core::parallel::stop::Stop;
+use itron_core::token::details;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDateTime, PyDelta, PyInt, PyString, PyTzInfo};
 
@@ -136,6 +137,19 @@ impl Out {
             first: 0,
             validity: None,
         })
+    }
+
+    /// binary, or string from UTF-8, of the values of rows; a row may be null.
+    ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    pub fn values(text: bool, rows: details::Values) -> Result<Self, Stop> {
+        let details::Values { ends, bytes, known } = rows;
+        let rows = ends.len();
+        let starts = (0..rows + 1).map(|row| if row == 0 { 0 } else { ends[row - 1] });
+        let offsets = Offsets::of(starts, bytes.len())?;
+        let values = Values::Bytes { text, offsets, data: Arc::new(bytes) };
+        Self { first: 0, rows, values, validity: None }.with_validity(|row| known[row])
     }
 
     /// string; a row may be null.
