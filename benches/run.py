@@ -1,6 +1,7 @@
 """Run the benches and write what they found.
 
 `peers`    the kernels beside Rust's libraries; writes benches/results/rust-peers.json
+`readings` the readings alone: their section of benches/results/README.md and of the README's table, and their recorded ratios
 `full`     every size, on this machine's kernels and forced portable, and the stream, and `peers`; writes benches/results/ and the
            README's table
 `ci`       under two minutes; writes build/bench/ and fails when a ratio to pyca is below the recorded one by more than a share
@@ -65,6 +66,34 @@ def full() -> int:
     return 0
 
 
+READINGS = ("-k", "test_readings")
+# Measured alone, perhaps on another machine than the rest: a section of its own, until the next `full` measures all at once.
+SECTION = "## Readings\n"
+
+
+def readings() -> int:
+    measured = measure("readings", "full", "auto", *READINGS)
+    rows = report.rows_of(measured)
+    section = (
+        f"{SECTION}\nWritten by `benches/run.py readings`. {report.machine_of(measured)}.\n\n{report.table_of(rows)}"
+    )
+    page = RESULTS / "README.md"
+    page.write_text(f"{page.read_text().partition(SECTION)[0].rstrip()}\n\n{section}")
+    (RESULTS / "readings.json").write_text(json.dumps(slim(measured), indent=1) + "\n")
+    figures = figures_in_readme().partition(READINGS_IN_README)[0].strip()
+    into_readme(
+        f"{figures}\n\n{READINGS_IN_README}{report.machine_of(measured)}.\n\n{report.table_of(headlines(rows))}"
+    )
+    recorded = json.loads(BASELINE.read_text())
+    for kernels in ("auto", "portable"):
+        used, ratios, machine = ratios_of(f"record-readings-{kernels}", kernels, *READINGS)
+        recorded["ratios_to_pyca"].setdefault(used, {}).update(ratios)
+        recorded["machines"][f"{used}, readings"] = machine
+    BASELINE.write_text(json.dumps(recorded, indent=1) + "\n")
+    print(section)
+    return 0
+
+
 def beside_rust() -> str:
     """Measure, write the results, and return them as Markdown; where nothing can be measured, the reason."""
     try:
@@ -88,11 +117,18 @@ def headlines(rows: list[report.Row]) -> list[report.Row]:
     return [row for row in rows if wanted.search(row.what)]
 
 
+START, END = "<!-- figures: written by `make bench` from benches/results/ -->\n", "<!-- end of figures -->"
+READINGS_IN_README = "Readings, measured alone: "
+
+
+def figures_in_readme() -> str:
+    return (ROOT / "README.md").read_text().partition(START)[2].partition(END)[0]
+
+
 def into_readme(text: str) -> None:
     readme = ROOT / "README.md"
-    start, end = "<!-- figures: written by `make bench` from benches/results/ -->\n", "<!-- end of figures -->"
-    before, _, rest = readme.read_text().partition(start)
-    readme.write_text(before + start + "\n" + text + "\n" + end + rest.partition(end)[2])
+    before, _, rest = readme.read_text().partition(START)
+    readme.write_text(before + START + "\n" + text + "\n" + END + rest.partition(END)[2])
 
 
 def slim(measured: dict[str, Any]) -> dict[str, Any]:
@@ -149,19 +185,26 @@ def verdict_of(complaints: list[str], recorded: dict[str, float], kernels: str, 
     return f"No ratio to pyca fell by more than {ALLOWED_FALL:.0%} of the recorded one.{twice}\n"
 
 
+def ratios_of(name: str, kernels: str, *arguments: str) -> tuple[str, dict[str, float], str]:
+    """Measure as `ci` does, and return the name of the kernels, the ratios to pyca, and the machine."""
+    measured = measure(name, "ci", kernels, *arguments)
+    ratios = report.ratios_to_pyca(report.rows_of(measured))
+    rounded = {what: round(ratio, 2) for what, ratio in ratios.items()}
+    return report.kernels_of(measured), rounded, report.machine_of(measured)
+
+
 def record() -> int:
     ratios, machines = {}, {}
     for kernels in ("auto", "portable"):
-        measured = measure(f"record-{kernels}", "ci", kernels)
-        ratios[report.kernels_of(measured)] = {
-            what: round(ratio, 2) for what, ratio in report.ratios_to_pyca(report.rows_of(measured)).items()
-        }
-        machines[report.kernels_of(measured)] = report.machine_of(measured)
+        used, ratios_of_it, machine = ratios_of(f"record-{kernels}", kernels)
+        ratios[used], machines[used] = ratios_of_it, machine
     BASELINE.write_text(json.dumps({"machines": machines, "ratios_to_pyca": ratios}, indent=1) + "\n")
     return 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["full", "peers", "ci", "record"])
-    sys.exit({"full": full, "peers": peers, "ci": ci, "record": record}[parser.parse_args().what]())
+    parser.add_argument("what", choices=["full", "readings", "peers", "ci", "record"])
+    sys.exit(
+        {"full": full, "readings": readings, "peers": peers, "ci": ci, "record": record}[parser.parse_args().what]()
+    )

@@ -46,12 +46,15 @@ def column(values: list[bytes], rows: int, *, width: int | None = None) -> pa.Ar
 
 def measured(beside, what, ours, loop, *, rows, threads, **others):
     """Compare the answers, then the speed."""
-    results = ours()
+    results = ours(threads)
     assert results.summary()["code"] == {"ok": rows}
     assert results["payload"][:DISTINCT].to_pylist() == loop()
     works = {"pyca" if threads == 1 else "pyca_one_thread": Work(loop, DISTINCT)}
+    if threads > 1:
+        works["one_thread"] = Work(lambda: ours(1), rows)
     others = {name: Work(call, count) for name, (call, count) in others.items()}
-    beside(f"open_readings, {what}, {rows:,} rows, threads={threads}", "readings", Work(ours, rows), **works, **others)
+    own = Work(lambda: ours(threads), rows)
+    beside(f"open_readings, {what}, {rows:,} rows, threads={threads}", "readings", own, **works, **others)
 
 
 def wmbus(kind: str) -> tuple[list[bytes], list[bytes]]:
@@ -66,7 +69,7 @@ def test_wmbus_mode_5(beside, rows, threads):
     telegrams, keys = wmbus("mode 5")
     given, held = column(telegrams, rows), column(keys, rows, width=16)
 
-    def ours():
+    def ours(threads):
         return open_readings(given, held, profile="wmbus", threads=threads)
 
     def parser():
@@ -84,7 +87,7 @@ def test_wmbus_mode_7(beside, rows, threads):
     telegrams, keys = wmbus("mode 7")
     given, held = column(telegrams, rows), column(keys, rows, width=16)
 
-    def ours():
+    def ours(threads):
         return open_readings(given, held, profile="wmbus", threads=threads)
 
     measured(beside, "wmbus mode 7", ours, lambda: peers.mode_7(telegrams, keys), rows=rows, threads=threads)
@@ -95,7 +98,7 @@ def test_wmbus_mode_5_with_keys_derived_in_the_call(beside, rows, threads):
     telegrams, _ = wmbus("mode 5")
     given, source = column(telegrams, rows), KeySource(MasterKey.from_bytes(MASTER), utility=UTILITY)
 
-    def ours():
+    def ours(threads):
         return open_readings(given, source, profile="wmbus", threads=threads)
 
     def loop():
@@ -112,7 +115,7 @@ def test_dlms(beside, rows, threads):
     messages = [made_by_dlms(key, second, PAYLOAD, title=title) for title, key, second in held]
     given, first, second = (column(one, rows) for one in (messages, keys, authentication_keys))
 
-    def ours():
+    def ours(threads):
         return open_readings(given, first, profile="dlms", authentication_keys=second, threads=threads)
 
     def loop():
@@ -136,7 +139,7 @@ def test_cose(beside, rows, threads):
     keys = [made.key(row) for row in range(DISTINCT)]
     given, held = column(readings, rows), column(keys, rows, width=16)
 
-    def ours():
+    def ours(threads):
         return open_readings(given, held, profile="cose", threads=threads)
 
     measured(beside, "cose A128GCM", ours, lambda: peers.cose(readings, keys), rows=rows, threads=threads)

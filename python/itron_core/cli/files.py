@@ -191,13 +191,18 @@ def _read_arrow(path: str, source: IO[bytes], _ours: frozenset[str]) -> Iterable
 
 def _at_least_one(batches: Iterable[Any], schema: Any) -> Iterator[Any]:
     """Yield an empty batch if there are no rows: it has the columns."""
-    import pyarrow as pa
-
     batch = None
     for batch in batches:  # taken below
         yield batch
     if batch is None:
-        yield pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+        yield _empty(schema)
+
+
+def _empty(schema: Any) -> Any:
+    """Return a batch without rows. `pa.array`, which would make its columns as well, imports pandas: half a second."""
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 _READERS: Final[dict[FileFormat, Callable[[str, IO[bytes], frozenset[str]], Iterable[Any]]]] = {
@@ -273,7 +278,7 @@ class _ArrowWriter:
         schema = pa.schema([field])
         try:
             with self._open(io.BytesIO(), schema) as writer:
-                writer.write_batch(pa.RecordBatch.from_arrays([pa.array([], field.type)], schema=schema))
+                writer.write_batch(_empty(schema))
         except pa.ArrowException:
             return False
         return True

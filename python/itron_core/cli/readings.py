@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,7 +43,7 @@ def open_(
     with rows_to(target, target_format) as write:
         for batch in with_progress(asked.batches(), "telegrams opened"):
             results = opened(batch)
-            counts += Counter(_counts(results)["code"])
+            counts += _codes(record_batch(results))
             if target is not None:
                 rest = batch.drop_columns([asked.column, *SECRETS.intersection(batch.schema.names)])
                 write(beside(rest, record_batch(results.names())))
@@ -97,9 +97,17 @@ def explain(
             say(results.explain(0))
             if results["code"][0] == ReadingCode.OK:
                 say(results["payload"][0].hex())
-            raise typer.Exit(exit_code(_counts(results)["code"], "ok"))
+            raise typer.Exit(exit_code(_codes(record_batch(results)), "ok"))
         rows += batch.num_rows
     raise UsageError(f"row {row:,} does not exist in {rows:,} rows", "rows are counted from 1 after any header")
+
+
+def _codes(rows: Any) -> Counter[str]:
+    """Count the codes by name, without a look at the devices as for a summary."""
+    import pyarrow.compute as pc
+
+    counted = pc.value_counts(rows["code"]).to_pylist()
+    return Counter({ReadingCode(entry["values"]).name.lower(): entry["counts"] for entry in counted})
 
 
 def _counts(results: ReadingResults) -> dict[str, Counter[str]]:
