@@ -12,9 +12,10 @@ from shell_sessions import ENVIRONMENT, WRITE, run
 
 DOCS = Path(__file__).parents[1] / "docs"
 PORT = "127.0.0.1:8470"
-# What differs from one run to the next (an id of a key or a bearer token, a time), and what a page has instead.
+# What differs from one run to the next (an id of a key or a bearer token, a time, a number from the clock), and what a page has instead.
 ID = re.compile(r"\b(?!0{8})(?:[0-9a-f]{32}|[0-9a-f]{16})\b")
 IDS = ["6c5e1f0a77e2b94d", "b81d3c92e4f60a57", "2f94c7d01b5ae836", "e07a49b3d6c218f5", "91c2e85f7d3b04a6"]
+NUMBER = re.compile(r"(?<=start after )[\d,]+")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -100,7 +101,7 @@ class Session:
         """Return what was printed with the page's ids, address and times in place of those of this run."""
         for here, shown in [(self.address, PORT), *self.instead]:
             printed = printed.replace(here, shown)
-        text = TIME.sub("2027-03-01T08:00:00Z", printed)
+        text = NUMBER.sub("1,887,436,800,000,000", TIME.sub("2027-03-01T08:00:00Z", printed))
         return ID.sub(lambda found: self.ids.setdefault(found[0], self.page_id(len(found[0]))), text)
 
     def page_id(self, length):

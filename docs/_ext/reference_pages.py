@@ -5,7 +5,9 @@
 
 import ast
 import inspect
+import re
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import itron_core
@@ -57,6 +59,8 @@ GROUPS = {
         *("ReadingCode", "ReadingKey", "Reason", "SecurityLevel"),
     ],
 }
+# Modules beside the package's own names, with the names that they offer.
+MODULES = ("frames", "schemas", "keys_over_http", "report", "service", "service.metrics")
 STUB = Path(itron_core.__file__).with_name("_rust.pyi")
 
 
@@ -92,9 +96,9 @@ def _signature(node: ast.FunctionDef, name: str | None = None) -> str:
     return f"{name or node.name}({ast.unparse(node.args)}){returned}"
 
 
-def described(name: str, known: dict) -> str:
+def described(name: str, known: dict, module: object = itron_core) -> str:
     """Return a public name as Markdown: its signatures and its docstring."""
-    value = getattr(itron_core, name)
+    value = getattr(module, name)
     # A function of the package may have the name of one of the extension.
     if name in known and value is getattr(_rust, name):
         lines = signatures(known[name])
@@ -120,7 +124,8 @@ def described(name: str, known: dict) -> str:
 
 def _python_signature(value: object) -> str:
     try:
-        return str(inspect.signature(value)).replace("(self, ", "(").replace("(self)", "()").replace("'", "")
+        shown = str(inspect.signature(value)).replace("(self, ", "(").replace("(self)", "()")
+        return re.sub(r"(: |-> )'([^']*)'", r"\1\2", shown)  # annotations, which are texts
     except (TypeError, ValueError):
         return "(...)"
 
@@ -137,6 +142,10 @@ def api_page() -> str:
     ]
     for title, names in GROUPS.items():
         parts += [f"## {title}", *(described(name, known) for name in names)]
+    for module in MODULES:
+        found = import_module(f"itron_core.{module}")
+        parts += [f"## itron_core.{module}", (inspect.getdoc(found) or "").partition("\n\n")[0]]
+        parts += [described(name, {}, found) for name in found.__all__ if callable(getattr(found, name))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -462,6 +462,8 @@ def open_readings(
     counter_floors: _Column | Mapping[str, int] | None = None,
     minimum_assurance: int | None = None,
     allow_plain: bool = False,
+    columns: Iterable[str] | None = None,
+    progress: Callable[[int], object] | None = None,
     threads: int | None = None,
 ) -> ReadingColumns: ...
 def protect_readings(

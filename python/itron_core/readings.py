@@ -70,6 +70,8 @@ def open_readings(
     counter_floors: object = None,
     minimum_assurance: int | None = None,
     allow_plain: bool = False,
+    columns: Iterable[str] | None = None,
+    progress: Callable[[int], object] | None = None,
     threads: int | None = None,
 ) -> ReadingResults:
     """Check and decrypt each telegram: one row per telegram, same order; a refused row has a code and no payload.
@@ -78,9 +80,9 @@ def open_readings(
     `ReadingKeys` joined by the telegram's own device, or a `KeySource`. `authentication_keys` and `system_titles` are
     columns for profile "dlms". `counter_floors` is an integer column (null: not asked), or a mapping of devices to
     counters as `last_counters` returns it. `minimum_assurance` is in bits, by default 16 for "wmbus" and 64 otherwise.
-    A call that cannot be made raises `InputError`.
+    `columns` are the result columns to make, by default all; `progress` is called with the number of rows that are done. A call that cannot be made raises `InputError`.
     """
-    columns = _open_readings(
+    opened = _open_readings(
         telegrams,
         keys,
         profile=profile,
@@ -89,9 +91,11 @@ def open_readings(
         counter_floors=counter_floors,
         minimum_assurance=minimum_assurance,
         allow_plain=allow_plain,
+        columns=columns,
+        progress=progress,
         threads=threads,
     )
-    return ReadingResults(columns)
+    return ReadingResults(opened)
 
 
 def open_reading_stream(

@@ -136,7 +136,14 @@ CALLS = {
     "open_readings": (
         ic.open_readings,
         ([b"\x0f"], [bytes(16)]),
-        OF_READINGS | {"authentication_keys": [b""], "system_titles": [bytes(8)], "counter_floors": [0]},
+        OF_READINGS
+        | {
+            "columns": ["code"],
+            "progress": None,
+            "authentication_keys": [b""],
+            "system_titles": [bytes(8)],
+            "counter_floors": [0],
+        },
     ),
     "open_reading_stream": (ic.open_reading_stream, ([[b"\x0f"]], SOURCE), OF_READINGS | {"progress": None}),
     "protect_readings": (

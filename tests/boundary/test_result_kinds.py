@@ -271,6 +271,14 @@ def test_each_column_of_a_route_can_be_asked_alone(name):
     assert some.to_pydict() == {name: DECISIONS[name].to_pylist()}
 
 
+@pytest.mark.parametrize("name", schemas.READINGS.names)
+def test_each_column_of_readings_can_be_asked_alone(name):
+    some = ic.open_readings([b"x", None, bytes(40)], None, profile="cose", allow_plain=True, columns=[name])
+    assert some.to_pydict() == {name: READINGS[name].to_pylist()}
+    with pytest.raises(InputError, match="columns"):
+        some.explain(0)
+
+
 def test_what_needs_a_column_that_was_left_out_raises():
     some = ic.process_route(ROUTE.route, ROUTE.keyring, now=NOW, permissions=ROUTE.permissions, columns=["decision"])
     for call in (some.requests, some.summary, lambda: some.explain(0)):

@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import tarfile
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -388,6 +389,8 @@ def test_a_backup_that_cannot_be_written_leaves_nothing(homes):
 def test_a_damaged_store_is_not_backed_up(homes, page):
     """A page of it has other bytes: what a disk does."""
     store = Path("ism/store.db")
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     data = bytearray(store.read_bytes())
     data[page * 4096 : (page + 1) * 4096] = b"\xff" * 4096
     store.write_bytes(data)

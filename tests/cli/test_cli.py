@@ -62,6 +62,8 @@ WEDNESDAY = 1_795_000_000  # 2026-11-18 12:06:40 in Berlin, a Wednesday
         ("wednesday 7:30", "Europe/Berlin", "2026-11-25T07:30:00+01:00"),
         ("tomorrow 08:00 America/Denver", None, "2026-11-19T08:00:00-07:00"),
         ("tomorrow 08:00 +05:30", "Europe/Berlin", "2026-11-19T08:00:00+05:30"),
+        ("tomorrow 08:00", "+01", "2026-11-19T08:00:00+01:00"),
+        ("tomorrow 08:00 -7", None, "2026-11-19T08:00:00-07:00"),
         ("2026-12-01 08:00", "Europe/Berlin", "2026-12-01T08:00:00+01:00"),
         ("2026-12-01T08:00:00Z", None, "2026-12-01T08:00:00+00:00"),
         ("2026-07-01 08:00", "Europe/Berlin", "2026-07-01T08:00:00+02:00"),
@@ -86,6 +88,8 @@ def test_at_accepts_times_in_everyday_notation(words, zone, expected):
         ("1795000000000", None, "expected a time from 2020 to 2100"),
         ("2019-01-01T00:00:00Z", None, "expected a time from 2020 to 2100"),
         ("tomorrow 08:00 Mars/Base", None, "unknown zone 'Mars/Base'"),
+        ("tomorrow 8", "UTC", "'8' is neither a time such as 08:00 nor a known zone"),
+        ("in 2 hours", "UTC", "expected a day and a time; 'hours' is neither"),
     ],
 )
 def test_a_planned_moment_that_may_be_misread_is_refused(words, zone, says):

@@ -3,7 +3,6 @@
 import json
 import random
 import sqlite3
-from contextlib import contextmanager
 
 import pytest
 
@@ -37,6 +36,7 @@ from itron_core.exchange.records import DeviceRecord
 from itron_core.field_tool import FieldTool
 from itron_core.stores import open_store
 from itron_core.tools_server import ToolsServer
+from watched_store import WatchedStore, failing_at
 
 NOW = 1_800_000_000
 HOUR = 3_600
@@ -1124,22 +1124,9 @@ def test_a_corrupted_store_allows_nothing(make_world):
         tool.preflight([(D, READ)], now=NOW)
 
 
-class Full:
-    """A store whose n-th commit finds the disk full."""
-
-    def __init__(self, store, at):
-        self.store, self.left = store, at
-
-    def __getattr__(self, name):
-        return getattr(self.store, name)
-
-    @contextmanager
-    def write(self):
-        with self.store.write() as t:
-            yield t
-            self.left -= 1
-            if self.left == 0:
-                raise StoreError("full")
+def full_at(store, at):
+    """Return the store; its n-th commit finds the disk full."""
+    return WatchedStore(store, failing_at(at, StoreError("full")))
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
@@ -1153,7 +1140,7 @@ def test_an_unrecorded_message_is_not_sent_and_no_answer_is_lost(make_world, at)
         sent.append(message.action)
         return world.link()(message)
 
-    tool._store, real = Full(tool._store, at), tool._store
+    tool._store, real = full_at(tool._store, at), tool._store
     with pytest.raises(StoreError):
         tool.work(D, PROGRAM, link, now=NOW)
     assert sent == [OPEN, PROGRAM][: at // 2]
@@ -1175,7 +1162,7 @@ def test_a_full_disk_during_a_sync_loses_nothing(make_world, at):
     tool = ready(world, DISCONNECT)
     tool.work(D, DISCONNECT, world.link(), now=NOW)
     world.grant(issued(DEVICES, DISCONNECT, sequence=2))
-    tool._store, real = Full(tool._store, at), tool._store
+    tool._store, real = full_at(tool._store, at), tool._store
     with pytest.raises(StoreError):
         tool.sync(world.server, "ann", now=NOW)
     tool._store = real

@@ -4,7 +4,6 @@ import os
 import pickle
 import random
 import signal
-from contextlib import contextmanager
 from pathlib import Path
 
 from itron_core import Action
@@ -12,6 +11,7 @@ from itron_core.device import Device
 from itron_core.field_tool import FieldTool
 from itron_core.stores import open_store
 from itron_core.tools_server import ToolsServer
+from watched_store import WatchedStore
 
 
 class Points:
@@ -24,21 +24,6 @@ class Points:
         self.left -= here == self.place
         if here == self.place and self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-class PointedStore:
-    def __init__(self, store, points):
-        self.store, self.points = store, points
-
-    def __getattr__(self, name):
-        return getattr(self.store, name)
-
-    @contextmanager
-    def write(self):
-        with self.store.write() as t:
-            yield t
-            self.points.pass_by("store")
-        self.points.pass_by("store")
 
 
 def linked(path, ring, points):
@@ -61,7 +46,7 @@ def work(folder, url, now, seed, place):
     ring = pickle.loads((folder / "keyring").read_bytes())
     server = ToolsServer(open_store(folder / "server.db"), ring)
     tool = FieldTool(open_store(url), ring, "t1")
-    tool._store = PointedStore(tool._store, points)
+    tool._store = WatchedStore(tool._store, *[lambda: points.pass_by("store")] * 2)
     print("ready", flush=True)
     while True:
         tool.sync(server, "ann", now=now, page=3)

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -232,6 +233,33 @@ def test_the_command_writes_the_page_and_its_numbers(tmp_path):
     numbers = json.loads((tmp_path / "route.json").read_text())
     assert numbers["planned_from"] == "2026-11-18T12:00:00Z"
     assert {cell["code"] for cell in numbers["readings"]} == {"ok", "too_weak"}
+
+
+@pytest.mark.parametrize("output", [[], ["-o", "route.html"], ["-o", "./route.json"]])
+def test_a_route_is_not_overwritten_by_its_report(tmp_path, output):
+    row = '{"device": "ert:1", "device_class": "basic", "security_level": "full", "action": "read_endpoint"}\n'
+    (tmp_path / "route.json").write_text(row)
+    arguments = ["report", "route.json", "--format", "jsonl", "--permissions", "all", *output]
+    run = subprocess.run(
+        [sys.executable, "-m", "itron_core", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, "would be overwritten" in run.stderr) == (2, True), run.stderr
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("route.json", row)]
+
+
+def test_the_example_of_the_page_runs(tmp_path, monkeypatch, route):
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    stops = pa.array([None] * 3_000, pa.timestamp("s", "UTC"))
+    names = {
+        "table": route.table.append_column("planned_at", stops),
+        "keyring": route.keyring,
+        "now": NOW,
+        "Path": Path,
+    }
+    exec(compile(code, "docs/report.md", "exec"), names | {"permissions": route.permissions})
+    assert Path("route.html").read_text().startswith("<!doctype html>")
 
 
 def test_a_missing_extra_is_named(tmp_path):

@@ -87,6 +87,10 @@ def test_filters_narrow_the_rows_to_the_numbers_of_the_json(browser, page):
     choose(browser, "reason", "")
     assert choose(browser, "text", "ert:100000007") == "Rows 1 to 1 of 1"
     assert column(browser, 2) == ["ert:100000007"]
+    assert choose(browser, "text", reason).endswith(f"of {count:,}"), "names are found as they are written elsewhere"
+    assert choose(browser, "text", "refused ert:1000001").startswith("Rows 1 to ")
+    assert all("refused" in cell for cell in column(browser, 4))
+    assert all("ert:1000001" in cell for cell in column(browser, 2))
     assert choose(browser, "text", "no such device") == "No row matches the filter."
     assert choose(browser, "text", "") == "Rows 1 to 100 of 3,000"
 

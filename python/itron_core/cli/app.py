@@ -17,7 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from itron_core.cli.failures import Exit, ReaderGoneError, UnreadableError, UnwritableError, UsageError, missing
-from itron_core.cli.output import lost, remark, say
+from itron_core.cli.output import lost, remark, say, to_nowhere
 from itron_core.cli.store_option import with_store
 from itron_core.errors import (
     ExchangeError,
@@ -117,9 +117,9 @@ def run() -> int:
             sys.stdout.flush()
     except (ReaderGoneError, BrokenPipeError):
         code = int(Exit.OK)
-        _to_nowhere(sys.stdout, 1)
+        to_nowhere(sys.stdout, 1)
     except OSError as error:
-        _to_nowhere(sys.stdout, 1)
+        to_nowhere(sys.stdout, 1)
         code = _failed(lost(error), Exit.UNAVAILABLE)
     return code
 
@@ -155,11 +155,14 @@ def _exit_code_of_the_command() -> int:
     except ReaderGoneError:
         raise
     except OSError as error:
-        what = f"{error.filename}: " if error.filename else ""
+        what = f"{error.filename}: " if error.filename else "reading or writing failed: "
         return _failed(UnwritableError(f"{what}{error.strerror or error}"), Exit.UNAVAILABLE)
     except Exception as error:  # noqa: BLE001  # the last resort of a program: say that it is its own error
         if isinstance(error, TyperException):
-            error.show()  # type: ignore[attr-defined]  # each that Typer raises for wrong usage has it
+            try:
+                error.show()  # type: ignore[attr-defined]  # each that Typer raises for wrong usage has it
+            except OSError:  # as for every message on standard error
+                to_nowhere(sys.stderr, 2)
             return Exit.USAGE
         code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
         if code is not None:
@@ -171,12 +174,9 @@ def _failed(error: Exception, code: Exit) -> int:
     message = str(error)
     for python, command in _IN_COMMANDS.items():
         message = message.replace(python, command)
-    try:
-        remark(f"itron-core: {message}", style="red")
-        if hint := getattr(error, "hint", ""):
-            remark(f"  hint: {hint}")
-    except OSError:  # standard error cannot be written either: only the exit code remains
-        _to_nowhere(sys.stderr, 2)
+    remark(f"itron-core: {message}", style="red")
+    if hint := getattr(error, "hint", ""):
+        remark(f"  hint: {hint}")
     return int(code)
 
 
@@ -189,9 +189,3 @@ def _open_closed_descriptors() -> set[int]:
         except OSError:
             closed.add(os.open(os.devnull, os.O_RDWR))
     return closed
-
-
-def _to_nowhere(stream: object, descriptor: int) -> None:
-    """Discard what is still in a stream's buffer: Python would fail on it at exit."""
-    if stream is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,7 +15,7 @@ from itron_core.cli import folders
 from itron_core.cli.failures import UsageError
 from itron_core.cli.inputs import moment
 from itron_core.cli.options import HOME, NOW
-from itron_core.cli.output import counted, say
+from itron_core.cli.output import counted, iso, say
 from itron_core.errors import InputError
 from itron_core.manager import restoring
 from itron_core.manager.schema import STEPS as MANAGER_STEPS
@@ -31,6 +30,7 @@ __all__ = ["backup", "restore"]
 
 # The name of each party's journal.
 PARTIES = {"manager": "manager", "server": "server", "field": "tool"}
+TITLES = {"manager": "security manager", "server": "tools server", "field": "field tool"}
 # The tables of those that take up what their log knows.
 STEPS = {"manager": MANAGER_STEPS, "server": SERVER_STEPS}
 BACKUP = typer.Argument(metavar="FILE", help="The backup, one file.")
@@ -45,7 +45,7 @@ def backup(home: Annotated[Path, HOME], file: Annotated[Path, BACKUP], now: Anno
     """
     party, store = folders.party_of(home), folders.store_of(home)
     made = write_backup(home, file, party=party, store=None if "://" in store else Path(store), now=moment(now))
-    say(f"Backed up the {made.party} in {home} to {file}: {counted(len(made.files), 'file')}.")
+    say(f"Backed up the {TITLES[made.party]} in {home} to {file}: {counted(len(made.files), 'file')}.")
     if STORE not in made.files:
         say("Its store is in PostgreSQL and not in this file: back it up with pg_dump.")
 
@@ -94,7 +94,7 @@ def restore(
         shutil.rmtree(new.with_name(f"{new.name}-before"), ignore_errors=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    say(f"Restored the {made.party} of {dt.datetime.fromtimestamp(made.made_at, dt.UTC).isoformat()} into {home}.")
+    say(f"Restored the {TITLES[made.party]} of {iso(made.made_at)} into {home}.")
     if STORE not in made.files:
         say(f"Its store is in PostgreSQL: run pg_restore, then itron-core restore {home} without a file.")
 
@@ -131,9 +131,7 @@ def _say_what_is_lost(found: restoring.Restored) -> None:
             f"Withdrawn, as they may have been issued since: requests {', '.join(map(str, found.withdrawn))}. Request again."
         )
     if found.issued:
-        say(
-            f"{counted(found.issued, 'token')} were issued since the backup; they stay valid, but are not in this store."
-        )
+        say(f"Tokens issued since the backup: {found.issued:,}. They stay valid, but are not in this store.")
     say(
-        f"New sequence numbers start after {found.sequence}. Check the devices, and repeat revocations that the log does not show."
+        f"New sequence numbers start after {found.sequence:,}. Check the devices, and repeat revocations that the log does not show."
     )

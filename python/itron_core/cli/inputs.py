@@ -33,7 +33,7 @@ FIRST_SECOND: Final = 1_577_836_800
 LAST_SECOND: Final = 4_133_980_799
 WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
-OFFSET: Final = re.compile(r"(?:Z|UTC|([+-])(\d{2}):?(\d{2}))", re.IGNORECASE)
+OFFSET: Final = re.compile(r"(?:Z|UTC|([+-])(\d{1,2})(?::?(\d{2}))?)", re.IGNORECASE)
 
 
 def moment(given: str | None, option: str = "--now") -> int:
@@ -100,7 +100,12 @@ def planned_moment(given: str, now: int, zone: tzinfo | None) -> int:
     words = given.split()
     if len(words) > 1 and not CLOCK.fullmatch(words[-1]):
         *words, last = words
-        zone = zone_of(last)
+        try:
+            zone = zone_of(last)
+        except UsageError:
+            if ":" in words[-1]:
+                raise
+            raise _no_moment(given, f"; {last!r} is neither a time such as 08:00 nor a known zone") from None
     text = " ".join(words)
     if re.fullmatch(r"\d+", text, re.ASCII):
         return moment(text, "--at")
@@ -158,9 +163,9 @@ def _wall_seconds(wall: datetime, zone: tzinfo, what: str) -> int:
     return int(first.timestamp())
 
 
-def _no_moment(given: str) -> UsageError:
+def _no_moment(given: str, what: str = "") -> UsageError:
     return UsageError(
-        f"--at: got {given!r}, expected a day and a time",
+        f"--at: got {given!r}, expected a day and a time{what}",
         "for example 'tomorrow 08:00', 'monday 7:30' or 2026-12-01T08:00:00+01:00",
     )
 

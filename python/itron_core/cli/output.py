@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import unicodedata
@@ -37,6 +38,7 @@ __all__ = [
     "show_devices",
     "show_json",
     "show_material",
+    "to_nowhere",
     "with_progress",
 ]
 
@@ -84,10 +86,19 @@ def _print(console: Console, text: str, style: str | None = None) -> None:
 def _write(console: Console, text: Text, style: str | None) -> None:
     try:
         console.print(text, style=style)
-    except BrokenPipeError:
-        raise ReaderGoneError from None
     except OSError as error:
-        raise lost(error) from error
+        if console is _ERR:  # nobody can be told; the exit code says how it ended
+            to_nowhere(sys.stderr, 2)
+        elif isinstance(error, BrokenPipeError):
+            raise ReaderGoneError from None
+        else:
+            raise lost(error) from error
+
+
+def to_nowhere(stream: object, descriptor: int) -> None:
+    """Discard what is still in a stream's buffer: Python would fail on it at exit."""
+    if stream is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def lost(error: OSError) -> UnwritableError:

@@ -73,6 +73,8 @@ def report(
     if target is None and source == STANDARD_STREAM:
         raise UsageError("the page of standard input has no name", "name it: --output FILE")
     page = target or Path(source).with_suffix(".html")
+    if Path(source).absolute() in {page.absolute(), page.with_suffix(".json").absolute()}:
+        raise UsageError(f"{source} would be overwritten by its report", "name another page: --output FILE")
     moment = moment_of(now, at, time_zone)
     columns = ROUTE_COLUMNS | {PLANNED: TIME}
     batches = list(with_progress(route_batches(source, input_format, time_zone, keyring, columns), "rows read"))

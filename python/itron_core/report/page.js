@@ -25,16 +25,15 @@
   const devices = device.map((one) => one.toLowerCase());
 
   const filter = () => {
-    const needles = words(text.value.trim().toLowerCase()).split(/\s+/).filter(Boolean);
+    const needles = text.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
     const wanted = kinds.map((one) => (!decision.value || one[column.decision] === decision.value)
       && (!reason.value || one[column.reason] === reason.value));
     // A word is in the row's device or in its kind; the kinds are asked once each.
-    const inKind = needles.map((needle) => haystacks.map((haystack) => haystack.includes(needle)));
-    const raw = text.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    const inKind = needles.map((needle) => haystacks.map((haystack) => haystack.includes(words(needle))));
     const rows = new Uint32Array(count);
     let size = 0;
     for (let row = 0; row < count; row++) {
-      if (wanted[kind[row]] && needles.every((_, at) => inKind[at][kind[row]] || devices[row].includes(raw[at]))) {
+      if (wanted[kind[row]] && needles.every((needle, at) => inKind[at][kind[row]] || devices[row].includes(needle))) {
         rows[size++] = row;
       }
     }

@@ -3,10 +3,10 @@
 use super::keys::{Cells, GivenKeys};
 use super::results::{Devices, ReadingColumns};
 use crate::arguments::{self, threads, time};
-use crate::bulk;
+use crate::bulk::{self, Progress};
 use crate::columns::error::same_length;
 use crate::columns::input::{AnyColumn, BinaryColumn, IntColumn, Kind};
-use crate::columns::output::{Out, OutTable, Valid};
+use crate::columns::output::{Out, OutTable, Wanted};
 use crate::errors::input;
 use itron_core::parallel::scratch::{Place, Scratch};
 use itron_core::parallel::stop::Stop;
@@ -15,6 +15,7 @@ use itron_core::reading::{Call, Profile, ReadingColumns as Columns, Readings, Ro
 use pyo3::prelude::*;
 use pyo3::types::PyMapping;
 use std::collections::HashMap;
+use std::mem::take;
 use std::sync::Arc;
 
 /// The counters that a row's must be above: a row each, or by device.
@@ -107,7 +108,7 @@ fn assurance_of(given: Option<&Bound<'_, PyAny>>, profile: Profile) -> PyResult<
 
 /// Opens each telegram: one row per telegram, same order.
 #[pyfunction]
-#[pyo3(signature = (telegrams, keys, *, profile, authentication_keys=None, system_titles=None, counter_floors=None, minimum_assurance=None, allow_plain=false, threads=None))]
+#[pyo3(signature = (telegrams, keys, *, profile, authentication_keys=None, system_titles=None, counter_floors=None, minimum_assurance=None, allow_plain=false, columns=None, progress=None, threads=None))]
 #[allow(clippy::too_many_arguments, reason = "the call of the public interface")]
 pub fn open_readings(
     py: Python<'_>,
@@ -119,6 +120,8 @@ pub fn open_readings(
     counter_floors: Option<&Bound<'_, PyAny>>,
     minimum_assurance: Option<&Bound<'_, PyAny>>,
     #[pyo3(from_py_with = arguments::allow_plain)] allow_plain: bool,
+    columns: Option<&Bound<'_, PyAny>>,
+    progress: Option<&Bound<'_, PyAny>>,
     threads: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<ReadingColumns> {
     let profile = profile_of(profile)?;
@@ -128,6 +131,8 @@ pub fn open_readings(
         }
     }
     let minimum_assurance = assurance_of(minimum_assurance, profile)?;
+    let wanted = Wanted::read(columns, COLUMNS, &[])?;
+    let progress = Progress::new(arguments::progress(progress)?);
     let threads = self::threads(threads)?;
     let telegrams = BinaryColumn::bytes_or_text(py, &AnyColumn::new(telegrams, "telegrams")?)?;
     let rows = telegrams.len();
@@ -137,32 +142,36 @@ pub fn open_readings(
         same_length(&[("telegrams", rows), ("system_titles", titles.len())])?;
     }
     let given = Given { profile, telegrams, titles, floors: Floors::read(counter_floors, rows)? };
-    let (table, devices) = bulk::run(py, threads, |workers| {
+    let (table, devices) = bulk::run_telling(py, threads, progress.to(rows), |workers| {
         let call = Call { profile, minimum_assurance, allow_plain, keys: keys.keys() };
         let Readings { mut columns, payloads, names } = open_many(&given, &call, workers)?;
-        let devices = Devices {
-            profile,
-            minimum_assurance,
-            known: columns.device_known.clone(),
-            ids: std::mem::take(&mut columns.device),
-        };
-        Ok((self::columns(columns, payloads, names)?, devices))
+        let devices =
+            Devices { profile, minimum_assurance, known: columns.device_known.clone(), ids: take(&mut columns.device) };
+        Ok((self::columns(columns, payloads, names, &wanted)?, devices))
     })?;
     Ok(ReadingColumns::new(table, Arc::new(devices)))
 }
 
-fn columns(columns: Columns, payloads: Vec<u8>, names: Vec<u8>) -> Result<OutTable, Stop> {
+/// The columns of the results in their order.
+pub const COLUMNS: &[&str] = &["code", "assurance", "protection", "device", "counter", "payload"];
+
+fn columns(mut columns: Columns, payloads: Vec<u8>, names: Vec<u8>, wanted: &Wanted) -> Result<OutTable, Stop> {
     let rows = columns.code.len();
-    let devices = Valid::from(columns.device_known);
-    Ok(OutTable::new(
-        rows,
-        vec![
-            ("code", Out::int16(columns.code)),
-            ("assurance", Out::int16(columns.assurance)),
-            ("protection", Out::int16(columns.protection).null_unless(columns.protection_known)),
-            ("device", Out::joined(true, names, &columns.name_length)?.null_unless(devices)),
-            ("counter", Out::int64(columns.counter).null_unless(columns.counter_known)),
-            ("payload", Out::joined(false, payloads, &columns.payload_length)?.null_unless(columns.opened)),
-        ],
-    ))
+    let (mut payloads, mut names) = (payloads, names);
+    wanted.table(rows, |name| {
+        let columns = &mut columns;
+        Ok(match name {
+            "code" => Out::int16(take(&mut columns.code)),
+            "assurance" => Out::int16(take(&mut columns.assurance)),
+            "protection" => Out::int16(take(&mut columns.protection)).null_unless(take(&mut columns.protection_known)),
+            "device" => {
+                Out::joined(true, take(&mut names), &columns.name_length)?.null_unless(take(&mut columns.device_known))
+            }
+            "counter" => Out::int64(take(&mut columns.counter)).null_unless(take(&mut columns.counter_known)),
+            "payload" => {
+                Out::joined(false, take(&mut payloads), &columns.payload_length)?.null_unless(take(&mut columns.opened))
+            }
+            other => unreachable!("no column {other}"),
+        })
+    })
 }

@@ -2,7 +2,7 @@
 
 use crate::arguments::{self, object_reader};
 use crate::columns::output::results::Vocabulary;
-use crate::columns::output::{Column, Out, OutTable, result_class, state};
+use crate::columns::output::{Column, Out, OutTable, result_class, state, there};
 use crate::errors::{input, stopped};
 use itron_core::parallel::columns::Bits;
 use itron_core::parallel::stop::Stop;
@@ -126,6 +126,7 @@ result_class!(
         fn _counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
             let counts = PyDict::new(py);
             for name in ["code", "protection", "assurance"] {
+                self.there(name)?;
                 let mut of_column: BTreeMap<Option<i64>, usize> = BTreeMap::new();
                 for number in self.integers(name) {
                     *of_column.entry(number).or_default() += 1;
@@ -137,11 +138,13 @@ result_class!(
 
         /// What became of each device's telegrams.
         fn devices(&self, py: Python<'_>) -> PyResult<ReadingDevices> {
+            self.there("code")?;
             py.detach(|| self.by_device()).map(ReadingDevices::new).map_err(stopped)
         }
 
         /// The devices without a key, and how many telegrams each has.
         fn missing_keys(&self, py: Python<'_>) -> PyResult<ReadingDevices> {
+            self.there("code")?;
             py.detach(|| {
                 let (order, tallies) = self.tallies();
                 let rows = order.iter().map(|device| (device, tallies[device].no_key)).filter(|&(_, rows)| rows > 0);
@@ -155,6 +158,8 @@ result_class!(
 
         /// The highest counter of each device whose telegrams were opened.
         fn _last_counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+            self.there("code")?;
+            self.there("counter")?;
             let (order, last) = py.detach(|| {
                 let (mut order, mut last) = (Vec::new(), HashMap::new());
                 for (row, code, counter) in self.counted() {
@@ -175,6 +180,8 @@ result_class!(
 
         /// Whether each opened row's counter is above those of its device before it; null where it has none.
         fn _rising(&self, py: Python<'_>) -> PyResult<Column> {
+            self.there("code")?;
+            self.there("counter")?;
             let rising = py.detach(|| {
                 let rows = self.table.rows();
                 let (mut known, mut rising) = (vec![false; rows], vec![0_u8; rows.div_ceil(8)]);
@@ -198,6 +205,9 @@ result_class!(
             let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rows);
             let place = place.ok_or_else(|| PyIndexError::new_err(format!("row {row} of {rows}")))?;
             let mut parts = Vec::new();
+            for name in super::open::COLUMNS {
+                self.there(name)?;
+            }
             for (name, column) in self.table.columns() {
                 let cell = column.cell(py, place)?;
                 parts.push(if name == "payload" && !cell.is_none() { cell.len()?.into_pyobject(py)?.into_any() } else { cell });
@@ -213,6 +223,10 @@ object_reader!(readings: ReadingColumns);
 const OK: Option<i64> = Some(ReadingCode::Ok as i64);
 
 impl ReadingColumns {
+    fn there(&self, name: &str) -> PyResult<&Out> {
+        there(&self.table, name)
+    }
+
     fn device(&self, row: usize) -> Option<DeviceId> {
         self.devices.of(self.table.first() + row)
     }

@@ -4,7 +4,7 @@ use super::columns::Columns;
 use super::policy::Policy;
 use crate::arguments::enums::{ACTION, DEVICE_CLASS, Enumeration, MODE, SECURITY_LEVEL};
 use crate::arguments::{self, object_reader};
-use crate::columns::output::{Out, OutTable, Wanted, result_class, state};
+use crate::columns::output::{Out, OutTable, Wanted, result_class, state, there};
 use crate::errors::{input, stopped};
 use itron_core::format::device;
 use itron_core::parallel::columns::Bits;
@@ -267,11 +267,8 @@ result_class!(
 );
 
 impl RouteColumns {
-    /// A column of the results: an error where the call left it out.
     fn there(&self, name: &str) -> PyResult<&Out> {
-        let missing =
-            || input(format!("columns: got a call without {name:?}, expected one with it; leave out columns="));
-        self.table.column(name).ok_or_else(missing)
+        there(&self.table, name)
     }
 
     /// The values of an integer column.

@@ -14,4 +14,4 @@ pub use export::Exported;
 pub(crate) use results::result_class;
 pub use results::{NamedResults, SessionResults, SignatureResults, TokenResults};
 pub use table::{Out, OutTable, Valid};
-pub use wanted::Wanted;
+pub use wanted::{Wanted, there};

@@ -146,7 +146,8 @@ impl Out {
     pub fn values(text: bool, rows: details::Values) -> Result<Self, Stop> {
         let details::Values { ends, bytes, known } = rows;
         let rows = ends.len();
-        let starts = (0..rows + 1).map(|row| if row == 0 { 0 } else { ends[row - 1] });
+        let places = rows + 1;
+        let starts = (0..places).map(|row| if row == 0 { 0 } else { ends[row - 1] });
         let offsets = Offsets::of(starts, bytes.len())?;
         let values = Values::Bytes { text, offsets, data: Arc::new(bytes) };
         Self { first: 0, rows, values, validity: None }.with_validity(|row| known[row])

@@ -63,3 +63,12 @@ impl Wanted {
         Ok(OutTable::new(rows, columns.collect::<Result<Vec<_>, Stop>>()?))
     }
 }
+
+/// A column of a call's results.
+///
+/// # Errors
+/// `InputError` where the call left it out.
+pub fn there<'a>(table: &'a OutTable, name: &str) -> PyResult<&'a Out> {
+    let missing = || input(format!("columns: got a call without {name:?}, expected one with it; leave out columns="));
+    table.column(name).ok_or_else(missing)
+}

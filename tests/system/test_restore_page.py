@@ -1,0 +1,14 @@
+"""docs/restore.md, run word for word, from the parties of the runbooks."""
+
+import pytest
+
+from pages import Page
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_restores_of_the_page_do_what_it_shows(tmp_path):
+    Page("runbooks.md").follow("The utility of this page", tmp_path)
+    page = Page("restore.md")
+    page.follow("Restoring", tmp_path)
+    page.renew()
