@@ -30,8 +30,8 @@ tour: build # Walk one device from ready to secure to Network Mode, by commands 
 	@sh scripts/tour.sh $(BIN)
 
 test: check # Run everything: the checks, the Rust tests, the Python tests, and those of kernels on each set of kernels
-	@scripts/test_services.sh
-	cargo test --workspace --locked --quiet
+	@# Services are installed while the Rust tests compile: both take minutes on a fresh machine.
+	@scripts/test_services.sh & services=$$!; cargo test --workspace --locked --quiet; failed=$$?; wait $$services; exit $$failed
 	ITRON_CORE_KERNELS=portable $(PYTEST) --quiet --numprocesses 2 -m kernels
 	ITRON_CORE_KERNELS=auto $(PYTEST) --quiet --numprocesses 2
 

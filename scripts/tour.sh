@@ -90,7 +90,7 @@ sync
 work read_endpoint
 fetch reading_key read_endpoint
 work read_endpoint | tee answer
-say 'Whoever has the master key opens the reading; the meter has key version 2 since the exchange'
+say 'The master key opens the reading; the meter has had key version 2 since the exchange'
 sed -n 's/.*"reading": "\([0-9a-f]*\)".*/\1/p' answer | file readings.txt
 run readings open readings.txt --profile cose --master ism/master.key --utility UTIL0001 --key-version 2 --output opened.csv
 printf '$ cat opened.csv\n'
@@ -102,7 +102,7 @@ fetch secure_command open_session
 work program_endpoint
 work close_session
 
-say 'Disconnect; the answer is lost, and the repeat is answered from the log of the device, marked as a replay'
+say 'Disconnect: the answer is lost, and the device answers the repeat from its log, marked as a replay'
 fetch secure_command disconnect_service
 work disconnect_service --lose-answer
 run field current tablet
@@ -111,7 +111,7 @@ say 'Connect'
 fetch secure_command connect_service
 work connect_service
 
-say 'Many at once want a second person: one officer alone is not enough'
+say 'Many at once require a second person: one officer alone is not enough'
 {
     echo device,unit,device_class,mode,security_level
     for number in 01 02 03 04 05 06 07 08 09 10; do echo "ert:20000000$number,gas,enhanced,mobile,command"; done

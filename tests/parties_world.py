@@ -31,6 +31,7 @@ from itron_core import (
     StoreError,
     TokenRefused,
     process_route,
+    verify_tokens,
 )
 from itron_core._rust import accepted_revocations
 from itron_core.audit import AuditLog, verify
@@ -256,9 +257,16 @@ class Meter:
         """Return the keyring that it was given, with what was brought to it and is in force."""
         ring = self.ring
         for token in self.brought:
+            at = moment if self.kind.has_clock else max(moment, self._signed_at(token))
             with suppress(TokenRefused, KeyRefused):
-                ring = ring.with_delegations([token], now=moment)
+                ring = ring.with_delegations([token], now=at)
         return ring
+
+    def _signed_at(self, delegation):
+        """Return when a delegation was signed: without a clock, that it was signed later says nothing."""
+        root = Keyring([KeyringEntry(ROOT.public_key, issuer="ism", token_types=TOKEN_TYPES)])
+        issued = verify_tokens([delegation], root, now=self.world.now, token_type="delegation")["issued_at"]
+        return int(issued.to_pylist()[0].timestamp())
 
     def restart(self):
         self.device.restart()

@@ -87,7 +87,7 @@ def process(
     )
     result: F = tables.answered(
         frame,
-        lambda table: decide(tables.columns(table)),
+        lambda table, tell: decide(tables.columns(table), progress=tell),
         decide(NO_ROWS),
         names=names,
         prefix=prefix,
@@ -115,9 +115,9 @@ def readings(
     """
     opened: Callable[..., ReadingResults] = partial(open_readings, keys=keys, profile=profile, **options)
 
-    def ask(table: Any) -> Any:
+    def ask(table: Any, tell: Any) -> Any:
         floors = None if counter_floor is None else tables.column(table, counter_floor, "counter_floor")
-        return opened(tables.column(table, telegram, "telegram"), counter_floors=floors)
+        return opened(tables.column(table, telegram, "telegram"), counter_floors=floors, progress=tell)
 
     result: F = tables.answered(
         frame, ask, opened(()), prefixes=tables.CLAIMS_OF_TELEGRAMS, names=names, prefix=prefix, progress=progress

@@ -123,7 +123,7 @@ def process_batches(
     if not instance("keep", keep, bool):
         return in_batches(decide, batches, empty, progress)
     answer = partial(
-        tables.answered, ask=lambda batch: decide(tables.columns(batch)), empty=empty, names=names, prefix=prefix
+        tables.answered, ask=lambda batch, _: decide(tables.columns(batch)), empty=empty, names=names, prefix=prefix
     )
     return in_batches(answer, batches, empty, progress)
 

@@ -84,7 +84,7 @@ def verify_stream(
 
 def token_questions(
     keyring: Keyring, token: str, options: dict[str, Any]
-) -> tuple[Callable[[Any], TokenResults], TokenResults]:
+) -> tuple[Callable[[Any, Any], TokenResults], TokenResults]:
     """Return what verifies the tokens of a table, and the results of no rows; both from the options of `frames.verify`."""
     instance("token", token, str)
     options = options | {"columns": tables.read_once(options.get("columns"))}
@@ -94,11 +94,12 @@ def token_questions(
     )
     empty = verify((), epoch=None if isinstance(epoch, str) else epoch)
 
-    def ask(table: Any) -> TokenResults:
+    def ask(table: Any, progress: Callable[[int], object] | None) -> TokenResults:
         return verify(
             tables.column(table, token, "token"),
             audience=_audience(table, audience),
             epoch=tables.column(table, epoch, "epoch") if isinstance(epoch, str) else epoch,
+            progress=progress,
         )
 
     return ask, empty

@@ -194,7 +194,7 @@ def unwrapped(table: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 def answered(
     frame: Any,
-    ask: Callable[[Any], Any],
+    ask: Callable[[Any, Callable[[int], object] | None], Any],
     empty: Any,
     *,
     prefixes: str = "",
@@ -204,6 +204,7 @@ def answered(
 ) -> Any:
     """Return a frame of any kind with what `ask` answers of its rows beside them; `empty` are the same results of no rows.
 
+    `ask` takes a table, and what it tells the number of rows that are done, or None.
     The new names begin with `prefix`. Without one, a claim whose name is taken begins with `prefixes`; any other raises InputError.
     """
     check_naming(names, prefix)
@@ -216,10 +217,10 @@ def answered(
 
     def answer(table: Any) -> Any:
         nonlocal done
-        answers = beside(table, shown(ask(table)))
+        before = done
+        tell = None if progress is None else lambda rows: progress(before + rows)
+        answers = beside(table, shown(ask(table, tell)))
         done += len(table)
-        if progress is not None:
-            progress(done)
         return answers
 
     return wrap(mapped(frame, answer, shown(empty)))
@@ -301,10 +302,11 @@ def _mapped_arrow(table: Any, answer: Callable[[Any], Any], schema: Any) -> Any:
 
 
 def _mapped_duckdb(table: Any, answer: Callable[[Any], Any], _schema: Any) -> Any:
-    # DuckDB finds the variable of this name, and the relation's own connection runs the query.
-    answers = answer(library("pyarrow", "a DuckDB relation").table(table))
-    assert answers is not None  # noqa: S101  # the name is read by DuckDB alone
-    return table.query("asked", "SELECT * FROM answers")
+    # DuckDB finds the variable of this name, unless there is a table of that name: nobody else has one. The query is run by the
+    # relation's own connection.
+    itron_core_answers_beside_rows = answer(library("pyarrow", "a DuckDB relation", "duckdb").table(table))
+    assert itron_core_answers_beside_rows is not None  # noqa: S101  # the name is read by DuckDB alone
+    return table.query("itron_core_asked", "SELECT * FROM itron_core_answers_beside_rows")
 
 
 _EAGER: dict[str, Callable[[Any, dict[str, Column]], Any]] = {

@@ -240,6 +240,17 @@ def test_a_repr_fits_a_screen():
     assert len(repr(make_tokens(50, now=NOW))) < 600
 
 
+def test_a_column_of_keys_shows_none_and_is_not_pickled():
+    keys = ic.derive_keys(ic.MasterKey.from_bytes(bytes(range(32))), [DEVICE], utility="U")
+    for column in (keys.to_arrow(), keys.to_arrow()[:1]):
+        for form in (str, repr):
+            assert keys.key(0).hex()[:8] not in form(column)
+            assert repr(keys.key(0))[2:8] not in form(column)
+        with pytest.raises(TypeError, match="secrets"):
+            pickle.dumps(column)
+        assert column.to_pylist() == [keys.key(0)]
+
+
 def test_html_has_names_counts_and_no_markup_of_devices():
     html = TOKENS._repr_html_()
     assert "code: ok 8" in html

@@ -294,6 +294,17 @@ def test_device_ids_are_mended_and_counted(tmp_path, capsys):
     assert "Device ids: 5 with leading zeros" in said
 
 
+@pytest.mark.parametrize(
+    "odd", ["ert:1", "eui64:00112233aabbccdd", "ert:01", "1", "ERT:1", " ert:1", "ert:1\n", "ert:\u0661", "x", "", None]
+)
+def test_a_column_of_canonical_device_ids_is_passed_as_it_came_and_any_other_is_read_cell_by_cell(odd):
+    column = pa.array(["ert:5", odd])
+    typed = columns.TypedColumns("route.csv", ROUTE_COLUMNS, None, has_header=True)
+    read = typed.read(pa.record_batch({"device": column}))["device"].to_pylist()
+    context = columns._Context(None)
+    assert read == [columns._device(cell, context) if cell else None for cell in column.to_pylist()]
+
+
 @pytest.mark.parametrize("column", [pa.array([100000001, None]), pa.array([100000001.0, float("nan")])])
 def test_device_ids_that_came_as_numbers_are_ids(tmp_path, column):
     path = written(tmp_path / "rows.parquet", pa.record_batch({"device": column}))

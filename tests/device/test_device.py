@@ -11,9 +11,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import DAY, DEVICE, ISSUER, KEYRING, NOW, SECOND_ISSUER, STRANGER, ring, token
-from itron_core import Action, Code, DeviceClass, InputError, Mode, PolicyOptions, Reason, Revocations, SecurityLevel
-from itron_core.device import Answer, Device, Message, Outcome
+from itron_core import (
+    Action,
+    Code,
+    DeviceClass,
+    InputError,
+    Keyring,
+    KeyringEntry,
+    LocalSigner,
+    Mode,
+    PolicyOptions,
+    Reason,
+    Revocations,
+    SecurityLevel,
+    issue_delegation,
+    issue_tokens,
+)
+from itron_core.device import Answer, Device, Message, Outcome, TrustUpdate
 from itron_core.device.state import written
+from itron_core.enums import TOKEN_TYPES
 from reference.signatures import P256_N
 
 EPOCH = 4
@@ -765,3 +781,48 @@ def test_random_messages_are_answered_and_a_refusal_changes_nothing():
                 assert device.state == before
             assert json.loads(answer.to_bytes()) == answer.data
         assert Device.from_bytes(device.to_bytes(), keyring=KEYRING).state == device.state
+
+
+# --- Delegations that were signed again ---
+
+ROOT, NEXT_ROOT, ISSUING = (LocalSigner.generate() for _ in range(3))
+
+
+def delegated(at, *, root=ROOT, begin=NOW, end=NOW + 90 * DAY):
+    entry = KeyringEntry(ISSUING.public_key, issuer="ism", valid_from=begin, valid_until=end)
+    return TrustUpdate((issue_delegation(entry, root, now=at, expires_at=end),), None)
+
+
+def disconnect_command(at=NOW):
+    columns = {"device": [DEVICE], "actions": [1 << Action.DISCONNECT_SERVICE], "sequence": [7], "epoch": [EPOCH]}
+    (made,) = issue_tokens(columns | {"command": [b"x"]}, ISSUING, now=at, token_type="secure_command").to_pylist()
+    return made
+
+
+def trusting(*roots):
+    entries = [KeyringEntry(root.public_key, issuer="ism", token_types=TOKEN_TYPES) for root in roots]
+    return meter(keyring=Keyring(entries))
+
+
+@pytest.mark.parametrize("root", [ROOT, NEXT_ROOT], ids=["a rotation", "another root"])
+def test_without_a_clock_what_was_issued_before_its_delegation_was_signed_again_stays_good(root):
+    device, held = trusting(ROOT, NEXT_ROOT), disconnect_command()
+    assert device.answer(delegated(NOW), uptime=1).outcome is DONE
+    assert device.answer(delegated(NOW + 3 * DAY, root=root), uptime=2).outcome is DONE
+    do(device, Action.DISCONNECT_SERVICE, held)
+
+
+def test_a_repeat_is_answered_after_the_delegation_was_signed_again():
+    device, held = trusting(ROOT), disconnect_command()
+    device.answer(delegated(NOW), uptime=1, now=NOW)
+    do(device, Action.DISCONNECT_SERVICE, held, now=NOW + 10)
+    device.answer(delegated(NOW + 3 * DAY), uptime=2, now=NOW + 3 * DAY)
+    assert send(device, Action.DISCONNECT_SERVICE, held, now=NOW + 3 * DAY).outcome is REPLAYED
+
+
+def test_without_a_clock_a_delegation_covers_only_what_was_issued_within_it():
+    for begin, end in [(NOW + 10, NOW + 90 * DAY), (NOW - 9 * DAY, NOW)]:
+        device = trusting(ROOT)
+        assert device.answer(delegated(end - 1, begin=begin, end=end), uptime=1).outcome is DONE
+        code = send(device, Action.DISCONNECT_SERVICE, disconnect_command()).reason
+        assert code in {Code.ISSUER_WINDOW, Code.KEY_UNKNOWN}, (begin, end)

@@ -120,6 +120,13 @@ def test_a_route_in_duckdb_is_a_frame(duck):
     assert dict(decided.aggregate("reason, count(*)").fetchall()) == wanted
 
 
+def test_a_relation_is_answered_whatever_tables_there_are(duck):
+    for name in ("answers", "asked", "given", "frame", "table_"):
+        duck.sql(f"CREATE TABLE {name} AS SELECT 7 AS code")
+    out = frames.verify(duck.sql("FROM t WHERE row < 9"), MADE.keyring, now=NOW, audience="device").order("row")
+    assert [row[0] for row in out.project("code").fetchall()] == WANTED["code"][:9]
+
+
 @pytest.mark.parametrize("wrong", [{"now": None}, {"columns": ["cod"]}, {"names": 1}, {"skew": -1}], ids=str)
 def test_a_wrong_argument_raises_where_the_function_is_made(duck, wrong):
     call = {"now": NOW} | wrong

@@ -3,6 +3,7 @@
 import json
 import logging
 import pickle
+import re
 import ssl
 import threading
 import time
@@ -11,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
@@ -130,6 +132,16 @@ def test_the_set_is_fetched_once_and_kept(served, url):
     assert served.asked == 0, "nothing is fetched before it is needed"
     assert [codes_of(keys, tokens_of(key)) for _ in range(5)] == [[0]] * 5
     assert (served.asked, keys.error) == (1, None)
+
+
+def test_the_example_of_the_page_runs(served, url):
+    key = signer()
+    served.serve_keys(key)
+    page = (Path(__file__).parents[2] / "docs" / "your-service.md").read_text()
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1].replace("https://keys.example/jwks.json", url)
+    names = {"tokens": tokens_of(key, 3), "now": NOW}
+    exec(compile(code, "docs/your-service.md", "exec"), names)
+    assert list(names["results"]["code"]) == [0, 0, 0]
 
 
 def test_an_unknown_key_fetches_the_set_again_at_most_once_per_interval(served, url, clock):

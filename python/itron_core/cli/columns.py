@@ -269,6 +269,16 @@ WANTED_COLUMNS: Final[dict[str, Kind]] = {
 # --- Columns ---
 
 
+def _are_devices(column: Any) -> bool:
+    """Return whether every cell is a device id in its canonical form, which most files have: nothing is left to read."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.type != pa.string() or column.null_count:
+        return False
+    return bool(pc.all(pc.match_substring_regex(column, f"^(?:{DEVICE.pattern})$")).as_py())
+
+
 class TypedColumns:
     """Reads batches of one input, in order: the command's columns by their types, all others unchanged."""
 
@@ -312,7 +322,7 @@ class TypedColumns:
 
         if not is_text(column.type):
             column = _as_cells(column, kind)
-        if kind in {TEXT, TOKEN} or not is_text(column.type):
+        if kind in {TEXT, TOKEN} or not is_text(column.type) or (kind == DEVICE_ID and _are_devices(column)):
             return column
         encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
         rows = {entry["values"]: entry["counts"] for entry in pc.value_counts(encoded.indices).to_pylist()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from itron_core._arguments import EARLIEST, member, moment
 from itron_core._rust import verify_token, verify_tokens
 from itron_core.device.effects import done
-from itron_core.device.learning import learned, revocations_of, trusted_keys
+from itron_core.device.learning import keys_known, learned, revocations_of, trusted_keys
 from itron_core.device.protecting import ReadingKey, protected
 from itron_core.device.rules import (
     SWITCHES,
@@ -228,10 +228,11 @@ class Device:
         if not token:
             raise Refusal(MISSING[token_type])
         at = max(self._issued_at(state, token, token_type) if now is None else now, state.watermark)
+        ring = (keys_known if now is None else trusted_keys)(state, self._keyring, at)
         try:
             return verify_token(
                 token,
-                trusted_keys(state, self._keyring, at),
+                ring,
                 now=at,
                 token_type=token_type,
                 audience=state.device,
@@ -244,7 +245,7 @@ class Device:
 
     def _issued_at(self, state: DeviceState, token: bytes, token_type: str) -> int:
         """Return the issue time of a genuine token, or 0 if its signature is invalid."""
-        ring = trusted_keys(state, self._keyring, None)
+        ring = keys_known(state, self._keyring)
         (shown,) = verify_tokens([token], ring, now=EARLIEST, token_type=token_type)["issued_at"].to_pylist()
         return 0 if shown is None else int(shown.timestamp())
 
@@ -261,7 +262,7 @@ class Device:
 
     def _check_genuine(self, state: DeviceState, token: bytes, use: Use) -> None:
         """Verify it as at its first use: since then it may have expired, or a key exchange made its epoch stale."""
-        ring = trusted_keys(state, self._keyring, use.at)
+        ring = keys_known(state, self._keyring, use.at)
         try:
             verify_token(token, ring, now=use.at, token_type=use.token_type, audience=state.device)
         except TokenRefused as refused:

@@ -17,26 +17,37 @@ from itron_core.exchange.verification import ring_at
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["learned", "revocations_of", "trusted_keys"]
+__all__ = ["keys_known", "learned", "revocations_of", "trusted_keys"]
 
 # A delegation may not be valid yet or have expired, but everything else about it must be right.
 TIMELY_LATER = frozenset({Code.OK, Code.IAT_IN_FUTURE, Code.NOT_YET_VALID, Code.EXPIRED})
 
 
-def trusted_keys(state: DeviceState, roots: Keyring, moment: int | None) -> Keyring:
-    """Return the keys that the device trusts at a given time; without a time, all keys that it knows."""
+def trusted_keys(state: DeviceState, roots: Keyring, moment: int) -> Keyring:
+    """Return the keys that the device trusts at a given time, which its clock says."""
     tokens = _delegations(state)
-    if not tokens:
-        return roots
-    if moment is not None:
-        return ring_at(roots, tokens, moment)
-    # A device without a clock verifies a token at the token's own issue time, which it reads with this keyring.
-    ring = roots
-    for token in tokens:
+    return ring_at(roots, tokens, moment) if tokens else roots
+
+
+def keys_known(state: DeviceState, roots: Keyring, moment: int = EARLIEST) -> Keyring:
+    """Return the keys that the device knows, without those whose delegation ended before a moment of the past.
+
+    A device without a clock verifies a token at the token's own issue time, and a repeat is verified at the time of the
+    first use. A delegation that was signed again since then, by a rotation or by another root, counts from its start.
+    """
+    chosen: dict[bytes, tuple[int, int, bytes]] = {}
+    for token in _delegations(state):
+        at = max(moment, _begin(roots, token))
         try:
-            ring = ring.with_delegations([token], now=_begin(roots, token))
+            entry = roots.with_delegations([token], now=at).entries[-1]
         except (TokenRefused, KeyRefused):
             continue
+        until = entry.valid_until or 0
+        if until >= chosen.get(entry.key.kid, (0,))[0]:
+            chosen[entry.key.kid] = until, at, token
+    ring = roots
+    for _, at, token in chosen.values():
+        ring = ring.with_delegations([token], now=at)
     return ring
 
 

@@ -6,16 +6,13 @@ Nothing depends on the session, so a pooler may use a different server connectio
 from __future__ import annotations
 
 import re
-import threading
 import time
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from itron_core.errors import InputError, StoreError
-from itron_core.stores.forks import leave_in_parent, renewed_in_child
-from itron_core.stores.incarnation import INCARNATIONS, add_incarnation, incarnation
-from itron_core.stores.migrations import MIGRATIONS, take_steps
+from itron_core.stores.connected import ConnectedStore
 from itron_core.stores.protocol import SECONDS_TO_WAIT_FOR_A_LOCK, Row, Transaction
 
 if TYPE_CHECKING:
@@ -32,9 +29,6 @@ WORDS = {"INTEGER": "BIGINT", "BLOB": "BYTEA", "group_concat": "string_agg"}
 PAUSES = (0.0, 0.1, 0.3, 1.0)
 # Every transaction sets its options: a database, a user or a pooler may have other defaults.
 BEGIN = "BEGIN ISOLATION LEVEL {level}; SET LOCAL lock_timeout = {milliseconds}; SET LOCAL synchronous_commit = on"
-# A writer's snapshot must not be older than its lock: each statement sees everything committed before it.
-WRITES = "READ COMMITTED, READ WRITE"
-READS = "REPEATABLE READ, READ ONLY"
 # Words in the client library's connection errors, and their meaning; its own text may show parts of the URL.
 REASONS = {
     "refused": "the connection was refused",
@@ -66,8 +60,14 @@ def _translate(sql: str) -> str:
 _remembered = lru_cache(maxsize=512)(_translate)
 
 
-class PostgresStore:
+class PostgresStore(ConnectedStore):
     """A PostgreSQL database; the next transaction restores a lost connection."""
+
+    # A writer's snapshot must not be older than its lock: each statement sees everything committed before it.
+    WRITES = "READ COMMITTED, READ WRITE"
+    READS = "REPEATABLE READ, READ ONLY"
+    IS_NEW = "SELECT 1 WHERE to_regclass('store_incarnation') IS NULL"
+    _connection: psycopg.Connection[Row] | None
 
     def __init__(self, url: str) -> None:
         try:
@@ -75,53 +75,10 @@ class PostgresStore:
         except ImportError as error:
             raise StoreError("a PostgreSQL store needs psycopg; run: pip install 'itron-core[postgres]'") from error
         _check_url(url)
+        super().__init__()
         self._url = url
-        self._lock = threading.RLock()
-        self._connection: psycopg.Connection[Row] | None = None
         self._error = psycopg.Error
-        renewed_in_child(self)
-        with self.read() as t:
-            is_new = t.rows("SELECT to_regclass('store_incarnation')") == [(None,)]
-        if is_new:
-            with self.write() as t:
-                t.run(MIGRATIONS)
-                t.run(INCARNATIONS)
-                add_incarnation(t)
-
-    @property
-    def incarnation(self) -> str:
-        """The id of the store, 32 hexadecimal digits; a restored store gets a new one."""
-        with self.read() as t:
-            return incarnation(t)
-
-    @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """Open a write transaction: one writer at a time over all processes."""
-        yield from self._transaction(WRITES)
-
-    @contextmanager
-    def read(self) -> Iterator[Transaction]:
-        """Open a read transaction: a consistent view of the store."""
-        yield from self._transaction(READS)
-
-    def migrate(self, party: str, steps: Sequence[str]) -> None:
-        """Bring the tables of a party up to date."""
-        with self.write() as t:
-            take_steps(t, party, steps)
-
-    def close(self) -> None:
-        """Close the connection."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
-
-    def renew_in_child(self) -> None:
-        """Leave the connection to the parent of a fork; the child opens its own."""
-        self._lock = threading.RLock()
-        if self._connection is not None:
-            leave_in_parent(self._connection)
-        self._connection = None
+        self._set_up()
 
     def _transaction(self, level: str) -> Iterator[Transaction]:
         import psycopg
@@ -133,7 +90,7 @@ class PostgresStore:
                     raise InputError("nested transaction: the same store is already in one; use one after the other")
             connection = self._begun(level)
             try:
-                if level == WRITES:
+                if level == self.WRITES:
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS_LOCK,))
                 yield _PostgresTransaction(connection)
                 connection.execute("COMMIT")

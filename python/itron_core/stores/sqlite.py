@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from itron_core.errors import InputError, StoreError
-from itron_core.stores.forks import leave_in_parent, renewed_in_child
-from itron_core.stores.incarnation import INCARNATIONS, add_incarnation, incarnation
-from itron_core.stores.migrations import MIGRATIONS, take_steps
+from itron_core.stores.connected import ConnectedStore
 from itron_core.stores.private_files import open_private
 from itron_core.stores.protocol import SECONDS_TO_WAIT_FOR_A_LOCK, Row, Transaction
 
@@ -24,47 +21,22 @@ __all__ = ["SqliteStore"]
 Identity = tuple[int, int]
 
 
-class SqliteStore:
+class SqliteStore(ConnectedStore):
     """An SQLite file: write-ahead log, every commit synced to the disk (synchronous=FULL)."""
+
+    WRITES, READS = "BEGIN IMMEDIATE", "BEGIN"
+    IS_NEW = "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'store_incarnation')"
+    _connection: sqlite3.Connection | None
 
     def __init__(self, path: str, *, create: bool = True) -> None:
         if not path or path == ":memory:" or "\0" in path:
             raise InputError(f"store: got {path!r}, expected the path of a file that outlives the process")
+        super().__init__()
         self._path, self._create = path, create
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
         self._files: dict[str, Identity] = {}
         with self._lock, self._errors():
             self._connected()
-        renewed_in_child(self)
-        with self.read() as t:
-            is_new = not t.rows("SELECT 1 FROM sqlite_master WHERE name = 'store_incarnation'")
-        if is_new:
-            with self.write() as t:
-                t.run(MIGRATIONS)
-                t.run(INCARNATIONS)
-                add_incarnation(t)
-
-    @property
-    def incarnation(self) -> str:
-        """The id of the store, 32 hexadecimal digits; a restored store gets a new one."""
-        with self.read() as t:
-            return incarnation(t)
-
-    @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """Open a write transaction: one writer at a time over all processes."""
-        yield from self._transaction("BEGIN IMMEDIATE")
-
-    @contextmanager
-    def read(self) -> Iterator[Transaction]:
-        """Open a read transaction: a consistent view of the store."""
-        yield from self._transaction("BEGIN")
-
-    def migrate(self, party: str, steps: Sequence[str]) -> None:
-        """Bring the tables of a party up to date."""
-        with self.write() as t:
-            take_steps(t, party, steps)
+        self._set_up()
 
     def copy_to(self, path: str) -> None:
         """Copy a consistent state of the store to a new file of mode 600, while others may write (SQLite's online backup).
@@ -86,20 +58,6 @@ class SqliteStore:
                     raise StoreError(f"the store {self._path} is damaged, and was not copied: {found}")
             finally:
                 copy.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
-
-    def renew_in_child(self) -> None:
-        """Leave the connection to the parent of a fork; the child opens its own."""
-        self._lock = threading.RLock()
-        if self._connection is not None:
-            leave_in_parent(self._connection)
-        self._connection = None
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:

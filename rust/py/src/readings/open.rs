@@ -1,7 +1,7 @@
 //! `open_readings`.
 
 use super::keys::{Cells, GivenKeys};
-use super::results::{Devices, ReadingColumns};
+use super::results::{COLUMNS, Devices, ReadingColumns};
 use crate::arguments::{self, threads, time};
 use crate::bulk::{self, Progress};
 use crate::columns::error::same_length;
@@ -151,9 +151,6 @@ pub fn open_readings(
     })?;
     Ok(ReadingColumns::new(table, Arc::new(devices)))
 }
-
-/// The columns of the results in their order.
-pub const COLUMNS: &[&str] = &["code", "assurance", "protection", "device", "counter", "payload"];
 
 fn columns(mut columns: Columns, payloads: Vec<u8>, names: Vec<u8>, wanted: &Wanted) -> Result<OutTable, Stop> {
     let rows = columns.code.len();

@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// The columns of the results in their order.
+pub const COLUMNS: &[&str] = &["code", "assurance", "protection", "device", "counter", "payload"];
+
 /// What the results keep of their call, beside the columns.
 pub struct Devices {
     pub(super) profile: Profile,
@@ -205,7 +208,7 @@ result_class!(
             let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rows);
             let place = place.ok_or_else(|| PyIndexError::new_err(format!("row {row} of {rows}")))?;
             let mut parts = Vec::new();
-            for name in super::open::COLUMNS {
+            for name in COLUMNS {
                 self.there(name)?;
             }
             for (name, column) in self.table.columns() {
