@@ -5,6 +5,7 @@ import os
 import random
 from pathlib import Path
 
+import cryptography_vectors
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -846,6 +847,54 @@ def test_a_reading_that_cannot_be_made_raises_and_names_the_row(given, message):
 def test_a_counter_is_never_used_twice_under_one_key():
     with pytest.raises(InputError, match="counters: got 1 a second time"):
         protect_readings([b"x", b"y"], [KEY] * 2, devices=["ert:1"] * 2, counters=[1, 1], check_values=[KID] * 2)
+
+
+# Others' vectors: NIST's of AES in the two modes in which a telegram leaves the first block, or the nonce, open
+
+
+VECTORS = Path(cryptography_vectors.__file__).parent / "ciphers" / "AES"
+
+
+def nist(file):
+    """Yield the vectors of a file as dicts of bytes, by the names that the file gives them."""
+    for text in (VECTORS / file).read_text().replace("\r", "").split("\n\n"):
+        pairs = (line.partition("=")[::2] for line in text.splitlines() if "=" in line and line[0] not in "#[")
+        fields = {name.strip().upper(): value.strip() for name, value in pairs}
+        if "KEY" in fields:
+            yield {name: bytes.fromhex(value) for name, value in fields.items() if name != "COUNT"}
+
+
+@pytest.mark.parametrize("name", ["GFSbox", "KeySbox", "MMT", "VarKey", "VarTxt"])
+def test_nist_s_vectors_of_cbc_open_as_mode_5(name):
+    """The maker's bytes are the first of the IV: chosen so that the plaintext begins with the check bytes."""
+    telegrams, keys, payloads = [], [], []
+    for vector in nist(f"CBC/CBC{name}128.rsp"):
+        data, plain = vector["CIPHERTEXT"], vector["PLAINTEXT"]
+        deciphered = bytes(a ^ b for a, b in zip(plain[:16], vector["IV"], strict=True))
+        maker = bytes(a ^ 0x2F for a in deciphered[:2])
+        meter = Wmbus(address=maker + bytes(6), access=0)
+        telegrams.append(meter.whole(meter.header(5, len(data) // 16 << 4) + data))
+        keys.append(vector["KEY"])
+        payloads.append(b"\x2f\x2f" + deciphered[2:] + plain[16:])
+    assert len(telegrams) > 5
+    results = open_readings(telegrams, keys, profile="wmbus")
+    assert set(results["code"]) == {0}
+    assert list(results["payload"]) == payloads
+
+
+@pytest.mark.parametrize("bits, control", [(128, 0x20), (256, 0x22)])
+def test_nist_s_vectors_of_gcm_open_as_encrypted_apdus(bits, control):
+    """An APDU that is only encrypted takes the title and counter as nonce, and has no tag to check."""
+    vectors = [one for one in nist(f"GCM/gcmEncryptExtIV{bits}.rsp") if len(one["IV"]) == 12]
+    assert len(vectors) > 100
+    apdus = []
+    for vector in vectors:
+        body = bytes([control]) + vector["IV"][8:] + vector["CT"]
+        apdus.append(bytes([219, 8]) + vector["IV"][:8] + bytes([len(body)]) + body)
+    keys = [vector["KEY"] for vector in vectors]
+    results = open_readings(apdus, keys, profile="dlms", minimum_assurance=0)
+    assert set(results["code"]) == {0}
+    assert list(results["payload"]) == [vector["PT"] for vector in vectors]
 
 
 # Others' libraries

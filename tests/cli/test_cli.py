@@ -24,7 +24,7 @@ def test_an_internal_error_is_reported_and_exits_with_4(monkeypatch, capsys):
     def fault(**_):
         raise RuntimeError("the sky fell")
 
-    monkeypatch.setattr(command_line, "app", fault)
+    monkeypatch.setattr(command_line, "commands", lambda _first: fault)
     assert command_line.run() == Exit.INTERNAL
     assert "an internal error: RuntimeError: the sky fell" in capsys.readouterr().err
 
@@ -195,7 +195,7 @@ def commands_of(group, path=()):
             yield (*path, name), command
 
 
-COMMANDS = dict(commands_of(typer.main.get_command(command_line.app)))
+COMMANDS = dict(commands_of(typer.main.get_command(command_line.commands())))
 # The demonstration prints tables for the eye; its rows are in the files that it writes.
 SHOWS_ONLY = {("demo",)}
 

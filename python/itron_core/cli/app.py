@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Final
 
 import typer
 from typer.exceptions import TyperException
 
-from itron_core.cli import demo, derive, machine, routes, tokens
-from itron_core.cli.audit import audit_app
-from itron_core.cli.backup import backup, restore
-from itron_core.cli.device import device_app
 from itron_core.cli.failures import Exit, ReaderGoneError, UnreadableError, UnwritableError, UsageError, missing
-from itron_core.cli.field import field_app
-from itron_core.cli.keys import keys_app
-from itron_core.cli.manager import manager_app
 from itron_core.cli.output import lost, remark, say, to_nowhere
-from itron_core.cli.readings import readings_app
-from itron_core.cli.report import report
-from itron_core.cli.server import serve, server_app
 from itron_core.cli.store_option import with_store
 from itron_core.errors import (
     ExchangeError,
@@ -36,45 +28,65 @@ from itron_core.errors import (
     TokenRefused,
 )
 
-__all__ = ["app", "run"]
+__all__ = ["commands", "run"]
 
 INTERRUPTED = 130
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Verify signed authorizations for meters in bulk, and decide which actions are allowed on each device of a route.",
-)
-for _command in (
-    tokens.verify,
-    routes.preflight,
-    routes.explain,
-    report,
-    tokens.issue,
-    derive.derive,
-    demo.demo,
-    machine.doctor,
-    serve,
-    backup,
-    restore,
-):
-    app.command()(with_store(_command) if _command is serve else _command)
-for _party in (manager_app, server_app, field_app):
-    for _listed in _party.registered_commands:
-        if _listed.callback is not None:
-            _listed.callback = with_store(_listed.callback)
-for _name, _group in (
-    ("route", routes.route_app),
-    ("keys", keys_app),
-    ("readings", readings_app),
-    ("manager", manager_app),
-    ("server", server_app),
-    ("field", field_app),
-    ("device", device_app),
-    ("audit", audit_app),
-):
-    app.add_typer(_group, name=_name)
+# The commands and groups in the order of the help, each with its module: only what is asked for is imported.
+_COMMANDS: Final = {
+    "verify": "tokens",
+    "preflight": "routes",
+    "explain": "routes",
+    "report": "report",
+    "issue": "tokens",
+    "derive": "derive",
+    "demo": "demo",
+    "doctor": "machine",
+    "serve": "server",
+    "backup": "backup",
+    "restore": "backup",
+}
+_GROUPS: Final = {
+    "route": "routes",
+    "keys": "keys",
+    "readings": "readings",
+    "manager": "manager",
+    "server": "server",
+    "field": "field",
+    "device": "device",
+    "audit": "audit",
+}
+# The parties with a store: `--store` names another one than their own.
+_WITH_STORE: Final = frozenset({"serve", "manager", "server", "field"})
+
+
+def commands(first: str | None = None) -> typer.Typer:
+    """Return the command line: that of the command or group `first`, if it is one, else all of it."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help="Verify signed authorizations for meters in bulk, and decide which actions are allowed on each device of a route.",
+    )
+    app.callback()(_root)
+    one = {first} if first in _COMMANDS or first in _GROUPS else None
+    for name, module in _COMMANDS.items():
+        if one is None or name in one:
+            command = getattr(import_module(f"itron_core.cli.{module}"), name)
+            app.command()(with_store(command) if name in _WITH_STORE else command)
+    for name in _GROUPS:
+        if one is None or name in one:
+            app.add_typer(_group(name), name=name)
+    return app
+
+
+@cache
+def _group(name: str) -> typer.Typer:
+    group: typer.Typer = getattr(import_module(f"itron_core.cli.{_GROUPS[name]}"), f"{name}_app")
+    for listed in group.registered_commands if name in _WITH_STORE else ():
+        if listed.callback is not None:
+            listed.callback = with_store(listed.callback)
+    return group
 
 
 def _show_version(value: bool) -> None:
@@ -85,7 +97,6 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[  # its callback answers
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
@@ -136,7 +147,7 @@ _IN_COMMANDS = {
 def _exit_code_of_the_command() -> int:
     try:
         # Not standalone: this module chooses the exit code if the reader has gone or nothing can be printed.
-        return int(app(standalone_mode=False) or 0)
+        return int(commands(next(iter(sys.argv[1:]), None))(standalone_mode=False) or 0)
     except typer.Abort:
         return INTERRUPTED
     except ModuleNotFoundError as error:
