@@ -89,7 +89,7 @@ def keys_public(
 
 @keys_app.command("list")
 def keys_list(keyring: Annotated[list[Path], KEYRING], as_json: Annotated[bool, JSON] = False) -> None:
-    """List the keys of a keyring, and name those of other kinds that are ignored."""
+    """List the keys of a keyring, and those that are skipped."""
     ring = read_keyring(keyring)
     rows = [
         [entry.key.kid.hex(), entry.key.algorithm, entry.issuer or "-", ", ".join(sorted(entry.token_types))]
