@@ -22,7 +22,7 @@ def decide(**given):
 
 def test_the_codes_of_rust_are_those_of_python():
     """Every code has one number and one name on both sides."""
-    in_rust = re.findall(r'^    \w+ = (\d+) "(\w+)",$', CODE_RS.read_text(), re.MULTILINE)
+    in_rust = re.findall(r'^ +\w+ = (\d+) "(\w+)",$', CODE_RS.read_text(), re.MULTILINE)
     assert {(int(number), name) for number, name in in_rust} == {(int(code), code.name.lower()) for code in Code}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from itron_core._arguments import moment, whole
+from itron_core._arguments import instance, moment, text, whole
 from itron_core._rust import prepare_tokens
 from itron_core.audit import audit_entry
 from itron_core.audit.journal import Journal
@@ -233,6 +233,10 @@ class SecurityManager:
         scope = 1 << actions if isinstance(actions, Action) else whole("actions", actions)
         listed = actions_of(scope)
         check_content(token_type, listed, argument)
+        if session_seconds is not None:
+            instance("session_seconds", session_seconds, int)
+        if subject is not None:
+            text("subject", subject)
         session = session_of(token_type, listed, session_seconds)
         terms = Terms(token_type, scope, argument, session, LONGEST_LIFETIME if lifetime is None else lifetime, subject)
         self._try_out(terms, now)
