@@ -19,19 +19,19 @@ impl AnyColumn {
             if at % SIGNALS_EVERY == SIGNALS_EVERY - 1 {
                 py.check_signals().map_err(|cause| InputError::raised(py, self.name(), "reading it", cause))?;
             }
-            if takes != Takes::Text
-                && let Some((data, len)) = bytes_of(&item)
-            {
-                cells.push(Pair::new(data, len, false));
-            } else if is_missing(&item) {
-                cells.push(Pair::NULL);
-            } else if takes != Takes::Bytes
+            if takes != Takes::Bytes
                 && let Ok(text) = item.cast::<PyString>()
             {
                 match text.to_str() {
                     Ok(text) => cells.push(Pair::new(text.as_ptr(), text.len(), true)),
                     Err(_) => cells.push_written(&text).map_err(|error| error.about(self.name()))?,
                 }
+            } else if takes != Takes::Text
+                && let Some((data, len)) = bytes_of(&item)
+            {
+                cells.push(Pair::new(data, len, false));
+            } else if is_missing(&item) {
+                cells.push(Pair::NULL);
             } else if takes == Takes::Text {
                 return Err(self.unwanted(format!("{} in row {at}", type_name(&item)), "str or None"));
             } else {
