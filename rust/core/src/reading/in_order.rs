@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Bytes of a page at most: large columns are given huge ones.
+const PAGE: usize = 1 << 21;
+
 /// Room that chunks of rows fill in the order of their rows, whichever thread is done first.
 #[derive(Debug)]
 pub(super) struct InOrder<'a>(Mutex<Line<'a>>);
@@ -26,6 +29,10 @@ impl<'a> Line<'a> {
     /// The next bytes, which belong to the rows up to `end`.
     fn place(&mut self, end: usize, length: usize) -> Result<&'a mut [u8], Stop> {
         let (place, rest) = take(&mut self.free).split_at_mut_checked(length).ok_or(Stop::OutOfMemory)?;
+        // A new page is touched here, by one thread: two that came at once would each clear one, and one would be thrown away.
+        for page in (self.used.next_multiple_of(PAGE)..self.used + length).step_by(PAGE) {
+            place[page - self.used] = 0;
+        }
         (self.free, self.used, self.next) = (rest, self.used + length, end);
         Ok(place)
     }
