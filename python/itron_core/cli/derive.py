@@ -117,6 +117,6 @@ def _fixed_rows(buffer: Any) -> Any:
     import pyarrow as pa
 
     view = memoryview(buffer)
-    width = view.shape[1] if view.shape and len(view.shape) > 1 else 1
+    rows, width = (view.shape or (0, 1)) if view.nbytes else (0, 1)
     flat = view.cast("B") if view.nbytes else b""
-    return pa.array([bytes(flat[start : start + width]) for start in range(0, len(flat), width)], pa.binary())
+    return pa.Array.from_buffers(pa.binary(width), rows, [None, pa.py_buffer(flat)]).cast(pa.binary())
