@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from itron_core import tables
-from itron_core.policy import PolicyOptions
+from itron_core.policy import DEFAULT_OPTIONS
 from itron_core.readings import ReadingResults, open_readings
 from itron_core.routes import NO_ROWS, process_route
 from itron_core.streams import token_questions
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from itron_core._rust import Keyring, Revocations
     from itron_core.enums import Permission
+    from itron_core.policy import PolicyOptions
 
 __all__ = ["process", "readings", "verify"]
 
@@ -80,7 +81,7 @@ def process(
         keyring=keyring,
         now=now,
         permissions=permissions,
-        options=PolicyOptions() if options is None else options,
+        options=DEFAULT_OPTIONS if options is None else options,
         revocations=revocations,
         columns=tables.read_once(columns),
         threads=threads,

@@ -17,9 +17,9 @@ from urllib.parse import urljoin, urlsplit
 
 from itron_core._arguments import instance, whole
 from itron_core._rust import Keyring
-from itron_core.enums import Code
+from itron_core.enums import DEVICE_TOKEN_TYPES, Code
 from itron_core.errors import ExchangeError, ItronCoreError, TokenRefused
-from itron_core.service.connection import Connection, checked_url, unreachable
+from itron_core.service.connection import Connection, checked_url, http_client, unreachable
 
 if TYPE_CHECKING:
     import ssl
@@ -35,7 +35,6 @@ LOG.addHandler(logging.NullHandler())
 OK = 200
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 3
-TOKEN_CODES = ("authorization_code", "secure_command_code", "reading_key_code")
 # A sentence of a failed fetch is logged: it may hold text of the server.
 LONGEST_SENTENCE = 500
 
@@ -172,7 +171,8 @@ def _has_unknown_key(found: Any) -> bool:
     names = getattr(found, "column_names", [])
     if "code" in names:
         return Code.KEY_UNKNOWN.name.lower() in found.summary()["code"]
-    return any(Code.KEY_UNKNOWN in found[name] for name in TOKEN_CODES if name in names)
+    codes = (f"{token_type}_code" for token_type in DEVICE_TOKEN_TYPES)
+    return any(Code.KEY_UNKNOWN in found[name] for name in codes if name in names)
 
 
 def _get(url: str, timeout: int, most_bytes: int, tls: ssl.SSLContext | None) -> bytes:
@@ -184,19 +184,8 @@ def _get(url: str, timeout: int, most_bytes: int, tls: ssl.SSLContext | None) ->
     watch.daemon = True
     watch.start()
     try:
-        with httpx.Client(
-            headers={
-                "Accept": "application/jwk-set+json, application/json",
-                # A compressed answer may become many times larger.
-                "Accept-Encoding": "identity",
-                "User-Agent": "itron-core",
-            },
-            timeout=timeout,
-            follow_redirects=False,
-            # No proxies, certificates and .netrc of the environment: it must not say whose keys are trusted.
-            trust_env=False,
-            verify=True if tls is None else tls,
-        ) as client:
+        accepted = {"Accept": "application/jwk-set+json, application/json"}
+        with http_client(accepted, timeout=timeout, tls=tls) as client:
             return _followed(client, connection, url, most_bytes)
     except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
         if connection.was_cut:

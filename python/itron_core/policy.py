@@ -130,7 +130,7 @@ def _limit(name: str, value: object) -> int:
     raise InputError(f"{name}: got {value!r:.100}, expected a whole number from 0 to 2^63 - 1")
 
 
-_DEFAULT_OPTIONS = PolicyOptions()
+DEFAULT_OPTIONS = PolicyOptions()
 
 _ALWAYS = Need.PERMISSION | Need.ON_MENU
 
@@ -198,7 +198,7 @@ def needs(
     mode: Mode,
     level: SecurityLevel,
     action: Action,
-    options: PolicyOptions = _DEFAULT_OPTIONS,
+    options: PolicyOptions = DEFAULT_OPTIONS,
 ) -> Need:
     """Return all needs of the action; PERMISSION and ON_MENU are always among them.
 
@@ -213,7 +213,7 @@ def entry(
     mode: Mode,
     level: SecurityLevel,
     action: Action,
-    options: PolicyOptions = _DEFAULT_OPTIONS,
+    options: PolicyOptions = DEFAULT_OPTIONS,
 ) -> Entry:
     """Return one line of the complete table. Raises as `needs` does."""
     situation = _situation(device_class, mode, level, action)
@@ -228,7 +228,7 @@ def never_reason(
     mode: Mode,
     level: SecurityLevel,
     action: Action,
-    options: PolicyOptions = _DEFAULT_OPTIONS,
+    options: PolicyOptions = DEFAULT_OPTIONS,
 ) -> Reason:
     """Return why `needs` contains NEVER, or `Reason.OK` if it does not. Raises as `needs` does."""
     return entry(device_class, mode, level, action, options).reason
@@ -262,7 +262,7 @@ def _permission_for_scope(token_type: str, scope: int) -> Permission:
     return needed
 
 
-def entries(options: PolicyOptions = _DEFAULT_OPTIONS) -> Iterator[Entry]:
+def entries(options: PolicyOptions = DEFAULT_OPTIONS) -> Iterator[Entry]:
     """Yield all 864 lines in the order of class, mode, level and action; the action changes fastest."""
     for device_class in DeviceClass:
         for mode in Mode:
@@ -281,7 +281,7 @@ class Compiled(NamedTuple):
     actions: list[tuple[int, int]]
 
 
-def compiled_table(options: PolicyOptions = _DEFAULT_OPTIONS) -> Compiled:
+def compiled_table(options: PolicyOptions = DEFAULT_OPTIONS) -> Compiled:
     """Return the complete table for the extension.
 
     The index is `((class * 3 + mode) * 4 + level) * 24 + place`, where `place` is the action's position in `actions`:

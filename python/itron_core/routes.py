@@ -14,7 +14,7 @@ from itron_core._arguments import instance
 from itron_core._rust import Keyring, Policy, PolicyTable, Revocations, RouteColumns
 from itron_core._rust import process_route as decided_columns
 from itron_core.explain import Row, explain
-from itron_core.policy import PolicyOptions, compiled_table, options_given
+from itron_core.policy import DEFAULT_OPTIONS, PolicyOptions, compiled_table, options_given
 from itron_core.streams import Stream, in_batches
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from itron_core.enums import Permission
 
 __all__ = ["RouteResults", "policy_table", "process_batches", "process_route"]
-
-DEFAULT_OPTIONS = PolicyOptions()
 
 
 # An empty route: deciding it checks only the other arguments.

@@ -91,7 +91,8 @@ class Schema:
 
     def polars(self) -> Any:
         """Return the columns as a `polars.Schema`. Raises ImportError if Polars is not installed."""
-        return library("polars", "polars()").Schema(library("polars", "polars()").DataFrame(self._empty).schema)
+        schema: Any = library("polars", "polars()").DataFrame(self._empty).schema
+        return schema
 
     def select(self, columns: Iterable[str]) -> Schema:
         """Return the schema of some columns, in this order, as `columns=` of a call makes them."""

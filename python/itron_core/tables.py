@@ -103,7 +103,7 @@ def column_to_numpy(column: Column, dtype: Any = None, copy: bool | None = None)
     wanted = array if dtype is None else array.astype(dtype, copy=False)
     if copy is False and not (shared and wanted is array):
         raise ValueError(
-            f"copy: got False, expected None or True: {column.type} is no array of {wanted.dtype} without one"
+            f"copy: got False, expected None or True: a column of {column.type} becomes an array of {wanted.dtype} only by a copy"
         )
     return wanted.copy() if copy and wanted is array and shared else wanted
 
@@ -237,8 +237,8 @@ def read_once(names: Any) -> Any:
     return list(names) if isinstance(names, Iterator) else names
 
 
-# A verdict that the frame already has would be taken for the new one. The claims of a token may well be columns already,
-# and are told apart by their prefix.
+# A frame must not have a verdict of this name already: a reader could take the old one for the new one. A claim of a token
+# may well be a column already: the new one begins with a prefix.
 _VERDICTS = frozenset({"code", "decision", "reason", "missing", "unverified", "unreadable", "session_until"})
 CLAIMS_OF_TOKENS = "token_"
 CLAIMS_OF_TELEGRAMS = "telegram_"

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from itron_core._rust import Keyring, KeyringEntry
-from itron_core.enums import Action, DeviceClass, Mode, Need, Permission, SecurityLevel
+from itron_core.enums import DEVICE_TOKEN_TYPES, Action, DeviceClass, Mode, Need, Permission, SecurityLevel
 from itron_core.errors import InputError
 from itron_core.issuing import issue_tokens
 from itron_core.policy import needs
@@ -34,7 +34,7 @@ DAY: Final = 24 * HOUR
 # The order of P-256's base point (SP 800-186 section 3.2.1.3).
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 # The route's column of a token has the name of the token's type.
-TOKEN_COLUMNS: Final = ("authorization", "secure_command", "reading_key")
+TOKEN_COLUMNS: Final = DEVICE_TOKEN_TYPES
 
 
 class Kind(StrEnum):

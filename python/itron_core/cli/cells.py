@@ -11,13 +11,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from itron_core.cli.failures import UnreadableError
+from itron_core.enums import DEVICE_TOKEN_TYPES
 
 __all__ = ["AS_JSON", "TOKEN_COLUMNS", "cell_texts", "fitted", "json_value", "plain_text", "values_of"]
 
 # Marks a column whose cells are JSON copied from the input.
 AS_JSON: Final = {b"itron_core": b"json"}
 # Bytes of these columns are written as base64url, those of other columns as hexadecimal digits.
-TOKEN_COLUMNS: Final = frozenset({"token", "authorization", "secure_command", "reading_key"})
+TOKEN_COLUMNS: Final = frozenset({"token", *DEVICE_TOKEN_TYPES})
 
 
 def plain_text(batch: Any) -> Any:

@@ -17,7 +17,7 @@ from itron_core.cli.options import NOW, THREADS
 from itron_core.cli.output import counted, remark, say, show, show_counts
 from itron_core.cli.report import write_report
 from itron_core.cli.routes import decided
-from itron_core.enums import Decision
+from itron_core.enums import DEVICE_TOKEN_TYPES, Decision
 from itron_core.routes import process_route
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def demo(
     route = make_route(rows, now=at, seed=seed)
     table = route.table
     made = time.perf_counter()
-    tokens = sum(rows - table[name].null_count for name in ("authorization", "secure_command", "reading_key"))
+    tokens = sum(rows - table[name].null_count for name in DEVICE_TOKEN_TYPES)
     say(
         f"Generated a route of {counted(rows, 'device')} with {counted(tokens, 'token')} in {made - started:.1f} s (seed {seed})."
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -17,7 +16,7 @@ from itron_core.cli.failures import UsageError
 from itron_core.cli.files import read_rows
 from itron_core.cli.hsm_readings import HsmKeys
 from itron_core.cli.key_files import read_sealed_master_key
-from itron_core.cli.options import PIN_FILE
+from itron_core.cli.options import PIN_FILE, with_options
 from itron_core.cli.pkcs11 import is_uri, master_key_at
 from itron_core.cli.telegrams import COLUMNS, ReadingFormat, telegrams_in
 from itron_core.readings import KeySource, ReadingKeys, ReadingResults, open_readings
@@ -135,19 +134,8 @@ class Opener:
 
 
 def with_opening(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command whose first parameter is an `Opening`: on the command line, all options of one."""
-    options = inspect.signature(Opening, eval_str=True).parameters
-    _, *others = inspect.signature(command, eval_str=True).parameters.values()
-
-    @wraps(command)
-    def run(**given: Any) -> Any:
-        opening = Opening(**{name: given.pop(name) for name in options})
-        return command(opening, **given)
-
-    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*options.values(), *others)]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
-    return run
+    """Return a command whose parameter `asked` is an `Opening`: on the command line, all options of one."""
+    return with_options("asked", Opening, inspect.signature(Opening, eval_str=True).parameters.values())(command)
 
 
 def _keys_in(path: Path) -> ReadingKeys:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from enum import StrEnum
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-__all__ = ["FileFormat", "TokenType", "group"]
+from itron_core.policy import PolicyOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["FileFormat", "TokenType", "group", "with_options", "with_policy"]
 
 
 class FileFormat(StrEnum):
@@ -58,21 +66,56 @@ PERMISSIONS = typer.Option(metavar="NAMES", help="The user's permissions, joined
 LEGACY_ALGORITHMS = typer.Option("--legacy-algorithms", help="Also accept the deprecated EdDSA and ES256.")
 
 
-SERVICE_ON_BASIC = typer.Option("--allow-service-on-basic", help="Policy: allow service commands on basic devices.")
-READS_WITHOUT_SESSION = typer.Option("--reads-without-session", help="Policy: allow interval data without a session.")
-STATUS_WITHOUT_KEY = typer.Option(
-    "--status-without-key", help="Policy: allow the service status without a reading key."
-)
-SERVICE_NEEDS_COMMAND = typer.Option(
-    "--service-needs-command-in-network-mode",
-    help="Policy: require a secure command for service actions in Network Mode.",
-)
-COMMAND_LIMIT = typer.Option(min=0, help="The number of secure commands per device between two syncs.")
-AUTHORIZATION_LIMIT = typer.Option(min=0, help="The number of authorizations per device between two syncs.")
+# The options of a policy, by the names of `PolicyOptions`.
+POLICY = {
+    "allow_service_on_basic": typer.Option(
+        "--allow-service-on-basic", help="Policy: allow service commands on basic devices."
+    ),
+    "reads_without_session": typer.Option(
+        "--reads-without-session", help="Policy: allow interval data without a session."
+    ),
+    "status_without_key": typer.Option(
+        "--status-without-key", help="Policy: allow the service status without a reading key."
+    ),
+    "service_needs_command_in_network_mode": typer.Option(
+        "--service-needs-command-in-network-mode",
+        help="Policy: require a secure command for service actions in Network Mode.",
+    ),
+    "command_limit": typer.Option(min=0, help="The number of secure commands per device between two syncs."),
+    "authorization_limit": typer.Option(min=0, help="The number of authorizations per device between two syncs."),
+}
 AT = typer.Option(
     "--at", metavar="TIME", help="Decide for a planned time, such as 'tomorrow 08:00' (with --time-zone)."
 )
 PIN_FILE = typer.Option(metavar="FILE", help="A file with the HSM's PIN. Default: ask on the terminal.")
+
+
+def with_options(
+    parameter: str, make: Callable[..., Any], options: Iterable[inspect.Parameter]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator of commands: on the command line, these options stand for the parameter, which `make` makes of them."""
+    options = list(options)
+
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def run(**given: Any) -> Any:
+            return command(**{parameter: make(**{one.name: given.pop(one.name) for one in options})}, **given)
+
+        own = inspect.signature(command, eval_str=True).parameters
+        parameters = [each for name, one in own.items() for each in (options if name == parameter else [one])]
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run
+
+    return decorated
+
+
+def with_policy(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command whose parameter `options` is a `PolicyOptions`: on the command line, an option for each of its own."""
+    of_policy = inspect.signature(PolicyOptions, eval_str=True).parameters.values()
+    named = [one.replace(annotation=Annotated[one.annotation, POLICY[one.name]]) for one in of_policy]
+    return with_options("options", PolicyOptions, named)(command)
 
 
 def group(text: str) -> typer.Typer:

@@ -13,30 +13,26 @@ from itron_core.cli.files import STANDARD_STREAM, read_rows
 from itron_core.cli.inputs import permissions_of, read_keyring, zone_of
 from itron_core.cli.options import (
     AT,
-    AUTHORIZATION_LIMIT,
-    COMMAND_LIMIT,
     INPUT_FILE,
     INPUT_FORMAT,
     KEYRING,
     NOW,
     PERMISSIONS,
-    READS_WITHOUT_SESSION,
-    SERVICE_NEEDS_COMMAND,
-    SERVICE_ON_BASIC,
-    STATUS_WITHOUT_KEY,
     THREADS,
     TIME_ZONE,
     FileFormat,
+    with_policy,
 )
 from itron_core.cli.output import counted, say, with_progress
 from itron_core.cli.routes import moment_of, route_batches
-from itron_core.policy import PolicyOptions
+from itron_core.policy import PolicyOptions  # noqa: TC001  # Typer reads the signature
 
 __all__ = ["report", "write_report"]
 
 PLANNED = "planned_at"
 
 
+@with_policy
 def report(
     source: Annotated[str, INPUT_FILE],
     permissions: Annotated[str, PERMISSIONS],
@@ -51,12 +47,7 @@ def report(
         str | None,
         typer.Option(metavar="FILE", help="Also count readings: what `readings open` wrote (columns code, assurance)."),
     ] = None,
-    allow_service_on_basic: Annotated[bool, SERVICE_ON_BASIC] = False,
-    reads_without_session: Annotated[bool, READS_WITHOUT_SESSION] = False,
-    status_without_key: Annotated[bool, STATUS_WITHOUT_KEY] = False,
-    service_needs_command_in_network_mode: Annotated[bool, SERVICE_NEEDS_COMMAND] = False,
-    command_limit: Annotated[int, COMMAND_LIMIT] = 2,
-    authorization_limit: Annotated[int, AUTHORIZATION_LIMIT] = 2,
+    options: PolicyOptions,
     threads: Annotated[int | None, THREADS] = None,
     at: Annotated[str | None, AT] = None,
     time_zone: Annotated[str | None, TIME_ZONE] = None,
@@ -85,14 +76,7 @@ def report(
         title=title or ("Route" if source == STANDARD_STREAM else Path(source).name),
         now=moment,
         permissions=permissions_of(permissions),
-        options=PolicyOptions(
-            allow_service_on_basic=allow_service_on_basic,
-            reads_without_session=reads_without_session,
-            status_without_key=status_without_key,
-            service_needs_command_in_network_mode=service_needs_command_in_network_mode,
-            command_limit=command_limit,
-            authorization_limit=authorization_limit,
-        ),
+        options=options,
         threads=threads,
         readings=None if readings is None else _readings(readings),
         zone=zone_of(time_zone),

@@ -16,8 +16,6 @@ from itron_core.cli.files import STANDARD_STREAM, format_of, read_rows, rows_to
 from itron_core.cli.inputs import moment, permissions_of, planned_moment, read_keyring, zone_of
 from itron_core.cli.options import (
     AT,
-    AUTHORIZATION_LIMIT,
-    COMMAND_LIMIT,
     INPUT_FILE,
     INPUT_FORMAT,
     JSON,
@@ -26,19 +24,16 @@ from itron_core.cli.options import (
     OUTPUT_FILE,
     OUTPUT_FORMAT,
     PERMISSIONS,
-    READS_WITHOUT_SESSION,
-    SERVICE_NEEDS_COMMAND,
-    SERVICE_ON_BASIC,
-    STATUS_WITHOUT_KEY,
     THREADS,
     TIME_ZONE,
     FileFormat,
     group,
+    with_policy,
 )
 from itron_core.cli.output import counted, exit_code, remark, say, show_counts, with_progress
 from itron_core.enums import Decision
 from itron_core.explain import reason_name
-from itron_core.policy import PolicyOptions
+from itron_core.policy import PolicyOptions  # noqa: TC001  # Typer reads the signature
 from itron_core.routes import process_batches, process_route
 
 if TYPE_CHECKING:
@@ -81,17 +76,13 @@ EXAMPLE: Final[tuple[dict[str, str], ...]] = (
 )
 
 
+@with_policy
 def preflight(
     source: Annotated[str, INPUT_FILE],
     permissions: Annotated[str, PERMISSIONS],
     keyring: Annotated[list[Path] | None, KEYRING] = None,
     *,
-    allow_service_on_basic: Annotated[bool, SERVICE_ON_BASIC] = False,
-    reads_without_session: Annotated[bool, READS_WITHOUT_SESSION] = False,
-    status_without_key: Annotated[bool, STATUS_WITHOUT_KEY] = False,
-    service_needs_command_in_network_mode: Annotated[bool, SERVICE_NEEDS_COMMAND] = False,
-    command_limit: Annotated[int, COMMAND_LIMIT] = 2,
-    authorization_limit: Annotated[int, AUTHORIZATION_LIMIT] = 2,
+    options: PolicyOptions,
     threads: Annotated[int | None, THREADS] = None,
     at: Annotated[str | None, AT] = None,
     time_zone: Annotated[str | None, TIME_ZONE] = None,
@@ -109,14 +100,6 @@ def preflight(
 
     Adds the decision and what is missing. A route without tokens needs no keyring. `itron-core route template` shows the columns.
     """
-    options = PolicyOptions(
-        allow_service_on_basic=allow_service_on_basic,
-        reads_without_session=reads_without_session,
-        status_without_key=status_without_key,
-        service_needs_command_in_network_mode=service_needs_command_in_network_mode,
-        command_limit=command_limit,
-        authorization_limit=authorization_limit,
-    )
     decide = partial(
         process_batches,
         keyring=read_keyring(keyring),

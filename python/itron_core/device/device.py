@@ -38,7 +38,7 @@ from itron_core.enums import Action, DeviceClass, Mode, Reason, SecurityLevel
 from itron_core.errors import InputError, TokenRefused
 from itron_core.exchange.identity import content_of
 from itron_core.exchange.messages import Answer, Outcome, TrustUpdate, check_message, is_int
-from itron_core.policy import PolicyOptions
+from itron_core.policy import DEFAULT_OPTIONS, PolicyOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +51,6 @@ __all__ = ["Device"]
 # The limit of format.md for a token; ML-DSA signatures take most of it.
 TOKEN_BYTES = 4_096
 I64_MAX = 2**63 - 1
-DEFAULT_OPTIONS = PolicyOptions()
 MISSING = {
     "secure_command": Reason.SECURE_COMMAND_MISSING,
     "reading_key": Reason.READING_KEY_MISSING,

@@ -19,7 +19,7 @@ from itron_core.field_tool.state import advance, bind, moment_of, state_of, trus
 from itron_core.field_tool.sync import Sync
 from itron_core.field_tool.trust import bring_trust
 from itron_core.field_tool.work import Work
-from itron_core.policy import PolicyOptions
+from itron_core.policy import DEFAULT_OPTIONS, PolicyOptions
 from itron_core.stores.protocol import Undone
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from itron_core.stores.protocol import Store
 
 __all__ = ["FieldTool"]
-
-DEFAULT_OPTIONS = PolicyOptions()
 
 
 class FieldTool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from itron_core.policy import PolicyOptions
+from itron_core.policy import DEFAULT_OPTIONS, PolicyOptions
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from itron_core.enums import Permission
 
 __all__ = ["Report", "route_report"]
-
-DEFAULT_OPTIONS = PolicyOptions()
 
 
 class Report(NamedTuple):

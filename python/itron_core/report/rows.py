@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from itron_core._arguments import moment
 from itron_core._rust import verify_tokens
-from itron_core.enums import Action, Code, Decision, DeviceClass, Mode, Need, SecurityLevel
+from itron_core.enums import DEVICE_TOKEN_TYPES, Action, Code, Decision, DeviceClass, Mode, Need, SecurityLevel
 from itron_core.errors import InputError
 from itron_core.explain import Row, explain, reason_name
 from itron_core.routes import process_route
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DEVICE", "UNREADABLE", "Kind", "Rows", "decided_rows", "printable"]
 
-TOKEN_TYPES = ("authorization", "secure_command", "reading_key")
 UNREADABLE = "unreadable"
 # Stands for the device in the sentences of a kind; no device id has it.
 DEVICE = "\ue000"
@@ -168,10 +167,16 @@ def _material_ends(
 ) -> list[int | None]:
     """Return when the first accepted token of each row ends, in seconds; None if it has none."""
     ends: list[int | None] = [None] * len(rows)
-    for token_type in TOKEN_TYPES:
+    for token_type in DEVICE_TOKEN_TYPES:
         if token_type in table.schema.names:
             found = verify_tokens(
-                table[token_type], keyring, now=at, token_type=token_type, revocations=revocations, threads=threads
+                table[token_type],
+                keyring,
+                now=at,
+                token_type=token_type,
+                revocations=revocations,
+                columns=["expires_at"],
+                threads=threads,
             )
             accepted = (getattr(row, f"{token_type}_code") == Code.OK for row in rows)
             for row, (good, end) in enumerate(zip(accepted, _seconds(found["expires_at"]), strict=True)):

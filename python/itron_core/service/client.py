@@ -20,7 +20,7 @@ from itron_core.exchange.pages import page_length
 from itron_core.exchange.records import MOST_DELEGATIONS
 from itron_core.service import bodies
 from itron_core.service.bodies import JSON, LARGEST_BODY, WireError
-from itron_core.service.connection import Connection, checked_url, unreachable
+from itron_core.service.connection import Connection, checked_url, http_client, unreachable
 
 if TYPE_CHECKING:
     import ssl
@@ -73,26 +73,16 @@ class RemoteToolsServer:
         timeout: float = 30,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        import httpx
-
         if not BEARER.fullmatch(bearer):
             raise InputError("bearer: not a valid token; create one with bearer_token()")
         self._url, self._timeout = checked_url(url, "a bearer token is sent").rstrip("/"), timeout
         self._claims = _claims_of(bearer)
         self._connection = Connection()
-        self._client = httpx.Client(
+        self._client = http_client(
+            {"Authorization": f"Bearer {bearer}"},
             base_url=self._url,
-            headers={
-                "Authorization": f"Bearer {bearer}",
-                # A compressed answer may become many times larger.
-                "Accept-Encoding": "identity",
-                "User-Agent": "itron-core",
-            },
             timeout=timeout,
-            follow_redirects=False,
-            # No proxies and no .netrc from the environment: the bearer goes only to this server.
-            trust_env=False,
-            verify=True if tls is None else tls,
+            tls=tls,
             # No cookies: only the bearer identifies the caller.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )

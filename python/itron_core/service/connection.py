@@ -12,9 +12,39 @@ from urllib.parse import urlsplit
 from itron_core.errors import InputError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
+    from http.cookiejar import CookieJar
 
-__all__ = ["Connection", "checked_url", "is_loopback", "unreachable"]
+    import httpx
+
+__all__ = ["Connection", "checked_url", "http_client", "is_loopback", "unreachable"]
+
+
+def http_client(
+    headers: Mapping[str, str],
+    *,
+    timeout: float,
+    tls: ssl.SSLContext | None,
+    base_url: str = "",
+    cookies: CookieJar | None = None,
+) -> httpx.Client:
+    """Return an HTTP client with these headers besides its own, which asks only whom its caller names.
+
+    It follows no redirect, and takes no proxies, certificates or .netrc from the environment.
+    """
+    import httpx
+
+    return httpx.Client(
+        base_url=base_url,
+        # A compressed answer may become many times larger.
+        headers={**headers, "Accept-Encoding": "identity", "User-Agent": "itron-core"},
+        timeout=timeout,
+        follow_redirects=False,
+        trust_env=False,
+        verify=True if tls is None else tls,
+        cookies=cookies,
+    )
 
 
 class Connection:

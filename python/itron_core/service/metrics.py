@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from itron_core.enums import Code
+from itron_core.enums import DEVICE_TOKEN_TYPES, Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
 
 __all__ = ["CallMetrics"]
-
-ROUTE_TOKENS = ("authorization", "secure_command", "reading_key")
 
 R = TypeVar("R")
 
@@ -60,7 +58,7 @@ class CallMetrics:
             for what, counter in (("decision", self._decisions), ("reason", self._reasons)):
                 for value, count in summary[what].items():
                     counter.add(count, {"call": name, what: value})
-            for token_type in ROUTE_TOKENS:
+            for token_type in DEVICE_TOKEN_TYPES:
                 codes = Counter(found[f"{token_type}_code"])
                 del codes[None]  # no token was given
                 for code, count in codes.items():

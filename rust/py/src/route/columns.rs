@@ -207,7 +207,7 @@ impl route::Route for Columns {
         flags(&self.on_menu, rows, |row, flag| row.on_menu = flag);
         flags(&self.level_verified, rows, |row, flag| row.level_verified = flag);
         flags(&self.key_exchange, rows, |row, flag| row.key_exchange = flag);
-        // A row's own permissions: a number below zero is no bit set, though it has every bit, and grants nothing.
+        // The row's own permissions, as bits. A negative number has every bit set, but is a mistake: it grants nothing.
         ints(&self.permissions, rows, |row, value| row.permissions = value.max(0));
         ints(&self.epoch, rows, |row, value| row.epoch = Some(value));
         Ok(())

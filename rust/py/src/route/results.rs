@@ -33,8 +33,9 @@ pub struct Answered {
 /// its device.
 type AnsweredState = (Vec<String>, Vec<Vec<u8>>, Vec<Option<u64>>);
 
-/// How a choice is written that is no member.
+/// The byte for a choice that is null.
 const NULL: u8 = 254;
+/// The byte for a choice that the enumeration does not know.
 const UNKNOWN: u8 = 255;
 
 impl Answered {
