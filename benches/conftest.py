@@ -59,9 +59,12 @@ def rounds(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def beside(benchmark: Any, rounds: int) -> Callable[..., None]:
-    """Time ours beside its peers; the first peer is the one whose ratio counts. `at_most` rounds, where one is long."""
+    """Time ours beside its peers; the first peer is the one whose ratio counts, and should be at least `at_least`.
 
-    def run(what: str, unit: str, ours: Work, *, at_most: int = rounds, **peers: Work) -> None:
+    `rounds` are fewer where one is long.
+    """
+
+    def run(what: str, unit: str, ours: Work, *, rounds: int = rounds, at_least: float = 0.0, **peers: Work) -> None:
         times: dict[str, list[float]] = {name: [] for name in peers}
 
         def peers_once() -> None:
@@ -75,12 +78,13 @@ def beside(benchmark: Any, rounds: int) -> Callable[..., None]:
         for _ in range(max(1, min(50, WARM_ITEMS // ours.items))):
             ours.before()
             ours.call()
-        benchmark.pedantic(ours.call, setup=peers_once, rounds=min(at_most, rounds), iterations=1)
+        benchmark.pedantic(ours.call, setup=peers_once, rounds=rounds, iterations=1)
         own = [seconds / ours.items for seconds in benchmark.stats.stats.data]
         pairs = {name: list(zip(measured, own, strict=True)) for name, measured in times.items()}
         benchmark.extra_info |= {
             "what": what,
             "unit": unit,
+            "at_least": at_least,
             "per_second": 1 / statistics.median(own),
             "peers_per_second": {name: 1 / statistics.median(measured) for name, measured in times.items()},
             "ratios": {name: statistics.median(theirs / ours for theirs, ours in pairs[name]) for name in pairs},

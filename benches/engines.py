@@ -1,7 +1,7 @@
 """Verify a table in each engine beside plain PyArrow, in turn; print the ratio of each: `python benches/engines.py [ROWS]`.
 
-Asked: at most 1.3 for frames and functions; a DuckDB relation copies its rows out and in. With `--spark`, Spark too: asked is at
-most 1.2 s per million rows over one process.
+Asked: at most 1.3 for frames and functions; a DuckDB relation copies its rows out and in. With `--spark`, Spark too (`make spark`
+installs it): asked is at most 1.2 s per million rows over one process, most of which Spark takes for a kernel that does nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from itron_core.integrations.polars import verify_expr
 from itron_core.testing import make_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 NOW = 1_795_000_000
 DISTINCT = 20_000
-ROUNDS = 5
+ROUNDS = 9
 
 
 def tables(rows: int) -> tuple[Any, pa.Table]:
@@ -80,8 +80,17 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def spark_over_one_process(keyring: Any, table: pa.Table) -> float:
-    """Return the seconds per million rows that Spark takes over one process, the codes counted by Spark."""
+def in_turn(calls: dict[str, Callable[[], Any]], *, warm: int) -> dict[str, list[float]]:
+    """Return the seconds of each call in each round, after some rounds that do not count."""
+    took = [{name: seconds(call) for name, call in calls.items()} for _ in range(warm + ROUNDS)][warm:]
+    return {name: [each[name] for each in took] for name in calls}
+
+
+def on_spark(keyring: Any, table: pa.Table) -> None:
+    """Print the seconds that Spark takes over one process: with a kernel that does nothing, and with ours.
+
+    Spark counts the codes of each. Its first rounds are slow, until the Java machine has compiled what runs often.
+    """
     import os
 
     from pyspark.sql import SparkSession
@@ -92,32 +101,35 @@ def spark_over_one_process(keyring: Any, table: pa.Table) -> float:
     session = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
     session.sparkContext.setLogLevel("OFF")
     given = session.createDataFrame(table).repartition(8).cache()
-    given.count()
     verified = spark.verify(given, keyring, now=NOW, audience="device", columns=["code"])
-    plain = [
-        seconds(lambda: verify_tokens(table["token"], keyring, now=NOW, audience=table["device"])) for _ in range(3)
-    ]
-    spark_took = [seconds(lambda: verified.groupBy("code").count().collect()) for _ in range(4)][1:]
+    empty = given.mapInArrow(zeros, verified.schema)
+    calls = {
+        "one process": lambda: verify_tokens(table["token"], keyring, now=NOW, audience=table["device"]),
+        "spark, empty kernel": lambda: empty.groupBy("code").count().collect(),
+        "spark": lambda: verified.groupBy("code").count().collect(),
+    }
+    took = in_turn(calls, warm=4)
     session.stop()
-    return (statistics.median(spark_took) - statistics.median(plain)) * 1_000_000 / len(table)
+    for name, each in took.items():
+        over = statistics.median(mine - other for mine, other in zip(each, took["one process"], strict=True))
+        print(f"{name:22} {statistics.median(each):8.3f} s  {over:+5.2f} s over one process")
+
+
+def zeros(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch.append_column("code", pa.nulls(len(batch), pa.int16()).fill_null(0))
 
 
 def main(arguments: list[str]) -> None:
     numbers = [int(argument) for argument in arguments if argument.isdigit()]
     keyring, table = tables(numbers[0] if numbers else 1_000_000)
-    calls = engines(keyring, table)
-    took: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            took[name].append(seconds(call))
+    took = in_turn(engines(keyring, table), warm=1)
     plain = took["plain pyarrow"]
     for name, each in took.items():
         ratio = statistics.median(mine / other for mine, other in zip(each, plain, strict=True))
         print(f"{name:22} {statistics.median(each):8.3f} s  {ratio:5.2f}")
     if "--spark" in arguments:
-        print(f"spark: {spark_over_one_process(keyring, table):.2f} s per million rows over one process")
+        on_spark(keyring, table)
 
 
 if __name__ == "__main__":

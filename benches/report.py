@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One bench: what it did, how fast, and the ratios to its peers; the first peer's counts."""
+    """One bench: what it did, how fast, and the ratios to its peers; the first peer's counts, and is at least `at_least`."""
 
     what: str
     unit: str
     per_second: float
     peers: dict[str, float]
     ratios: dict[str, float]
+    at_least: float = 0.0
 
     @property
     def first(self) -> tuple[str, float]:
@@ -28,7 +29,10 @@ class Row(NamedTuple):
 def rows_of(measured: dict[str, Any]) -> list[Row]:
     """Take the rows out of pytest-benchmark's JSON."""
     infos = [bench["extra_info"] for bench in measured["benchmarks"]]
-    return [Row(i["what"], i["unit"], i["per_second"], i["peers_per_second"], i["ratios"]) for i in infos]
+    return [
+        Row(i["what"], i["unit"], i["per_second"], i["peers_per_second"], i["ratios"], i.get("at_least", 0.0))
+        for i in infos
+    ]
 
 
 def machine_of(measured: dict[str, Any]) -> str:
@@ -88,6 +92,13 @@ def fallen(now: Iterable[Row], recorded: dict[str, float], share: float) -> list
         if what in measured and measured[what] < ratio * (1 - share)
     ]
     return complaints + [f"{what}: was not measured" for what in recorded if what not in measured]
+
+
+def missed(rows: Iterable[Row]) -> list[str]:
+    """Name the rows whose ratio to their first peer is below what is asked of them."""
+    return [
+        f"{row.what}: {row.first[1]:.2f}x, asked for {row.at_least:.2f}x" for row in rows if row.first[1] < row.at_least
+    ]
 
 
 def ratios_to_pyca(rows: Iterable[Row]) -> dict[str, float]:

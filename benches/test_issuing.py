@@ -88,7 +88,7 @@ def test_manager_issue(beside, tmp_path):
         f"manager.issue, Ed25519, {ROWS:,} commands, SQLite",
         "tokens",
         Work(issue, ROWS, before=ask),
-        at_most=7,
+        rounds=7,
         pyca_signing_all_cores=bare,
     )
     store.close()

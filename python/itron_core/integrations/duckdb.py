@@ -21,10 +21,11 @@ def register(
     """Register a SQL function of a token and its device (NULL: not asked) that returns a struct of the result columns.
 
     `SELECT verify_token(token, device).code FROM t`; `unnest` gives all columns. `options` are those of `verify_tokens`, and
-    `names`. DuckDB calls it with at most 2,048 rows, which costs no more than one large call.
+    `names`. DuckDB calls it with at most 2,048 rows, from all its threads at once, so each call takes one. It reads a table of
+    fewer than 122,880 rows on one thread: pass `threads=None` for those.
     """
     library("pyarrow", "integrations.duckdb", "duckdb")
-    verified = TokenFunction(keyring, now=now, **options)
+    verified = TokenFunction(keyring, now=now, **{"threads": 1} | options)
 
     def answer(tokens: Any, devices: Any) -> Any:
         return verified(tokens, devices)
