@@ -643,9 +643,13 @@ impl Wanted {
 
 impl AnyColumn {
     fn binary(&self, py: Python<'_>, wanted: Wanted) -> Result<BinaryColumn> {
+        let taken = |of: &Type| kind_of(of).filter(|&kind| wanted != Wanted::Text || kind != Kind::Bytes);
+        if let Some(nulls) = self.as_nulls(py, |of| taken(of).is_some())? {
+            return nulls.binary(py, wanted);
+        }
         match self.source() {
             Source::Arrow(column) => {
-                let kind = kind_of(&column.dtype).filter(|&kind| wanted != Wanted::Text || kind != Kind::Bytes);
+                let kind = taken(&column.dtype);
                 let kind = kind.ok_or_else(|| self.unwanted(&column.dtype, wanted.words()))?;
                 let chunks = column.pieces.iter().map(|piece| BinaryChunk::of_piece(piece, &column.dtype));
                 let chunks = chunks.collect::<Result<Vec<_>>>().map_err(|error| error.about(self.name()))?;

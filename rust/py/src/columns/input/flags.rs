@@ -91,6 +91,9 @@ const WANTED: &str = "a bool column, a bool buffer, or a sequence of bool";
 
 impl AnyColumn {
     fn bools(&self, py: Python<'_>) -> Result<BoolColumn> {
+        if let Some(nulls) = self.as_nulls(py, |of| matches!(of, Type::Bool | Type::Null))? {
+            return nulls.bools(py);
+        }
         let chunks = match self.source() {
             Source::Arrow(column) => {
                 if !matches!(column.dtype, Type::Bool | Type::Null) {

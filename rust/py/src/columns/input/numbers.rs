@@ -296,7 +296,7 @@ fn whole(float: f64) -> Option<i64> {
 }
 
 /// Whether a buffer's items are 64-bit floating-point numbers.
-fn is_of_floats(buffer: &PyUntypedBuffer) -> bool {
+pub(super) fn is_of_floats(buffer: &PyUntypedBuffer) -> bool {
     let format = buffer.format().to_string_lossy();
     let native = if cfg!(target_endian = "little") { '<' } else { '>' };
     format.trim_start_matches(['@', '=', '|', native]) == "d" && buffer.item_size() == size_of::<f64>()
@@ -351,6 +351,9 @@ const INTEGERS: &str =
     "an integer column of any width (or whole numbers as double), an integer buffer, or a sequence of int";
 impl AnyColumn {
     pub(super) fn ints(&self, py: Python<'_>, reading: Reading) -> Result<IntColumn> {
+        if let Some(nulls) = self.as_nulls(py, |of| matches!(of, Type::Int(_) | Type::Float64 | Type::Null))? {
+            return nulls.ints(py, reading);
+        }
         match self.source() {
             Source::Arrow(column) => match &column.dtype {
                 Type::Int(_) | Type::Float64 | Type::Null => self.arrow_ints(&column.pieces, &column.dtype, reading),

@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PySequence, PyString, PyTuple};
 
 use super::capsule::{self, Imported, SharedArray};
-use super::view::{MOST_ROWS, Node, Validity, Window, reference};
+use super::numbers::{Reading, is_of_floats};
+use super::view::{MOST_ROWS, Node, Validity, Window, reference, room};
 use crate::arguments::type_name;
 use crate::columns::error::{InputError, Result, same_length};
 use crate::columns::ffi::ArrowArray;
@@ -111,6 +112,27 @@ impl AnyColumn {
         &self.source
     }
 
+    /// The same rows as nulls, if they are of a type that is not taken and none has a value, NaN being none: what reads a table
+    /// without types gives a column without values any type.
+    pub(super) fn as_nulls(&self, py: Python<'_>, takes: impl Fn(&Type) -> bool) -> Result<Option<Self>> {
+        let of_floats =
+            || self.ints(py, Reading::COPIED).is_ok_and(|column| column.iter().all(|value| value.is_none()));
+        let has_no_value = match &self.source {
+            Source::Arrow(column) if takes(&column.dtype) => false,
+            Source::Arrow(column) if column.dtype == Type::Float64 => of_floats(),
+            Source::Arrow(column) => column.has_no_value().map_err(|error| error.about(&self.name))?,
+            Source::Buffer(buffer) => is_of_floats(buffer) && !takes(&Type::Float64) && of_floats(),
+            Source::Items(_) | Source::Datetime64 { .. } => false,
+        };
+        if !has_no_value {
+            return Ok(None);
+        }
+        let mut nulls = room(self.rows(py))?;
+        nulls.resize_with(self.rows(py), || py.None());
+        let nulls = PyTuple::new(py, nulls).map_err(|cause| InputError::raised(py, &self.name, "reading it", cause))?;
+        Ok(Some(Self { name: self.name.clone(), source: Source::Items(Arc::new(nulls.unbind())) }))
+    }
+
     /// An error about this column.
     pub(super) fn error(&self, what: impl std::fmt::Display) -> InputError {
         InputError::new(format!("{}: {what}", self.name))
@@ -139,6 +161,20 @@ impl ArrowColumn {
         let pieces = arrays.into_iter().map(piece).collect::<Result<Vec<_>>>()?;
         let rows = total(&pieces)?;
         Ok(Self { dtype, pieces, rows })
+    }
+
+    /// Whether every row is null, of a type whose nulls are known.
+    fn has_no_value(&self) -> Result<bool> {
+        if matches!(self.dtype, Type::List { .. } | Type::Struct(_) | Type::Other(_)) {
+            return Ok(false);
+        }
+        for piece in &self.pieces {
+            let (_, validity) = piece.node(&self.dtype)?;
+            if (0..piece.window.len).any(|at| validity.get(at)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
