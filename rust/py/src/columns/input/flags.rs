@@ -145,7 +145,7 @@ fn flags(py: Python<'_>, buffer: &PyUntypedBuffer) -> Result<Vec<Option<bool>>> 
             buffer.shape()
         )));
     }
-    let copy = super::numbers::copied(py, buffer)?;
+    let copy = super::buffers::copied(py, buffer)?;
     let mut flags = room(buffer.len_bytes())?;
     let bytes = copy.iter().flat_map(|eight| eight.to_ne_bytes());
     flags.extend(bytes.take(buffer.len_bytes()).map(|byte| Some(byte != 0)));

@@ -9,8 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PySequence, PyString, PyTuple};
 
 use super::capsule::{self, Imported, SharedArray};
-use super::numbers::{Reading, is_of_floats};
-use super::view::{MOST_ROWS, Node, Validity, Window, reference, room};
+use super::view::{MOST_ROWS, Node, Validity, Window, copied, reference};
 use crate::arguments::type_name;
 use crate::columns::error::{InputError, Result, same_length};
 use crate::columns::ffi::ArrowArray;
@@ -73,6 +72,15 @@ impl Piece {
         let validity = inner.and(&self.outer, self.window.len)?;
         Ok((node, validity))
     }
+
+    /// Floating-point numbers of the piece's rows, those of null rows whatever they are.
+    pub fn floats(&self, node: &Node<'_>) -> Result<Vec<f64>> {
+        let (first, width) = (node.offset + self.window.skip, size_of::<f64>());
+        let needed = if self.window.len == 0 { 0 } else { (first + self.window.len) * width };
+        let values = node.buffer(1, needed, "values")?.wrapping_add(first * width);
+        // SAFETY: the values cover length + offset rows, as the interface says; may be misaligned.
+        unsafe { copied(values.cast::<f64>(), self.window.len) }
+    }
 }
 
 impl AnyColumn {
@@ -89,6 +97,10 @@ impl AnyColumn {
             None => python_source(object, name)?,
         };
         Ok(Self { name: name.into(), source })
+    }
+
+    pub(super) fn of(name: &str, source: Source) -> Self {
+        Self { name: name.into(), source }
     }
 
     /// Rows.
@@ -110,27 +122,6 @@ impl AnyColumn {
 
     pub(super) fn source(&self) -> &Source {
         &self.source
-    }
-
-    /// The same rows as nulls, if they are of a type that is not taken and none has a value, NaN being none: what reads a table
-    /// without types gives a column without values any type.
-    pub(super) fn as_nulls(&self, py: Python<'_>, takes: impl Fn(&Type) -> bool) -> Result<Option<Self>> {
-        let of_floats =
-            || self.ints(py, Reading::COPIED).is_ok_and(|column| column.iter().all(|value| value.is_none()));
-        let has_no_value = match &self.source {
-            Source::Arrow(column) if takes(&column.dtype) => false,
-            Source::Arrow(column) if column.dtype == Type::Float64 => of_floats(),
-            Source::Arrow(column) => column.has_no_value().map_err(|error| error.about(&self.name))?,
-            Source::Buffer(buffer) => is_of_floats(buffer) && !takes(&Type::Float64) && of_floats(),
-            Source::Items(_) | Source::Datetime64 { .. } => false,
-        };
-        if !has_no_value {
-            return Ok(None);
-        }
-        let mut nulls = room(self.rows(py))?;
-        nulls.resize_with(self.rows(py), || py.None());
-        let nulls = PyTuple::new(py, nulls).map_err(|cause| InputError::raised(py, &self.name, "reading it", cause))?;
-        Ok(Some(Self { name: self.name.clone(), source: Source::Items(Arc::new(nulls.unbind())) }))
     }
 
     /// An error about this column.
@@ -161,20 +152,6 @@ impl ArrowColumn {
         let pieces = arrays.into_iter().map(piece).collect::<Result<Vec<_>>>()?;
         let rows = total(&pieces)?;
         Ok(Self { dtype, pieces, rows })
-    }
-
-    /// Whether every row is null, of a type whose nulls are known.
-    fn has_no_value(&self) -> Result<bool> {
-        if matches!(self.dtype, Type::List { .. } | Type::Struct(_) | Type::Other(_)) {
-            return Ok(false);
-        }
-        for piece in &self.pieces {
-            let (_, validity) = piece.node(&self.dtype)?;
-            if (0..piece.window.len).any(|at| validity.get(at)) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 
