@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build release demo tour test deep quick check check-python spark fuzz bench bench-ci instructions peers constraints dist docs deny clean
+.PHONY: help build release demo tour test deep quick check check-python engines fuzz bench bench-ci instructions peers constraints dist docs deny clean
 
 help: # List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -60,11 +60,14 @@ check-python:
 # Two commands at once, of which one has long parts that use one core, or wait: fails when either does.
 beside = $(1) & first=$$!; $(2); second=$$?; wait $$first && exit $$second
 
-# 400 MB that nothing else here needs: pinned as all packages are, but in a file of its own.
-spark: build # Install Spark and test the adapter on a small cluster (needs Java 17)
+# 650 MB that nothing else here needs: pinned as all packages are, but in a file of its own.
+$(VENV)/.engines: $(VENV)/.installed constraints-engines.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement constraints-engines.txt
+	@touch $@
+
+engines: build $(VENV)/.engines # Install Spark and Daft, and test all engines: Spark on a small cluster (needs Java 17)
 	@command -v java >/dev/null || { echo 'Spark needs Java 17' >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement constraints-spark.txt
-	$(PYTEST) --quiet -m spark tests/integrations
+	$(PYTEST) --quiet tests/integrations tests/test_frames_docs.py
 
 fuzz: # Fuzz every target for SECONDS (10) each, from its seeds; the first crash ends it
 	@command -v cargo-fuzz >/dev/null || cargo install --locked --quiet cargo-fuzz
@@ -107,13 +110,15 @@ $(VENV)/.installed: constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement constraints.txt
 	@touch $@
 
-constraints: # Renew constraints.txt from the newest versions that fit, with the hash of every file; then those of the tools
+constraints: # Renew constraints.txt from the newest versions that fit, with the hash of every file; then those of tools and engines
 	rm -rf build/fresh && $(PYTHON) -m venv build/fresh
 	build/fresh/bin/python -m pip install --quiet uv
 	$(PYTHON) scripts/requirements.py > build/fresh/packages.txt
 	$(PYTHON) scripts/requirements.py --tools > build/fresh/tools.txt
+	$(PYTHON) scripts/requirements.py --engines > build/fresh/engines.txt
 	$(call pinned,constraints.txt,build/fresh/packages.txt,)
 	$(call pinned,constraints-tools.txt,build/fresh/tools.txt,--constraint constraints.txt)
+	$(call pinned,constraints-engines.txt,build/fresh/engines.txt,--constraint constraints.txt)
 
 # FILE, requirements, options: the header of the file, then every package with its hashes.
 define pinned
@@ -123,7 +128,7 @@ define pinned
 	mv build/fresh/new.txt $(1)
 endef
 
-# The tools are pinned beside the packages that both need: a tool never changes what the tests run with.
+# Tools and engines are pinned beside the packages that both need: neither changes what the tests run with.
 $(VENV)/.tools: $(VENV)/.installed constraints-tools.txt
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement constraints-tools.txt
 	@touch $@

@@ -1,6 +1,6 @@
 """Verify a table in each engine beside plain PyArrow, in turn; print the ratio of each: `python benches/engines.py [ROWS]`.
 
-Asked: at most 1.3 for frames and functions; a DuckDB relation copies its rows out and in. With `--spark`, Spark too (`make spark`
+Asked: at most 1.3 for frames and functions; a DuckDB relation copies its rows out and in. With `--spark`, Spark too (`make engines`
 installs it): asked is at most 1.2 s per million rows over one process, most of which Spark takes for a kernel that does nothing.
 """
 

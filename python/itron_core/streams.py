@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from itron_core import tables
@@ -89,6 +90,10 @@ def token_questions(
     instance("token", token, str)
     options = options | {"columns": tables.read_once(options.get("columns"))}
     audience, epoch = options.get("audience"), options.get("epoch")
+    # A frame may come in batches: a column that is not its own would have the length of none of them.
+    for name, asked, kinds, one in (("audience", audience, str, "device"), ("epoch", epoch, (str, Integral), "number")):
+        if asked is not None and not isinstance(asked, kinds):
+            raise InputError(f"{name}: got {type(asked).__name__}, expected the name of a column, or one {one}")
     verify: Callable[..., TokenResults] = partial(
         verify_tokens, keyring=keyring, **{name: options[name] for name in options if name not in _COLUMNS}
     )
@@ -125,11 +130,9 @@ def in_batches(
         each = iter(batches)
     except TypeError as error:
         raise InputError(f"batches: got {type(batches).__name__}, expected an iterable of batches") from error
-    if progress is None:
-        return Stream(map(call, each), empty)
-    if not callable(progress):
-        raise InputError(f"progress: got {type(progress).__name__}, expected None or a callable")
-    return Stream(_told(map(call, each), progress), empty)
+    tables.check_progress(progress)
+    results = map(call, each)
+    return Stream(results if progress is None else _told(results, progress), empty)
 
 
 def _told(results: Iterator[T], progress: Callable[[int], object]) -> Iterator[T]:

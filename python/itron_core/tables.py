@@ -23,6 +23,7 @@ __all__ = [
     "CLAIMS_OF_TOKENS",
     "answered",
     "check_naming",
+    "check_progress",
     "column",
     "column_names",
     "columns",
@@ -124,6 +125,14 @@ def _index(pd: Any, index: Any, rows: int) -> Any:
 
 # Tables in, tables out.
 
+# What to do with a frame of an engine (docs/frames.md).
+_OF_ENGINES = {
+    "dask": "; pass this function to frame.map_partitions",
+    "daft": "; pass frame.to_arrow()",
+    "datafusion": "; pass frame.to_arrow_table()",
+    "pyspark": "; call itron_core.integrations.spark",
+}
+
 
 def is_table(given: object) -> bool:
     """Return whether this is a table whose kind is known here."""
@@ -147,7 +156,8 @@ def column(table: Any, name: str, argument: str) -> Any:
     names = column_names(table)
     if names.count(name) != 1:
         found = "several columns" if name in names else "no column"
-        raise InputError(f"{argument}: got {found} {name!r}, expected one of {', '.join(names[:40])}")
+        there = f"one of {', '.join(names[:40])}" if names else "a frame whose columns are named by text"
+        raise InputError(f"{argument}: got {found} {name!r}, expected {there}")
     if _kind(table) == "pyarrow.RecordBatch":
         return table.column(name)
     return table[name]
@@ -188,8 +198,10 @@ def unwrapped(table: Any) -> tuple[Any, Callable[[Any], Any]]:
     native = table if narwhals is None else narwhals.to_native(table, pass_through=True)
     if native is not table and is_table(native):
         return native, narwhals.from_native
-    came = f"{type(table).__module__.partition('.')[0]}.{type(table).__qualname__}"
-    raise InputError(f"frame: got {came}, expected a table of pandas, Polars, PyArrow, DuckDB or narwhals")
+    came, kind = type(table).__module__.partition(".")[0], type(table).__qualname__
+    named = kind if came == "builtins" else f"{came}.{kind}"
+    hint = _OF_ENGINES.get(came, "")
+    raise InputError(f"frame: got {named}, expected a table of pandas, Polars, PyArrow, DuckDB or narwhals{hint}")
 
 
 def answered(
@@ -208,6 +220,7 @@ def answered(
     The new names begin with `prefix`. Without one, a claim whose name is taken begins with `prefixes`; any other raises InputError.
     """
     check_naming(names, prefix)
+    check_progress(progress)
     frame, wrap = unwrapped(frame)
     pairs = _new_names(column_names(frame), empty.column_names, prefixes, prefix)
     done = 0
@@ -230,6 +243,12 @@ def check_naming(names: object, prefix: object) -> None:
     """Raise InputError unless these say how answers are named."""
     instance("names", names, bool)
     instance("prefix", prefix, str)
+
+
+def check_progress(progress: object) -> None:
+    """Raise InputError unless this can be told the number of rows that are done, or is None."""
+    if progress is not None and not callable(progress):
+        raise InputError(f"progress: got {type(progress).__name__}, expected None or a callable")
 
 
 def read_once(names: Any) -> Any:

@@ -1,5 +1,6 @@
 """Frames in, frames out: every kind gives the same answers, beside the rows that were asked."""
 
+import io
 import random
 import sys
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
@@ -208,13 +210,17 @@ def test_one_device_for_all_rows_and_columns_by_name():
     [
         ({"token": "tokens"}, "token: got no column 'tokens', expected one of token, device, note"),
         ({"audience": "devices"}, "audience: got no column 'devices'"),
+        ({"audience": MADE.devices}, "audience: got list, expected the name of a column, or one device"),
+        ({"audience": 5}, "audience: got int, expected the name of a column, or one device"),
         ({"epoch": "epochs"}, "epoch: got no column"),
+        ({"epoch": [4]}, "epoch: got list, expected the name of a column, or one number"),
         ({"token": 5}, "token: got int"),
         ({"prefix": None}, "prefix: got"),
         ({"names": 1}, "names: got"),
         ({"now": None}, "now: got"),
         ({"columns": ["cod"]}, 'columns: got "cod"'),
         ({"threads": 0}, "threads"),
+        ({"progress": 5}, "progress: got int, expected None or a callable"),
     ],
     ids=str,
 )
@@ -230,6 +236,24 @@ def test_a_wrong_argument_raises_at_the_call(wrong, says):
 def test_what_is_no_frame_raises(frame):
     with pytest.raises(InputError, match="frame: got"):
         frames.verify(frame, KEYRING, now=NOW)
+
+
+def test_a_frame_of_an_engine_is_told_what_to_do():
+    from dask import dataframe
+    from datafusion import SessionContext
+
+    for frame, hint in (
+        (dataframe.from_pandas(pd.DataFrame({"token": ["x"]}), npartitions=1), "pass this function to frame.map_part"),
+        (SessionContext().from_arrow(TABLE), r"pass frame.to_arrow_table\(\)"),
+        ({"token": [b""]}, "got dict, expected a table of pandas, Polars, PyArrow, DuckDB or narwhals$"),
+    ):
+        with pytest.raises(InputError, match=hint):
+            frames.verify(frame, KEYRING, now=NOW)
+
+
+def test_a_frame_without_named_columns_says_so():
+    with pytest.raises(InputError, match="got no column 'token', expected a frame whose columns are named by text"):
+        frames.verify(pd.DataFrame([[token()]]), KEYRING, now=NOW)
 
 
 def test_columns_of_one_name_raise():
@@ -325,6 +349,64 @@ def test_a_route_as_people_have_it_is_ordinary_input():
         lists | {"device": np.array(lists["device"])},
     ):
         assert same(route)
+
+
+CSV = "device,device_class,security_level,action,mode,authorization,on_menu,session_opened_at,commands_used,epoch\n"
+CSV += "ert:100000001,enhanced,command,read_endpoint,,,,,,\nert:100000002,basic,full,connect_service,,,,,,\n"
+# What reads it, and the kind of the frame.
+READERS = {
+    "pandas": ("pandas", lambda text: pd.read_csv(io.StringIO(text))),
+    "pandas nullable": ("pandas", lambda text: pd.read_csv(io.StringIO(text), dtype_backend="numpy_nullable")),
+    "pandas arrow": ("pandas", lambda text: pd.read_csv(io.StringIO(text), dtype_backend="pyarrow")),
+    "polars": ("polars", lambda text: pl.read_csv(text.encode())),
+    "pyarrow": ("pyarrow table", lambda text: pa.csv.read_csv(io.BytesIO(text.encode()))),
+    "duckdb": ("duckdb", lambda text: duckdb.connect().read_csv(io.StringIO(text))),
+}
+
+
+@pytest.mark.parametrize("kind,read", READERS.values(), ids=READERS)
+@pytest.mark.slow
+def test_an_empty_column_of_a_text_file_is_a_column_of_nulls(kind, read):
+    """Each reader gives it a type of its own: float64, Int64, null, String."""
+    names, *rows = (line.split(",") for line in CSV.splitlines())
+    wanted = [{name: cell for name, cell in zip(names, row, strict=True) if cell} for row in rows]
+    decided = ic.process_route(wanted, ROUTE.keyring, **ROUTE_CALL)
+    out = KINDS[kind][1](frames.process(read(CSV), ROUTE.keyring, **ROUTE_CALL))
+    assert out.select(decided.column_names).to_pydict() == decided.to_pydict()
+
+
+def decided_with(**columns):
+    rows = len(next(iter(columns.values())))
+    row = {"device": DEVICE, "device_class": "enhanced", "security_level": "command", "action": "connect_service"}
+    return ic.process_route(
+        {name: [cell] * rows for name, cell in row.items()} | columns, KEYRING, now=T, permissions=31
+    )
+
+
+# A call about a column, and a value whose type is not taken there.
+CALLS = {
+    "tokens": (lambda given: ic.verify_tokens(given, KEYRING, now=NOW)["code"], 1.5),
+    "text": (lambda given: ic.verify_tokens([token()] * len(given), KEYRING, now=NOW, audience=given)["code"], b"x"),
+    "integers": (lambda given: ic.verify_tokens([token()] * len(given), KEYRING, now=NOW, epoch=given)["code"], "4"),
+    "times": (lambda given: ic.check_sessions(given, [60] * len(given), now=T)["state"], "now"),
+    "flags": (lambda given: decided_with(on_menu=given)["reason"], 1),
+    "names": (lambda given: decided_with(mode=given)["reason"], True),
+}
+TYPES = [pa.bool_(), pa.int8(), pa.float64(), pa.string(), pa.large_binary(), pa.binary_view(), pa.timestamp("s")]
+
+
+@pytest.mark.parametrize("call,foreign", CALLS.values(), ids=CALLS)
+def test_a_column_without_a_value_is_one_of_nulls_whatever_its_type(call, foreign):
+    wanted = call([None, None]).to_pylist()
+    for of in [*TYPES, pa.dictionary(pa.int8(), pa.string())]:
+        nulls = pa.array([None, None], of)
+        assert call(nulls).to_pylist() == wanted, of
+        assert call(pa.chunked_array([nulls[:1], nulls[1:]])).to_pylist() == wanted, of
+        assert len(call(nulls[:0])) == 0
+    for floats in (np.array([np.nan, np.nan]), pa.array([np.nan, None])):
+        assert call(floats).to_pylist() == wanted
+    with pytest.raises(InputError, match="got "):
+        call(pa.array([None, foreign]))
 
 
 @pytest.mark.parametrize("rows", [[5], [{"device": DEVICE}, None], [{5: 6}], [], [{}]], ids=str)

@@ -7,6 +7,7 @@ import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import itron_core as ic
@@ -41,7 +42,8 @@ def duck():
 
 @pytest.fixture
 def fusion():
-    datafusion = pytest.importorskip("datafusion")
+    import datafusion
+
     context = datafusion.SessionContext()
     context.register_record_batches("t", [TABLE.to_batches()])
     return context
@@ -136,23 +138,58 @@ def test_a_wrong_argument_raises_where_the_function_is_made(duck, wrong):
         on_polars.verify_expr("token", MADE.keyring, **call)
 
 
-def test_dask_takes_the_function_of_frames():
-    """The recipes of docs/frames.md."""
-    dataframe = pytest.importorskip("dask.dataframe")
-    call = {"keyring": MADE.keyring, "now": NOW, "audience": "device"}
-    given = TABLE.to_pandas(types_mapper=pd.ArrowDtype)
-    # Dask learns the types from the answers of no rows.
-    asked = dataframe.from_pandas(given, npartitions=3).map_partitions(
-        frames.verify, **call, meta=frames.verify(given[:0], **call)
-    )
-    assert asked.compute(scheduler="threads").code.tolist() == WANTED["code"]
+# Of Dask's own use of pandas.
+of_dask = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index")
+CALL = {"keyring": MADE.keyring, "now": NOW, "audience": "device"}
+BESIDE = TABLE.to_pydict() | {"token_device" if name == "device" else name: of for name, of in WANTED.items()}
 
 
-def test_daft_takes_the_function_of_frames():
-    daft = pytest.importorskip("daft")
-    call = {"keyring": MADE.keyring, "now": NOW, "audience": "device"}
-    out = daft.from_arrow(frames.verify(daft.from_arrow(TABLE).to_arrow(), **call))
-    assert out.to_pydict()["code"] == WANTED["code"]
+def read_by_dask(table, path, **options):
+    from dask import dataframe
+
+    pq.write_table(table, path, row_group_size=700)
+    frame = dataframe.read_parquet(path, split_row_groups=True, **options)
+    assert frame.npartitions > 1
+    return frame
+
+
+@of_dask
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+def test_dask_reads_parquet_and_finds_the_types_by_itself(tmp_path, scheduler):
+    """The recipe of docs/frames.md."""
+    given = read_by_dask(TABLE, tmp_path / "tokens.parquet", dtype_backend="pyarrow")
+    verified = given.map_partitions(frames.verify, **CALL)
+    got = verified.compute(scheduler=scheduler)
+    assert pa.Table.from_pandas(got, preserve_index=False).to_pydict() == BESIDE
+    assert got.dtypes.to_dict() == verified.dtypes.to_dict()
+
+
+@of_dask
+def test_dask_decides_a_route_of_parquet(tmp_path):
+    route = make_route(3_000, now=NOW)
+    given = read_by_dask(route.table, tmp_path / "route.parquet", dtype_backend="pyarrow")
+    call = {"keyring": route.keyring, "now": NOW, "permissions": route.permissions, "names": True, "prefix": "is_"}
+    decided = given.map_partitions(frames.process, **call)
+    got = pa.Table.from_pandas(decided.compute(scheduler="threads"), preserve_index=False)
+    assert got.to_pydict() == frames.process(route.table, **call).to_pydict()
+
+
+@of_dask
+def test_dask_takes_the_types_of_no_rows_where_bytes_are_objects(tmp_path):
+    given = read_by_dask(TABLE, tmp_path / "tokens.parquet")
+    assert str(given.dtypes["token"]) == "object"
+    with pytest.raises(ValueError, match="Metadata inference failed"):
+        given.map_partitions(frames.verify, **CALL)
+    types = frames.verify(pd.DataFrame(given.head(0)), **CALL)
+    got = given.map_partitions(frames.verify, **CALL, meta=types).compute(scheduler="threads")
+    assert pa.Table.from_pandas(got, preserve_index=False).to_pydict() == BESIDE
+
+
+def test_daft_gives_and_takes_arrow_tables():
+    daft = pytest.importorskip("daft", reason="daft is not installed: make engines")
+    given = daft.from_arrow(TABLE).where(daft.col("row") % 3 != 1).to_arrow()
+    got = daft.from_arrow(frames.verify(given, **CALL)).sort("row").to_pydict()
+    assert got == {name: [cell for row, cell in enumerate(cells) if row % 3 != 1] for name, cells in BESIDE.items()}
 
 
 def test_each_adapter_names_the_extra_that_is_missing():

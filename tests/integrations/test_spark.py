@@ -1,6 +1,6 @@
 """Spark for real: a small cluster of two executors, one of them killed in the middle of a job; SQL; the ledger after the job.
 
-Needs Java 17 and pyspark (extra `spark`): `make spark` installs it and runs this file.
+Needs Java 17 and pyspark (extra `spark`): `make engines` installs it and runs this file.
 """
 
 import os
@@ -25,15 +25,13 @@ from itron_core.tools_server.ledger import Ledger, Use
 
 if shutil.which("java") is None:
     pytest.skip("Spark needs Java 17, which is not installed", allow_module_level=True)
-pyspark_sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed: make spark")
+pyspark_sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed: make engines")
 
 from itron_core.integrations import spark as on_spark  # noqa: E402  # after the reasons to skip
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.spark,
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
 ROWS = 20_000

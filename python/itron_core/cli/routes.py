@@ -128,22 +128,24 @@ def preflight(
     raise typer.Exit(exit_code(decisions, "allowed", "allowed_after_open"))
 
 
+@with_policy
 def explain(
     source: Annotated[str, INPUT_FILE],
     row: Annotated[str, typer.Argument(metavar="ROW", help="A row, counted from 1 after the header, or a device id.")],
     permissions: Annotated[str, PERMISSIONS],
     keyring: Annotated[list[Path] | None, KEYRING] = None,
     *,
+    options: PolicyOptions,
     at: Annotated[str | None, AT] = None,
     time_zone: Annotated[str | None, TIME_ZONE] = None,
     now: Annotated[str | None, NOW] = None,
     input_format: Annotated[FileFormat | None, INPUT_FORMAT] = None,
 ) -> None:
-    """Explain one row of a route in sentences."""
+    """Explain one row of a route in sentences, by the same policy as preflight."""
     ring, at_moment, granted = read_keyring(keyring), moment_of(now, at, time_zone), permissions_of(permissions)
     decisions: Counter[str] = Counter()
     for batch in _rows(route_batches(source, input_format, time_zone, keyring), row):
-        results = process_route(batch, ring, now=at_moment, permissions=granted)
+        results = process_route(batch, ring, now=at_moment, permissions=granted, options=options)
         decisions += decided(results)[1]
         say(results.explain(0))
         for missing in record_batch(results.requests()).to_pylist():

@@ -10,7 +10,7 @@ pub mod ed25519;
 pub mod features;
 mod field25519;
 pub mod hmac;
-mod huge_pages;
+pub mod huge_pages;
 mod inverse;
 pub mod memory;
 pub mod p256;

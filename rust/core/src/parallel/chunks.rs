@@ -98,6 +98,19 @@ pub(crate) fn in_chunks<'w, S: Split>(
     workers: impl Into<Workers<'w>>,
     work: &(impl Fn(&mut Scratch, usize, S) -> Result<(), Stop> + Sync),
 ) -> Result<(), Stop> {
+    in_chunks_of(CHUNK, output, workers, work)
+}
+
+/// [`in_chunks`], each of `most` rows at most.
+///
+/// # Errors
+/// As there.
+pub(crate) fn in_chunks_of<'w, S: Split>(
+    most: usize,
+    output: S,
+    workers: impl Into<Workers<'w>>,
+    work: &(impl Fn(&mut Scratch, usize, S) -> Result<(), Stop> + Sync),
+) -> Result<(), Stop> {
     let Workers { threads, interrupted } = workers.into();
     let rows = output.rows();
     // As many as have something to do.
@@ -107,7 +120,7 @@ pub(crate) fn in_chunks<'w, S: Split>(
     }
     let pool = if threads == 1 { None } else { pool(threads - 1) };
     let threads = pool.as_ref().map_or(1, |pool| threads.min(1 + pool.threads.current_num_threads()));
-    let queue = Mutex::new(Queue { rest: Some(output), start: 0, threads, stop: None });
+    let queue = Mutex::new(Queue { rest: Some(output), start: 0, most, threads, stop: None });
     let queue = || queue.lock().unwrap_or_else(PoisonError::into_inner);
     let work_off = |interrupted: Option<&dyn Fn(usize) -> bool>| {
         let mut scratch = Scratch::default();
@@ -160,6 +173,8 @@ pub(crate) fn in_chunks<'w, S: Split>(
 struct Queue<S> {
     rest: Option<S>,
     start: usize,
+    /// Rows of a chunk at most.
+    most: usize,
     threads: usize,
     /// Why there are no more.
     stop: Option<Stop>,
@@ -175,8 +190,8 @@ impl<S: Split> Queue<S> {
     /// The next chunk and its first row's number. The last ones are smaller, so that all threads end together.
     fn take(&mut self) -> Option<(usize, S)> {
         let rest = self.rest.take().filter(|rest| rest.rows() > 0)?;
-        let fair = if self.threads == 1 { CHUNK } else { rest.rows() / (2 * self.threads) };
-        let chunk = fair.next_multiple_of(SMALL).clamp(SMALL, CHUNK);
+        let fair = if self.threads == 1 { self.most } else { rest.rows() / (2 * self.threads) };
+        let chunk = fair.next_multiple_of(SMALL).clamp(SMALL, self.most);
         if rest.rows() <= chunk {
             return Some((self.start, rest));
         }

@@ -1,12 +1,10 @@
 //! Bytes of variable length, one row after another, that many threads write into memory that was asked for once.
 
 use crate::parallel::stop::Stop;
+use itron_core_kernels::huge_pages::{HUGE_PAGE, bring};
 use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Bytes of a page at most: large columns are given huge ones.
-const PAGE: usize = 1 << 21;
 
 /// Room that chunks of rows fill in the order of their rows, whichever thread is done first.
 #[derive(Debug)]
@@ -29,10 +27,6 @@ impl<'a> Line<'a> {
     /// The next bytes, which belong to the rows up to `end`.
     fn place(&mut self, end: usize, length: usize) -> Result<&'a mut [u8], Stop> {
         let (place, rest) = take(&mut self.free).split_at_mut_checked(length).ok_or(Stop::OutOfMemory)?;
-        // A new page is touched here, by one thread: two that came at once would each clear one, and one would be thrown away.
-        for page in (self.used.next_multiple_of(PAGE)..self.used + length).step_by(PAGE) {
-            place[page - self.used] = 0;
-        }
         (self.free, self.used, self.next) = (rest, self.used + length, end);
         Ok(place)
     }
@@ -44,6 +38,13 @@ impl<'a> Line<'a> {
             due.push((self.place(end, bytes.len())?, bytes));
         }
         Ok(due)
+    }
+
+    /// The page after the one that is being filled, if that one was begun after `before` bytes.
+    fn next_page(&self, before: usize) -> Option<*const u8> {
+        let ahead = self.used.next_multiple_of(HUGE_PAGE) - self.used;
+        let begun = before / HUGE_PAGE < self.used / HUGE_PAGE;
+        self.free.get(ahead).filter(|_| begun).map(std::ptr::from_ref)
     }
 }
 
@@ -85,12 +86,13 @@ impl Turn<'_, '_> {
         let start = self.start;
         self.start += rows;
         let mut line = self.order.line();
-        let due = if line.next == start {
+        let before = line.used;
+        let (due, page) = if line.next == start {
             let place = line.place(start + rows, length)?;
-            let due = line.due()?;
+            let (due, page) = (line.due()?, line.next_page(before));
             drop(line);
             write(place);
-            due
+            (due, page)
         } else {
             drop(line);
             let mut bytes = Vec::new();
@@ -99,10 +101,16 @@ impl Turn<'_, '_> {
             write(&mut bytes);
             let mut line = self.order.line();
             line.early.insert(start, (start + rows, bytes));
-            line.due()?
+            let before = line.used;
+            (line.due()?, line.next_page(before))
         };
         for (place, bytes) in due {
             place.copy_from_slice(&bytes);
+        }
+        // One thread has the page cleared while the others fill the one before. If all came to it at once, each would clear one,
+        // and all but one of them would be thrown away.
+        if let Some(page) = page {
+            bring(page);
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ mod secrets;
 mod wmbus;
 
 use crate::crypto::kdf::{KdfError, Label};
-use crate::parallel::chunks::{Split, Workers, in_chunks};
+use crate::parallel::chunks::{Split, Workers, in_chunks_of};
 use crate::parallel::columns::{Bits, columns, zeros};
 use crate::parallel::scratch::{Place, Scratch};
 use crate::parallel::stop::Stop;
@@ -250,21 +250,11 @@ pub fn open_many<'w, R: Rows>(rows: &R, call: &Call<'_>, workers: impl Into<Work
     let bytes = rows.bytes(most_bytes(rows, call.profile)) / if rows.hexadecimal() { 2 } else { 1 };
     let (mut payloads, mut names) = (zeros(bytes)?, zeros(rows.rows() * device::LONGEST_NAME)?);
     let orders = (InOrder::new(&mut payloads), InOrder::new(&mut names));
-    in_chunks(columns.slices(), workers, &|scratch, start, slices: ReadingSlices<'_>| {
+    in_chunks_of(AT_ONCE, columns.slices(), workers, &|scratch, start, mut slices: ReadingSlices<'_>| {
         let end = start + slices.rows();
         let mut turns = (orders.0.turn(start, end), orders.1.turn(start, end));
         // What the rows' keys and keys from them leave on the stack.
-        wiped(|| {
-            let (mut start, mut rest) = (start, Some(slices));
-            while let Some(slices) = rest {
-                let (mut these, later) = first(slices);
-                open_chunk(rows, call, start, &mut these, &mut turns, scratch)?;
-                scratch.clear();
-                start += these.rows();
-                rest = later;
-            }
-            Ok(())
-        })
+        wiped(|| open_chunk(rows, call, start, &mut slices, &mut turns, scratch))
     })?;
     let used = (orders.0.used(), orders.1.used());
     payloads.truncate(used.0);
@@ -272,18 +262,9 @@ pub fn open_many<'w, R: Rows>(rows: &R, call: &Call<'_>, workers: impl Into<Work
     Ok(Readings { columns, payloads, names })
 }
 
-/// Rows that are opened together, a part of a chunk: few enough for the first-level cache, and for memory that is not given back
-/// to the system after each.
+/// Rows of a chunk: few enough for the first-level cache, and for memory that is not given back to the system after each. A chunk's
+/// bytes are placed together, so that one which began earlier has mostly placed its own before.
 const AT_ONCE: usize = 128;
-
-/// The first rows, and those after them if there are more.
-fn first(slices: ReadingSlices<'_>) -> (ReadingSlices<'_>, Option<ReadingSlices<'_>>) {
-    if slices.rows() <= AT_ONCE {
-        return (slices, None);
-    }
-    let (these, later) = slices.split(AT_ONCE);
-    (these, Some(later))
-}
 
 /// The most bytes that are copied of a telegram: one more than the longest has, so that a longer one shows.
 fn most_bytes(rows: &impl Rows, profile: Profile) -> usize {

@@ -643,9 +643,13 @@ impl Wanted {
 
 impl AnyColumn {
     fn binary(&self, py: Python<'_>, wanted: Wanted) -> Result<BinaryColumn> {
+        let taken = |of: &Type| kind_of(of).filter(|&kind| wanted != Wanted::Text || kind != Kind::Bytes);
+        if let Some(nulls) = self.as_nulls(py, |of| taken(of).is_some())? {
+            return nulls.binary(py, wanted);
+        }
         match self.source() {
             Source::Arrow(column) => {
-                let kind = kind_of(&column.dtype).filter(|&kind| wanted != Wanted::Text || kind != Kind::Bytes);
+                let kind = taken(&column.dtype);
                 let kind = kind.ok_or_else(|| self.unwanted(&column.dtype, wanted.words()))?;
                 let chunks = column.pieces.iter().map(|piece| BinaryChunk::of_piece(piece, &column.dtype));
                 let chunks = chunks.collect::<Result<Vec<_>>>().map_err(|error| error.about(self.name()))?;
@@ -654,7 +658,7 @@ impl AnyColumn {
             Source::Items(items) => self.of_items(items.bind(py), wanted),
             Source::Buffer(buffer) if wanted == Wanted::Text && padded_width(buffer).is_some() => {
                 let width = padded_width(buffer).unwrap_or_default();
-                let copy = super::numbers::copied(py, buffer).map_err(|error| error.about(self.name()))?;
+                let copy = super::buffers::copied(py, buffer).map_err(|error| error.about(self.name()))?;
                 let layout = Layout::Padded { data: copy.as_ptr().cast(), width };
                 let rows = buffer.len_bytes() / width;
                 Ok(BinaryColumn::of([BinaryChunk::owned(rows, layout, true, Some(Arc::new(copy)))], Kind::Text))
@@ -739,7 +743,7 @@ fn of_buffer(py: Python<'_>, buffer: &Arc<PyUntypedBuffer>) -> std::result::Resu
         let keep: Keep = buffer.clone();
         return Ok(BinaryChunk::owned(rows, Layout::Fixed { data, width }, false, Some(keep)));
     }
-    let copy = super::numbers::copied(py, buffer).map_err(|_| NoCopy::Memory)?;
+    let copy = super::buffers::copied(py, buffer).map_err(|_| NoCopy::Memory)?;
     let data = somewhere(copy.as_ptr().cast::<u8>());
     Ok(BinaryChunk::owned(rows, Layout::Fixed { data, width }, false, Some(Arc::new(copy))))
 }

@@ -91,6 +91,9 @@ const WANTED: &str = "a bool column, a bool buffer, or a sequence of bool";
 
 impl AnyColumn {
     fn bools(&self, py: Python<'_>) -> Result<BoolColumn> {
+        if let Some(nulls) = self.as_nulls(py, |of| matches!(of, Type::Bool | Type::Null))? {
+            return nulls.bools(py);
+        }
         let chunks = match self.source() {
             Source::Arrow(column) => {
                 if !matches!(column.dtype, Type::Bool | Type::Null) {
@@ -142,7 +145,7 @@ fn flags(py: Python<'_>, buffer: &PyUntypedBuffer) -> Result<Vec<Option<bool>>> 
             buffer.shape()
         )));
     }
-    let copy = super::numbers::copied(py, buffer)?;
+    let copy = super::buffers::copied(py, buffer)?;
     let mut flags = room(buffer.len_bytes())?;
     let bytes = copy.iter().flat_map(|eight| eight.to_ne_bytes());
     flags.extend(bytes.take(buffer.len_bytes()).map(|byte| Some(byte != 0)));

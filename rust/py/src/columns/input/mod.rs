@@ -1,11 +1,13 @@
 //! In: [`AnyColumn`] and [`Table`] take an object by its protocol, and give columns of one type.
 
 mod binary;
+mod buffers;
 mod capsule;
 mod cells;
 mod chunked;
 mod flags;
 mod missing;
+mod nulls;
 mod numbers;
 mod source;
 mod text_lists;

@@ -1,19 +1,18 @@
 //! Columns of integers.
 
-use std::ffi::c_char;
 use std::fmt;
 use std::sync::Arc;
 
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyOverflowError;
-use pyo3::ffi as python;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyTuple};
 
+use super::buffers::{copied, is_of_floats};
 use super::chunked::{Chunk, Chunked};
 use super::missing::is_missing;
 use super::source::{AnyColumn, Piece, SIGNALS_EVERY, Source};
-use super::view::{Integers, Keep, Validity, copied as copied_values, filled, room};
+use super::view::{Integers, Keep, Validity, filled, room};
 use crate::arguments::type_name;
 use crate::columns::error::{InputError, Result};
 use crate::columns::schema::{IntType, Type};
@@ -199,14 +198,7 @@ impl IntChunk {
         let window = piece.window;
         let kind = match dtype {
             Type::Null => return Ok(Self::nulls(window.len)),
-            Type::Float64 => {
-                let (first, width) = (node.offset + window.skip, size_of::<f64>());
-                let needed = if window.len == 0 { 0 } else { (first + window.len) * width };
-                let values = node.buffer(1, needed, "values")?.wrapping_add(first * width);
-                // SAFETY: the values cover length + offset rows, as the interface says; may be misaligned.
-                let values = unsafe { copied_values(values.cast::<f64>(), window.len) }?;
-                return Self::of_floats(&values, &validity, reading);
-            }
+            Type::Float64 => return Self::of_floats(&piece.floats(&node)?, &validity, reading),
             Type::Timestamp(..) => IntType::I64,
             Type::Int(kind) => *kind,
             other => return Err(InputError::new(format!("got {other}, expected integers"))),
@@ -295,13 +287,6 @@ fn whole(float: f64) -> Option<i64> {
     (float.fract() == 0.0 && (-BEYOND..BEYOND).contains(&float)).then_some(float as i64)
 }
 
-/// Whether a buffer's items are 64-bit floating-point numbers.
-fn is_of_floats(buffer: &PyUntypedBuffer) -> bool {
-    let format = buffer.format().to_string_lossy();
-    let native = if cfg!(target_endian = "little") { '<' } else { '>' };
-    format.trim_start_matches(['@', '=', '|', native]) == "d" && buffer.item_size() == size_of::<f64>()
-}
-
 /// The integer type of a buffer's items.
 fn buffer_kind(buffer: &PyUntypedBuffer) -> Result<IntType> {
     let format = buffer.format().to_string_lossy();
@@ -317,40 +302,13 @@ fn buffer_kind(buffer: &PyUntypedBuffer) -> Result<IntType> {
     })
 }
 
-/// A contiguous copy of a buffer, straight for every integer type.
-pub(super) fn copied(py: Python<'_>, buffer: &PyUntypedBuffer) -> Result<Vec<u64>> {
-    let bytes = buffer.len_bytes();
-    let mut copy = filled(bytes.div_ceil(8), 0_u64)?;
-    if bytes == 0 {
-        return Ok(copy);
-    }
-    if buffer.is_c_contiguous() {
-        // SAFETY: a contiguous buffer of so many bytes, held here, into a copy that has room for them.
-        unsafe { std::ptr::copy_nonoverlapping(buffer.buf_ptr().cast::<u8>(), copy.as_mut_ptr().cast(), bytes) };
-        return Ok(copy);
-    }
-    let (shape, strides, size) = (buffer.shape(), buffer.strides(), buffer.item_size());
-    let mut raw = python::Py_buffer::new();
-    raw.buf = buffer.buf_ptr();
-    raw.len = bytes as isize;
-    raw.itemsize = size as isize;
-    raw.readonly = 1;
-    raw.ndim = shape.len() as i32;
-    raw.shape = shape.as_ptr().cast::<isize>().cast_mut();
-    raw.strides = strides.as_ptr().cast_mut();
-    // SAFETY: a description of the buffer that is held here, read only; the copy has room for its bytes.
-    let status =
-        unsafe { python::PyBuffer_ToContiguous(copy.as_mut_ptr().cast(), &raw const raw, raw.len, b'C' as c_char) };
-    if status != 0 {
-        return Err(InputError::raised(py, "buffer", "copying it", PyErr::fetch(py)));
-    }
-    Ok(copy)
-}
-
 const INTEGERS: &str =
     "an integer column of any width (or whole numbers as double), an integer buffer, or a sequence of int";
 impl AnyColumn {
     pub(super) fn ints(&self, py: Python<'_>, reading: Reading) -> Result<IntColumn> {
+        if let Some(nulls) = self.as_nulls(py, |of| matches!(of, Type::Int(_) | Type::Float64 | Type::Null))? {
+            return nulls.ints(py, reading);
+        }
         match self.source() {
             Source::Arrow(column) => match &column.dtype {
                 Type::Int(_) | Type::Float64 | Type::Null => self.arrow_ints(&column.pieces, &column.dtype, reading),

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PySequence, PyString, PyTuple};
 
 use super::capsule::{self, Imported, SharedArray};
-use super::view::{MOST_ROWS, Node, Validity, Window, reference};
+use super::view::{MOST_ROWS, Node, Validity, Window, copied, reference};
 use crate::arguments::type_name;
 use crate::columns::error::{InputError, Result, same_length};
 use crate::columns::ffi::ArrowArray;
@@ -72,6 +72,15 @@ impl Piece {
         let validity = inner.and(&self.outer, self.window.len)?;
         Ok((node, validity))
     }
+
+    /// Floating-point numbers of the piece's rows, those of null rows whatever they are.
+    pub fn floats(&self, node: &Node<'_>) -> Result<Vec<f64>> {
+        let (first, width) = (node.offset + self.window.skip, size_of::<f64>());
+        let needed = if self.window.len == 0 { 0 } else { (first + self.window.len) * width };
+        let values = node.buffer(1, needed, "values")?.wrapping_add(first * width);
+        // SAFETY: the values cover length + offset rows, as the interface says; may be misaligned.
+        unsafe { copied(values.cast::<f64>(), self.window.len) }
+    }
 }
 
 impl AnyColumn {
@@ -88,6 +97,10 @@ impl AnyColumn {
             None => python_source(object, name)?,
         };
         Ok(Self { name: name.into(), source })
+    }
+
+    pub(super) fn of(name: &str, source: Source) -> Self {
+        Self { name: name.into(), source }
     }
 
     /// Rows.

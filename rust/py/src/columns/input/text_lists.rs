@@ -114,6 +114,9 @@ const NAMES_OR_NUMBERS: &str =
 
 impl AnyColumn {
     fn text_lists(&self, py: Python<'_>) -> Result<TextListColumn> {
+        if let Some(nulls) = self.as_nulls(py, |of| matches!(of, Type::List { .. }))? {
+            return nulls.text_lists(py);
+        }
         let chunks = match self.source() {
             Source::Arrow(column) => {
                 let Type::List { large, item } = &column.dtype else { return Err(self.unwanted(&column.dtype, LISTS)) };
@@ -153,6 +156,12 @@ impl AnyColumn {
     }
 
     fn text_or_ints(&self, py: Python<'_>) -> Result<TextOrInt> {
+        let takes = |of: &Type| {
+            matches!(of, Type::Int(_) | Type::Float64) || matches!(kind_of(of), Some(Kind::Text | Kind::Null))
+        };
+        if let Some(nulls) = self.as_nulls(py, takes)? {
+            return nulls.text_or_ints(py);
+        }
         let is_text = match self.source() {
             Source::Arrow(column) => match &column.dtype {
                 Type::Int(_) | Type::Float64 => false,

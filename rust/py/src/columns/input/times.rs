@@ -91,6 +91,11 @@ const TIMES: &str =
 
 impl AnyColumn {
     fn times(&self, py: Python<'_>, reading: Reading) -> Result<TimeColumn> {
+        let takes =
+            |of: &Type| matches!(of, Type::Timestamp(_, Zone::Said) | Type::Int(_) | Type::Float64 | Type::Null);
+        if let Some(nulls) = self.as_nulls(py, takes)? {
+            return nulls.times(py, reading);
+        }
         match self.source() {
             Source::Arrow(column) => {
                 let unit = match &column.dtype {
