@@ -189,6 +189,12 @@ def test_an_answer_never_takes_the_name_of_a_column():
                 frames.verify(make(once), MADE.keyring, **CALL)
     with pytest.raises(InputError, match="'reason' already"):
         frames.process(ROUTE.table.append_column("reason", [[0] * 200]), ROUTE.keyring, **ROUTE_CALL)
+    # SQL does not tell names apart by their case: DuckDB would give the old column.
+    for kind, (make, _) in KINDS.items():
+        with pytest.raises(InputError, match="'Code' already"):
+            frames.verify(make(TABLE.append_column("Code", [["old"] * 400])), MADE.keyring, **CALL)
+        renamed = frames.verify(make(TABLE.rename_columns(["token", "Device", "note"])), MADE.keyring, now=NOW)
+        assert "token_device" in KINDS[kind][1](renamed).column_names
     assert "again_code" in frames.verify(once, MADE.keyring, **CALL, prefix="again_").column_names
 
 
