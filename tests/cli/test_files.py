@@ -638,9 +638,10 @@ def test_a_column_that_first_appears_after_65_536_rows_of_a_file_is_written_in_e
     path, count = tmp_path / "rows.jsonl", 65_536 + 10
     lines = ['{"device": "ert:1"}\n'] * count + ['{"device": "ert:2", "note": "gate code 12", "epoch": 7}\n']
     path.write_text("".join(lines))
+    batches = list(read_rows(str(path), None, ROUTE_COLUMNS))
     for suffix in SUFFIXES:
         with rows_to(str(tmp_path / f"out{suffix}"), None) as write:
-            for batch in read_rows(str(path), None, ROUTE_COLUMNS):
+            for batch in batches:
                 write(batch)
         last = read(tmp_path / f"out{suffix}", kinds=ROUTE_COLUMNS).slice(count).to_pylist()
         assert last == [{"device": "ert:2", "note": "gate code 12", "epoch": 7}], suffix
