@@ -545,6 +545,14 @@ def test_a_name_used_by_the_input_stays_and_the_answer_s_new_name_is_reported(ca
     assert 'the answer is in "answer_answer_code"' in capsys.readouterr().err
 
 
+def test_names_that_differ_in_case_alone_are_one(capsys):
+    """A database that reads the file would give the old column for the answer."""
+    batch = pa.record_batch({"Code": ["mine"], "token": ["t"]})
+    both = Beside()(batch, pa.record_batch({"code": [0]}))
+    assert both.to_pydict() == {"Code": ["mine"], "answer_code": [0]}
+    assert 'already has a column "Code": the answer is in "answer_code"' in capsys.readouterr().err
+
+
 def test_large_files_come_in_bounded_batches(tmp_path):
     path = written(tmp_path / "rows.arrow", pa.record_batch({"n": pa.array(range(150_000))}))
     assert [batch.num_rows for batch in read_rows(str(path), None)] == [65_536, 65_536, 150_000 - 2 * 65_536]
