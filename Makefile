@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# Neighbours stay with one worker, which makes what they share once; who has nothing left takes from the other's end.
+WORKERS := --quiet --numprocesses 2 --dist worksteal
 
 RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 PYTHON_CODE := python tests benches scripts docs
@@ -14,11 +16,13 @@ SECONDS ?= 10
 # One interpreter for every build step, so that none undoes another's work.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests run commands by the thousand: each starts a third sooner if Python may keep what it compiled.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build release demo tour test quick check engines fuzz bench bench-ci instructions peers constraints dist docs deny clean
+.PHONY: help build release demo tour test deep quick check check-python engines fuzz bench bench-ci instructions peers constraints dist docs deny clean
 
 help: # List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*# \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,23 +34,31 @@ tour: build # Walk one device from ready to secure to Network Mode, by commands 
 	@sh scripts/tour.sh $(BIN)
 
 test: check # Run everything: the checks, the Rust tests, the Python tests, and those of kernels on each set of kernels
-	@# Services are installed while the Rust tests compile: both take minutes on a fresh machine.
-	@scripts/test_services.sh & services=$$!; cargo test --workspace --locked --quiet; failed=$$?; wait $$services; exit $$failed
-	ITRON_CORE_KERNELS=portable $(PYTEST) --quiet --numprocesses 2 -m kernels
-	ITRON_CORE_KERNELS=auto $(PYTEST) --quiet --numprocesses 2
+	$(call beside,scripts/test_services.sh,cargo test --workspace --locked --quiet)
+	ITRON_CORE_KERNELS=portable $(PYTEST) $(WORKERS) -m kernels
+	ITRON_CORE_KERNELS=auto $(PYTEST) $(WORKERS)
+
+deep: build # Run the Python tests, the randomized ones several times as long; before a release
+	ITRON_CORE_CASES=30000 ITRON_CORE_KILLS=200 ITRON_CORE_MACHINE=120 ITRON_CORE_RACED_IDS=20000 ITRON_CORE_RESTORES=100 \
+		$(PYTEST) $(WORKERS)
 
 quick: check # Run the checks, the Rust tests of crates that changed, and the Python tests that are not slow
 	scripts/changed_crates.sh | xargs -r cargo test --locked --quiet
-	$(PYTEST) --quiet --numprocesses 2 -m 'not slow and not postgres and not hsm'
+	$(PYTEST) $(WORKERS) -m 'not slow and not postgres and not hsm'
 
 check: build # Format, lint, types, and the stub against the built module
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	$(call beside,cargo clippy --workspace --all-targets --locked --quiet -- -D warnings,$(MAKE) --no-print-directory check-python)
+
+check-python:
 	$(BIN)/ruff check --quiet $(PYTHON_CODE)
 	$(BIN)/ruff format --quiet --check $(PYTHON_CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache > $(VENV)/imports.log || { cat $(VENV)/imports.log >&2; exit 1; }
 	$(BIN)/stubtest itron_core._rust --mypy-config-file pyproject.toml
+
+# Two commands at once, of which one has long parts that use one core, or wait: fails when either does.
+beside = $(1) & first=$$!; $(2); second=$$?; wait $$first && exit $$second
 
 # 650 MB that nothing else here needs: pinned as all packages are, but in a file of its own.
 $(VENV)/.engines: $(VENV)/.installed constraints-engines.txt
@@ -78,7 +90,7 @@ bench-ci: release instructions # Measure in two minutes; fails when a ratio to p
 instructions: $(VENV)/.installed # Count the portable path's instructions (valgrind); fails when they rose
 	$(BIN)/python benches/instructions.py check
 
-build: $(VENV)/.built-quick # Build the extension for work on it (Cargo's profile quick), if its sources changed
+build: $(VENV)/.built-dev # Build the extension for work on it (Cargo's profile dev), if its sources changed
 
 release: $(VENV)/.built-release # Build the extension as it is shipped and measured (Cargo's profile release)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROGRAMS = Path(__file__).parent / "programs"
-KILLS = int(os.environ.get("ITRON_CORE_KILLS", "200"))
+KILLS = int(os.environ.get("ITRON_CORE_KILLS", "60"))
 
 
 class Death(NamedTuple):

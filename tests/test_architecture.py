@@ -122,6 +122,22 @@ def test_an_upward_arrow_in_rust_is_found(tmp_path, line):
     assert {"format::cbor", "token::keyring"} <= set(circle(found))
 
 
+def test_the_crates_of_ours_check_themselves_in_the_rust_tests():
+    """`_rust` has no Rust tests; what is shared under another name has a manifest of its own."""
+    settings = tomllib.loads((ROOT / "Cargo.toml").read_text())
+    folders = [*settings["workspace"]["members"], *settings["workspace"]["exclude"]]
+    manifests = [tomllib.loads((ROOT / folder / "Cargo.toml").read_text()) for folder in folders]
+    tested = {one["package"]["name"] for one in manifests} - {"itron-core-py"}
+    checked = settings["profile"]["test"]["package"]
+    assert checked.keys() == tested
+    assert all(one["debug-assertions"] and one["overflow-checks"] for one in checked.values())
+
+
+def test_the_memcheck_crate_is_compiled_as_the_extension_is():
+    ours, theirs = (tomllib.loads((ROOT / path).read_text()) for path in ("Cargo.toml", "tests/memcheck/Cargo.toml"))
+    assert theirs["profile"] == {"dev": ours["profile"]["dev"]}
+
+
 def test_the_boundary_names_each_thing_once():
     for path in rust_files(BOUNDARY):
         code = code_of(path)

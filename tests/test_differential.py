@@ -32,7 +32,7 @@ from reference.world import World
 
 pytestmark = [pytest.mark.kernels, pytest.mark.slow]
 
-CASES = int(os.environ.get("ITRON_CORE_CASES", "30000"))
+CASES = int(os.environ.get("ITRON_CORE_CASES", "10000"))
 ROWS = 60
 WORLD = World(int(os.environ.get("ITRON_CORE_SEED", "11")))
 UTC_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

@@ -145,7 +145,7 @@ def test_the_site_lists_every_page_once():
 
 @pytest.mark.slow
 def test_the_notebook_runs_as_a_script(tmp_path):
-    pytest.importorskip("marimo", reason="`make docs` installs it")
+    pytest.importorskip("marimo", reason="marimo is not installed: make docs")
     script = DOCS / "notebooks" / "first_route.py"
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -7,10 +7,13 @@ index. docs/frames.md has one line for each.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from itron_core import tables
+from itron_core._arguments import instance
+from itron_core.errors import InputError
 from itron_core.policy import DEFAULT_OPTIONS
 from itron_core.readings import ReadingResults, open_readings
 from itron_core.routes import NO_ROWS, process_route
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["process", "readings", "verify"]
 
 F = TypeVar("F")
+
+# What `open_readings` takes as columns, and a frame has by name.
+_BY_ROW = ("authentication_keys", "system_titles")
 
 
 def verify(
@@ -111,14 +117,27 @@ def readings(
 ) -> F:
     """Open a column of telegrams, and return the frame with the columns of `open_readings` beside its own.
 
-    `telegram` names the column of telegrams, `counter_floor` one of counters. `keys` are `ReadingKeys`, a `KeySource` or None; the
-    other arguments are those of `open_readings` and, `names` and `prefix`, of `verify`.
+    `telegram` names the column of telegrams, `counter_floor` one of counters. `keys` are `ReadingKeys`, a `KeySource`, None, or
+    the name of a column of keys. `authentication_keys` and `system_titles` name columns, too. The other arguments are those of
+    `open_readings` (`counter_floors` as a mapping) and, `names` and `prefix`, of `verify`.
     """
-    opened: Callable[..., ReadingResults] = partial(open_readings, keys=keys, profile=profile, **options)
+    by_row = {"counter_floors": counter_floor} if counter_floor is not None else {}
+    by_row |= {name: options.pop(name) for name in _BY_ROW if options.get(name) is not None}
+    if isinstance(keys, str):
+        by_row, keys = by_row | {"keys": keys}, None
+    floors = options.get("counter_floors")
+    if floors is not None and (counter_floor is not None or not isinstance(floors, Mapping)):
+        raise InputError(
+            "counter_floors: expected a mapping of devices to counters, or the name of a column in counter_floor"
+        )
+    for name, of in by_row.items():
+        instance(name, of, str)
+    fixed: dict[str, Any] = {"keys": keys, "profile": profile} | options
+    opened: Callable[..., ReadingResults] = partial(open_readings, **fixed)
 
     def ask(table: Any, tell: Any) -> Any:
-        floors = None if counter_floor is None else tables.column(table, counter_floor, "counter_floor")
-        return opened(tables.column(table, telegram, "telegram"), counter_floors=floors, progress=tell)
+        asked = {name: tables.column(table, of, name) for name, of in by_row.items()}
+        return opened(tables.column(table, telegram, "telegram"), progress=tell, **asked)
 
     result: F = tables.answered(
         frame, ask, opened(()), prefixes=tables.CLAIMS_OF_TELEGRAMS, names=names, prefix=prefix, progress=progress

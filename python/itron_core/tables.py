@@ -264,15 +264,18 @@ CLAIMS_OF_TELEGRAMS = "telegram_"
 
 
 def _new_names(there: list[str], answers: list[str], prefixes: str, prefix: str) -> list[tuple[str, str]]:
-    """Return the names of the answers and what they are called beside the columns that are there."""
-    taken, pairs = set(there), []
+    """Return the names of the answers and what they are called beside the columns that are there.
+
+    Names that differ in case alone are one: SQL does not tell them apart.
+    """
+    taken, pairs = {name.casefold(): name for name in there}, []
     for name in answers:
         new = prefix + name
-        if new in taken and prefixes and not prefix and name not in _VERDICTS:
+        if new.casefold() in taken and prefixes and not prefix and name not in _VERDICTS:
             new = prefixes + name
-        if new in taken:
-            raise InputError(f"frame: got a column {new!r} already; pass another prefix=, or leave that column out")
-        taken.add(new)
+        if old := taken.get(new.casefold()):
+            raise InputError(f"frame: got a column {old!r} already; pass another prefix=, or leave that column out")
+        taken[new.casefold()] = new
         pairs.append((name, new))
     return pairs
 

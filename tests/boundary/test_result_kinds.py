@@ -148,8 +148,11 @@ def test_a_slice_is_results_of_the_same_kind(results, part):
     for name in results.column_names:
         assert some[name][1:].to_pylist() == results[name][part][1:].to_pylist()
         assert some[name].null_count == wanted[name].count(None)
-    with pytest.raises(IndexError, match="step"):
-        results[::2]
+    for step in (2, -1):
+        for sliced in (results, results[results.column_names[0]]):
+            with pytest.raises(IndexError, match=rf"instead: \.to_arrow\(\)\[::{step}\]"):
+                sliced[::step]
+        assert results.to_arrow()[::step].to_pydict() == {name: c[::step] for name, c in results.to_pydict().items()}
 
 
 def test_a_slice_explains_and_requests_its_own_rows():

@@ -545,6 +545,14 @@ def test_a_name_used_by_the_input_stays_and_the_answer_s_new_name_is_reported(ca
     assert 'the answer is in "answer_answer_code"' in capsys.readouterr().err
 
 
+def test_names_that_differ_in_case_alone_are_one(capsys):
+    """A database that reads the file would give the old column for the answer."""
+    batch = pa.record_batch({"Code": ["mine"], "token": ["t"]})
+    both = Beside()(batch, pa.record_batch({"code": [0]}))
+    assert both.to_pydict() == {"Code": ["mine"], "answer_code": [0]}
+    assert 'already has a column "Code": the answer is in "answer_code"' in capsys.readouterr().err
+
+
 def test_large_files_come_in_bounded_batches(tmp_path):
     path = written(tmp_path / "rows.arrow", pa.record_batch({"n": pa.array(range(150_000))}))
     assert [batch.num_rows for batch in read_rows(str(path), None)] == [65_536, 65_536, 150_000 - 2 * 65_536]
@@ -630,9 +638,10 @@ def test_a_column_that_first_appears_after_65_536_rows_of_a_file_is_written_in_e
     path, count = tmp_path / "rows.jsonl", 65_536 + 10
     lines = ['{"device": "ert:1"}\n'] * count + ['{"device": "ert:2", "note": "gate code 12", "epoch": 7}\n']
     path.write_text("".join(lines))
+    batches = list(read_rows(str(path), None, ROUTE_COLUMNS))
     for suffix in SUFFIXES:
         with rows_to(str(tmp_path / f"out{suffix}"), None) as write:
-            for batch in read_rows(str(path), None, ROUTE_COLUMNS):
+            for batch in batches:
                 write(batch)
         last = read(tmp_path / f"out{suffix}", kinds=ROUTE_COLUMNS).slice(count).to_pylist()
         assert last == [{"device": "ert:2", "note": "gate code 12", "epoch": 7}], suffix

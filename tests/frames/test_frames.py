@@ -18,6 +18,7 @@ import itron_core as ic
 from helpers import DEVICE, KEYRING, NOW, T, token
 from itron_core import InputError, frames, schemas
 from itron_core.testing import make_route, make_tokens
+from reference.build_readings import dlms
 
 MADE = make_tokens(400, now=NOW, refused_share=0.1)
 TOKENS = [None if row % 11 == 3 else one for row, one in enumerate(MADE.tokens)]
@@ -105,6 +106,44 @@ def test_readings_are_opened_beside_their_rows():
     assert lazy["code"].to_list() == wanted.names()["code"].to_pylist()
 
 
+def test_counters_that_were_seen_are_asked_of_a_frame():
+    """A mapping of devices, as `last_counters` returns it, or a column."""
+    keys = ic.derive_keys(ic.MasterKey.generate(), ["ert:1", "ert:2"], utility="UTIL0001")
+    telegrams = ic.protect_readings([b"a", b"b"], keys, devices=["ert:1", "ert:2"], counters=[5, 5])
+    table = pa.table({"telegram": telegrams.to_pylist(), "floor": [5, None]})
+    given = ic.ReadingKeys(["ert:1", "ert:2"], keys)
+    wanted = ic.open_readings(table["telegram"], given, profile="cose", counter_floors={"ert:1": 5})["code"].to_pylist()
+    assert wanted[0] != wanted[1] == 0
+    for asked in ({"counter_floors": {"ert:1": 5}}, {"counter_floor": "floor"}):
+        for frame in (table, table.to_pandas(), pl.from_arrow(table)):
+            assert pa.table(frames.readings(frame, given, profile="cose", **asked))["code"].to_pylist() == wanted
+
+
+def test_what_a_reading_needs_row_by_row_is_named():
+    rows = [(bytes([at]) * 16, bytes([at + 8]) * 16, bytes([at + 16]) * 8) for at in range(3)]
+    table = pa.table(
+        {
+            "telegram": [dlms(key, authentication, b"message", title=title) for key, authentication, title in rows],
+            "key": [key for key, _, _ in rows],
+            "authentication": [one for _, one, _ in rows],
+            "title": [title for _, _, title in rows],
+        }
+    )
+    call = {"profile": "dlms", "authentication_keys": "authentication", "system_titles": "title"}
+    for frame in (table, table.to_reader(max_chunksize=2)):
+        out = pa.table(frames.readings(frame, "key", **call))
+        assert out["payload"].to_pylist() == [b"message"] * 3
+    for wrong in (
+        {"counter_floors": [5]},
+        {"counter_floors": {}, "counter_floor": "floor"},
+        {"counter_floor": ["floor"]},
+        {"system_titles": [b"x"] * 3},
+        {"authentication_keys": "authentications"},
+    ):
+        with pytest.raises(InputError, match=f"{min(wrong, key=len)}|{max(wrong, key=len)}"):
+            frames.readings(table, "key", **call | wrong)
+
+
 # The right rows, under any index.
 
 
@@ -189,6 +228,12 @@ def test_an_answer_never_takes_the_name_of_a_column():
                 frames.verify(make(once), MADE.keyring, **CALL)
     with pytest.raises(InputError, match="'reason' already"):
         frames.process(ROUTE.table.append_column("reason", [[0] * 200]), ROUTE.keyring, **ROUTE_CALL)
+    # SQL does not tell names apart by their case: DuckDB would give the old column.
+    for kind, (make, _) in KINDS.items():
+        with pytest.raises(InputError, match="'Code' already"):
+            frames.verify(make(TABLE.append_column("Code", [["old"] * 400])), MADE.keyring, **CALL)
+        renamed = frames.verify(make(TABLE.rename_columns(["token", "Device", "note"])), MADE.keyring, now=NOW)
+        assert "token_device" in KINDS[kind][1](renamed).column_names
     assert "again_code" in frames.verify(once, MADE.keyring, **CALL, prefix="again_").column_names
 
 

@@ -112,6 +112,18 @@ def test_an_expression_decides_a_route():
         route.keyring, now=NOW, permissions=route.permissions, route=pl.struct(pl.all()), columns=["reason"], name="r"
     )
     assert frame.lazy().select(few).collect()["r"].struct.field("reason").to_list() == decisions["reason"].to_pylist()
+    named = on_polars.process_expr(route.keyring, now=NOW, permissions=route.permissions, route="stops")
+    stops = frame.select(pl.struct(pl.all()).alias("stops")).select(named).unnest("decided")
+    assert stops.to_dict(as_series=False) == decisions.to_pydict()
+
+
+def test_the_device_of_a_function_is_its_argument(duck, fusion):
+    for register in (
+        lambda **call: on_duckdb.register(duck, **call),
+        lambda **call: on_datafusion.register(fusion, **call),
+    ):
+        with pytest.raises(InputError, match="audience: got an option, expected the second argument of the function"):
+            register(keyring=MADE.keyring, now=NOW, audience="ert:1")
 
 
 def test_a_route_in_duckdb_is_a_frame(duck):
@@ -129,7 +141,9 @@ def test_a_relation_is_answered_whatever_tables_there_are(duck):
     assert [row[0] for row in out.project("code").fetchall()] == WANTED["code"][:9]
 
 
-@pytest.mark.parametrize("wrong", [{"now": None}, {"columns": ["cod"]}, {"names": 1}, {"skew": -1}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"now": None}, {"columns": ["cod"]}, {"names": 1}, {"skew": -1}, {"epoch": [4]}, {"epoch": "e"}], ids=str
+)
 def test_a_wrong_argument_raises_where_the_function_is_made(duck, wrong):
     call = {"now": NOW} | wrong
     with pytest.raises(InputError):

@@ -169,6 +169,10 @@ def test_a_retried_task_uses_nothing_up(session, tmp_path):
 
 def test_arguments_are_checked_on_the_driver(session):
     frame = session.createDataFrame(TABLE.slice(0, 1))
+    with pytest.raises(ic.InputError, match="frame: got Table, expected a frame of Spark"):
+        on_spark.verify(TABLE, **CALL)
+    with pytest.raises(ic.InputError, match="'Code' already"):
+        on_spark.verify(frame.withColumnRenamed("row", "Code"), **CALL)
     for wrong in ({"now": None}, {"token": "tokens"}, {"columns": ["cod"]}, {"audience": "devices"}):
         with pytest.raises(ic.InputError):
             on_spark.verify(frame, **CALL | wrong)

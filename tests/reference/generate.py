@@ -6,6 +6,7 @@ protected header is signed after it was made, so that the later checks are reach
 
 import itertools
 import random
+from bisect import bisect_left
 from typing import NamedTuple
 
 from reference import cbor
@@ -809,11 +810,9 @@ def _sized_token(signer, token_type, claims, rng):
     payload = write({}) if size < 100 else write(claims)
     parts = Parts(write(header(signer, token_type)), payload, signer)
     signature = parts.signature()
-    for length in range(size):
-        token = envelope(parts.protected, parts.payload, (signature + bytes(size))[:length])
-        if len(token) == size:
-            return token
-    return b"\xd2\x84".ljust(size, b"\x00")
+    padded = signature + bytes(size)
+    token = _shortest(size, lambda length: envelope(parts.protected, parts.payload, padded[:length]))
+    return token if len(token) == size else b"\xd2\x84".ljust(size, b"\x00")
 
 
 def _sized_payload(signer, token_type, claims, rng):
@@ -823,10 +822,7 @@ def _sized_payload(signer, token_type, claims, rng):
     payload = write(claims)
     if key is None:
         return Parts(write(header(signer, token_type)), payload.ljust(size, b"\x00"), signer).token()
-    for length in range(size):
-        payload = write(claims | {key: bytes(length)})
-        if len(payload) >= size:
-            break
+    payload = _shortest(size, lambda length: write(claims | {key: bytes(length)}))
     return Parts(write(header(signer, token_type)), payload, signer).token()
 
 
@@ -834,11 +830,13 @@ def _sized_header(signer, token_type, claims, rng):
     size = rng.choice([127, 128, 129, 130])
     fields = header(signer, token_type)
     label = rng.choice([16, 17])
-    for length in range(size):
-        fields[label] = "x" * length
-        if len(write(fields)) >= size:
-            break
-    return Parts(write(fields), write(claims), signer).token()
+    protected = _shortest(size, lambda length: write(fields | {label: "x" * length}))
+    return Parts(protected, write(claims), signer).token()
+
+
+def _shortest(size, encoded):
+    """Return the shortest of what `encoded` makes of a length that is no shorter than `size`: it grows with the length."""
+    return encoded(bisect_left(range(size), size, key=lambda length: len(encoded(length))))
 
 
 def mixed_case(world, rng):

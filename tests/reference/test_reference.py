@@ -34,8 +34,6 @@ from reference.signatures import verify as verify_signature
 from reference.token import verify
 from reference.world import World
 
-pytestmark = pytest.mark.kernels
-
 T = 1_811_937_600  # 2027-06-01 12:00:00 UTC
 ISSUED = T - 3600
 DAY = 86_400

@@ -154,6 +154,11 @@ def test_hostile_values_stay_text(hostile):
 
 def test_values_are_shown_without_control_characters():
     assert printable("a\x1b[2J\u202eb\ue000") == "a\\x1b[2J\\u202eb\\ue000"
+    assert printable("\u00ad\u180e\u200d\u2029\U000e0041\U000f0000") == (
+        "\\xad\\u180e\\u200d\\u2029\\U000e0041\\U000f0000"
+    )
+    for text in ("Route: gaz\u202f?", "שלום", "é\u0301", "\U0001f4a9\ufe0f"):
+        assert printable(text) == text
     assert len(printable("x" * 500)) == 80
 
 
@@ -173,11 +178,36 @@ def test_time_left_is_counted_to_the_planned_stop(route):
 
 
 @pytest.mark.parametrize(
-    "planned", [pa.array([NOW] * 3_000), pa.array([None] * 5, pa.timestamp("s", "UTC")), ["08:00"] * 3_000]
+    "planned",
+    [
+        pa.array([NOW] * 3_000),
+        pa.array([None] * 5, pa.timestamp("s", "UTC")),
+        ["08:00"] * 3_000,
+        *(pa.array([None, moment] + [NOW] * 2_998, pa.timestamp("s", "UTC")) for moment in (-1, NOW * 1_000, -(2**62))),
+    ],
+    ids=["numbers", "too few", "text", "1969", "milliseconds", "before the years"],
 )
-def test_planned_times_of_another_type_or_length_raise(route, planned):
-    with pytest.raises(InputError, match="planned: "):
+def test_planned_times_of_another_type_length_or_century_raise(route, planned):
+    with pytest.raises(InputError, match=r"planned: got .*expected"):
         report_of(route.table, route.keyring, planned=planned)
+
+
+def test_a_route_without_a_planned_time_has_none():
+    """An empty column planned_at is what a template leaves."""
+    route = make_route(20, now=NOW)
+    nulls = pa.nulls(20, pa.timestamp("s", "UTC"))
+    without, empty = (report_of(route.table, route.keyring, planned=planned) for planned in (None, nulls))
+    assert empty[1] == without[1]
+    assert empty[0].data == without[0].data
+    assert "planned" not in " ".join(empty[0].words)
+
+
+@pytest.mark.parametrize("rows,said", [(0, "0 stops"), (1, "1 stop,"), (2, "2 stops")])
+def test_numbers_agree_with_their_nouns(rows, said):
+    route = make_route(2, now=NOW)
+    page, _, html = report_of(route.table[:rows], route.keyring)
+    assert said in html
+    assert ("The route has no rows." in page.words) == (rows == 0)
 
 
 def test_times_are_shown_in_the_zone(route):

@@ -11,6 +11,7 @@ pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 import chromium
 from itron_core import Permission
@@ -213,6 +214,71 @@ def test_hostile_values_do_not_run(browser, tmp_path):
         "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.hit = 1'}))"
     )
     assert browser.run("window.hit") is None
+
+
+ODD_IDS = [
+    "</script>",
+    "<!--",
+    "\u202eABC\u2066",
+    "שלום",
+    "\U0001f4a9" * 90,
+    "a" * 10_000,
+    "$& $1",
+    "\ue000",
+    "",
+    "\x00\x1b[31m",
+]
+
+
+def odd_routes():
+    """Return routes that nobody plans, by name, as columns beside or in place of those of an ordinary one."""
+    route, rows = make_route(60, now=NOW, seed=5), 60
+    given = {name: route.table[name] for name in route.table.column_names}
+    row = {"device": "ert:1", "device_class": "basic", "security_level": "ready_to_secure", "action": "read_endpoint"}
+    planned = pa.array([None if at % 3 else NOW + (at - 30) * 86_400 for at in range(rows)], pa.timestamp("s", "UTC"))
+    return route, {
+        "ids": given | {"device": [ODD_IDS[at % len(ODD_IDS)] for at in range(rows)]},
+        "no rows": {name: cells[:0] for name, cells in given.items()},
+        "one row": {name: cells[:1] for name, cells in given.items()},
+        "all allowed": {name: [cell] * 9 for name, cell in row.items()},
+        "all refused": {name: [cell] * 9 for name, cell in (row | {"security_level": "full"}).items()},
+        "all unreadable": {name: ["?"] * 9 for name in row},
+        "no tokens": {
+            name: given[name] for name in given if name not in ("authorization", "secure_command", "reading_key")
+        },
+        "planned in part, in the past and in the future": given | {"planned_at": planned},
+        "no planned hour": given | {"planned_at": pa.nulls(rows, pa.timestamp("s", "UTC"))},
+        "sessions without an end": given | {"session_opened_at": [NOW - 5] * rows, "session_seconds": [2**62] * rows},
+    }
+
+
+@pytest.mark.parametrize("name", odd_routes()[1])
+def test_an_odd_route_has_a_page_with_the_numbers_of_its_json(browser, tmp_path, name):
+    """Written by the command, opened, filtered, sorted, explained, and laid out for paper."""
+    route, tables = odd_routes()
+    pq.write_table(pa.table(tables[name]), tmp_path / "route.parquet")
+    (tmp_path / "root.jwks").write_text(route.keyring.to_jwks())
+    arguments = ["report", "route.parquet", "--keyring", "root.jwks", "--permissions", "all", "--now", str(NOW)]
+    program = [sys.executable, "-m", "itron_core", *arguments]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    path, numbers = tmp_path / "route.html", json.loads((tmp_path / "route.json").read_text())
+    browser.open(path)
+    tiles = browser.run(
+        "Object.fromEntries([...document.querySelectorAll('.tiles li')].map(one => [one.className, one.querySelector('b').textContent]))"
+    )
+    assert tiles == {decision: f"{count:,}" for decision, count in numbers["decisions"].items()}
+    assert sum(numbers["decisions"].values()) == numbers["rows"] == len(next(iter(tables[name].values())))
+    for decision, count in numbers["decisions"].items():
+        choose(browser, "decision", decision)
+        assert len(column(browser, 0)) == count
+    choose(browser, "decision", "")
+    for header in ("planned", "device", "action", "reason", "missing", "session", "material", "row"):
+        browser.run(f"document.querySelector('#rows th[data-column={header}] button')?.click()")
+    browser.run("document.querySelectorAll('#rows .open').forEach(button => button.click())")
+    assert browser.run("document.querySelectorAll('#rows tr.why').length") == numbers["rows"]
+    assert len(browser.call("Page.printToPDF")["data"]) > 5_000
+    assert (browser.errors, browser.requested) == ([], [f"file://{path}"])
 
 
 def test_100_000_rows_are_small_and_filter_at_once(browser, tmp_path):

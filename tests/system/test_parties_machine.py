@@ -40,7 +40,7 @@ from parties_world import (
 
 pytestmark = pytest.mark.slow
 
-HISTORIES = int(os.environ.get("ITRON_CORE_MACHINE", "100"))
+HISTORIES = int(os.environ.get("ITRON_CORE_MACHINE", "30"))
 STEPS = int(os.environ.get("ITRON_CORE_MACHINE_STEPS", "60"))
 SHRINKS = "ITRON_CORE_MACHINE_SHRINKS" in os.environ
 # In memory where there is such a folder: a disk's syncs are the subject of other tests.

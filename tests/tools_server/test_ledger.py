@@ -15,7 +15,7 @@ from itron_core.tools_server.ledger import Ledger, Use
 from kills import KILLS, PROGRAMS, Warm
 
 RACERS = 4
-RACED_IDS = int(os.environ.get("ITRON_CORE_RACED_IDS", "20000"))
+RACED_IDS = int(os.environ.get("ITRON_CORE_RACED_IDS", "5000"))
 
 
 def use(number, *, content=b"c", answer=b"", kid=b"k" * 8):

@@ -65,14 +65,16 @@ class Beside:
         import pyarrow as pa
 
         kept = [at for at, name in enumerate(batch.schema.names) if name not in TOKEN_COLUMNS]
-        taken = {batch.schema.names[at] for at in kept}
+        # SQL and spreadsheets do not tell names apart by their case.
+        taken = {name.casefold(): name for name in (batch.schema.names[at] for at in kept)}
         names = [self._free(name, taken) for name in answers.schema.names]
         fields = [batch.schema.field(at) for at in kept]
         fields += [field.with_name(name) for field, name in zip(answers.schema, names, strict=True)]
         columns = [batch.column(at) for at in kept] + answers.columns
         return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
-    def _free(self, name: str, taken: set[str]) -> str:
+    def _free(self, name: str, taken: dict[str, str]) -> str:
+        """Return the name of an answer's column beside the input's, which are `taken`: each by its name without case."""
         if name not in taken:
             return name
         if name not in self._names:
@@ -80,5 +82,5 @@ class Beside:
             while free in taken:
                 free = f"answer_{free}"
             self._names[name] = free
-            remark(f'The input already has a column "{name}": the answer is in "{free}".')
+            remark(f'The input already has a column "{taken[name]}": the answer is in "{free}".')
         return self._names[name]

@@ -49,8 +49,8 @@ def process_expr(
 ) -> Any:
     """Return an expression: a struct of the result columns of `process_route` per row, called `name`.
 
-    `route` is an expression of a struct with the route's columns, by default all columns of the frame. `options` are those of
-    `process_route`.
+    `route` is a column of structs with the route's columns, by its name or as an expression; by default, all columns of the frame.
+    `options` are those of `process_route`.
     """
     pl = library("polars", "integrations.polars")
     check_naming(names, "")
@@ -62,7 +62,7 @@ def process_expr(
         return pl.Series(name, results.names() if names else results)
 
     schema = Schema(empty.names() if names else empty).polars()
-    asked = pl.struct(pl.all()) if route is None else route
+    asked = pl.struct(pl.all()) if route is None else _expression(pl, route)
     return asked.map_batches(answer, pl.Struct(schema), is_elementwise=True).alias(name)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from itron_core import frames
+from itron_core.errors import InputError
 from itron_core.integrations.structs import TokenFunction
 from itron_core.tables import library
 
@@ -67,6 +68,10 @@ _TYPES = {
 def _mapped(frame: Any, answer: Callable[[Any], Any]) -> Any:
     pa = library("pyarrow", "integrations.spark", "spark")
     types = library("pyspark.sql.types", "integrations.spark")
+    if not hasattr(frame, "mapInArrow"):
+        raise InputError(
+            f"frame: got {type(frame).__name__}, expected a frame of Spark; call itron_core.frames for others"
+        )
     # The answers of no rows: they have the types, and every argument is checked on the driver.
     empty = answer(pa.table({name: pa.nulls(0) for name in frame.columns}))
     added = _struct_type([*empty.schema][len(frame.columns) :])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from itron_core._rust import verify_tokens
+from itron_core.errors import InputError
 from itron_core.schemas import Schema
 from itron_core.tables import check_naming, library, read_once
 
@@ -19,6 +21,10 @@ class TokenFunction:
 
     def __init__(self, keyring: Keyring, *, names: bool = False, **options: Any) -> None:
         check_naming(names, "")
+        if options.get("audience") is not None:
+            raise InputError("audience: got an option, expected the second argument of the function, row by row")
+        if not isinstance(options.get("epoch"), Integral | None):
+            raise InputError(f"epoch: got {type(options['epoch']).__name__}, expected one number for all rows")
         self._keyring, self._names = keyring, names
         self._options = options | {"columns": read_once(options.get("columns"))}
         # Checks the options where the function is made, not in the middle of a query.

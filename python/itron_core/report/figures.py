@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from itron_core.report.rows import Rows
 
-__all__ = ["LEVELS", "MATERIAL_SPANS", "SESSION_SPANS", "figures_of", "iso", "reading_counts"]
+__all__ = ["LEVELS", "MATERIAL_SPANS", "SESSION_SPANS", "figures_of", "iso", "planned_range", "reading_counts"]
 
 LEVELS: Final = (*(level.name.lower() for level in SecurityLevel), UNREADABLE)
 UNKNOWN = "unknown"
@@ -49,7 +49,7 @@ def figures_of(rows: Rows, title: str, readings: list[dict[str, Any]] | None) ->
         if kind.reason != "ok":
             refusals[kind.reason, kind.security_level] += count
     requests = Counter((token_type, action) for _, token_type, action in rows.requests)
-    first, last = (rows.at, rows.at) if not rows.planned else (min(rows.planned), max(rows.planned))
+    first, last = planned_range(rows)
     figures = {
         "title": title,
         "decided_for": iso(rows.at),
@@ -69,6 +69,12 @@ def figures_of(rows: Rows, title: str, readings: list[dict[str, Any]] | None) ->
         "material_left": _spans(rows.material_left, MATERIAL_SPANS),
     }
     return figures if readings is None else figures | {"readings": readings}
+
+
+def planned_range(rows: Rows) -> tuple[int, int]:
+    """Return the times of the first and of the last stop in seconds; a stop without one is at the time of the decisions."""
+    stops = [rows.at if stop is None else stop for stop in rows.planned or [None]]
+    return min(stops), max(stops)
 
 
 def reading_counts(readings: Any) -> list[dict[str, Any]]:

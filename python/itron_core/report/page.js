@@ -17,7 +17,7 @@
     if (days) return `${days} d ${hours} h`;
     return hours ? `${hours} h ${String(rest).padStart(2, "0")} min` : `${rest} min`;
   };
-  const clock = (row) => new Date((planned[row] + data.offset) * 1000).toISOString().slice(11, 16);
+  const clock = (row) => planned[row] === null ? "–" : new Date((planned[row] + data.offset) * 1000).toISOString().slice(11, 16);
 
   // --- What the filter shows ---
 
@@ -52,7 +52,7 @@
     if (name === "row") of = Uint32Array.from(kind, (_, row) => row);
     else if (name === "session") of = session.map((one) => one ?? last);
     else if (name === "material") of = material.map((one) => one ?? last);
-    else if (name === "planned") of = planned;
+    else if (name === "planned") of = planned.map((one) => one ?? last);
     else if (name === "device") {
       const order = Uint32Array.from(kind, (_, row) => row).sort((a, b) => (device[a] < device[b] ? -1 : device[a] > device[b] ? 1 : a - b));
       of = new Uint32Array(count);
@@ -127,7 +127,7 @@
     const last = Math.min(found.length, from + size);
     byId("shown").textContent = found.length
       ? `Rows ${(from + 1).toLocaleString("en")} to ${last.toLocaleString("en")} of ${found.length.toLocaleString("en")}`
-      : "No row matches the filter.";
+      : count ? "No row matches the filter." : "The route has no rows.";
     byId("previous").disabled = from === 0;
     byId("next").disabled = last >= found.length;
     for (const header of byId("rows").tHead.rows[0].cells) {

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from itron_core.enums import Code, Reason
 from itron_core.explain import because
 from itron_core.report.charts import decisions_chart, readings_chart, refusals_chart, spans_chart
+from itron_core.report.figures import planned_range
 from itron_core.report.rows import DEVICE, Kind, printable
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def page_of(figures: dict[str, Any], rows: Rows, zone: tzinfo | None) -> str:
             "</head>",
             "<body>",
             f"<header><h1>{_text(figures['title'])}</h1>",
-            f'<p class="when">{figures["rows"]:,} stops, decided for {shown:%A, %d %B %Y, %H:%M} ({_zone(shown)}){_range(rows, zone)}.</p></header>',
+            f'<p class="when">{_counted(figures["rows"], "stop")}, decided for {shown:%A, %d %B %Y, %H:%M} ({_zone(shown)}){_range(rows, zone)}.</p></header>',
             "<main>",
             *(section for section in sections if section),
             "</main>",
@@ -95,6 +96,10 @@ def _words(name: str) -> str:
     return escape(name.replace("_", " "))
 
 
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def _zone(moment: datetime) -> str:
     return escape(moment.tzname() or f"{moment:%z}")
 
@@ -102,8 +107,8 @@ def _zone(moment: datetime) -> str:
 def _range(rows: Rows, zone: tzinfo | None) -> str:
     if not rows.planned:
         return ""
-    first, last = (datetime.fromtimestamp(one, zone or UTC) for one in (min(rows.planned), max(rows.planned)))
-    return f"; planned from {first:%d %B %H:%M} to {last:%d %B %H:%M}"
+    first, last = (datetime.fromtimestamp(one, zone or UTC) for one in planned_range(rows))
+    return f"; planned from {first:%d %B %Y %H:%M} to {last:%d %B %Y %H:%M}"
 
 
 def _figure(title: str, *content: str) -> str:
@@ -142,7 +147,7 @@ def _refusals(figures: dict[str, Any]) -> str:
     refusals = figures["refusals"]
     title = "Why not: reasons by security level"
     if not refusals:
-        return _figure(title, "<p>Every row is allowed.</p>")
+        return _figure(title, f"<p>{'Every row is allowed' if figures['rows'] else 'The route has no rows'}.</p>")
     totals: dict[str, int] = {}
     for cell in refusals:
         totals[cell["reason"]] = totals.get(cell["reason"], 0) + cell["rows"]
@@ -173,7 +178,7 @@ def _requests(figures: dict[str, Any]) -> str:
     total = sum(one["rows"] for one in requests)
     return _figure(
         title,
-        f"<p>{total:,} pieces of material are missing. The list has one line per piece, as "
+        f"<p>Missing: {_counted(total, 'piece')} of material. The list has one line per piece, as "
         "<code>itron-core field request --file</code> reads it.</p>",
         '<p><button type="button" id="download">Download requests.csv</button></p>',
         _numbers(

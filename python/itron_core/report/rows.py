@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unicodedata import category
 
-from itron_core._arguments import moment
+from itron_core._arguments import EARLIEST, LATEST, moment
 from itron_core._rust import verify_tokens
 from itron_core.enums import DEVICE_TOKEN_TYPES, Action, Code, Decision, DeviceClass, Mode, Need, SecurityLevel
 from itron_core.errors import InputError
@@ -27,10 +27,9 @@ UNREADABLE = "unreadable"
 # Stands for the device in the sentences of a kind; no device id has it.
 DEVICE = "\ue000"
 LONGEST_TEXT = 80
-# Controls, surrogates, private use, and marks that change the direction of text: they could make a row look like another.
-UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\ue000-\uf8ff]"
-)
+# Controls, marks without a shape of their own (some change the direction of text), surrogates, private use, unassigned, and
+# separators of lines: they could make a row look like another.
+UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 class Kind(NamedTuple):
@@ -49,13 +48,13 @@ class Kind(NamedTuple):
 class Rows(NamedTuple):
     """The rows of a report, column by column.
 
-    `at` is the time of the decisions and `planned` that of each stop, in seconds since 1970. `session_left` and
-    `material_left` are the minutes from the stop to the end of the session, and to that of the accepted token that ends
+    `at` is the time of the decisions and `planned` that of each stop, in seconds since 1970: None for a stop without one, and for a
+    route without any. `session_left` and `material_left` are the minutes from the stop to the end of the session, and to that of the accepted token that ends
     first, rounded down; None without one. `requests` are what to ask for: device, token type, action.
     """
 
     at: int
-    planned: list[int] | None
+    planned: list[int | None] | None
     kinds: list[Kind]
     kind: list[int]
     device: list[str]
@@ -92,11 +91,11 @@ def decided_rows(
         revocations=revocations,
         threads=threads,
     )
-    stops = None if planned is None else _stops(planned, at, len(results))
+    stops = None if planned is None else _stops(planned, len(results))
     found = [Row(**results._row(row)) for row in range(len(results))]  # noqa: SLF001  # the columns of the same package
     kinds: dict[tuple[Any, ...], int] = {}
     kind = [kinds.setdefault(_key(row), len(kinds)) for row in found]
-    stop_of = [at] * len(found) if stops is None else stops
+    stop_of = [at if stop is None else stop for stop in stops or [None] * len(found)]
     ends = _material_ends(table, found, keyring, at=at, revocations=revocations, threads=threads)
     return Rows(
         at=at,
@@ -119,7 +118,12 @@ def decided_rows(
 def printable(text: str) -> str:
     r"""Return text without control characters and direction marks (`\x1b` and so on), cut to a length that a row can show."""
     cut = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
-    return UNPRINTABLE.sub(lambda one: one[0].encode("unicode_escape", "surrogatepass").decode(), cut)
+    if cut.isprintable():
+        return cut
+    return "".join(
+        sign.encode("unicode_escape", "surrogatepass").decode() if category(sign) in UNPRINTABLE else sign
+        for sign in cut
+    )
 
 
 def _key(row: Row) -> tuple[Any, ...]:
@@ -147,8 +151,8 @@ def _name(enumeration: type[IntEnum], number: int | None) -> str:
     return UNREADABLE if number is None else enumeration(number).name.lower()
 
 
-def _stops(planned: object, at: int, count: int) -> list[int]:
-    """Return the planned time of each stop in seconds. Raises InputError for another type or length."""
+def _stops(planned: object, count: int) -> list[int | None] | None:
+    """Return the planned time of each stop in seconds; None if no stop has one. Raises InputError for another type, length or year."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -158,8 +162,14 @@ def _stops(planned: object, at: int, count: int) -> list[int]:
     if len(column) != count:
         raise InputError(f"planned: got {len(column)} rows, expected {count}")
     seconds = column.cast(pa.timestamp("s", column.type.tz), safe=False).cast(pa.int64())
-    found: list[int] = pc.fill_null(seconds, at).to_pylist()
-    return found
+    outside = pc.invert(pc.and_(pc.greater_equal(seconds, EARLIEST), pc.less_equal(seconds, LATEST)))
+    row = pc.index(outside, True).as_py()  # the value that is looked for
+    if row >= 0:
+        raise InputError(
+            f"planned: got {seconds[row]} seconds since 1970 in row {row}, expected a time from 2020 to 2100"
+        )
+    found: list[int | None] = seconds.to_pylist()
+    return None if seconds.null_count == len(seconds) else found
 
 
 def _material_ends(

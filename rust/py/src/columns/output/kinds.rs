@@ -14,7 +14,7 @@ pub fn range(slice: &Bound<'_, PySlice>, rows: usize) -> PyResult<(usize, usize)
     let range = slice.indices(rows as isize).map_err(wanted)?;
     if range.step != 1 {
         return Err(PyIndexError::new_err(format!(
-            "row: got a slice of step {}, expected step 1: results are sliced without a copy",
+            "row: got a slice of step {0}, expected step 1; slice the Arrow table instead: .to_arrow()[::{0}]",
             range.step
         )));
     }
