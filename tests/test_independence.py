@@ -506,7 +506,7 @@ def test_the_lock_is_released_while_a_batch_is_verified():
 
 
 def test_repeated_calls_keep_no_memory():
-    """After a warm-up, as many calls again of every kind: the process has grown by a small part of their results."""
+    """After a warm-up, 100 calls more of every kind: the process has grown by a small part of their results."""
     script = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
@@ -538,13 +538,13 @@ def once():
 for _ in range(40):
     once()
 before = resident()
-for _ in range(200):
+for _ in range(100):
     once()
 print(resident() - before)
 """
     here = os.path.dirname(__file__)  # noqa: PTH120  # a path for another process
     done = subprocess.run([sys.executable, "-c", script, here], capture_output=True, text=True, check=True)
-    # One result of 20,000 tokens alone is about 1.5 MB: 200 that stayed would be 300 MB. A few keys still get larger tables.
+    # One result of 20,000 tokens alone is about 1.5 MB: 100 that stayed would be 150 MB. A few keys still get larger tables.
     assert int(done.stdout) < 64 << 20
 
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -61,12 +62,19 @@ def write_certificate(folder, *, days=1):
     (folder / "tls.key").write_bytes(key.private_bytes(pem, pkcs8, bare))
 
 
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory):
+    """The folder of a security manager, to be copied for each test."""
+    folder = tmp_path_factory.mktemp("manager")
+    done(folder, "manager", "init", "ism", "--utility", "UTIL0001")
+    done(folder, "manager", "role", "ism", "worker", "--permissions", "all")
+    done(folder, "manager", "user", "ism", "fred", "--role", "worker", "--unit", "gas")
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path):
-    done(tmp_path, "manager", "init", "ism", "--utility", "UTIL0001")
-    done(tmp_path, "manager", "role", "ism", "worker", "--permissions", "all")
-    done(tmp_path, "manager", "user", "ism", "fred", "--role", "worker", "--unit", "gas")
-    return tmp_path
+def folder(manager, tmp_path):
+    return Path(shutil.copytree(manager, tmp_path / "here"))
 
 
 @pytest.fixture

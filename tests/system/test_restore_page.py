@@ -7,8 +7,7 @@ from pages import Page
 pytestmark = pytest.mark.slow
 
 
-def test_the_restores_of_the_page_do_what_it_shows(tmp_path):
-    Page("runbooks.md").follow("The utility of this page", tmp_path)
+def test_the_restores_of_the_page_do_what_it_shows(utility):
     page = Page("restore.md")
-    page.follow("Restoring", tmp_path)
+    page.follow("Restoring", utility)
     page.renew()
