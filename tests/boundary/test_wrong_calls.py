@@ -587,3 +587,17 @@ def test_an_int_flag_and_an_enum_s_member_are_their_numbers():
     assert code_of(token(), action=Action.READ_ENDPOINT) == 0
     assert code_of(token(), action=0) == 0
     assert KeyringEntry(public(ISSUER), actions=[Action.READ_ENDPOINT, 8]).actions == 1 | 1 << 8
+
+
+@pytest.mark.parametrize("sign", ["a", "é", "ש", "\u4e2d", "\U0001f4a9"])
+@pytest.mark.parametrize("before", range(4))
+def test_a_long_value_is_cut_between_two_characters(sign, before):
+    """And says that it is: a part of a character is no character of the file."""
+    device = "x" * before + sign * 5_000
+    row = {"device": device, "device_class": "basic", "security_level": "full", "action": "read_endpoint"}
+    (said,) = process_route([row], Keyring([]), now=NOW, permissions=31)["unreadable"]
+    assert said.startswith('device: "')
+    assert said.endswith('"...')
+    shown = said.removeprefix('device: "').removesuffix('"...')
+    assert device.startswith(shown)
+    assert 76 < len(shown.encode()) <= 80

@@ -93,7 +93,10 @@ impl Bits {
     /// Rows whose bit is 1.
     #[must_use]
     pub fn ones(&self) -> usize {
-        self.bytes.iter().map(|byte| byte.count_ones() as usize).sum()
+        let (words, rest) = self.bytes.as_chunks();
+        let words = words.iter().map(|&word| u64::from_ne_bytes(word).count_ones() as usize);
+        let rest = rest.iter().map(|byte| byte.count_ones() as usize);
+        words.sum::<usize>() + rest.sum::<usize>()
     }
 
     /// Rows.
@@ -231,6 +234,7 @@ mod tests {
         assert_eq!((bits.ones(), bits.rows()), (3, 19));
         assert!((0..19).filter(|&row| bits.get(row)).eq([7, 8, 18]));
         assert_eq!(bits.into_bytes(), [0x80, 0x01, 0x04]);
+        assert_eq!(Bits::of((0..701).map(|row| row % 3 == 0)).ones(), 234);
     }
 
     columns! {

@@ -262,9 +262,9 @@ pub fn open_many<'w, R: Rows>(rows: &R, call: &Call<'_>, workers: impl Into<Work
     Ok(Readings { columns, payloads, names })
 }
 
-/// Rows of a chunk: few enough for the first-level cache, and for memory that is not given back to the system after each. A chunk's
-/// bytes are placed together, so that one which began earlier has mostly placed its own before.
-const AT_ONCE: usize = 128;
+/// Rows of a chunk: so many that threads seldom write to neighbouring cache lines, and few enough for the second-level cache. A
+/// chunk's bytes are placed together, so that one which began earlier has mostly placed its own before.
+const AT_ONCE: usize = 1_024;
 
 /// The most bytes that are copied of a telegram: one more than the longest has, so that a longer one shows.
 fn most_bytes(rows: &impl Rows, profile: Profile) -> usize {

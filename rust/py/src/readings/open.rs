@@ -161,13 +161,11 @@ fn columns(mut columns: Columns, payloads: Vec<u8>, names: Vec<u8>, wanted: &Wan
             "code" => Out::int16(take(&mut columns.code)),
             "assurance" => Out::int16(take(&mut columns.assurance)),
             "protection" => Out::int16(take(&mut columns.protection)).null_unless(take(&mut columns.protection_known)),
-            "device" => {
-                Out::joined(true, take(&mut names), &columns.name_length)?.null_unless(take(&mut columns.device_known))
-            }
+            "device" => Out::joined(true, take(&mut names), take(&mut columns.name_length))?
+                .null_unless(take(&mut columns.device_known)),
             "counter" => Out::int64(take(&mut columns.counter)).null_unless(take(&mut columns.counter_known)),
-            "payload" => {
-                Out::joined(false, take(&mut payloads), &columns.payload_length)?.null_unless(take(&mut columns.opened))
-            }
+            "payload" => Out::joined(false, take(&mut payloads), take(&mut columns.payload_length))?
+                .null_unless(take(&mut columns.opened)),
             other => unreachable!("no column {other}"),
         })
     })

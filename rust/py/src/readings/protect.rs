@@ -89,6 +89,6 @@ pub fn protect_readings(
             protect(&plain, &mut readings).ok_or_else(|| input(format!("row {row} cannot be protected")))?;
             lengths.push((readings.len() - before) as u32);
         }
-        Out::joined(false, readings, &lengths).map(Column::new).map_err(stopped)
+        Out::joined(false, readings, lengths).map(Column::new).map_err(stopped)
     })
 }

@@ -78,10 +78,14 @@ const SHOWN: usize = 81;
 /// Text as a message shows it: cut where it is long.
 fn quoted(text: Option<&[u8]>) -> String {
     let Some(text) = text else { return "null".to_owned() };
-    let text = String::from_utf8_lossy(text);
-    let shown: String = text.chars().take(SHOWN - 1).collect();
-    let rest = if shown.len() < text.len() { "..." } else { "" };
-    format!("{shown:?}{rest}")
+    if text.len() < SHOWN {
+        return format!("{:?}", String::from_utf8_lossy(text));
+    }
+    let cut = &text[..SHOWN - 1];
+    // The last character may be cut, too: then it is left out.
+    let whole =
+        str::from_utf8(cut).map_or_else(|error| error.error_len().map_or(error.valid_up_to(), |_| cut.len()), str::len);
+    format!("{:?}...", String::from_utf8_lossy(&cut[..whole]))
 }
 
 /// The columns of a route.

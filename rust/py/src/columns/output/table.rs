@@ -120,23 +120,15 @@ impl Out {
 
     /// binary, or string from UTF-8: bytes one row after another, and the length of each row.
     ///
+    /// # Errors
+    /// [`Stop::OutOfMemory`].
+    ///
     /// # Panics
     /// If the lengths are not those of all bytes together.
-    pub fn joined(text: bool, data: Vec<u8>, lengths: &[u32]) -> Result<Self, Stop> {
-        let mut last = 0;
-        let rows = lengths.len() + 1;
-        let ends = (0..rows).map(|row| {
-            last += if row == 0 { 0 } else { lengths[row - 1] as usize };
-            last
-        });
-        let offsets = Offsets::of(ends, data.len())?;
-        assert_eq!(last, data.len(), "the bytes of {} rows", lengths.len());
-        Ok(Self {
-            rows: lengths.len(),
-            values: Values::Bytes { text, offsets, data: Arc::new(data) },
-            first: 0,
-            validity: None,
-        })
+    pub fn joined(text: bool, data: Vec<u8>, lengths: Vec<u32>) -> Result<Self, Stop> {
+        let rows = lengths.len();
+        let offsets = Offsets::of_lengths(lengths, data.len())?;
+        Ok(Self { rows, values: Values::Bytes { text, offsets, data: Arc::new(data) }, first: 0, validity: None })
     }
 
     /// binary, or string from UTF-8, of the values of rows; a row may be null.
@@ -415,6 +407,25 @@ impl Offsets {
             Ok(_) => Self::Small(all(ends.map(|end| end as i32))?),
             Err(_) => Self::Large(all(ends.map(|end| end as i64))?),
         })
+    }
+
+    /// Where rows of these lengths begin, and where the last ends: in the memory of the lengths, where 32 bits are enough.
+    fn of_lengths(mut lengths: Vec<u32>, bytes: usize) -> Result<Self, Stop> {
+        lengths.try_reserve_exact(1)?;
+        lengths.push(0);
+        let mut end = 0;
+        let begins = lengths.into_iter().map(|length| {
+            let begin = end;
+            end += length as usize;
+            begin
+        });
+        let offsets = match i32::try_from(bytes) {
+            // Neither more nor larger items: they take the places of the lengths.
+            Ok(_) => Self::Small(Arc::new(begins.map(|begin| begin as i32).collect())),
+            Err(_) => Self::of(begins, bytes)?,
+        };
+        assert_eq!(end, bytes, "the bytes of all rows");
+        Ok(offsets)
     }
 
     pub(super) fn get(&self, at: usize) -> usize {
