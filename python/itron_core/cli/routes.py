@@ -141,7 +141,10 @@ def explain(
     now: Annotated[str | None, NOW] = None,
     input_format: Annotated[FileFormat | None, INPUT_FORMAT] = None,
 ) -> None:
-    """Explain one row of a route in sentences, by the same policy as preflight."""
+    """Explain one row of a route in sentences.
+
+    The policy options are those of preflight.
+    """
     ring, at_moment, granted = read_keyring(keyring), moment_of(now, at, time_zone), permissions_of(permissions)
     decisions: Counter[str] = Counter()
     for batch in _rows(route_batches(source, input_format, time_zone, keyring), row):
