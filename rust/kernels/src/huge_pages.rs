@@ -35,17 +35,17 @@ pub(crate) fn advise<T>(memory: &mut [MaybeUninit<T>]) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn advise<T>(_memory: &mut [MaybeUninit<T>]) {}
 
-/// Brings in the huge page at `place`, as the first write to it would. Nothing but time depends on it (Linux 5.14).
+/// Brings in the huge page of an address, as the first write to it would. Nothing but time depends on it (Linux 5.14).
 #[cfg(target_os = "linux")]
-pub fn bring(place: *const u8) {
-    let page = place.map_addr(|address| address / HUGE_PAGE * HUGE_PAGE);
+pub fn bring(address: usize) {
+    let page = std::ptr::without_provenance_mut(address / HUGE_PAGE * HUGE_PAGE);
     // SAFETY: this advice changes no byte, whoever's they are, and is an error where there is no memory.
-    let _ = unsafe { madvise(page.cast_mut().cast(), HUGE_PAGE, MADV_POPULATE_WRITE) };
+    let _ = unsafe { madvise(page, HUGE_PAGE, MADV_POPULATE_WRITE) };
 }
 
 /// Elsewhere the first write brings it in.
 #[cfg(not(target_os = "linux"))]
-pub fn bring(_place: *const u8) {}
+pub fn bring(_address: usize) {}
 
 #[cfg(test)]
 mod tests {
@@ -54,8 +54,8 @@ mod tests {
     #[test]
     fn a_page_that_is_brought_in_keeps_its_bytes_and_none_is_no_fault() {
         let memory = vec![7_u8; 3 * HUGE_PAGE];
-        bring(memory[HUGE_PAGE..].as_ptr());
+        bring(memory[HUGE_PAGE..].as_ptr().addr());
         assert!(memory.iter().all(|&byte| byte == 7));
-        bring(std::ptr::null());
+        bring(0);
     }
 }

@@ -40,11 +40,12 @@ impl<'a> Line<'a> {
         Ok(due)
     }
 
-    /// The page after the one that is being filled, if that one was begun after `before` bytes.
-    fn next_page(&self, before: usize) -> Option<*const u8> {
-        let ahead = self.used.next_multiple_of(HUGE_PAGE) - self.used;
-        let begun = before / HUGE_PAGE < self.used / HUGE_PAGE;
-        self.free.get(ahead).filter(|_| begun).map(std::ptr::from_ref)
+    /// The next page, if the one that is being filled became half full after `before` bytes.
+    fn next_page(&self, before: usize) -> Option<usize> {
+        let page_after = |used: usize| (used + HUGE_PAGE / 2) / HUGE_PAGE;
+        let next = page_after(self.used);
+        let ahead = (next * HUGE_PAGE).checked_sub(self.used).filter(|_| page_after(before) < next)?;
+        self.free.get(ahead).map(|byte| std::ptr::from_ref(byte).addr())
     }
 }
 
