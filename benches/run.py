@@ -62,9 +62,8 @@ def full() -> int:
         (RESULTS / f"{name}.json").write_text(json.dumps(slim(measured), indent=1) + "\n")
     (RESULTS / "stream.json").write_text(json.dumps(stream, indent=1) + "\n")
     into_readme(f"{report.machine_of(auto)}.\n\n{report.table_of(headlines(rows))}")
-    print(pages)
-    complaints = report.missed(rows)
-    print(*(f"- missed: {complaint}" for complaint in complaints), sep="\n")
+    complaints = [f"- missed: {complaint}" for complaint in report.missed(rows)]
+    print(pages, *complaints, sep="\n")
     return 1 if complaints else 0
 
 

@@ -40,6 +40,15 @@ def test_only_ratios_to_pyca_are_recorded():
     assert report.ratios_to_pyca(report.rows_of(MEASURED)) == {"one": 60.0, "two": 9.0}
 
 
+def test_a_ratio_below_what_is_asked_is_named():
+    asked = bench("slow", 0.5, "script")
+    asked["extra_info"]["at_least"] = 1 / 1.5
+    met = bench("fast", 0.7, "script")
+    met["extra_info"]["at_least"] = 1 / 1.5
+    rows = report.rows_of({"benchmarks": [asked, met, *MEASURED["benchmarks"]]})
+    assert report.missed(rows) == ["slow: 0.50x, asked for 0.67x"]
+
+
 def test_the_table_has_a_line_a_bench():
     lines = report.table_of(report.rows_of(MEASURED)).splitlines()
     assert lines[2] == "| one | 480 k tokens | **60x** pyca (8 k) |"

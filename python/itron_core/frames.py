@@ -127,8 +127,9 @@ def readings(
         by_row, keys = by_row | {"keys": keys}, None
     floors = options.get("counter_floors")
     if floors is not None and (counter_floor is not None or not isinstance(floors, Mapping)):
+        came = type(floors).__name__ if counter_floor is None else "counter_floor, too"
         raise InputError(
-            "counter_floors: expected a mapping of devices to counters, or the name of a column in counter_floor"
+            f"counter_floors: got {came}, expected a mapping of devices to counters, or counter_floor with the name of a column"
         )
     for name, of in by_row.items():
         instance(name, of, str)

@@ -49,8 +49,8 @@ class Rows(NamedTuple):
     """The rows of a report, column by column.
 
     `at` is the time of the decisions and `planned` that of each stop, in seconds since 1970: None for a stop without one, and for a
-    route without any. `session_left` and `material_left` are the minutes from the stop to the end of the session, and to that of the accepted token that ends
-    first, rounded down; None without one. `requests` are what to ask for: device, token type, action.
+    route without any. `session_left` and `material_left` are the minutes from the stop to the end of the session, and to that of
+    the accepted token that ends first, rounded down; None without one. `requests` are what to ask for: device, token type, action.
     """
 
     at: int

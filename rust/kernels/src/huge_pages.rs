@@ -39,7 +39,7 @@ pub(crate) fn advise<T>(_memory: &mut [MaybeUninit<T>]) {}
 #[cfg(target_os = "linux")]
 pub fn bring(address: usize) {
     let page = std::ptr::without_provenance_mut(address / HUGE_PAGE * HUGE_PAGE);
-    // SAFETY: this advice changes no byte, whoever's they are, and is an error where there is no memory.
+    // SAFETY: this advice never changes a byte, whatever lies at the address; it returns an error if nothing does.
     let _ = unsafe { madvise(page, HUGE_PAGE, MADV_POPULATE_WRITE) };
 }
 

@@ -13,11 +13,13 @@
 //! Only the master key and what is derived are secret. The device id is at one place whatever the device, so the rest of the
 //! input is built, and hashed, once.
 
-use crate::parallel::chunks::{Split, Workers, in_chunks};
+use crate::parallel::chunks::{Split, Workers, addresses, in_chunks};
 use crate::parallel::stop::Stop;
 use itron_core_kernels::stack::wiped;
 use itron_core_kernels::{cmac, hmac};
 use std::fmt;
+use std::iter::once;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -330,6 +332,10 @@ impl Split for Keys<'_> {
     fn split(self, at: usize) -> (Self, Self) {
         let (left, right) = self.bytes.split_at_mut(at * self.length);
         (Self { bytes: left, length: self.length }, Self { bytes: right, length: self.length })
+    }
+
+    fn memory(&self) -> impl Iterator<Item = Range<usize>> {
+        once(addresses(self.bytes))
     }
 }
 

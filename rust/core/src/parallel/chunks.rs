@@ -1,11 +1,14 @@
 //! Chunks of rows, shared among threads that wait between calls.
 
+use super::pages::Pages;
 use super::per_process::PerProcess;
 use super::placement::Placement;
 use super::scratch::Scratch;
 use super::stop::{Stop, ask_for_memory};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::fmt;
+use std::iter::once;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const CHUNK: usize = 512;
 /// As many rows as are not worth waking a thread for; chunks are multiples of it, for the lanes and for columns of bits.
 const SMALL: usize = 64;
+/// Chunks for which new pages are brought in ahead: more than all threads work off while one page is cleared.
+const AHEAD: usize = 16;
 /// How often the calling thread looks whether the others have ended before it sleeps: for some 50 us.
 const PATIENCE: usize = 1_000;
 
@@ -21,6 +26,14 @@ const PATIENCE: usize = 1_000;
 pub(crate) trait Split: Sized + Send {
     fn rows(&self) -> usize;
     fn split(self, at: usize) -> (Self, Self);
+    /// The addresses of what is written, piece by piece; all the rows are written to each.
+    fn memory(&self) -> impl Iterator<Item = Range<usize>>;
+}
+
+/// The addresses of a slice.
+pub(crate) fn addresses<T>(slice: &[T]) -> Range<usize> {
+    let Range { start, end } = slice.as_ptr_range();
+    start.addr()..end.addr()
 }
 
 impl<T: Send> Split for &mut [T] {
@@ -32,6 +45,10 @@ impl<T: Send> Split for &mut [T] {
         // A column that is not wanted has no rows.
         let at = at.min(self.len());
         self.split_at_mut(at)
+    }
+
+    fn memory(&self) -> impl Iterator<Item = Range<usize>> {
+        once(addresses(self))
     }
 }
 
@@ -120,6 +137,8 @@ pub(crate) fn in_chunks_of<'w, S: Split>(
     }
     let pool = if threads == 1 { None } else { pool(threads - 1) };
     let threads = pool.as_ref().map_or(1, |pool| threads.min(1 + pool.threads.current_num_threads()));
+    // One thread comes to every page first by itself.
+    let pages = if threads == 1 { Pages::default() } else { Pages::of(rows, output.memory())? };
     let queue = Mutex::new(Queue { rest: Some(output), start: 0, most, threads, stop: None });
     let queue = || queue.lock().unwrap_or_else(PoisonError::into_inner);
     let work_off = |interrupted: Option<&dyn Fn(usize) -> bool>| {
@@ -129,6 +148,7 @@ pub(crate) fn in_chunks_of<'w, S: Split>(
             let taken = queue().take();
             let Some((start, output)) = taken else { return };
             let end = start + output.rows();
+            pages.bring(end + AHEAD * most);
             scratch.clear();
             // The output is not looked at again before it is read whole, and it begins as refusals.
             let done = catch_unwind(AssertUnwindSafe(|| work(&mut scratch, start, output)));

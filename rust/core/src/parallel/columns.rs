@@ -1,11 +1,11 @@
 //! Results column by column, which many threads fill in pieces.
 
-use super::chunks::Split;
+use super::chunks::{Split, addresses};
 use super::stop::Stop;
-use itron_core_kernels::huge_pages::{HUGE_PAGE, bring};
 use itron_core_kernels::memory;
 pub use itron_core_kernels::memory::Plain;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::iter::once;
+use std::ops::Range;
 
 /// A whole column, which is filled through slices of its rows.
 pub(crate) trait Column {
@@ -27,43 +27,6 @@ pub(crate) trait Column {
         Self: Sized;
     /// All rows.
     fn slice(&mut self) -> Self::Slice<'_>;
-    /// The column's memory.
-    fn bytes(&self) -> std::ops::Range<usize>;
-}
-
-/// Pages of columns. Each is brought in by one thread, before its rows are written: threads that came to a new page at once would
-/// each have one cleared, and all but one of them would be thrown away.
-#[derive(Debug)]
-pub(crate) struct Pages {
-    /// The first row that is written to each, rising, and its address.
-    pages: Vec<(usize, usize)>,
-    /// The first that nobody has taken.
-    next: AtomicUsize,
-}
-
-impl Pages {
-    /// Pages that pieces of memory have for so many rows. What is smaller than a page has none of its own.
-    ///
-    /// # Errors
-    /// [`Stop::OutOfMemory`].
-    pub(crate) fn of(rows: usize, memory: impl IntoIterator<Item = std::ops::Range<usize>>) -> Result<Self, Stop> {
-        let mut pages = Vec::new();
-        for bytes in memory.into_iter().filter(|bytes| bytes.len() >= HUGE_PAGE / 2) {
-            pages.try_reserve(bytes.len().div_ceil(HUGE_PAGE))?;
-            let first_row = |address: usize| (address - bytes.start) * rows / bytes.len();
-            pages.extend(bytes.clone().step_by(HUGE_PAGE).map(|address| (first_row(address), address)));
-        }
-        pages.sort_unstable();
-        Ok(Self { pages, next: AtomicUsize::new(0) })
-    }
-
-    /// Brings in what rows before `end` are written to, and nobody has brought in.
-    pub(crate) fn bring(&self, end: usize) {
-        let due = |at: usize| self.pages.get(at).is_some_and(|&(row, _)| row < end).then_some(at + 1);
-        while let Ok(at) = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due) {
-            bring(self.pages[at].1);
-        }
-    }
 }
 
 impl<T: memory::Plain + PartialEq> Column for Vec<T> {
@@ -84,11 +47,6 @@ impl<T: memory::Plain + PartialEq> Column for Vec<T> {
 
     fn slice(&mut self) -> &mut [T] {
         self
-    }
-
-    fn bytes(&self) -> std::ops::Range<usize> {
-        let bytes = self.as_ptr_range();
-        bytes.start.addr()..bytes.end.addr()
     }
 }
 
@@ -163,10 +121,6 @@ impl Column for Bits {
     fn slice(&mut self) -> BitSlice<'_> {
         BitSlice { bytes: &mut self.bytes, rows: self.rows }
     }
-
-    fn bytes(&self) -> std::ops::Range<usize> {
-        Column::bytes(&self.bytes)
-    }
 }
 
 /// Consecutive rows of [`Bits`], the first of them at the beginning of a byte.
@@ -206,6 +160,10 @@ impl Split for BitSlice<'_> {
         let (left, right) = self.bytes.split_at_mut(at / 8);
         (Self { bytes: left, rows: at }, Self { bytes: right, rows: self.rows - at })
     }
+
+    fn memory(&self) -> impl Iterator<Item = Range<usize>> {
+        once(addresses(self.bytes))
+    }
 }
 
 /// Defines a struct of columns, each a `Vec` or [`Bits`] that begins as nothing but refusals, and the struct of slices that they
@@ -241,12 +199,6 @@ macro_rules! columns {
                 })
             }
 
-            /// The memory of each column.
-            #[allow(dead_code, reason = "most calls take longer than their pages")]
-            fn memory(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
-                [$(crate::parallel::columns::Column::bytes(&self.$field)),*].into_iter()
-            }
-
             fn slices(&mut self) -> $slices<'_> {
                 $slices { $($field: crate::parallel::columns::Column::slice(&mut self.$field),)* }
             }
@@ -265,6 +217,10 @@ macro_rules! columns {
             fn split(self, at: usize) -> (Self, Self) {
                 $(let $field = crate::parallel::chunks::Split::split(self.$field, at);)*
                 ($slices { $($field: $field.0,)* }, $slices { $($field: $field.1,)* })
+            }
+
+            fn memory(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+                std::iter::empty()$(.chain(crate::parallel::chunks::Split::memory(&self.$field)))*
             }
         }
     };
@@ -316,21 +272,6 @@ mod tests {
             assert_eq!((pair.first.len(), pair.value.len(), pair.flag.rows()), (16, rows, rows));
             assert_eq!((pair.value.iter().sum::<i64>(), pair.flag.ones()), if wanted { (10, 2) } else { (0, 0) });
         }
-    }
-
-    #[test]
-    fn each_page_is_brought_in_once_and_before_its_rows() {
-        let rows = HUGE_PAGE / 2;
-        let (small, wide) = (vec![0_u8; 100], vec![0_u64; rows]);
-        let pages = Pages::of(rows, [Column::bytes(&small), Column::bytes(&wide)]).unwrap();
-        let begin = Column::bytes(&wide).start;
-        let expected = (0..4).map(|page| (page * rows / 4, begin + page * HUGE_PAGE));
-        assert!(pages.pages.iter().copied().eq(expected), "{pages:?}");
-        for (end, brought) in [(0, 0), (1, 1), (rows / 4, 1), (rows / 4 + 1, 2), (rows, 4), (rows, 4)] {
-            pages.bring(end);
-            assert_eq!(pages.next.load(Ordering::Relaxed), brought, "rows before {end}");
-        }
-        assert!(wide.iter().all(|&value| value == 0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod chunks;
 pub mod columns;
+mod pages;
 pub(crate) mod per_process;
 pub mod placement;
 pub mod scratch;

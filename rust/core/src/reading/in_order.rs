@@ -14,14 +14,22 @@ pub(super) struct InOrder<'a>(Mutex<Line<'a>>);
 struct Line<'a> {
     free: &'a mut [u8],
     used: usize,
+    /// Pages that were begun, or asked for.
+    pages: usize,
     /// The first row whose bytes have no place yet.
     next: usize,
     /// Chunks that were done before an earlier one, by their first row: the row after the last, and their bytes.
     early: BTreeMap<usize, (usize, Vec<u8>)>,
 }
 
-/// Places, and the bytes that belong there.
-type Due<'a> = Vec<(&'a mut [u8], Vec<u8>)>;
+/// What has to be done when the line is free for others again.
+#[derive(Default)]
+struct Due<'a> {
+    /// Places, and the bytes that belong there.
+    early: Vec<(&'a mut [u8], Vec<u8>)>,
+    /// The address of the next page, if it has to be brought in.
+    page: Option<usize>,
+}
 
 impl<'a> Line<'a> {
     /// The next bytes, which belong to the rows up to `end`.
@@ -31,28 +39,26 @@ impl<'a> Line<'a> {
         Ok(place)
     }
 
-    /// The early chunks whose turn it is, each with its place.
+    /// The early chunks whose turn it is, each with its place, and the next page when the one that is being filled is half full.
     fn due(&mut self) -> Result<Due<'a>, Stop> {
-        let mut due = Vec::new();
+        let mut due = Due::default();
         while let Some((end, bytes)) = self.early.remove(&self.next) {
-            due.push((self.place(end, bytes.len())?, bytes));
+            due.early.push((self.place(end, bytes.len())?, bytes));
+        }
+        let pages = (self.used + HUGE_PAGE / 2) / HUGE_PAGE;
+        if self.pages < pages {
+            self.pages = pages;
+            let ahead = (pages * HUGE_PAGE).checked_sub(self.used);
+            due.page = ahead.and_then(|ahead| self.free.get(ahead)).map(|byte| std::ptr::from_ref(byte).addr());
         }
         Ok(due)
-    }
-
-    /// The next page, if the one that is being filled became half full after `before` bytes.
-    fn next_page(&self, before: usize) -> Option<usize> {
-        let page_after = |used: usize| (used + HUGE_PAGE / 2) / HUGE_PAGE;
-        let next = page_after(self.used);
-        let ahead = (next * HUGE_PAGE).checked_sub(self.used).filter(|_| page_after(before) < next)?;
-        self.free.get(ahead).map(|byte| std::ptr::from_ref(byte).addr())
     }
 }
 
 impl<'a> InOrder<'a> {
     /// Room for the bytes of all rows.
     pub(super) fn new(room: &'a mut [u8]) -> Self {
-        Self(Mutex::new(Line { free: room, used: 0, next: 0, early: BTreeMap::new() }))
+        Self(Mutex::new(Line { free: room, used: 0, pages: 0, next: 0, early: BTreeMap::new() }))
     }
 
     /// The turn of the rows from `start` to `end`: those that have put nothing when it is dropped have no bytes.
@@ -87,13 +93,12 @@ impl Turn<'_, '_> {
         let start = self.start;
         self.start += rows;
         let mut line = self.order.line();
-        let before = line.used;
-        let (due, page) = if line.next == start {
+        let due = if line.next == start {
             let place = line.place(start + rows, length)?;
-            let (due, page) = (line.due()?, line.next_page(before));
+            let due = line.due()?;
             drop(line);
             write(place);
-            (due, page)
+            due
         } else {
             drop(line);
             let mut bytes = Vec::new();
@@ -102,15 +107,13 @@ impl Turn<'_, '_> {
             write(&mut bytes);
             let mut line = self.order.line();
             line.early.insert(start, (start + rows, bytes));
-            let before = line.used;
-            (line.due()?, line.next_page(before))
+            line.due()?
         };
-        for (place, bytes) in due {
+        for (place, bytes) in due.early {
             place.copy_from_slice(&bytes);
         }
-        // One thread has the page cleared while the others fill the one before. If all came to it at once, each would clear one,
-        // and all but one of them would be thrown away.
-        if let Some(page) = page {
+        // While the others fill the page before.
+        if let Some(page) = due.page {
             bring(page);
         }
         Ok(())

@@ -18,13 +18,12 @@ mod wmbus;
 
 use crate::crypto::kdf::{KdfError, Label};
 use crate::parallel::chunks::{Split, Workers, in_chunks_of};
-use crate::parallel::columns::{Bits, Column, Pages, columns, zeros};
+use crate::parallel::columns::{Bits, columns, zeros};
 use crate::parallel::scratch::{Place, Scratch};
 use crate::parallel::stop::Stop;
 use code::{Check, Protection, ReadingCode};
 use device::DeviceId;
 use in_order::{InOrder, Turn};
-use itron_core_kernels::huge_pages::HUGE_PAGE;
 use itron_core_kernels::stack::wiped;
 use keys::{Copied, KeySource, Keys, KeysOfRow};
 use secrets::Secrets;
@@ -250,13 +249,9 @@ pub fn open_many<'w, R: Rows>(rows: &R, call: &Call<'_>, workers: impl Into<Work
     // Text has two digits for a byte, and nothing that is opened has more bytes than its telegram. What is not used is never touched.
     let bytes = rows.bytes(most_bytes(rows, call.profile)) / if rows.hexadecimal() { 2 } else { 1 };
     let (mut payloads, mut names) = (zeros(bytes)?, zeros(rows.rows() * device::LONGEST_NAME)?);
-    // Of bytes of variable length, the first page: further ones are brought in as they fill.
-    let first = [&payloads, &names].map(Column::bytes).map(|all| all.start..all.end.min(all.start + HUGE_PAGE));
-    let pages = Pages::of(rows.rows(), columns.memory().chain(first))?;
     let orders = (InOrder::new(&mut payloads), InOrder::new(&mut names));
     in_chunks_of(AT_ONCE, columns.slices(), workers, &|scratch, start, mut slices: ReadingSlices<'_>| {
         let end = start + slices.rows();
-        pages.bring(end + AHEAD);
         let mut turns = (orders.0.turn(start, end), orders.1.turn(start, end));
         // What the rows' keys and keys from them leave on the stack.
         wiped(|| open_chunk(rows, call, start, &mut slices, &mut turns, scratch))
@@ -270,9 +265,6 @@ pub fn open_many<'w, R: Rows>(rows: &R, call: &Call<'_>, workers: impl Into<Work
 /// Rows of a chunk: so many that threads seldom write to neighbouring cache lines, and few enough for the second-level cache. A
 /// chunk's bytes are placed together, so that one which began earlier has mostly placed its own before.
 const AT_ONCE: usize = 1_024;
-
-/// Rows of which the pages are brought in ahead: those that all threads open while one page is cleared.
-const AHEAD: usize = 16 * AT_ONCE;
 
 /// The most bytes that are copied of a telegram: one more than the longest has, so that a longer one shows.
 fn most_bytes(rows: &impl Rows, profile: Profile) -> usize {

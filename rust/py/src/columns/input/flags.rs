@@ -91,12 +91,13 @@ const WANTED: &str = "a bool column, a bool buffer, or a sequence of bool";
 
 impl AnyColumn {
     fn bools(&self, py: Python<'_>) -> Result<BoolColumn> {
-        if let Some(nulls) = self.as_nulls(py, |of| matches!(of, Type::Bool | Type::Null))? {
+        let takes = |of: &Type| matches!(of, Type::Bool | Type::Null);
+        if let Some(nulls) = self.as_nulls(py, takes)? {
             return nulls.bools(py);
         }
         let chunks = match self.source() {
             Source::Arrow(column) => {
-                if !matches!(column.dtype, Type::Bool | Type::Null) {
+                if !takes(&column.dtype) {
                     return Err(self.unwanted(&column.dtype, WANTED));
                 }
                 let chunks = column.pieces.iter().map(|piece| BoolChunk::of_piece(piece, &column.dtype));

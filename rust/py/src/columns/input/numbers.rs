@@ -306,14 +306,13 @@ const INTEGERS: &str =
     "an integer column of any width (or whole numbers as double), an integer buffer, or a sequence of int";
 impl AnyColumn {
     pub(super) fn ints(&self, py: Python<'_>, reading: Reading) -> Result<IntColumn> {
-        if let Some(nulls) = self.as_nulls(py, |of| matches!(of, Type::Int(_) | Type::Float64 | Type::Null))? {
+        let takes = |of: &Type| matches!(of, Type::Int(_) | Type::Float64 | Type::Null);
+        if let Some(nulls) = self.as_nulls(py, takes)? {
             return nulls.ints(py, reading);
         }
         match self.source() {
-            Source::Arrow(column) => match &column.dtype {
-                Type::Int(_) | Type::Float64 | Type::Null => self.arrow_ints(&column.pieces, &column.dtype, reading),
-                other => Err(self.unwanted(other, INTEGERS)),
-            },
+            Source::Arrow(column) if takes(&column.dtype) => self.arrow_ints(&column.pieces, &column.dtype, reading),
+            Source::Arrow(column) => Err(self.unwanted(&column.dtype, INTEGERS)),
             Source::Items(items) => {
                 let items = items.bind(py);
                 // Beside NaN, integers are floating-point numbers: there, and only there, whole ones are taken.

@@ -8,7 +8,7 @@ use pyo3::types::{PySlice, PyTuple};
 /// The first row and the number of rows that a slice names, which is without a copy.
 ///
 /// # Errors
-/// A start or end that is no int, and a step other than 1.
+/// If the start or the end is not an int, or if the step is not 1.
 pub fn range(slice: &Bound<'_, PySlice>, rows: usize) -> PyResult<(usize, usize)> {
     let wanted = |_| input(format!("row: got {slice}, expected a slice of ints"));
     let range = slice.indices(rows as isize).map_err(wanted)?;
