@@ -96,7 +96,7 @@ release: $(VENV)/.built-release # Build the extension as it is shipped and measu
 
 # One extension lies in the package: what one profile builds, the other must build anew.
 $(VENV)/.built-%: $(VENV)/.installed pyproject.toml $(RUST)
-	@echo 'Building the extension, profile $* (about a minute the first time)'
+	@echo 'Building the extension, profile $*'
 	@rm -f $(VENV)/.built-*
 	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --profile $* --quiet > $(VENV)/build.log 2>&1 || { \
 		cat $(VENV)/build.log >&2; exit 1; }
@@ -107,8 +107,14 @@ $(VENV)/.installed: constraints.txt
 		echo 'itron_core needs Python 3.11 or newer; name one: make PYTHON=python3.13' >&2; exit 1; }
 	@command -v cargo >/dev/null || { echo 'itron_core needs a Rust toolchain (rustup.rs)' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement constraints.txt
+	@echo 'Installing the packages of constraints.txt, and compiling crates beside it (about a minute and a half)'
+	@$(call beside,$(CRATES),$(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes --requirement constraints.txt)
 	@touch $@
+
+# What maturin will find compiled; of a release only the crates, as the link of all takes longest and is maturin's.
+CRATES = true
+$(VENV)/.built-dev: CRATES = cargo build --locked --quiet --package itron-core-py
+$(VENV)/.built-release: CRATES = cargo rustc --locked --quiet --release --package itron-core-py --lib --crate-type rlib
 
 constraints: # Renew constraints.txt from the newest versions that fit, with the hash of every file; then those of tools and engines
 	rm -rf build/fresh && $(PYTHON) -m venv build/fresh

@@ -123,6 +123,7 @@ class Cut:
     def __init__(self, world, at=None, *, before=True):
         self.world, self.left, self.before = world, at, before
         self.at_call, self.calls = None, 0
+        self.signed_in = False
 
     def __getattr__(self, name):
         def call(*arguments, **options):
@@ -140,6 +141,7 @@ class Cut:
             answer = getattr(self.world.reached_by(name, arguments), name)(*arguments, **options)
             if is_cut:
                 raise ExchangeError("cut")
+            self.signed_in |= name == "snapshot"
             return answer
 
         return call
@@ -564,12 +566,13 @@ class World:
         else:
             books.counted.clear()
             books.revoked = delivered
+            self.unaware.discard(tool)
+        if link.signed_in:  # which heals at once, whatever is cut after it
             status = self.tool(tool).status(now=self.now)
             ended = status.revocations_until is not None and status.revocations_until <= self.now
             # While no snapshot is in force nobody can prove the time, and nothing may be used anyway.
             assert status.seen is None or ended, "a clock that was ahead once was not healed"
             books.is_ahead = status.seen is not None
-            self.unaware.discard(tool)
         self._note_grants(tool)
 
     def _note_grants(self, tool):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from itron_core._arguments import instance, whole
+from itron_core._printable import printable
 from itron_core._rust import Keyring
 from itron_core.enums import DEVICE_TOKEN_TYPES, Code
 from itron_core.errors import ExchangeError, ItronCoreError, TokenRefused
@@ -154,15 +155,15 @@ class KeysOverHttp:
         try:
             found = Keyring.from_jwks(_get(self._url, self._timeout, self._most_bytes, self._tls))
         except ItronCoreError as error:
-            self._error = _printable(str(error))
-            LOG.warning("keys: kept the last set: %s", self._error)
+            self._error = printable(str(error), LONGEST_SENTENCE)
+            LOG.warning("keys: %s: %s", "none yet" if self._keyring is None else "kept the last set", self._error)
             return
         self._error, self._fetched_at = None, self._clock()
         if found != self._keyring:  # equal keys stay the same object, whose tables are built
             self._keyring = found
             LOG.info("keys: %d usable from %s", len(found), self._url)
         for skipped in found.skipped if found.skipped != self._skipped else ():
-            LOG.info("keys: skipped %s", _printable(skipped))
+            LOG.info("keys: skipped %s", printable(skipped, LONGEST_SENTENCE))
         self._skipped = found.skipped
 
 
@@ -235,8 +236,3 @@ def _body(response: httpx.Response, connection: Connection, url: str, most_bytes
     if connection.was_cut:
         raise OSError
     return bytes(body)
-
-
-def _printable(text: str) -> str:
-    """Return text of a server for one line of a log."""
-    return "".join(sign if sign.isprintable() else " " for sign in text[:LONGEST_SENTENCE])

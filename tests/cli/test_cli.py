@@ -32,7 +32,7 @@ def test_an_internal_error_is_reported_and_exits_with_4(monkeypatch, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "module,arguments,extra",
-    [("typer", ["doctor"], "cli"), ("rich", ["doctor"], "cli"), ("pyarrow", ["demo", "--rows", "1"], "io")],
+    [("typer", ["doctor"], "cli"), ("pyarrow", ["demo", "--rows", "1"], "io")],
 )
 def test_a_missing_extra_is_a_hint_and_no_traceback(module, arguments, extra):
     code = f"import sys; sys.modules[{module!r}] = None; from itron_core.cli import main; main()"
@@ -139,6 +139,28 @@ def test_progress_is_shown_on_a_terminal_only(tokens_file):
     os.close(leader)
     assert b"tokens verified" in shown
     assert printed == silent.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_only_a_terminal_shows_styles_and_no_color_switches_colors_off(no_color):
+    def printed(*arguments, to_terminal):
+        leader, follower = pty.openpty()
+        output = follower if to_terminal else subprocess.PIPE
+        env = {**os.environ, "TERM": "xterm", "NO_COLOR": no_color}
+        with subprocess.Popen([*PROGRAM, *arguments], stdout=output, stderr=output, env=env) as process:
+            parts = [] if to_terminal else process.communicate()
+        os.close(follower)
+        text = os.read(leader, 65_536) if to_terminal else b"".join(parts)
+        os.close(leader)
+        return text
+
+    bold, red = b"\x1b[1m", b"\x1b[31m"
+    for arguments, style in (["doctor"], bold), (["device", "show", "nowhere"], red):
+        shown, piped = printed(*arguments, to_terminal=True), printed(*arguments, to_terminal=False)
+        assert (style in shown) == (style == bold or not no_color)
+        assert b"\x1b" not in piped
+        assert re.sub(rb"\x1b\[\d*m|\r", b"", shown) == piped
 
 
 @pytest.mark.slow

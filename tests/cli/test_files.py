@@ -633,6 +633,11 @@ def test_every_kind_of_column_describes_its_expected_values():
     assert all(kind.expected for kind in kinds)
 
 
+def test_files_of_json_lines_can_be_joined_each_with_its_byte_order_mark(tmp_path):
+    joined = json_lines(tmp_path, '\ufeff{"device": "ert:1"}\n\ufeff{"device": "ert:2"}\n')
+    assert joined["device"].to_pylist() == ["ert:1", "ert:2"]
+
+
 @pytest.mark.slow
 def test_a_column_that_first_appears_after_65_536_rows_of_a_file_is_written_in_every_format(tmp_path):
     path, count = tmp_path / "rows.jsonl", 65_536 + 10

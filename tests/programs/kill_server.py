@@ -9,8 +9,11 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 
 sys.path[:0] = json.loads(sys.argv[1])
+with suppress(ImportError):
+    import psycopg  # noqa: F401  # else each child would, for longer than it works
 work = importlib.import_module(f"programs.{sys.argv[2]}").work
 
 

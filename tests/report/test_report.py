@@ -19,7 +19,6 @@ import pyarrow as pa
 
 from itron_core import InputError, Keyring, Permission, process_route
 from itron_core.report import route_report
-from itron_core.report.rows import printable
 from itron_core.testing import make_route
 
 pytestmark = pytest.mark.slow
@@ -150,16 +149,6 @@ def test_hostile_values_stay_text(hostile):
     assert len(html) < 100_000
     # Only rows with a readable device are asked for: no cell of the list is a formula.
     assert all(re.fullmatch(r"ert:\d+|(eui64|dlms):[0-9a-f]{16}", device) for device, *_ in page.data["requests"])
-
-
-def test_values_are_shown_without_control_characters():
-    assert printable("a\x1b[2J\u202eb\ue000") == "a\\x1b[2J\\u202eb\\ue000"
-    assert printable("\u00ad\u180e\u200d\u2029\U000e0041\U000f0000") == (
-        "\\xad\\u180e\\u200d\\u2029\\U000e0041\\U000f0000"
-    )
-    for text in ("Route: gaz\u202f?", "שלום", "é\u0301", "\U0001f4a9\ufe0f"):
-        assert printable(text) == text
-    assert len(printable("x" * 500)) == 80
 
 
 def test_time_left_is_counted_to_the_planned_stop(route):

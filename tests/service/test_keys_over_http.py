@@ -238,13 +238,14 @@ def test_a_worse_answer_keeps_the_last_good_set(served, url, clock, worse, caplo
     assert (keys.keyring(), keys.error, keys.age) == (first, None, 0)
 
 
-def test_without_a_good_set_a_call_raises_and_asks_no_more_than_the_interval(served, url, clock):
+def test_without_a_good_set_a_call_raises_and_asks_no_more_than_the_interval(served, url, clock, caplog):
     served.status = 503
     keys = KeysOverHttp(url, retry_seconds=30, clock=clock)
     for _ in range(10):
         with pytest.raises(ExchangeError, match=r"no keys yet: .*503"):
             keys.keyring()
     assert (served.asked, keys.age) == (1, None)
+    assert "keys: none yet: " in caplog.text
 
 
 def test_redirects_of_the_same_scheme_are_followed_a_few_times(served, url):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import ssl
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -208,6 +207,8 @@ def reached(server_at: str, bearer: Path | None, ca: Path | None) -> Iterator[To
     if "://" not in server_at:
         yield server(Path(server_at), own=False)
         return
+    import ssl
+
     from itron_core.service.client import RemoteToolsServer
 
     if bearer is None:

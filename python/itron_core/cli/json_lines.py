@@ -45,13 +45,14 @@ def read_json_lines(path: str, source: IO[bytes], ours: frozenset[str]) -> Itera
 
 
 def _objects(path: str, source: IO[bytes]) -> Iterator[dict[str, Any]]:
+    decoder = json.JSONDecoder(object_pairs_hook=_Pairs, parse_constant=_constant)  # json.loads makes one a line
     row = 0
     for line in io.BufferedReader(Utf8Source(path, source)):
         if line.isspace():
             continue
         row += 1
         try:
-            pairs = json.loads(line, object_pairs_hook=_Pairs, parse_constant=_constant)
+            pairs = decoder.decode(line.decode().removeprefix("\ufeff"))  # of files that were joined
         except (ValueError, RecursionError) as error:
             reason = (
                 "nested too deeply"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import unicodedata
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.text import Text
-
+from itron_core._printable import printable
 from itron_core.cli.failures import Exit, ReaderGoneError, UnwritableError
 from itron_core.enums import Action, DeviceClass, Mode, Permission, SecurityLevel
 
@@ -30,7 +27,6 @@ __all__ = [
     "lost",
     "names_of",
     "permission_names",
-    "printable",
     "remark",
     "say",
     "show",
@@ -42,52 +38,32 @@ __all__ = [
     "with_progress",
 ]
 
-# Control characters, surrogates and direction marks, which are escaped before text from a file reaches a terminal.
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-class _Console(Console):
-    """A console that writes text unchanged, and leaves a closed pipe to `main`."""
-
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, highlight=False, soft_wrap=True, emoji=False, markup=False)
-
-    def on_broken_pipe(self) -> None:
-        """Raise the error: rich would exit with 1, which means refused rows."""
-        raise  # noqa: PLE0704  # called by rich while it handles the BrokenPipeError
-
-
-_OUT, _ERR = _Console(), _Console(stderr=True)
-
-
-def printable(text: str) -> str:
-    r"""Escape control characters: `\x1b` for the escape character, and so on."""
-    return UNPRINTABLE.sub(_escaped, text)
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape", "surrogatepass").decode()
-
 
 def say(text: str = "") -> None:
     """Print one or more lines to standard output."""
-    _print(_OUT, text)
+    _print(text)
 
 
-def remark(text: str = "", style: str | None = None) -> None:
+def remark(text: str = "", style: str = "") -> None:
     """Print one or more lines to standard error."""
-    _print(_ERR, text, style)
+    _print(text, style, stderr=True)
 
 
-def _print(console: Console, text: str, style: str | None = None) -> None:
-    _write(console, Text("\n".join(printable(line) for line in text.split("\n"))), style)
-
-
-def _write(console: Console, text: Text, style: str | None) -> None:
+def _print(text: str, style: str = "", *, stderr: bool = False) -> None:
+    text = "\n".join(printable(line) for line in text.split("\n"))
+    stream = sys.stderr if stderr else sys.stdout
+    if stream is None:
+        return
     try:
-        console.print(text, style=style)
+        if style and stream.isatty():
+            from itron_core.cli.terminal import draw
+
+            draw(text, style, stderr=stderr)
+        else:
+            stream.write(text + "\n")
+            stream.flush()
     except OSError as error:
-        if console is _ERR:  # nobody can be told; the exit code says how it ended
+        if stderr:  # nobody can be told; the exit code says how it ended
             to_nowhere(sys.stderr, 2)
         elif isinstance(error, BrokenPipeError):
             raise ReaderGoneError from None
@@ -145,9 +121,13 @@ def show(
     numeric = [all(isinstance(row[at], int) or row[at] == "-" for row in rows) for at in range(len(titles))]
     texts = [[f"{cell:,}" if isinstance(cell, int) else printable(cell) for cell in row] for row in rows]
     widths = [max(_width(row[at]) for row in [titles, *texts]) for at in range(len(titles))]
-    for number, row in enumerate([titles, *texts]):
-        cells = [_padded(cell, w, right=right) for cell, w, right in zip(row, widths, numeric, strict=True)]
-        _write(_ERR if to_remarks else _OUT, Text("  ".join(cells).rstrip()), "bold" if number == 0 else None)
+    head, *lines = (
+        "  ".join(_padded(cell, w, right=right) for cell, w, right in zip(row, widths, numeric, strict=True)).rstrip()
+        for row in [titles, *texts]
+    )
+    _print(head, "bold", stderr=to_remarks)
+    if lines:
+        _print("\n".join(lines), stderr=to_remarks)
 
 
 def show_material(rows: Iterable[Material], *, as_json: bool) -> None:
@@ -195,14 +175,9 @@ def with_progress(batches: Iterable[Any], what: str) -> Iterator[Any]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield from batches
         return
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+    from itron_core.cli import terminal
 
-    columns = (TextColumn("{task.completed:,.0f} {task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=_ERR, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        for batch in batches:
-            yield batch
-            progress.advance(task, batch.num_rows)
+    yield from terminal.with_progress(batches, what)
 
 
 def exit_code(counts: Counter[str], *good: str) -> Exit:

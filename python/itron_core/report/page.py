@@ -14,11 +14,12 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
+from itron_core._printable import printable
 from itron_core.enums import Code, Reason
 from itron_core.explain import because
 from itron_core.report.charts import decisions_chart, readings_chart, refusals_chart, spans_chart
 from itron_core.report.figures import planned_range
-from itron_core.report.rows import DEVICE, Kind, printable
+from itron_core.report.rows import DEVICE, LONGEST_TEXT, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -89,7 +90,7 @@ def _hash(text: str) -> str:
 
 
 def _text(value: object) -> str:
-    return escape(printable(str(value)))
+    return escape(printable(str(value), LONGEST_TEXT))
 
 
 def _words(name: str) -> str:

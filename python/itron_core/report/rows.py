@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
-from unicodedata import category
 
 from itron_core._arguments import EARLIEST, LATEST, moment
+from itron_core._printable import printable
 from itron_core._rust import verify_tokens
 from itron_core.enums import DEVICE_TOKEN_TYPES, Action, Code, Decision, DeviceClass, Mode, Need, SecurityLevel
 from itron_core.errors import InputError
@@ -21,15 +21,12 @@ if TYPE_CHECKING:
     from itron_core.enums import Permission
     from itron_core.policy import PolicyOptions
 
-__all__ = ["DEVICE", "UNREADABLE", "Kind", "Rows", "decided_rows", "printable"]
+__all__ = ["DEVICE", "LONGEST_TEXT", "UNREADABLE", "Kind", "Rows", "decided_rows"]
 
 UNREADABLE = "unreadable"
 # Stands for the device in the sentences of a kind; no device id has it.
 DEVICE = "\ue000"
 LONGEST_TEXT = 80
-# Controls, marks without a shape of their own (some change the direction of text), surrogates, private use, unassigned, and
-# separators of lines: they could make a row look like another.
-UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 class Kind(NamedTuple):
@@ -102,7 +99,7 @@ def decided_rows(
         planned=stops,
         kinds=[_kind(key, options) for key in kinds],
         kind=kind,
-        device=[printable(row.device or "") for row in found],
+        device=[printable(row.device or "", LONGEST_TEXT) for row in found],
         session_left=[
             None if row.session_until is None else int(row.session_until.timestamp() - stop) // 60
             for row, stop in zip(found, stop_of, strict=True)
@@ -115,17 +112,6 @@ def decided_rows(
     )
 
 
-def printable(text: str) -> str:
-    r"""Return text without control characters and direction marks (`\x1b` and so on), cut to a length that a row can show."""
-    cut = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
-    if cut.isprintable():
-        return cut
-    return "".join(
-        sign.encode("unicode_escape", "surrogatepass").decode() if category(sign) in UNPRINTABLE else sign
-        for sign in cut
-    )
-
-
 def _key(row: Row) -> tuple[Any, ...]:
     """Return what decides the kind of a row: everything but its device and the end of its session."""
     return row._replace(device=None if row.device is None else DEVICE, session_until=None)
@@ -134,7 +120,7 @@ def _key(row: Row) -> tuple[Any, ...]:
 def _kind(key: tuple[Any, ...], options: PolicyOptions) -> Kind:
     row = Row(*key)
     # The value of an unreadable row is the file's own text.
-    shown = row if row.unreadable is None else row._replace(unreadable=printable(row.unreadable))
+    shown = row if row.unreadable is None else row._replace(unreadable=printable(row.unreadable, LONGEST_TEXT))
     return Kind(
         decision=Decision(row.decision).name.lower(),
         reason=reason_name(row.reason),

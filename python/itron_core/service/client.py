@@ -14,6 +14,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
+from itron_core._printable import printable
 from itron_core.errors import ExchangeError, InputError, RequestRefused
 from itron_core.exchange.material import Page
 from itron_core.exchange.pages import page_length
@@ -301,7 +302,7 @@ def _problem_of(reply: _Reply) -> tuple[str, str]:
     reason, detail = (problem.get("reason"), problem.get("detail")) if isinstance(problem, dict) else (None, None)
     if not isinstance(reason, str) or not REASON.fullmatch(reason) or not isinstance(detail, str):
         return "", ""
-    return reason, "".join(sign if sign.isprintable() else " " for sign in detail[:LONGEST_SENTENCE])
+    return reason, printable(detail, LONGEST_SENTENCE)
 
 
 def _claims_of(bearer: str) -> dict[str, str]:
