@@ -50,6 +50,7 @@ __all__ = ["Device"]
 
 # The limit of format.md for a token; ML-DSA signatures take most of it.
 TOKEN_BYTES = 4_096
+EVERY_ACTION = tuple(Action)
 I64_MAX = 2**63 - 1
 MISSING = {
     "secure_command": Reason.SECURE_COMMAND_MISSING,
@@ -99,7 +100,7 @@ class Device:
             member("device_class", device_class, DeviceClass),
             member("mode", mode, Mode),
             member("level", level, SecurityLevel),
-            tuple(Action) if menu is None else menu_of(menu),
+            EVERY_ACTION if menu is None else menu_of(menu),
             options,
             epoch,
             key_version,
