@@ -21,9 +21,9 @@ class Row(NamedTuple):
     at_least: float = 0.0
 
     @property
-    def first(self) -> tuple[str, float]:
-        """The peer that counts, and the ratio to it."""
-        return next(iter(self.ratios.items()))
+    def first(self) -> tuple[str, float] | None:
+        """The peer that counts, and the ratio to it; None for a bench without one."""
+        return next(iter(self.ratios.items()), None)
 
 
 def rows_of(measured: dict[str, Any]) -> list[Row]:
@@ -97,7 +97,9 @@ def fallen(now: Iterable[Row], recorded: dict[str, float], share: float) -> list
 def missed(rows: Iterable[Row]) -> list[str]:
     """Name the rows whose ratio to their first peer is below what is asked of them."""
     return [
-        f"{row.what}: {row.first[1]:.2f}x, asked for {row.at_least:.2f}x" for row in rows if row.first[1] < row.at_least
+        f"{row.what}: {row.first[1]:.2f}x, asked for {row.at_least:.2f}x"
+        for row in rows
+        if row.first is not None and row.first[1] < row.at_least
     ]
 
 
@@ -114,8 +116,8 @@ BLUE, GREY, INK = "#2f6f9f", "#b9c3cb", "#22303a"
 
 def picture_of(rows: list[Row], title: str) -> str:
     """Draw the ratios to the first peer as bars on a logarithmic scale (SVG, no script, no font of its own)."""
-    shown = [row for row in rows if row.first[1] > 0]
-    top = max(10.0, *(row.first[1] for row in shown))
+    shown = [(row.what, *row.first) for row in rows if row.first is not None and row.first[1] > 0]
+    top = max(10.0, *(ratio for _, _, ratio in shown))
     height = 70 + len(shown) * (BAR + GAP)
     decades = range(math.ceil(math.log10(top)) + 1)
     parts = [
@@ -127,11 +129,10 @@ def picture_of(rows: list[Row], title: str) -> str:
         x = _x(10.0**decade, top)
         parts.append(f'<line x1="{x:.1f}" y1="36" x2="{x:.1f}" y2="{height - 22}" stroke="{GREY}"/>')
         parts.append(f'<text x="{x:.1f}" y="{height - 8}" text-anchor="middle">{10**decade:,}x</text>')
-    for number, row in enumerate(shown):
+    for number, (what, peer, ratio) in enumerate(shown):
         y = 40 + number * (BAR + GAP)
-        peer, ratio = row.first
         right = _x(max(ratio, 1.0), top)
-        parts.append(f'<text x="{LABEL - 8}" y="{y + 13}" text-anchor="end">{escape(row.what)}</text>')
+        parts.append(f'<text x="{LABEL - 8}" y="{y + 13}" text-anchor="end">{escape(what)}</text>')
         parts.append(
             f'<rect x="{LABEL}" y="{y}" width="{max(right - LABEL, 1):.1f}" height="{BAR}" rx="2" fill="{BLUE}"/>'
         )

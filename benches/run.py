@@ -45,12 +45,17 @@ def full() -> int:
     auto = measure("full", "full", "auto")
     portable = measure("full-portable", "full", "portable", "-k", "one_core or own_key or one_token or derive")
     stream = json.loads(subprocess.check_output([sys.executable, BENCHES / "stream.py"], text=True))
+    return published(auto, portable, stream, beside_rust())
+
+
+def published(auto: dict[str, Any], portable: dict[str, Any], stream: dict[str, Any], peers: str) -> int:
+    """Write what was measured into the pages, print it, and return 1 if a ratio is below what is asked of it."""
     rows, portable_rows = report.rows_of(auto), report.rows_of(portable)
     pages = (
         f"# Results\n\nWritten by `make bench`. {report.machine_of(auto)}.\n\n"
         f"![ratios](speed.svg)\n\n{report.table_of(rows)}\n"
         f"## Forced portable\n\n{report.table_of(portable_rows)}\n"
-        f"## Beside Rust's libraries\n\n{beside_rust()}\n"
+        f"## Beside Rust's libraries\n\n{peers}\n"
         f"## A stream\n\n{stream['tokens']:,} tokens in batches of 65,536: {report.short(stream['per_second'])} a second, "
         f"peak of resident memory {stream['peak_mib_after_5_batches']:.0f} MiB after five batches, "
         f"{stream['peak_mib_at_the_end']:.0f} MiB at the end.\n"

@@ -565,9 +565,9 @@ class World:
                 raise
         else:
             books.counted.clear()
-            books.revoked = delivered
             self.unaware.discard(tool)
-        if link.signed_in:  # which heals at once, whatever is cut after it
+        if link.signed_in:  # what it brings is kept at once, whatever is cut after it
+            books.revoked = delivered
             status = self.tool(tool).status(now=self.now)
             ended = status.revocations_until is not None and status.revocations_until <= self.now
             # While no snapshot is in force nobody can prove the time, and nothing may be used anyway.

@@ -21,6 +21,7 @@ def bench(what: str, ratio: float, peer: str = "pyca") -> dict:
 
 
 MEASURED = {"benchmarks": [bench("one", 60.0), bench("two", 9.0), bench("three", 1.9, "one_thread")]}
+ALONE = {"what": "alone", "unit": "rows", "per_second": 8_000.0, "peers_per_second": {}, "ratios": {}}
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,13 @@ def test_the_table_has_a_line_a_bench():
     lines = report.table_of(report.rows_of(MEASURED)).splitlines()
     assert lines[2] == "| one | 480 k tokens | **60x** pyca (8 k) |"
     assert lines[4] == "| three | 15.2 k tokens | **1.90x** one thread (8 k) |"
+
+
+def test_a_bench_without_a_peer_is_a_line_of_the_table_and_misses_nothing():
+    rows = report.rows_of({"benchmarks": [*MEASURED["benchmarks"], {"extra_info": ALONE}]})
+    assert report.table_of(rows).splitlines()[-1] == "| alone | 8 k rows |  |"
+    assert report.missed(rows) == report.fallen(rows, {}, 0.25) == []
+    assert report.picture_of(rows, "") == report.picture_of(rows[:-1], "")
 
 
 def test_a_row_measured_twice_shows_both_measurements():

@@ -156,18 +156,17 @@ impl AnyColumn {
     }
 
     fn text_or_ints(&self, py: Python<'_>) -> Result<TextOrInt> {
-        let takes = |of: &Type| {
-            matches!(of, Type::Int(_) | Type::Float64) || matches!(kind_of(of), Some(Kind::Text | Kind::Null))
+        let is_text = |of: &Type| match of {
+            Type::Int(_) | Type::Float64 => Some(false),
+            of => matches!(kind_of(of), Some(Kind::Text | Kind::Null)).then_some(true),
         };
-        if let Some(nulls) = self.as_nulls(py, takes)? {
+        if let Some(nulls) = self.as_nulls(py, |of| is_text(of).is_some())? {
             return nulls.text_or_ints(py);
         }
         let is_text = match self.source() {
-            Source::Arrow(column) => match &column.dtype {
-                Type::Int(_) | Type::Float64 => false,
-                dtype if matches!(kind_of(dtype), Some(Kind::Text | Kind::Null)) => true,
-                other => return Err(self.unwanted(other, NAMES_OR_NUMBERS)),
-            },
+            Source::Arrow(column) => {
+                is_text(&column.dtype).ok_or_else(|| self.unwanted(&column.dtype, NAMES_OR_NUMBERS))?
+            }
             Source::Items(items) => {
                 let first = items.bind(py).iter_borrowed().find(|item| !is_missing(item));
                 first.is_none_or(|first| first.is_instance_of::<PyString>())

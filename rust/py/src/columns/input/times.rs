@@ -89,30 +89,33 @@ impl TimeColumn {
 const TIMES: &str =
     "timestamps with a time zone, integers as seconds since 1970, or a sequence of int or aware datetimes";
 
+/// The unit of times of a type; `None` where it is not one of times.
+fn unit_of(dtype: &Type) -> Option<Unit> {
+    match dtype {
+        Type::Timestamp(unit, Zone::Said) => Some(*unit),
+        Type::Int(_) | Type::Float64 | Type::Null => Some(Unit::Second),
+        _ => None,
+    }
+}
+
 impl AnyColumn {
     fn times(&self, py: Python<'_>, reading: Reading) -> Result<TimeColumn> {
-        let takes =
-            |of: &Type| matches!(of, Type::Timestamp(_, Zone::Said) | Type::Int(_) | Type::Float64 | Type::Null);
-        if let Some(nulls) = self.as_nulls(py, takes)? {
+        if let Some(nulls) = self.as_nulls(py, |of| unit_of(of).is_some())? {
             return nulls.times(py, reading);
         }
         match self.source() {
-            Source::Arrow(column) => {
-                let unit = match &column.dtype {
-                    Type::Timestamp(unit, Zone::Said) => *unit,
-                    Type::Timestamp(unit, Zone::Unsaid) => {
-                        let remedy = format!(
-                            "cast it to timestamp[{}, tz=UTC] where the times are UTC (pandas: .dt.tz_localize(\"UTC\"), Polars: \
-                             .dt.replace_time_zone(\"UTC\")), or say their own zone",
-                            unit_name(*unit)
-                        );
-                        return Err(self.without_zone(&column.dtype, &remedy));
-                    }
-                    Type::Int(_) | Type::Float64 | Type::Null => Unit::Second,
-                    other => return Err(self.unwanted(other, TIMES)),
-                };
-                Ok(TimeColumn { ticks: self.arrow_ints(&column.pieces, &column.dtype, reading)?, unit })
-            }
+            Source::Arrow(column) => match (&column.dtype, unit_of(&column.dtype)) {
+                (dtype, Some(unit)) => Ok(TimeColumn { ticks: self.arrow_ints(&column.pieces, dtype, reading)?, unit }),
+                (dtype @ Type::Timestamp(unit, Zone::Unsaid), None) => {
+                    let remedy = format!(
+                        "cast it to timestamp[{}, tz=UTC] where the times are UTC (pandas: .dt.tz_localize(\"UTC\"), Polars: \
+                         .dt.replace_time_zone(\"UTC\")), or say their own zone",
+                        unit_name(*unit)
+                    );
+                    Err(self.without_zone(dtype, &remedy))
+                }
+                (other, None) => Err(self.unwanted(other, TIMES)),
+            },
             Source::Items(items) => self.time_items(items.bind(py)),
             Source::Buffer(_) => Ok(TimeColumn { ticks: self.ints(py, reading)?, unit: Unit::Second }),
             Source::Datetime64 { code, .. } => {
