@@ -9,12 +9,14 @@ import pickle
 import pprint
 import traceback
 
+import pandas as pd
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from helpers import token
 from itron_core import (
+    InputError,
     ItronCoreError,
     KeySource,
     LocalSigner,
@@ -77,6 +79,17 @@ def assert_shows_nothing(text):
     for secret in SECRETS:
         for form in forms(secret):
             assert form not in text
+
+
+@pytest.mark.parametrize("argument", ["keys", "authentication_keys"])
+def test_what_a_producer_says_of_a_key_is_not_repeated(argument):
+    """Arrow's export of a pandas column of several types names a value."""
+    column = pd.Series([1, SECRET[:16]], dtype=object)
+    keys = {"keys": column} if argument == "keys" else {"keys": [SECRET[:16]] * 2, argument: column}
+    with pytest.raises(InputError, match="its Arrow export raised Arrow") as caught:
+        open_readings([b"", b""], profile="dlms", **keys)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert not [form for form in forms(SECRET[:16]) if form in shown]
 
 
 def test_the_search_finds_secrets_that_are_there():

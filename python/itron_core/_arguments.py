@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from enum import IntEnum
 from typing import TypeVar
@@ -35,9 +36,11 @@ def moment(name: str, value: object) -> int:
     a time that it has seen.
     """
     seconds = value
-    if isinstance(value, datetime) and value.tzinfo is not None and value.utcoffset() is not None:
-        seconds = value.timestamp()
-        seconds = int(seconds) if seconds.is_integer() else value
+    # A subclass may raise, as pandas.NaT does, and so may a zone: then it is no moment.
+    with suppress(Exception):
+        if isinstance(value, datetime) and value.tzinfo is not None and value.utcoffset() is not None:
+            stamp = value.timestamp()
+            seconds = int(stamp) if stamp.is_integer() else value
     if isinstance(seconds, int) and not isinstance(seconds, bool) and EARLIEST <= seconds <= LATEST:
         return int(seconds)
     hint = ": these are milliseconds; divide by 1,000" if _is_milliseconds(seconds) else ""

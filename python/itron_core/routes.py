@@ -72,7 +72,7 @@ def process_route(
     all; `progress` is called with the number of rows that are done. Raises InputError for a column of a wrong type or length.
     """
     decided = decided_columns(
-        route,
+        NO_ROWS if isinstance(route, list) and not route else route,  # as rows of JSON, none of which names a column
         keyring,
         now=now,
         permissions=permissions,

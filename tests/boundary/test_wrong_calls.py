@@ -6,6 +6,7 @@ import fractions
 import re
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -67,7 +68,18 @@ CALLS_WITH_NOW = {
     "from_token": lambda now: Revocations.from_token(b"", KEYRING, now=now),
 }
 NAIVE = dt.datetime.fromtimestamp(NOW, dt.UTC).replace(tzinfo=None)
+
+
+class BrokenZone(dt.tzinfo):
+    """A time zone of the caller's own, which fails."""
+
+    def utcoffset(self, _when):
+        raise RuntimeError("no offset")
+
+
 NO_MOMENTS = {
+    "NaT": pd.NaT,
+    "a datetime of a broken zone": dt.datetime(2026, 11, 18, tzinfo=BrokenZone()),
     "a float": float(NOW),
     "a bool": True,
     "a naive datetime": NAIVE,
@@ -365,7 +377,7 @@ def test_options_are_policy_options(options):
             call()
 
 
-@pytest.mark.parametrize("route", [None, 5, "route", [1, 2], [], object()])
+@pytest.mark.parametrize("route", [None, 5, "route", [1, 2], [{}], object()])
 def test_a_route_is_a_table(route):
     with pytest.raises(InputError, match="route"):
         process_route(route, KEYRING, now=NOW, permissions=31)

@@ -5,6 +5,7 @@ import decimal
 import io
 import json
 import os
+import re
 import sys
 import threading
 from contextlib import suppress
@@ -631,6 +632,38 @@ def test_every_kind_of_column_describes_its_expected_values():
         *columns.WANTED_COLUMNS.values(),
     ]
     assert all(kind.expected for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    "column,shown",
+    [
+        (pa.array([None, 1_795_000_000_000]), "1795000000000"),
+        (pa.array([float("nan"), 46357.0]), "46357.0"),
+        (pa.array([None, 2**63], pa.uint64()), str(2**63)),
+        (pa.array([None, 10**6], pa.timestamp("us", "UTC")), "1970-01-01 00:00:01+00:00"),
+    ],
+)
+def test_a_time_outside_2020_to_2100_is_refused_in_a_file_of_types_too(tmp_path, column, shown):
+    pq.write_table(pa.table({"device": ["ert:1", "ert:2"], "session_opened_at": column}), tmp_path / "rows.parquet")
+    with pytest.raises(UnreadableError, match=re.escape(f"row 2, column \"session_opened_at\": got '{shown}'")):
+        read(tmp_path / "rows.parquet", kinds=ROUTE_COLUMNS)
+
+
+def test_times_of_types_that_lie_in_the_years_or_are_none_are_read(tmp_path):
+    for column in (pa.array([1_795_000_000, None]), pa.array([1_795_000_000.0, float("nan")]), pa.nulls(2)):
+        pq.write_table(pa.table({"device": ["ert:1", "ert:2"], "session_opened_at": column}), tmp_path / "rows.parquet")
+        assert read(tmp_path / "rows.parquet", kinds=ROUTE_COLUMNS)["session_opened_at"].type == column.type
+
+
+def test_a_number_that_no_double_holds_is_refused(tmp_path):
+    with pytest.raises(UnreadableError, match="row 1 is not JSON: 1e999 is too large for a number"):
+        json_lines(tmp_path, '{"device": "ert:1", "n": 1e999}\n')
+
+
+@pytest.mark.slow
+def test_a_row_of_csv_beyond_the_block_is_refused_in_plain_words(tmp_path):
+    with pytest.raises(UnreadableError, match="a row has more than 4 MiB, the most for CSV"):
+        csv_of(tmp_path, "device,note\nert:1," + "x" * (8 << 20) + "\n")
 
 
 def test_files_of_json_lines_can_be_joined_each_with_its_byte_order_mark(tmp_path):

@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 from itron_core.cli.failures import Exit, ReaderGoneError, UnreadableError, UnwritableError, UsageError, missing
 from itron_core.cli.output import lost, remark, say, to_nowhere
 from itron_core.cli.store_option import with_store
+from itron_core.cli.written_files import begin
 from itron_core.errors import (
     ExchangeError,
     ItronCoreError,
@@ -107,6 +108,7 @@ def _root(
 
 def run() -> int:
     """Run the command line and return its exit code."""
+    begin()
     closed = _open_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

@@ -14,7 +14,7 @@ from itron_core.cli.failures import UnreadableError
 from itron_core.cli.inputs import text_of
 from itron_core.cli.options import HOME, group
 from itron_core.cli.output import counted, say
-from itron_core.errors import AuditError
+from itron_core.errors import AuditError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,5 +68,9 @@ def _as_written() -> Iterator[None]:
     try:
         yield
     except AuditError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise StoreError(
+                f"the audit log cannot be read: {error}"
+            ) from error  # which says nothing about its entries
         where = f" in {error.path}" if error.path else ""
         raise UnreadableError(f"the audit log was changed or damaged: {error}{where}") from error

@@ -322,6 +322,8 @@ class TypedColumns:
 
         if not is_text(column.type):
             column = _as_cells(column, kind)
+        if kind is TIME and not is_text(column.type):
+            self._check_times(column, name)
         if kind in {TEXT, TOKEN} or not is_text(column.type) or (kind == DEVICE_ID and _are_devices(column)):
             return column
         encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
@@ -335,6 +337,24 @@ class TypedColumns:
                 row = encoded.indices.to_pylist().index(at)
                 raise self._refusal(error, row, name, text, kind) from None
         return pa.array(values, _arrow_type(kind)).take(encoded.indices)
+
+    def _check_times(self, column: Any, name: str) -> None:
+        """Refuse times outside 2020 to 2100 in a file of types, as in one of text: they are in milliseconds, or days."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if pa.types.is_timestamp(column.type):
+            seconds = column.cast(pa.timestamp("s", column.type.tz), safe=False).cast(pa.int64())
+        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            seconds = column.cast(pa.float64(), safe=False)
+        else:
+            return
+        fits = pc.and_(pc.greater_equal(seconds, SECONDS.start), pc.less(seconds, SECONDS.stop))
+        if pa.types.is_floating(column.type):
+            fits = pc.or_(fits, pc.is_nan(column))  # which stands for no value
+        if not pc.all(fits, min_count=0).as_py():
+            row = pc.index(fits, value=False).as_py()
+            raise self._refusal(ValueError(), row, name, str(column[row].as_py()), TIME)
 
     def _refusal(self, error: Exception, row: int, name: str, text: str, kind: Kind) -> UnreadableError:
         where = f'{self._source}: {self._place(self._rows + row)}, column "{name}"'

@@ -59,9 +59,14 @@ def read_csv(path: str, source: IO[bytes], ours: frozenset[str]) -> Iterator[Any
             for batch in reader:
                 yield named(batch)
     except pa.ArrowInvalid as error:
-        if not ragged:
-            raise
-        raise _ragged(path, ragged[0]) from error
+        if ragged:
+            raise _ragged(path, ragged[0]) from error
+        if "straddling" in str(error):
+            raise UnreadableError(
+                f"{path}: a row has more than {BLOCK_BYTES >> 20} MiB, the most for CSV",
+                "shorten its cells, or give the file as JSON Lines or Parquet",
+            ) from error
+        raise
 
 
 class _QuotesChecked(io.RawIOBase):
@@ -108,7 +113,7 @@ class _QuotesChecked(io.RawIOBase):
 def _ragged(path: str, row: Any) -> UnreadableError:
     place = f"row {row.number:,} (after the header)" if row.number else "a row"
     return UnreadableError(
-        f"{path}: {place} has {counted(row.actual_columns, 'cell')}, but the header {row.expected_columns}: {row.text[:80]!r}",
+        f"{path}: {place} has {counted(row.actual_columns, 'cell')}, but the header {row.expected_columns}",
         "put a cell that contains the separator or a quotation mark in quotation marks",
     )
 

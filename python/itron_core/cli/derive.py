@@ -102,7 +102,7 @@ def derive(
 
     if target_format is None and target == STANDARD_STREAM:
         target_format = FileFormat.CSV
-    with rows_to(target, target_format) as write:
+    with rows_to(target, target_format, private=show_keys) as write:
         for batch in with_progress(read_rows(source, input_format, {"device": DEVICE_ID}), "keys derived"):
             check_columns(source, batch, ["device"])
             keys = derived(batch["device"])

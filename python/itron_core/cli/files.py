@@ -18,6 +18,7 @@ from itron_core.cli.failures import ReaderGoneError, UnreadableError, Unwritable
 from itron_core.cli.json_lines import JsonLinesWriter, read_json_lines
 from itron_core.cli.options import FileFormat
 from itron_core.cli.output import remark
+from itron_core.cli.written_files import note_read, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -107,10 +108,10 @@ def text_lines(path: str) -> Iterator[str]:
 
 
 @contextmanager
-def rows_to(path: str | None, named: FileFormat | None) -> Iterator[Callable[[Any], None]]:
+def rows_to(path: str | None, named: FileFormat | None, *, private: bool = False) -> Iterator[Callable[[Any], None]]:
     """Yield a function that writes `pyarrow.RecordBatch`es to a file (`-`: standard output), or drops them for None.
 
-    A file appears complete or not at all. Raises for a column that the first batch lacks, except in JSON Lines.
+    A file appears complete or not at all; a private one can be read by its owner alone. Raises for a column that the first batch lacks, except in JSON Lines.
     """
     if path is None:
         yield lambda _batch: None
@@ -127,7 +128,7 @@ def rows_to(path: str | None, named: FileFormat | None) -> Iterator[Callable[[An
         sink.write(batch)
 
     try:
-        with _target(path) as target:
+        with _target(path, private=private) as target:
             try:
                 yield write
             finally:
@@ -155,6 +156,7 @@ def _source(path: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
     else:
         with Path(path).open("rb") as file:
+            note_read(path)
             yield file
 
 
@@ -217,7 +219,7 @@ _READERS: Final[dict[FileFormat, Callable[[str, IO[bytes], frozenset[str]], Iter
 
 
 @contextmanager
-def _target(path: str) -> Iterator[IO[bytes]]:
+def _target(path: str, *, private: bool) -> Iterator[IO[bytes]]:
     """Open a file that appears complete or not at all."""
     target = Path(path)
     if path == STANDARD_STREAM:
@@ -229,14 +231,8 @@ def _target(path: str) -> Iterator[IO[bytes]]:
         with target.open("wb") as file:
             yield file
     else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        try:
-            with part.open("wb") as file:
-                yield file
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        with written(target, private=private) as file:
+            yield file
 
 
 class _ArrowWriter:

@@ -12,7 +12,13 @@ from itron_core._rust import Keyring, KeyringEntry
 from itron_core.audit import VERIFIER, AuditLog, read_verifier
 from itron_core.cli.failures import UnreadableError, UsageError
 from itron_core.cli.inputs import text_of
-from itron_core.cli.key_files import new_master_key, new_signer, read_sealed_master_key, signer_in
+from itron_core.cli.key_files import (
+    new_master_key,
+    new_signer,
+    read_sealed_master_key,
+    secret_unreadable,
+    signer_in,
+)
 from itron_core.cli.pkcs11 import master_key_at, signer_at
 from itron_core.cli.settings import SETTINGS, keep_settings, read_settings
 from itron_core.cli.store_option import named_store
@@ -217,9 +223,15 @@ def reached(server_at: str, bearer: Path | None, ca: Path | None) -> Iterator[To
             "name it: --bearer FILE; create one with: itron-core server bearer HOME FILE",
         )
     try:
-        token, tls = bearer.read_text().strip(), None if ca is None else ssl.create_default_context(cafile=ca)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableError(f"the bearer token or the certificates cannot be read: {error}") from error
+        token = bearer.read_text().strip()
+    except OSError as error:
+        raise secret_unreadable("the bearer token", bearer, error) from None
+    except UnicodeDecodeError:
+        raise UnreadableError(f"{bearer} is not a bearer token") from None
+    try:
+        tls = None if ca is None else ssl.create_default_context(cafile=ca)
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"the certificates cannot be read: {error}") from error
     with RemoteToolsServer(server_at, token, tls=tls) as remote:
         yield remote
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from itertools import chain, islice
+from math import isinf
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from itron_core.cli.cells import AS_JSON, json_value, values_of
@@ -45,7 +46,8 @@ def read_json_lines(path: str, source: IO[bytes], ours: frozenset[str]) -> Itera
 
 
 def _objects(path: str, source: IO[bytes]) -> Iterator[dict[str, Any]]:
-    decoder = json.JSONDecoder(object_pairs_hook=_Pairs, parse_constant=_constant)  # json.loads makes one a line
+    # json.loads would make one for each line.
+    decoder = json.JSONDecoder(object_pairs_hook=_Pairs, parse_constant=_constant, parse_float=_float)
     row = 0
     for line in io.BufferedReader(Utf8Source(path, source)):
         if line.isspace():
@@ -72,6 +74,14 @@ def _objects(path: str, source: IO[bytes]) -> Iterator[dict[str, Any]]:
         if len(found) < len(pairs):
             raise UnreadableError(f"{path}: row {row:,} has a duplicate column")
         yield found
+
+
+def _float(text: str) -> float:
+    """Return a number; refuse one that no double holds, which would be written as infinity."""
+    number = float(text)
+    if isinf(number):
+        raise ValueError(f"{text[:40]} is too large for a number")
+    return number
 
 
 def _constant(name: str) -> None:

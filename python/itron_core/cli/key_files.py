@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from itron_core._rust import MasterKey
 from itron_core.cli.failures import UnreadableError, UnwritableError, UsageError
+from itron_core.cli.written_files import note_read
 from itron_core.errors import InputError
 from itron_core.signing import LocalSigner
 from itron_core.stores.private_files import write_private
@@ -25,6 +26,7 @@ __all__ = [
     "read_master_key",
     "read_sealed_master_key",
     "read_signer",
+    "secret_unreadable",
     "signer_in",
     "write_secret",
 ]
@@ -120,9 +122,10 @@ def _is_sealed(path: Path) -> bool:
 def _start_of(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
+            note_read(path)
             return file.read(FIRST_BYTES)
     except OSError as error:
-        raise UnreadableError(f"the key {path} cannot be read: {error.strerror}") from error
+        raise secret_unreadable("the key", path, error) from None
 
 
 def _password_file() -> Path | None:
@@ -143,9 +146,10 @@ def _password() -> bytes | None:
 def read_signer(path: Path, password_file: Path | None = None) -> LocalSigner:
     """Read a private key in PEM; the password is used only if the key is encrypted."""
     try:
+        note_read(path)
         pem = path.read_bytes()
     except OSError as error:
-        raise UnreadableError(f"the private key {path} cannot be read: {error.strerror}") from error
+        raise secret_unreadable("the private key", path, error) from None
     encrypted = b"ENCRYPTED" in pem
     password_file = password_file or _password_file()
     if encrypted and password_file is None:
@@ -159,12 +163,24 @@ def read_signer(path: Path, password_file: Path | None = None) -> LocalSigner:
 def password_in(file: Path, what: str = "the password") -> bytes:
     """Read a password or PIN: the file's text without its line end."""
     try:
+        note_read(file)
         password = file.read_bytes().rstrip(b"\r\n")
     except OSError as error:
-        raise UnreadableError(f"{what} {file} cannot be read: {error.strerror}") from error
+        raise secret_unreadable(what, file, error) from None
     if not password.strip():
         raise UnreadableError(f"{what} in {file} is empty")
     return password
+
+
+def secret_unreadable(what: str, path: Path, error: OSError) -> UnreadableError:
+    """Return the error for a file of a secret; a bare name of no file is not shown: it may be the secret itself."""
+    is_path = str(path) != path.name and path.parent.is_dir()
+    if is_path or os.path.lexists(path):
+        return UnreadableError(f"{what} {path} cannot be read: {error.strerror}")
+    return UnreadableError(
+        f"{what} cannot be read: there is no such file",
+        "name the file that holds it; the name that was given is not shown, since it may be the secret",
+    )
 
 
 def write_secret(path: Path, data: bytes) -> None:
@@ -180,9 +196,10 @@ def write_secret(path: Path, data: bytes) -> None:
 def read_master_key(path: Path) -> MasterKey:
     """Read a master key: hexadecimal digits in a file."""
     try:
+        note_read(path)
         return MasterKey.from_bytes(bytes.fromhex(path.read_text().strip()))
     except OSError as error:
-        raise UnreadableError(f"the master key {path} cannot be read: {error.strerror}") from error
+        raise secret_unreadable("the master key", path, error) from None
     except ValueError:
         # The file's text is not shown: it may be a key.
         raise UnreadableError(f"{path} is not a master key in hexadecimal digits") from None

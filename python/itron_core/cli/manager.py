@@ -360,10 +360,15 @@ def manager_revoke(
     pairs = [one.partition(":")[::2] for one in token or []]
     issuers = [bytes_of(one, "--key") for one in key or []]
     tokens = [(bytes_of(kid, "--token"), bytes_of(cti, "--token")) for kid, cti in pairs]
+    ism = homes.manager(home)
+    # A revocation may name what was issued elsewhere, or long ago; a misspelled one revokes nothing.
+    known = {one.kid for one in ism.issuing_keys()}
+    strange = [one.hex() for one in issuers if one not in known]
+    strange += sorted(set(device or []) - {one.device for one in ism.devices()})
     if not dry_run:
-        homes.manager(home).revoke(
-            issuers=issuers, devices=dict.fromkeys(device or [], (0, at, 0)), tokens=tokens, now=at
-        )
+        ism.revoke(issuers=issuers, devices=dict.fromkeys(device or [], (0, at, 0)), tokens=tokens, now=at)
+    for one in strange:
+        remark(f"{one} is neither an issuing key nor a device of this manager: check the spelling")
     what = [counted(len(issuers), "key"), counted(len(device or []), "device"), counted(len(pairs), "token")]
     say(f"{'Would be revoked' if dry_run else 'Revoked'}: {', '.join(what)}.")
 

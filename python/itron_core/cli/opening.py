@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from itron_core.cli.columns import TEXT, check_columns
+from itron_core.cli.columns import TEXT, rows_counted_from
 from itron_core.cli.derive import Kdf
-from itron_core.cli.failures import UsageError
+from itron_core.cli.failures import UnreadableError, UsageError
 from itron_core.cli.files import read_rows
 from itron_core.cli.hsm_readings import HsmKeys
 from itron_core.cli.key_files import read_sealed_master_key
@@ -35,6 +37,7 @@ class Profile(StrEnum):
     DLMS = "dlms"
 
 
+QUOTED: Final = r"""(["']).*\1"""
 SECRETS: Final = frozenset({"key", "authentication_key"})
 OF_DLMS: Final = frozenset({"authentication_key", "system_title"})
 
@@ -142,11 +145,27 @@ def _keys_in(path: Path) -> ReadingKeys:
     import pyarrow as pa
 
     kinds = dict.fromkeys(("device", "key", "authentication_key"), TEXT)
-    table = pa.Table.from_batches(list(read_rows(str(path), None, kinds)))
-    check_columns(str(path), table, ("device", "key"))
+    with _no_key_shown(path):
+        table = pa.Table.from_batches(list(read_rows(str(path), None, kinds)))
+    if missing := [name for name in ("device", "key") if name not in table.column_names]:
+        # The columns that are there are not shown: without a header they are keys.
+        raise UnreadableError(f'{path}: no column "{missing[0]}"', "the first line names them: device,key")
     second = table["authentication_key"] if "authentication_key" in table.column_names else None
     columns = (None if one is None else null_if_empty(one.combine_chunks()) for one in (table["key"], second))
-    return ReadingKeys(table["device"], *columns)
+    with _no_key_shown(path), rows_counted_from(0):
+        return ReadingKeys(table["device"], *columns)
+
+
+@contextmanager
+def _no_key_shown(path: Path) -> Iterator[None]:
+    """Raise what is raised without the text that came: it is a key where the columns are in another order."""
+    try:
+        yield
+    except UnreadableError as error:
+        if not path.exists():
+            raise
+        shown = re.sub(QUOTED, "another text", str(error))
+        raise UnreadableError(shown if shown.startswith(str(path)) else f"{path}: {shown}", error.hint) from None
 
 
 def null_if_empty(column: Any) -> Any:

@@ -25,6 +25,7 @@ from itron_core.cli.options import (
 )
 from itron_core.cli.output import counted, say, with_progress
 from itron_core.cli.routes import moment_of, route_batches
+from itron_core.cli.written_files import written
 from itron_core.policy import PolicyOptions  # noqa: TC001  # Typer reads the signature
 
 __all__ = ["report", "write_report"]
@@ -64,6 +65,8 @@ def report(
     if target is None and source == STANDARD_STREAM:
         raise UsageError("the page of standard input has no name", "name it: --output FILE")
     page = target or Path(source).with_suffix(".html")
+    if str(page) == STANDARD_STREAM:
+        raise UsageError("--output: got -, expected a file: a report is two, a page and its numbers")
     if Path(source).absolute() in {page.absolute(), page.with_suffix(".json").absolute()}:
         raise UsageError(f"{source} would be overwritten by its report", "name another page: --output FILE")
     moment = moment_of(now, at, time_zone)
@@ -89,10 +92,10 @@ def write_report(page: Path, table: Any, keyring: Any, **options: Any) -> None:
 
     planned = table[PLANNED] if table.schema.names.count(PLANNED) == 1 else None
     made = route_report(table, keyring, planned=planned, **options)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(made.html, encoding="utf-8")
     numbers = page.with_suffix(".json")
-    numbers.write_text(made.json + "\n", encoding="utf-8")
+    with written(page) as html, written(numbers) as figures:
+        html.write(made.html.encode())
+        figures.write(made.json.encode() + b"\n")
     say(f"Wrote the report of {counted(table.num_rows, 'row')} to {page}, and its numbers to {numbers}.")
 
 

@@ -170,6 +170,8 @@ def route_template(
     """
     import pyarrow as pa
 
+    if target != STANDARD_STREAM and Path(target).exists():
+        raise UsageError(f"{target} already exists", "name another file: it may be a route of yours")
     if target_format is None and target == STANDARD_STREAM:
         target_format = FileFormat.CSV
     with rows_to(target, target_format) as write:
@@ -202,7 +204,8 @@ class Unreadable:
         """Print them to standard error."""
         place = place_of(has_header=has_header)
         for row, what in self._first:
-            remark(f"{place(row)}, column {what} cannot be read")
+            kind = ROUTE_COLUMNS.get(what.partition(":")[0])
+            remark(f"{place(row)}, column {what} cannot be read" + (f", expected {kind.expected}" if kind else ""))
         if self._count > len(self._first):
             remark(f"... and {counted(self._count - len(self._first), 'more row')} that cannot be read")
 

@@ -108,7 +108,7 @@ def issue(
 
     signer = signer_at(key, pin_file) if is_uri(key) else read_signer(Path(key), password_file)
     at, rows = moment(now), 0
-    with rows_to(target, target_format) as write:
+    with rows_to(target, target_format, private=True) as write:
         batches = read_rows(source, input_format, REQUEST_COLUMNS, zone=zone_of(time_zone))
         for batch in with_progress(batches, "tokens issued"):
             with rows_counted_from(rows):

@@ -28,7 +28,12 @@ def write_private(path: str | os.PathLike[str], data: bytes, *, replace: bool = 
     """Write a new file of mode 600 and sync it. Raises FileExistsError if it exists, unless `replace` is set."""
     place = Path(path)
     if not replace:
-        _write(open_private(place, os.O_WRONLY | os.O_EXCL), data)
+        descriptor = open_private(place, os.O_WRONLY | os.O_EXCL)
+        try:
+            _write(descriptor, data)
+        except OSError:  # a full disk: what is left is no secret, and would be in the way
+            place.unlink(missing_ok=True)
+            raise
         return
     beside = place.with_name(f"{place.name}.new")
     beside.unlink(missing_ok=True)

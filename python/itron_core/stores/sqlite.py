@@ -56,6 +56,10 @@ class SqliteStore(ConnectedStore):
                 ((found, *_),) = copy.execute("PRAGMA quick_check(1)").fetchall()
                 if found != "ok":
                     raise StoreError(f"the store {self._path} is damaged, and was not copied: {found}")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise
+                raise StoreError(f"the copy {path} cannot be made: no space is left on its disk") from error
             finally:
                 copy.close()
 

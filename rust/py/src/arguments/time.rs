@@ -2,6 +2,7 @@
 
 use crate::errors::input;
 use itron_core::time::Nanos;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict};
@@ -54,12 +55,23 @@ pub fn micros(value: &Bound<'_, PyAny>, name: &str) -> PyResult<i128> {
         let wanted = "an int of seconds since 1970 (below 2^63) or an aware datetime";
         return Err(input(format!("{name}: got {shown}, expected {wanted}")));
     }
-    if value.call_method0("utcoffset")?.is_none() {
+    let failed = |cause: PyErr| {
+        // What a subclass raises (pandas.NaT, a zone of one's own) is the caller's input; an interrupt is not.
+        if !cause.is_instance_of::<PyException>(value.py()) {
+            return cause;
+        }
+        let kind = value.get_type().name().map_or_else(|_| String::new(), |kind| kind.to_string());
+        let error = input(format!("{name}: got {kind} without a usable time, expected an aware datetime"));
+        error.set_cause(value.py(), Some(cause));
+        error
+    };
+    if value.call_method0("utcoffset").map_err(failed)?.is_none() {
         return Err(input(format!("{name}: got a naive datetime, expected an aware one (with a time zone)")));
     }
-    let since = value.call_method1("__sub__", (epoch(value.py())?,))?;
+    let since = value.call_method1("__sub__", (epoch(value.py())?,)).map_err(failed)?;
     let part = |part: &str| since.getattr(part)?.extract::<i64>().map(i128::from);
-    Ok((part("days")? * 86_400 + part("seconds")?) * 1_000_000 + part("microseconds")?)
+    let micros = || Ok((part("days")? * 86_400 + part("seconds")?) * 1_000_000 + part("microseconds")?);
+    micros().map_err(failed)
 }
 
 fn is_int(value: &Bound<'_, PyAny>) -> bool {

@@ -15,6 +15,9 @@ pub struct InputError(pub String, pub Option<PyErr>);
 /// What the readers of this module return.
 pub type Result<T> = std::result::Result<T, InputError>;
 
+/// Columns of secrets: what a producer says of their values is not repeated, and is no cause.
+const SECRETS: [&str; 3] = ["keys", "authentication_keys", "command"];
+
 impl InputError {
     /// An error without a cause.
     pub fn new(message: impl Into<String>) -> Self {
@@ -24,6 +27,9 @@ impl InputError {
     /// What a producer raised while it was asked for `doing`.
     pub fn raised(py: Python<'_>, name: &str, doing: &str, cause: PyErr) -> Self {
         let kind = cause.get_type(py).qualname().map_or_else(|_| "an exception".to_owned(), |kind| kind.to_string());
+        if SECRETS.contains(&name) && cause.is_instance_of::<PyException>(py) && !is_out_of_memory(py, &cause) {
+            return Self(format!("{name}: {doing} raised {kind}, whose text is not shown: it may hold a secret"), None);
+        }
         let message = format!("{name}: {doing} raised {kind}: {}", cause.value(py));
         Self(message, Some(cause))
     }
