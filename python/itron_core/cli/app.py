@@ -143,6 +143,7 @@ _CODES: dict[type[Exception], Exit] = {
 # Advice of the library's messages, as commands.
 _IN_COMMANDS = {
     "create one with bearer_token()": "create one with: itron-core server bearer HOME FILE",
+    "add it first with set_role": "add it first: itron-core manager role HOME NAME",
 }
 
 

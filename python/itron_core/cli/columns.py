@@ -29,6 +29,7 @@ __all__ = [
     "Mended",
     "TypedColumns",
     "check_columns",
+    "device_ids",
 ]
 
 
@@ -147,6 +148,13 @@ def _device(text: str, context: _Context) -> str:
         context.mended["zeros"] += context.rows
         return stripped.lower()
     return text
+
+
+def device_ids(given: list[str] | None) -> list[str] | None:
+    """Return device ids of the command line in their canonical form: a plain number is an ERT, as in a file."""
+    context = _Context(None)
+    # What a spreadsheet shortened is an unknown device, as it stands.
+    return None if given is None else [one if SCIENTIFIC.fullmatch(one) else _device(one, context) for one in given]
 
 
 def _named(enumeration: type[IntEnum], text: str, _context: _Context) -> str:

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from itron_core._rust import Keyring
 from itron_core.cli.failures import UsageError
-from itron_core.cli.inputs import member, moment, text_of
+from itron_core.cli.inputs import jwk_set_in, member, moment, text_of
 from itron_core.cli.meters import KeySource, MeterInFile, make_meter
 from itron_core.cli.options import JSON, NOW, group
 from itron_core.cli.output import say, show
@@ -64,8 +63,7 @@ def device_trust(
 
     Simulates the visit of a technician who brings a new root key. The rest of the device's state stays.
     """
-    text = text_of(keyring, "the keyring")
-    roots = Keyring.from_jwks(text)
+    text, roots = jwk_set_in(keyring)
     meter = MeterInFile(path, 0)
     meter.trust(roots, text)
     say(f"{meter.device.device} trusts {named_roots(roots)}.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from itron_core._rust import Keyring, KeyringEntry
 from itron_core.audit import VERIFIER, AuditLog, read_verifier
 from itron_core.cli.failures import UnreadableError, UsageError
-from itron_core.cli.inputs import text_of
+from itron_core.cli.inputs import jwk_set_in, text_of
 from itron_core.cli.key_files import (
     new_master_key,
     new_signer,
@@ -168,16 +168,14 @@ def _keep_roots(home: Path, *roots: Signer) -> None:
 def trust(home: Path, party: str, keyring: Path) -> Keyring:
     """Replace the roots that a tools server or a field tool trusts by those of a JWK set."""
     _settings(home, party)
-    roots = text_of(keyring, "the keyring")
-    found = Keyring.from_jwks(roots)
+    roots, found = jwk_set_in(keyring)
     write_private(home / "keyring.jwks", roots.encode(), replace=True)
     return found
 
 
 def make_server_home(home: Path, keyring: Path) -> None:
     """Create the folder of a tools server that trusts the roots of a JWK set."""
-    roots = text_of(keyring, "the keyring")
-    Keyring.from_jwks(roots)
+    roots, _ = jwk_set_in(keyring)
     with _made(home, {"party": "server"}) as new:
         for name in ("log", "bearers"):
             new_signer(new / f"{name}.pem")
@@ -191,7 +189,7 @@ def make_server_home_once(home: Path, keyring: Path) -> bool:
         make_server_home(home, keyring)
         return True
     _settings(home, "server")
-    named = Keyring.from_jwks(text_of(keyring, "the keyring"))
+    _, named = jwk_set_in(keyring)
     return {one.key.kid for one in named.entries} == {one.key.kid for one in _keyring(home).entries}
 
 
@@ -238,8 +236,7 @@ def reached(server_at: str, bearer: Path | None, ca: Path | None) -> Iterator[To
 
 def make_field_home(home: Path, tool: str, keyring: Path) -> None:
     """Create the folder of a field tool that trusts the roots of a JWK set."""
-    roots = text_of(keyring, "the keyring")
-    Keyring.from_jwks(roots)
+    roots, _ = jwk_set_in(keyring)
     with _made(home, {"party": "field", "tool": tool}) as new:
         write_private(new / "keyring.jwks", roots.encode())
 

@@ -15,11 +15,13 @@ from itron_core.cli.files import format_of, read_rows
 from itron_core.cli.options import FileFormat
 from itron_core.cli.written_files import note_read
 from itron_core.enums import Action, Permission, named
+from itron_core.errors import ItronCoreError
 
 __all__ = [
     "actions_of",
     "bytes_of",
     "devices_of",
+    "jwk_set_in",
     "member",
     "moment",
     "permissions_of",
@@ -202,6 +204,15 @@ def text_of(path: Path, what: str) -> str:
         raise UnreadableError(f"{what} {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UnreadableError(f"{what} {path} is not UTF-8 text") from error
+
+
+def jwk_set_in(path: Path) -> tuple[str, Keyring]:
+    """Read a JWK set; return its text, too. Raises UnreadableError, which names the file."""
+    text = text_of(path, "the keyring")
+    try:
+        return text, Keyring.from_jwks(text)
+    except ItronCoreError as error:
+        raise UnreadableError(f"{path}: {error}", "a JWK set is written by: itron-core keys public") from error
 
 
 def read_keyring(paths: list[Path] | None) -> Keyring:

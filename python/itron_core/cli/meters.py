@@ -45,8 +45,11 @@ class MeterInFile:
             kept = json.loads(path.read_text())
             self.born, self._keys, state = int(kept["born"]), str(kept["keyring"]), str(kept["state"]).encode()
             self._source = KeySource(**kept["reading_key"]) if "reading_key" in kept else None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UnreadableError(f"{path} is not a simulated device: {error}") from error
+        except OSError as error:
+            raise UnreadableError(f"the simulated device {path} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            hint = "itron-core device init writes one"
+            raise UnreadableError(f"{path} is not the file of a simulated device", hint) from error
         roots = Keyring.from_jwks(self._keys)
         self.device = Device.from_bytes(state, keyring=roots)
         if self._source is not None:

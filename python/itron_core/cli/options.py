@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from itron_core.cli.columns import device_ids
 from itron_core.policy import PolicyOptions
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ BEARER = typer.Option(
     "--bearer", metavar="FILE", help="A file with the bearer token for a URL (see itron-core server bearer)."
 )
 CA = typer.Option("--ca", metavar="FILE", help="Trusted certificates (PEM) for the server's certificate.")
-DEVICES = typer.Argument(metavar="DEVICE...", help="Device ids, such as ert:100000001.")
+DEVICES = typer.Argument(metavar="DEVICE...", help="Device ids, such as ert:100000001.", callback=device_ids)
 ROUTE = typer.Option(metavar="FILE", help="A file of further devices, in its column device.")
 FILE = typer.Option("--file", metavar="FILE", help="Requests, one per row: columns device, token_type and action.")
 TYPE = typer.Option("--type", metavar="TYPE", help="secure_command, authorization or reading_key.")

@@ -48,6 +48,8 @@ def server_bearer(
     """Create a bearer token for a field tool or a manager."""
     from itron_core.service.bearer import TOKEN_ID_BYTES, bearer_token
 
+    if "field_tool" in role and not tool:
+        raise UsageError("the bearer token of a field tool names the tool", "name it: --tool TOOL")
     signer = homes.bearer_signer(home)
     made, name = moment(now), os.urandom(TOKEN_ID_BYTES).hex() if token_id is None else token_id
     token = bearer_token(
