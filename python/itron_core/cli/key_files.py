@@ -137,7 +137,7 @@ def _password_file() -> Path | None:
 
 def _password() -> bytes | None:
     file = _password_file()
-    return None if file is None else password_in(file)
+    return None if file is None else password_in(file, f"the password ({PASSWORD_FILE})")
 
 
 # --- Plain files ---

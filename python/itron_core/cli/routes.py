@@ -183,6 +183,7 @@ class Unreadable:
     """Reports the first unreadable rows, each with its column and value."""
 
     SHOWN = 5
+    LONGEST_LIST = 100  # all but the actions, which docs/files.md lists
 
     def __init__(self) -> None:
         self._first: list[tuple[int, str]] = []
@@ -205,7 +206,9 @@ class Unreadable:
         place = place_of(has_header=has_header)
         for row, what in self._first:
             kind = ROUTE_COLUMNS.get(what.partition(":")[0])
-            remark(f"{place(row)}, column {what} cannot be read" + (f", expected {kind.expected}" if kind else ""))
+            is_short = kind is not None and len(kind.expected) <= self.LONGEST_LIST
+            expected = f", expected {kind.expected}" if kind is not None and is_short else ""
+            remark(f"{place(row)}, column {what} cannot be read{expected}")
         if self._count > len(self._first):
             remark(f"... and {counted(self._count - len(self._first), 'more row')} that cannot be read")
 
