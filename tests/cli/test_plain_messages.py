@@ -1,12 +1,9 @@
 """What a command says of a wrong file or name: which one, and the command that makes it right."""
 
-import sys
-
 import pytest
 
 pytest.importorskip("typer")
 
-from itron_core.cli import app as command_line
 from itron_core.cli.columns import device_ids
 from itron_core.cli.failures import Exit
 
@@ -16,19 +13,10 @@ NOW = "1795000000"
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a command in a folder with a key that is no JWK set; return its exit code and what it prints."""
+def run(command, tmp_path):
+    """Run a command in a folder with a key that is no JWK set."""
     (tmp_path / "root.pem").write_text("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
-    monkeypatch.chdir(tmp_path)
-
-    def called(line):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["itron-core", *line.split()])
-        code = command_line.run()
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return called
+    return command
 
 
 @pytest.mark.parametrize("line", ["server init tools", "field init tablet --tool t"])

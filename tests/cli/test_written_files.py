@@ -1,7 +1,6 @@
 """What a command writes: never over what it reads, never twice, and secrets for their owner alone."""
 
 import stat
-import sys
 
 import pytest
 
@@ -9,7 +8,6 @@ pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq
 
-from itron_core.cli import app as command_line
 from itron_core.cli.failures import Exit
 from itron_core.stores import private_files
 from itron_core.testing import make_route
@@ -21,27 +19,18 @@ SECRET = "00112233445566778899aabbccddeeff"
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a command in a folder with a route, its keyring, keys and lists; return its exit code and what it prints."""
+def run(command, tmp_path):
+    """Run a command in a folder with a route, its keyring, keys and lists."""
     route = make_route(20, now=int(NOW), seed=5)
     pq.write_table(route.table, tmp_path / "route.parquet")
     (tmp_path / "root.jwks").write_text(route.keyring.to_jwks())
     (tmp_path / "devices.csv").write_text("device\nert:1\n")
     (tmp_path / "wishes.csv").write_text("device,actions,sequence,epoch\nert:1,read_endpoint,1,1\n")
     (tmp_path / "telegrams.txt").write_text("2C44\n")
-    monkeypatch.chdir(tmp_path)
-
-    def called(line):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["itron-core", *line.split()])
-        code = command_line.run()
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    assert called("route template route.csv")[0] == Exit.OK
-    assert called("keys generate signer.pem")[0] == Exit.OK
-    assert called("keys master master.hex")[0] == Exit.OK
-    return called
+    assert command("route template route.csv")[0] == Exit.OK
+    assert command("keys generate signer.pem")[0] == Exit.OK
+    assert command("keys master master.hex")[0] == Exit.OK
+    return command
 
 
 DECIDE = f"--permissions all --now {NOW} --time-zone UTC"
