@@ -429,6 +429,13 @@ def test_tokens_that_cannot_be_issued_raise(wrong):
         issue_tokens(REQUEST, SIGNER, **wrong)
 
 
+@pytest.mark.parametrize("token_type", ["delegation", "revocation", "authorisation", ""])
+def test_only_token_types_that_a_call_takes_are_listed(token_type):
+    with pytest.raises(InputError, match=f'token type: got "{token_type}", expected one of authorization') as caught:
+        issue_tokens(REQUEST, SIGNER, now=NOW, token_type=token_type)
+    assert str(caught.value).endswith("authorization, secure_command, reading_key")
+
+
 def test_a_request_s_unknown_column_is_named():
     with pytest.raises(InputError, match="colour"):
         issue_tokens(REQUEST | {"colour": ["red", "red"]}, SIGNER, now=NOW)

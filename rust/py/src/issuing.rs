@@ -274,7 +274,7 @@ pub fn prepare_tokens(
 ) -> PyResult<PendingTokens> {
     let token_type = TokenType::from_name(token_type)
         .filter(|token_type| token_type.is_for_one_device())
-        .ok_or_else(|| token_type_unknown(token_type))?;
+        .ok_or_else(|| token_type_unknown(token_type, |each| each.is_for_one_device()))?;
     let max_lifetime = self::max_lifetime(max_lifetime, token_type)?;
     let issue = Issue { key: public_key.get().0.clone(), now: Now::read(now)?.seconds, token_type, max_lifetime };
     let request = Request::read(request)?;

@@ -30,7 +30,7 @@ impl VerifyOptions {
         max_lifetime: Option<i64>,
         legacy_algorithms: bool,
     ) -> PyResult<Self> {
-        let unknown = || token_type_unknown(token_type);
+        let unknown = || token_type_unknown(token_type, |&each| each != TokenType::Revocation);
         let token_type = TokenType::from_name(token_type).ok_or_else(unknown)?;
         if token_type == TokenType::Revocation {
             return Err(input(

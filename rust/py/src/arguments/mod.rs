@@ -226,9 +226,9 @@ pub fn bytes_like(given: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<u8>> {
     copied.map_err(|_| input(format!("{name}: got {}, expected bytes", given.get_type())))
 }
 
-/// An unknown name of a token type.
-pub fn token_type_unknown(name: &str) -> PyErr {
-    let names: Vec<_> = TokenType::ALL.iter().map(|each| each.name()).collect();
+/// A name of no token type that the call takes.
+pub fn token_type_unknown(name: &str, takes: impl Fn(&TokenType) -> bool) -> PyErr {
+    let names: Vec<_> = TokenType::ALL.iter().filter(|each| takes(each)).map(|each| each.name()).collect();
     input(format!("token type: got {name:?}, expected one of {}", names.join(", ")))
 }
 

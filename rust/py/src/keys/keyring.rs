@@ -163,7 +163,7 @@ fn type_set(names: &Bound<'_, PyAny>) -> PyResult<TypeSet> {
     }
     arguments::items(names, "token_types", "a collection of names")?.try_fold(TypeSet::NONE, |set, name| {
         let name: String = name?.extract().map_err(|_| wanted())?;
-        TokenType::from_name(&name).map(|known| set.with(known)).ok_or_else(|| token_type_unknown(&name))
+        TokenType::from_name(&name).map(|known| set.with(known)).ok_or_else(|| token_type_unknown(&name, |_| true))
     })
 }
 
