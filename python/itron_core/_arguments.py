@@ -36,7 +36,7 @@ def moment(name: str, value: object) -> int:
     a time that it has seen.
     """
     seconds = value
-    # A subclass may raise, as pandas.NaT does, and so may a zone: then it is no moment.
+    # pandas.NaT and some time zones raise. Such a value is refused below, like any other wrong one.
     with suppress(Exception):
         if isinstance(value, datetime) and value.tzinfo is not None and value.utcoffset() is not None:
             stamp = value.timestamp()

@@ -106,7 +106,7 @@ def test_a_secret_in_place_of_its_file_is_not_shown(run, line):
     assert run("field init tablet --tool t --keyring root.jwks")[0] == Exit.OK
     code, printed = run(line)
     assert code == Exit.UNREADABLE
-    assert "there is no such file" in printed
+    assert "the file does not exist" in printed
     assert SECRET not in printed
 
 

@@ -69,8 +69,7 @@ def _as_written() -> Iterator[None]:
         yield
     except AuditError as error:
         if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
-            raise StoreError(
-                f"the audit log cannot be read: {error}"
-            ) from error  # which says nothing about its entries
+            # Nothing is known of its entries then.
+            raise StoreError(f"the audit log cannot be read: {error}") from error
         where = f" in {error.path}" if error.path else ""
         raise UnreadableError(f"the audit log was changed or damaged: {error}{where}") from error

@@ -111,7 +111,8 @@ def text_lines(path: str) -> Iterator[str]:
 def rows_to(path: str | None, named: FileFormat | None, *, private: bool = False) -> Iterator[Callable[[Any], None]]:
     """Yield a function that writes `pyarrow.RecordBatch`es to a file (`-`: standard output), or drops them for None.
 
-    A file appears complete or not at all; a private one can be read by its owner alone. Raises for a column that the first batch lacks, except in JSON Lines.
+    A file appears complete or not at all; a private one can be read by its owner alone. Raises for a column that the first
+    batch lacks, except in JSON Lines.
     """
     if path is None:
         yield lambda _batch: None

@@ -178,8 +178,8 @@ def secret_unreadable(what: str, path: Path, error: OSError) -> UnreadableError:
     if is_path or os.path.lexists(path):
         return UnreadableError(f"{what} {path} cannot be read: {error.strerror}")
     return UnreadableError(
-        f"{what} cannot be read: there is no such file",
-        "name the file that holds it; the name that was given is not shown, since it may be the secret",
+        f"{what} cannot be read: the file does not exist",
+        "give the path of a file; what was given is not shown, because it may be the secret itself",
     )
 
 

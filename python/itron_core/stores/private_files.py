@@ -31,7 +31,7 @@ def write_private(path: str | os.PathLike[str], data: bytes, *, replace: bool = 
         descriptor = open_private(place, os.O_WRONLY | os.O_EXCL)
         try:
             _write(descriptor, data)
-        except OSError:  # a full disk: what is left is no secret, and would be in the way
+        except OSError:  # such as a full disk; an incomplete file would block the next attempt
             place.unlink(missing_ok=True)
             raise
         return

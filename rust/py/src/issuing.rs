@@ -1,7 +1,7 @@
 //! The Rust half of issuing: claims are encoded, a signer in Python signs, and every signature is asked again.
 
 use crate::arguments::time::{Now, seconds};
-use crate::arguments::{self, bytes_like, enums, max_lifetime, max_lifetime_or_none, token_type_unknown};
+use crate::arguments::{self, bytes_like, enums, max_lifetime, max_lifetime_or_none, token_type_named};
 use crate::bulk;
 use crate::columns::input::{BinaryColumn, IntColumn, StringColumn, Table, TextListColumn, TimeColumn};
 use crate::columns::output::{Column, Out};
@@ -272,9 +272,7 @@ pub fn prepare_tokens(
     #[pyo3(from_py_with = arguments::token_type)] token_type: &str,
     #[pyo3(from_py_with = max_lifetime_or_none)] max_lifetime: Option<i64>,
 ) -> PyResult<PendingTokens> {
-    let token_type = TokenType::from_name(token_type)
-        .filter(|token_type| token_type.is_for_one_device())
-        .ok_or_else(|| token_type_unknown(token_type, |each| each.is_for_one_device()))?;
+    let token_type = token_type_named(token_type, TokenType::is_for_one_device)?;
     let max_lifetime = self::max_lifetime(max_lifetime, token_type)?;
     let issue = Issue { key: public_key.get().0.clone(), now: Now::read(now)?.seconds, token_type, max_lifetime };
     let request = Request::read(request)?;

@@ -1,7 +1,7 @@
 //! The options that `verify_token` and `verify_tokens` share, read and checked once.
 
 use crate::arguments::time::Now;
-use crate::arguments::{self, token_type_unknown};
+use crate::arguments::{self, token_type_named};
 use crate::errors::input;
 use crate::keys::revocations::revocations_or_none;
 use itron_core::format::token_type::TokenType;
@@ -30,13 +30,12 @@ impl VerifyOptions {
         max_lifetime: Option<i64>,
         legacy_algorithms: bool,
     ) -> PyResult<Self> {
-        let unknown = || token_type_unknown(token_type, |&each| each != TokenType::Revocation);
-        let token_type = TokenType::from_name(token_type).ok_or_else(unknown)?;
-        if token_type == TokenType::Revocation {
+        if token_type == TokenType::Revocation.name() {
             return Err(input(
                 "token type: got \"revocation\", expected a type of one row; read snapshots by Revocations.from_token",
             ));
         }
+        let token_type = token_type_named(token_type, |each| each != TokenType::Revocation)?;
         Ok(Self {
             token_type,
             now: Now::read(now)?.seconds,

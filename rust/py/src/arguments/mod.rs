@@ -226,10 +226,12 @@ pub fn bytes_like(given: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<u8>> {
     copied.map_err(|_| input(format!("{name}: got {}, expected bytes", given.get_type())))
 }
 
-/// A name of no token type that the call takes.
-pub fn token_type_unknown(name: &str, takes: impl Fn(&TokenType) -> bool) -> PyErr {
-    let names: Vec<_> = TokenType::ALL.iter().filter(|each| takes(each)).map(|each| each.name()).collect();
-    input(format!("token type: got {name:?}, expected one of {}", names.join(", ")))
+/// The token type of a name, if the call takes it; the error lists those that it takes.
+pub fn token_type_named(name: &str, takes: impl Fn(TokenType) -> bool) -> PyResult<TokenType> {
+    TokenType::from_name(name).filter(|&named| takes(named)).ok_or_else(|| {
+        let names: Vec<_> = TokenType::ALL.iter().filter(|&&each| takes(each)).map(|each| each.name()).collect();
+        input(format!("token type: got {name:?}, expected one of {}", names.join(", ")))
+    })
 }
 
 /// The name of an object's type, for messages.

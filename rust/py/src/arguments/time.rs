@@ -56,11 +56,11 @@ pub fn micros(value: &Bound<'_, PyAny>, name: &str) -> PyResult<i128> {
         return Err(input(format!("{name}: got {shown}, expected {wanted}")));
     }
     let failed = |cause: PyErr| {
-        // What a subclass raises (pandas.NaT, a zone of one's own) is the caller's input; an interrupt is not.
+        // pandas.NaT and some time zones raise: that is a wrong argument. An interrupt is passed on.
         if !cause.is_instance_of::<PyException>(value.py()) {
             return cause;
         }
-        let kind = value.get_type().name().map_or_else(|_| String::new(), |kind| kind.to_string());
+        let kind = super::type_name(value);
         let error = input(format!("{name}: got {kind} without a usable time, expected an aware datetime"));
         error.set_cause(value.py(), Some(cause));
         error

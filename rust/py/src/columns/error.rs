@@ -15,7 +15,7 @@ pub struct InputError(pub String, pub Option<PyErr>);
 /// What the readers of this module return.
 pub type Result<T> = std::result::Result<T, InputError>;
 
-/// Columns of secrets: what a producer says of their values is not repeated, and is no cause.
+/// Columns that hold secrets. Their producer's exception may quote a value, so it is neither repeated nor kept as the cause.
 const SECRETS: [&str; 3] = ["keys", "authentication_keys", "command"];
 
 impl InputError {

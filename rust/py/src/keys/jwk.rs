@@ -1,7 +1,7 @@
 //! JWK and JWK sets (RFC 7517, RFC 8037, RFC 9864, RFC 9964): public keys in and out, and the members of our own that limit them.
 
 use super::kid;
-use crate::arguments::{enums, time, token_type_unknown, type_name};
+use crate::arguments::{enums, time, token_type_named, type_name};
 use crate::errors::{key_refused, weak_key};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use itron_core::crypto::algorithm::Algorithm;
@@ -185,9 +185,7 @@ pub fn entry(jwk: &Bound<'_, PyMapping>) -> PyResult<Known<Entry>> {
             "valid_until" => entry.valid_until = second()?,
             "token_types" => {
                 entry.token_types = names()?.iter().try_fold(TypeSet::NONE, |set, name| {
-                    TokenType::from_name(name)
-                        .map(|known| set.with(known))
-                        .ok_or_else(|| token_type_unknown(name, |_| true))
+                    token_type_named(name, |_| true).map(|named| set.with(named))
                 })?;
             }
             _ => {

@@ -3,7 +3,7 @@
 use super::public_key::{self, PublicKey};
 use super::{jwk, kid};
 use crate::arguments::time::{Now, seconds};
-use crate::arguments::{self, object_reader, token_given, token_type_unknown};
+use crate::arguments::{self, object_reader, token_given, token_type_named};
 use crate::columns::input::{AnyColumn, TokenColumn, is_arrow};
 use crate::errors::{self, input, key_refused, stopped, token_refused};
 use itron_core::format::scope::ALL_ACTIONS;
@@ -163,7 +163,7 @@ fn type_set(names: &Bound<'_, PyAny>) -> PyResult<TypeSet> {
     }
     arguments::items(names, "token_types", "a collection of names")?.try_fold(TypeSet::NONE, |set, name| {
         let name: String = name?.extract().map_err(|_| wanted())?;
-        TokenType::from_name(&name).map(|known| set.with(known)).ok_or_else(|| token_type_unknown(&name, |_| true))
+        token_type_named(&name, |_| true).map(|named| set.with(named))
     })
 }
 
