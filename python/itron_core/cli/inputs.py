@@ -13,7 +13,7 @@ from itron_core.cli.columns import DEVICE_ID, INTEGER, check_columns, place_of
 from itron_core.cli.failures import UnreadableError, UsageError
 from itron_core.cli.files import format_of, read_rows
 from itron_core.cli.options import FileFormat
-from itron_core.cli.written_files import note_read
+from itron_core.cli.written_files import read_noted
 from itron_core.enums import Action, Permission, named
 from itron_core.errors import ItronCoreError
 
@@ -198,8 +198,7 @@ def _devices_in(route: str) -> list[str]:
 def text_of(path: Path, what: str) -> str:
     """Read a text file. Raises UnreadableError, which names the file."""
     try:
-        note_read(path)
-        return path.read_bytes().decode("utf-8-sig")
+        return read_noted(path).decode("utf-8-sig")
     except OSError as error:
         raise UnreadableError(f"{what} {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

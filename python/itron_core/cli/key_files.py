@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from itron_core._rust import MasterKey
 from itron_core.cli.failures import UnreadableError, UnwritableError, UsageError
-from itron_core.cli.written_files import note_read
+from itron_core.cli.written_files import note_read, read_noted
 from itron_core.errors import InputError
 from itron_core.signing import LocalSigner
 from itron_core.stores.private_files import write_private
@@ -146,8 +146,7 @@ def _password() -> bytes | None:
 def read_signer(path: Path, password_file: Path | None = None) -> LocalSigner:
     """Read a private key in PEM; the password is used only if the key is encrypted."""
     try:
-        note_read(path)
-        pem = path.read_bytes()
+        pem = read_noted(path)
     except OSError as error:
         raise secret_unreadable("the private key", path, error) from None
     encrypted = b"ENCRYPTED" in pem
@@ -163,8 +162,7 @@ def read_signer(path: Path, password_file: Path | None = None) -> LocalSigner:
 def password_in(file: Path, what: str = "the password") -> bytes:
     """Read a password or PIN: the file's text without its line end."""
     try:
-        note_read(file)
-        password = file.read_bytes().rstrip(b"\r\n")
+        password = read_noted(file).rstrip(b"\r\n")
     except OSError as error:
         raise secret_unreadable(what, file, error) from None
     if not password.strip():
@@ -196,8 +194,7 @@ def write_secret(path: Path, data: bytes) -> None:
 def read_master_key(path: Path) -> MasterKey:
     """Read a master key: hexadecimal digits in a file."""
     try:
-        note_read(path)
-        return MasterKey.from_bytes(bytes.fromhex(path.read_text().strip()))
+        return MasterKey.from_bytes(bytes.fromhex(read_noted(path).decode().strip()))
     except OSError as error:
         raise secret_unreadable("the master key", path, error) from None
     except ValueError:

@@ -364,7 +364,7 @@ def manager_revoke(
     # A revocation may name what was issued elsewhere, or long ago; a misspelled one revokes nothing.
     known = {one.kid for one in ism.issuing_keys()}
     strange = [one.hex() for one in issuers if one not in known]
-    strange += sorted(set(device or []) - {one.device for one in ism.devices()})
+    strange += sorted(set(device) - {one.device for one in ism.devices()}) if device else []
     if not dry_run:
         ism.revoke(issuers=issuers, devices=dict.fromkeys(device or [], (0, at, 0)), tokens=tokens, now=at)
     for one in strange:

@@ -67,8 +67,6 @@ def report(
     page = target or Path(source).with_suffix(".html")
     if str(page) == STANDARD_STREAM:
         raise UsageError("--output: got -, expected a file: a report is two, a page and its numbers")
-    if Path(source).absolute() in {page.absolute(), page.with_suffix(".json").absolute()}:
-        raise UsageError(f"{source} would be overwritten by its report", "name another page: --output FILE")
     moment = moment_of(now, at, time_zone)
     columns = ROUTE_COLUMNS | {PLANNED: TIME}
     batches = list(with_progress(route_batches(source, input_format, time_zone, keyring, columns), "rows read"))

@@ -13,7 +13,7 @@ from itron_core.stores.private_files import open_private
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["begin", "note_read", "written"]
+__all__ = ["begin", "note_read", "read_noted", "written"]
 
 # Of the command that runs: the files that it has read (device and inode), and those that it is writing or has written.
 _READ: set[tuple[int, int]] = set()
@@ -31,6 +31,12 @@ def note_read(path: str | os.PathLike[str]) -> None:
     with suppress(OSError):
         found = Path(path).stat()
         _READ.add((found.st_dev, found.st_ino))
+
+
+def read_noted(path: Path) -> bytes:
+    """Return the content of a file, and note that the command reads it."""
+    note_read(path)
+    return path.read_bytes()
 
 
 @contextmanager
